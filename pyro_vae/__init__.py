@@ -1,0 +1,27 @@
+"""pyro_vae: a laboratory for variational autoencoders, written as Pyro programs."""
+
+from pyro_vae.autoencoder import Autoencoder
+from pyro_vae.config import RunConfig
+from pyro_vae.data import Dataset, Split, load_dataset
+from pyro_vae.likelihoods import LIKELIHOODS, Likelihood
+from pyro_vae.runs import Run, load_run, train
+from pyro_vae.training import Record, fit
+from pyro_vae.vae import VAE
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LIKELIHOODS",
+    "VAE",
+    "Autoencoder",
+    "Dataset",
+    "Likelihood",
+    "Record",
+    "Run",
+    "RunConfig",
+    "Split",
+    "fit",
+    "load_dataset",
+    "load_run",
+    "train",
+]

@@ -1,0 +1,36 @@
+"""A checkpoint: one dict of tensors and plain values, written whole or not at all."""
+
+import os
+from pathlib import Path
+
+import torch
+
+
+def save_checkpoint(path: str | Path, content: dict) -> None:
+    """Write `content`; a reader sees the old file or the new one, never a part.
+
+    Raises:
+        OSError: the file cannot be written; what was there stays.
+    """
+    path = Path(path)
+    temporary = path.with_name(path.name + ".part")
+    with open(temporary, "wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict:
+    """Read what `save_checkpoint` wrote, onto a device; no code in the file is run.
+
+    Raises:
+        OSError: no such file.
+        ValueError: not a checkpoint.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch has no common class for what a damaged file raises
+        raise ValueError(f"checkpoint: {path} cannot be read: {type(error).__name__}") from error

@@ -1,0 +1,342 @@
+"""Distributions of one grey value that torch and Pyro lack.
+
+A density on pixels x in [0, 1] is scored as it stands by `log_prob`; `log_bin_prob(x, half)` is
+the log probability of the bin [x - half, x + half] about a grey level. `Quantized` turns any of
+them into a distribution over the grey levels v / (levels - 1), whose bins are all equally wide,
+`2 * half = 1 / (levels - 1)`. Families on the whole line give their tails to the end bins; the
+two on an interval live on [-half, 1 + half], so that their end bins are as wide as the others.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import TorchDistribution, constraints
+from torch import Tensor
+
+from pyro_vae import special
+
+
+def half_bin(levels: int) -> float:
+    """Half the width of a grey level's bin, in units of x."""
+    return 0.5 / (levels - 1)
+
+
+class LocationScaleBins(ABC):
+    """Bins of a symmetric location-scale family, from its standard shape."""
+
+    @staticmethod
+    @abstractmethod
+    def log_sf(t: Tensor) -> Tensor:
+        """Log survival function of the standard distribution."""
+
+    @staticmethod
+    @abstractmethod
+    def log_bin(t: Tensor, h: Tensor) -> Tensor:
+        """Log P(t - h < T < t + h) of the standard distribution, for t >= 0."""
+
+    def log_bin_prob(self, x: Tensor, half: float) -> Tensor:
+        """Log probability (nats) of the bin of half-width `half` about each grey level x."""
+        t, h = (x - self.loc) / self.scale, half / self.scale
+        first, last = x < half, x > 1 - half
+        tail = self.log_sf(torch.where(first, -t, t) - h)
+        return torch.where(first | last, tail, self.log_bin(t.abs(), h))
+
+
+class Normal(dist.Normal, LocationScaleBins):
+    """A Normal that can score grey levels."""
+
+    log_sf = staticmethod(special.log_normal_sf)
+    log_bin = staticmethod(special.log_normal_bin)
+
+
+class Laplace(dist.Laplace, LocationScaleBins):
+    """A Laplace distribution that can score grey levels."""
+
+    log_sf = staticmethod(special.log_laplace_sf)
+    log_bin = staticmethod(special.log_laplace_bin)
+
+
+class StudentT3(dist.StudentT, LocationScaleBins):
+    """Student's t with three degrees of freedom, which can score grey levels."""
+
+    log_sf = staticmethod(special.log_student_t3_sf)
+    log_bin = staticmethod(special.log_student_t3_bin)
+
+    def __init__(self, loc: Tensor, scale: Tensor):
+        super().__init__(3.0, loc, scale, validate_args=False)
+
+    def expand(self, batch_shape, _instance=None):
+        return StudentT3(self.loc.expand(batch_shape), self.scale.expand(batch_shape))
+
+
+class Logistic(TorchDistribution, LocationScaleBins):
+    """The logistic distribution, density `exp(-t) / (scale (1 + exp(-t))^2)`, t = (x - loc) / scale."""
+
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.real
+    has_rsample = True
+    log_sf = staticmethod(special.log_logistic_sf)
+    log_bin = staticmethod(special.log_logistic_bin)
+
+    def __init__(self, loc: Tensor, scale: Tensor):
+        self.loc, self.scale = torch.broadcast_tensors(loc, scale)
+        super().__init__(self.loc.shape, validate_args=False)
+
+    def expand(self, batch_shape, _instance=None):
+        return Logistic(self.loc.expand(batch_shape), self.scale.expand(batch_shape))
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        t = (value - self.loc) / self.scale
+        return special.log_logistic_sf(t) + special.log_logistic_sf(-t) - self.scale.log()
+
+    def rsample(self, sample_shape=torch.Size()) -> Tensor:
+        u = torch.rand(
+            self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device
+        )
+        return self.loc + self.scale * torch.logit(u, eps=torch.finfo(u.dtype).eps)
+
+
+class ProfiledNormal(TorchDistribution):
+    """A Normal whose sigma is, whenever it scores x, the root mean squared error of all of x.
+
+    The maximum of the likelihood over one sigma shared by the batch. Samples take `scale`.
+
+    Source: Rybkin, Daniilidis and Levine, "Simple and effective VAE training with calibrated
+    decoders", 2020, https://arxiv.org/abs/2006.13202.
+    """
+
+    arg_constraints = {}
+    support = constraints.real
+
+    def __init__(self, loc: Tensor, scale: Tensor, floor: float):
+        self.loc, self.scale, self.floor = loc, scale, floor
+        super().__init__(loc.shape, validate_args=False)
+
+    def expand(self, batch_shape, _instance=None):
+        return ProfiledNormal(self.loc.expand(batch_shape), self.scale, self.floor)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    def at(self, x: Tensor) -> Normal:
+        """The Normal that fits x best."""
+        mse = (x - self.loc).square().mean()
+        return Normal(self.loc, mse.clamp_min(self.floor**2).sqrt())
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.at(value).log_prob(value)
+
+    def log_bin_prob(self, x: Tensor, half: float) -> Tensor:
+        return self.at(x).log_bin_prob(x, half)
+
+    def sample(self, sample_shape=torch.Size()) -> Tensor:
+        return Normal(self.loc, self.scale).sample(sample_shape)
+
+
+class ContinuousBernoulli(TorchDistribution):
+    """The density proportional to exp(logits * y), y in [0, 1], stretched to [-half, 1 + half].
+
+    On the logits throughout: no clamp, no loss of digits at any of them.
+
+    Source: Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error in
+    variational autoencoders", 2019, https://arxiv.org/abs/1907.06845.
+    """
+
+    arg_constraints = {"logits": constraints.real}
+    has_rsample = True
+
+    def __init__(self, logits: Tensor, half: float = 0.0):
+        self.logits, self.half, self.width = logits, half, 1 + 2 * half
+        super().__init__(logits.shape, validate_args=False)
+
+    @property
+    def support(self):
+        return constraints.interval(-self.half, 1 + self.half)
+
+    def expand(self, batch_shape, _instance=None):
+        return ContinuousBernoulli(self.logits.expand(batch_shape), self.half)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.width * special.continuous_bernoulli_mean(self.logits) - self.half
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        y = (value + self.half) / self.width
+        return self.logits * (y - 0.5) - special.log_sinhc(self.logits / 2) - math.log(self.width)
+
+    def log_bin_prob(self, x: Tensor, half: float) -> Tensor:
+        bulge = special.log_sinhc(self.logits * half / self.width)
+        return self.log_prob(x) + bulge + math.log(2 * half)
+
+    def rsample(self, sample_shape=torch.Size()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
+        # The inverse CDF log(1 + u (e^a - 1)) / a loses its digits for a > 0: mirror y and u there.
+        a = -self.logits.abs().clamp_min(1e-6)
+        y = torch.log1p(torch.where(self.logits > 0, 1 - u, u) * torch.expm1(a)) / a
+        return self.width * torch.where(self.logits > 0, 1 - y, y) - self.half
+
+
+class StretchedBeta(TorchDistribution):
+    """Beta(a, b) stretched to [-half, 1 + half]; scored in float64 whatever comes in."""
+
+    arg_constraints = {"a": constraints.positive, "b": constraints.positive}
+
+    def __init__(self, a: Tensor, b: Tensor, half: float = 0.0):
+        self.a, self.b = torch.broadcast_tensors(a, b)
+        self.half, self.width = half, 1 + 2 * half
+        super().__init__(self.a.shape, validate_args=False)
+
+    @property
+    def support(self):
+        return constraints.interval(-self.half, 1 + self.half)
+
+    def expand(self, batch_shape, _instance=None):
+        return StretchedBeta(self.a.expand(batch_shape), self.b.expand(batch_shape), self.half)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.width * self.a / (self.a + self.b) - self.half
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        y = (value.double() + self.half) / self.width
+        beta = torch.distributions.Beta(self.a.double(), self.b.double(), validate_args=False)
+        return (beta.log_prob(y) - math.log(self.width)).to(self.a.dtype)
+
+    def log_bin_prob(self, x: Tensor, half: float) -> Tensor:
+        levels = round(0.5 / half) + 1
+        a, b, x = torch.broadcast_tensors(self.a, self.b, x)
+        return special.log_beta_bin(a, b, (x * (levels - 1)).round(), levels)
+
+    def sample(self, sample_shape=torch.Size()) -> Tensor:
+        beta = torch.distributions.Beta(self.a, self.b, validate_args=False)
+        return self.width * beta.sample(sample_shape) - self.half
+
+
+class GreyLevels(constraints.Constraint):
+    """The grid v / (levels - 1), v = 0 ... levels - 1."""
+
+    is_discrete = True
+
+    def __init__(self, levels: int):
+        self.levels = levels
+        super().__init__()
+
+    def check(self, value: Tensor) -> Tensor:
+        v = value * (self.levels - 1)
+        return ((v - v.round()).abs() < 1e-3) & (v > -0.5) & (v < self.levels - 0.5)
+
+
+class Quantized(TorchDistribution):
+    """The grey levels of a density: P(level) is the density's probability of the level's bin."""
+
+    arg_constraints = {}
+
+    def __init__(self, base: TorchDistribution, levels: int):
+        self.base, self.levels = base, levels
+        super().__init__(base.batch_shape, validate_args=False)
+
+    @property
+    def support(self):
+        return GreyLevels(self.levels)
+
+    def expand(self, batch_shape, _instance=None):
+        return Quantized(self.base.expand(batch_shape), self.levels)
+
+    @property
+    def mean(self) -> Tensor:
+        """Sum over the levels, one at a time: as exact as the masses, `levels` times their cost."""
+        grid = [v / (self.levels - 1) for v in range(1, self.levels)]
+        blank = torch.zeros_like(self.base.mean)
+        return sum(x * self.log_prob(blank + x).exp() for x in grid)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.base.log_bin_prob(value, half_bin(self.levels))
+
+    def sample(self, sample_shape=torch.Size()) -> Tensor:
+        with torch.no_grad():
+            v = self.base.sample(sample_shape) * (self.levels - 1)
+            return v.round().clamp(0, self.levels - 1) / (self.levels - 1)
+
+
+class CategoricalLevels(TorchDistribution):
+    """A free probability for every grey level.
+
+    Args:
+        logits: (..., levels).
+    """
+
+    arg_constraints = {}
+
+    def __init__(self, logits: Tensor):
+        self.logits, self.levels = logits.log_softmax(-1), logits.shape[-1]
+        super().__init__(logits.shape[:-1], validate_args=False)
+
+    @property
+    def support(self):
+        return GreyLevels(self.levels)
+
+    def expand(self, batch_shape, _instance=None):
+        return CategoricalLevels(self.logits.expand(*batch_shape, self.levels))
+
+    @property
+    def mean(self) -> Tensor:
+        grid = torch.linspace(0, 1, self.levels, dtype=self.logits.dtype, device=self.logits.device)
+        return self.logits.exp() @ grid
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        level = (value * (self.levels - 1)).round().long().unsqueeze(-1)
+        level, logits = torch.broadcast_tensors(level, self.logits)
+        return logits.gather(-1, level[..., :1]).squeeze(-1)
+
+    def sample(self, sample_shape=torch.Size()) -> Tensor:
+        categorical = torch.distributions.Categorical(logits=self.logits, validate_args=False)
+        return categorical.sample(sample_shape) / (self.levels - 1)
+
+
+class ImageMixture(TorchDistribution):
+    """A mixture per pixel whose weights all channels share; channels are independent given the component.
+
+    Args:
+        logits: (..., K, 1, H, W), the components' log weights up to a constant.
+        components: distribution with batch shape (..., K, C, H, W).
+    """
+
+    arg_constraints = {}
+
+    def __init__(self, logits: Tensor, components: TorchDistribution):
+        self.logits, self.components = logits.log_softmax(-4), components
+        shape = components.batch_shape
+        super().__init__(shape[:-4], shape[-3:], validate_args=False)
+
+    @property
+    def support(self):
+        return constraints.independent(self.components.support, 3)
+
+    def expand(self, batch_shape, _instance=None):
+        inner = self.logits.shape[-4:], self.components.batch_shape[-4:]
+        logits, components = (torch.Size(batch_shape) + s for s in inner)
+        return ImageMixture(self.logits.expand(logits), self.components.expand(components))
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.logits.exp() * self.components.mean).sum(-4)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        given = self.components.log_prob(value.unsqueeze(-4)).sum(-3, keepdim=True)
+        return torch.logsumexp(self.logits + given, -4).sum((-3, -2, -1))
+
+    def sample(self, sample_shape=torch.Size()) -> Tensor:
+        with torch.no_grad():
+            draws = self.components.sample(sample_shape)
+            logits = self.logits.expand(*sample_shape, *self.logits.shape).movedim(-4, -1)
+            k = torch.distributions.Categorical(logits=logits, validate_args=False).sample()
+            k = k.unsqueeze(-4).expand(*draws.shape[:-4], 1, *draws.shape[-3:])
+            return draws.gather(-4, k).squeeze(-4)

@@ -1,0 +1,53 @@
+"""Random state that is borrowed and given back: nothing here reseeds the caller's generators."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyro
+import torch
+
+
+def _cuda_devices(device: torch.device | str) -> list[torch.device]:
+    device = torch.device(device)
+    return [device] if device.type == "cuda" else []
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Draws inside come from `seed`; the generators of the CPU and of `device` are restored after."""
+    with torch.random.fork_rng(_cuda_devices(device)):
+        torch.manual_seed(seed)
+        yield
+
+
+class PrivateState:
+    """A run's own random state, validation flag and Pyro parameter store.
+
+    `with state:` swaps them in and out, so whatever is drawn, validated or trained between two
+    entries changes nothing inside, and nothing inside is seen outside.
+    """
+
+    def __init__(self, seed: int, device: torch.device | str, validate: bool):
+        self._devices, self._validate, self._params = _cuda_devices(device), validate, None
+        with seeded(seed, device):
+            self.random = self._get_random()
+
+    def _get_random(self) -> list[torch.Tensor]:
+        return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
+
+    def _set_random(self) -> None:
+        torch.set_rng_state(self.random[0])
+        for device, state in zip(self._devices, self.random[1:]):
+            torch.cuda.set_rng_state(state, device)
+
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """Inside, this state is the process's; after, the caller's is back."""
+        with (
+            torch.random.fork_rng(self._devices),
+            pyro.validation_enabled(self._validate),
+            pyro.get_param_store().scope(self._params) as self._params,
+        ):
+            self._set_random()
+            yield
+            self.random = self._get_random()

@@ -1,0 +1,224 @@
+"""Special functions that torch lacks: probabilities of narrow intervals and their logarithms.
+
+All are elementwise, differentiable, exact in the far tails, and made of plain torch operations
+without data-dependent control flow, so that they can be captured and vmapped.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid, softplus
+
+LOG_2 = math.log(2)
+LOG_2PI = math.log(2 * math.pi)
+
+
+def softclip(x: Tensor, low: float, high: float) -> Tensor:
+    """A smooth, increasing map of the real line onto (low, high), close to the identity inside.
+
+    `low + softplus(x - low) - softplus(x - high)`
+    """
+    return low + softplus(x - low) - softplus(x - high)
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """`log(1 - exp(-x))` for x > 0.
+
+    Source: Mächler, "Accurately computing log(1 - exp(-|a|))", 2012.
+    """
+    return torch.where(
+        x < LOG_2, (-torch.expm1(-x)).log(), torch.log1p(-torch.exp(-x.clamp_min(LOG_2)))
+    )
+
+
+# --- sinh(x) / x: the continuous Bernoulli ---------------------------------------------------
+
+
+def _langevin_coefficients(terms: int) -> list[float]:
+    """c with L(x) = sum_k c[k] x^(2k+1), from the equation L' = 1 - L^2 - 2 L / x."""
+    c = [1 / 3]
+    for k in range(1, terms):
+        c.append(-sum(c[i] * c[k - 1 - i] for i in range(k)) / (2 * k + 3))
+    return c
+
+
+_LANGEVIN = _langevin_coefficients(14)
+
+
+def _polynomial(coefficients: list[float], x: Tensor) -> Tensor:
+    value = torch.full_like(x, coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        value = value * x + c
+    return value
+
+
+def log_sinhc(x: Tensor) -> Tensor:
+    """`log(sinh(x) / x)`, by its series where |x| < 1."""
+    small = x.abs() < 1
+    s, a = torch.where(small, x, 0.0), torch.where(small, 1.0, x.abs())
+    series = s**2 * _polynomial([c / (2 * k + 2) for k, c in enumerate(_LANGEVIN)], s**2)
+    return torch.where(small, series, a + log1mexp(2 * a) - (2 * a).log())
+
+
+def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
+    """Mean of the density proportional to exp(logits * y) on [0, 1].
+
+    `1 / (1 - exp(-logits)) - 1 / logits`, by its series where |logits| < 2.
+
+    Source: Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error in
+    variational autoencoders", 2019, https://arxiv.org/abs/1907.06845.
+    """
+    half = logits / 2
+    small = half.abs() < 1
+    s, a = torch.where(small, half, 0.0), torch.where(small, 2.0, logits.abs())
+    series = 0.5 + 0.5 * s * _polynomial(_LANGEVIN, s**2)
+    lower = 1 / a + torch.exp(-a) / torch.expm1(-a)
+    return torch.where(small, series, torch.where(logits < 0, lower, 1 - lower))
+
+
+# --- standard symmetric shapes: log survival function and log P(|T - t| < h) for t >= 0 -------
+
+_NODES, _WEIGHTS = (v[4:].tolist() for v in np.polynomial.legendre.leggauss(8))
+
+
+def log_normal_sf(t: Tensor) -> Tensor:
+    """Log survival function of the standard Normal.
+
+    Through erfcx: the gradient of torch's own `log_ndtr` is wrong in the far tail (by a factor of
+    6 at 10,000 sigma in float32).
+    """
+    right, left = t.clamp_min(0) / math.sqrt(2), t.clamp_max(0) / math.sqrt(2)
+    tail = torch.special.erfcx(right).log() - LOG_2 - right**2
+    return torch.where(t > 0, tail, torch.log1p(-torch.erfc(-left) / 2))
+
+
+def log_normal_bin(t: Tensor, h: Tensor) -> Tensor:
+    """`log P(t - h < T < t + h)` of a standard Normal T, for t >= 0.
+
+    Gauss-Legendre about the midpoint where the bin is narrow, where a difference of CDFs would
+    cancel; that difference, in log space, elsewhere.
+    """
+    narrow = (h < 0.5) & (t * h < 2)
+    th, hh = torch.where(narrow, t * h, 0.0), torch.where(narrow, h, 0.0)
+    mean = sum(
+        w * torch.cosh(th * s) * torch.exp(-((hh * s) ** 2) / 2) for s, w in zip(_NODES, _WEIGHTS)
+    )
+    near = -(t**2) / 2 - LOG_2PI / 2 + (2 * h).log() + mean.log()
+    t, h = torch.where(narrow, 1.0, t), torch.where(narrow, 1.0, h)
+    upper, lower = log_normal_sf(t - h), log_normal_sf(t + h)
+    return torch.where(narrow, near, upper + log1mexp(upper - lower))
+
+
+def log_logistic_sf(t: Tensor) -> Tensor:
+    """Log survival function of the standard logistic distribution."""
+    return logsigmoid(-t)
+
+
+def log_logistic_bin(t: Tensor, h: Tensor) -> Tensor:
+    """`log P(t - h < T < t + h)` of a standard logistic T: a product, so nothing cancels."""
+    return logsigmoid(t + h) + logsigmoid(h - t) + log1mexp(2 * h)
+
+
+def log_laplace_sf(t: Tensor) -> Tensor:
+    """Log survival function of the standard Laplace distribution."""
+    return torch.where(t > 0, -t - LOG_2, torch.log1p(-torch.exp(t.clamp_max(0)) / 2))
+
+
+def log_laplace_bin(t: Tensor, h: Tensor) -> Tensor:
+    """`log P(t - h < T < t + h)` of a standard Laplace T, for t >= 0."""
+    beside = h - t - LOG_2 + log1mexp(2 * h)
+    across = -(torch.expm1((t - h).clamp_max(0)) + torch.expm1(-t - h)) / 2
+    return torch.where(t > h, beside, across.log())
+
+
+def _x_minus_sin(x: Tensor) -> Tensor:
+    small = x < 1
+    s = torch.where(small, x, 0.0)
+    coefficients = [(-1) ** k / math.factorial(2 * k + 3) for k in range(8)]
+    return torch.where(small, s**3 * _polynomial(coefficients, s**2), x - torch.sin(x))
+
+
+def student_t3_sf(t: Tensor) -> Tensor:
+    """Survival function of Student's t with three degrees of freedom.
+
+    `(x - sin x) / (2 pi)` with `x = 2 arccot(t / sqrt(3))`
+    """
+    return _x_minus_sin(2 * torch.atan2(torch.full_like(t, math.sqrt(3)), t)) / (2 * math.pi)
+
+
+def log_student_t3_sf(t: Tensor) -> Tensor:
+    """Log survival function of Student's t with three degrees of freedom."""
+    return student_t3_sf(t).log()
+
+
+def log_student_t3_bin(t: Tensor, h: Tensor) -> Tensor:
+    """`log P(t - h < T < t + h)` of Student's t with three degrees of freedom, for t >= 0."""
+    width = (3 + t**2).sqrt()
+    narrow = h < width / 4
+    u, v = t / width, torch.where(narrow, h / width, 0.0)
+    # density at the nodes over the density at t: (3 + t^2)^2 / (3 + (t + h s)^2)^2
+    ratios = [(1 + 2 * u * v * s + (v * s) ** 2) ** -2 for s in _NODES + [-s for s in _NODES]]
+    mean = sum(w * r for w, r in zip(_WEIGHTS * 2, ratios)) / 2
+    near = math.log(6 * math.sqrt(3) / math.pi) - 4 * width.log() + (2 * h).log() + mean.log()
+    t, h = torch.where(narrow, 1.0, t), torch.where(narrow, 1.0, h)
+    return torch.where(narrow, near, (student_t3_sf(t - h) - student_t3_sf(t + h)).log())
+
+
+# --- the incomplete beta function --------------------------------------------------------------
+
+_BETA_NODES, _BETA_WEIGHTS = np.polynomial.legendre.leggauss(32)
+_BETA_DROP = 18.0  # the integrand is cut where it has fallen by this many nats: exp(-18) = 1.5e-8
+
+
+def _beta_window(a: Tensor, b: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """The part of [low, high] where exp(f) counts, f(u) = a log s(u) + b log s(-u) (concave)."""
+
+    def f(u):
+        return a * logsigmoid(u) + b * logsigmoid(-u)
+
+    mode = (a.log() - b.log()).clamp(min=low, max=high)
+    slope = a * torch.sigmoid(-mode) - b * torch.sigmoid(mode)
+    curvature = (a + b) * torch.sigmoid(mode) * torch.sigmoid(-mode)
+    ends = []
+    for sign in (-1.0, 1.0):
+        reach = _BETA_DROP / ((-sign * slope).clamp_min(0) + (_BETA_DROP / 2 * curvature).sqrt())
+        for _ in range(4):  # Newton's method; f falls convexly, so from beyond it cannot miss
+            u = mode + sign * reach
+            descent = (sign * (b * torch.sigmoid(u) - a * torch.sigmoid(-u))).clamp_min(1e-30)
+            reach = (reach - (f(mode) - f(u) - _BETA_DROP) / descent).clamp(0, 1e6)
+        ends.append(mode + sign * reach)
+    return torch.maximum(low, ends[0]), torch.minimum(high, ends[1])
+
+
+def log_beta_bin(a: Tensor, b: Tensor, level: Tensor, levels: int) -> Tensor:
+    """Log P(level / levels < Y < (level + 1) / levels) for Y ~ Beta(a, b), level = 0 ... levels - 1.
+
+    With u = logit(y) the integrand is exp(a log s(u) + b log s(-u)), log-concave, and Gauss-
+    Legendre quadrature over the window where it counts is exact to 1e-7 for a and b between
+    0.01 and 10,000. In the first bin a small a makes a tail of length 1 / a; there
+
+        B_y(a, b) = y^a (1 - y)^b / a + (a + b) / a * B_y(a + 1, b)
+
+    (two positive terms) raises a by one first; the last bin is its mirror image. Computed in
+    float64 whatever comes in, for a + b may be large and the normaliser then cancels.
+    """
+    dtype = a.dtype
+    a, b, level = a.double(), b.double(), level.double()
+    first, last = level == 0, level == levels - 1
+    a_raised, b_raised = a + first, b + last
+    with torch.no_grad():
+        low = level.log() - (levels - level).log()
+        high = (level + 1).log() - (levels - 1 - level).log()
+        low, high = _beta_window(a_raised, b_raised, low, high)
+        middle, half = ((low + high) / 2).unsqueeze(-1), ((high - low) / 2).unsqueeze(-1)
+        u = middle + half * torch.as_tensor(_BETA_NODES, device=a.device)
+        log_weights = (half * torch.as_tensor(_BETA_WEIGHTS, device=a.device)).log()
+    log_integrand = a_raised.unsqueeze(-1) * logsigmoid(u) + b_raised.unsqueeze(-1) * logsigmoid(-u)
+    log_integral = torch.logsumexp(log_integrand + log_weights, -1)
+    outer, inner = torch.where(first, a, b), torch.where(first, b, a)
+    edge = inner * math.log1p(-1 / levels) - outer * math.log(levels) - outer.log()
+    at_end = torch.logaddexp(edge, ((a + b) / outer).log() + log_integral)
+    log_mass = torch.where(first | last, at_end, log_integral)
+    return (log_mass - torch.lgamma(a) - torch.lgamma(b) + torch.lgamma(a + b)).to(dtype)
