@@ -14,6 +14,7 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from pyro_vae import special
 
@@ -21,6 +22,38 @@ from pyro_vae import special
 def half_bin(levels: int) -> float:
     """Half the width of a grey level's bin, in units of x."""
     return 0.5 / (levels - 1)
+
+
+class ImageBernoulli(TorchDistribution):
+    """Independent binary pixels of an image, event shape (C, H, W).
+
+    `x logit - log(1 + exp(logit))` summed over the pixels: `Bernoulli(logits=...).to_event(3)`
+    with one pass over the image less each way, the sign being taken after the sum. Grey x in
+    [0, 1] are scored too, by the usual cross-entropy.
+    """
+
+    arg_constraints = {"logits": constraints.independent(constraints.real, 3)}
+    support = constraints.independent(constraints.unit_interval, 3)
+
+    def __init__(self, logits: Tensor):
+        self.logits = logits
+        super().__init__(logits.shape[:-3], logits.shape[-3:], validate_args=False)
+
+    def expand(self, batch_shape, _instance=None):
+        return ImageBernoulli(self.logits.expand(*batch_shape, *self.event_shape))
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.sigmoid(self.logits)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        logits, value = torch.broadcast_tensors(self.logits, value)
+        loss = binary_cross_entropy_with_logits(logits, value, reduction="none")
+        return -loss.flatten(-3).sum(-1)
+
+    def sample(self, sample_shape=torch.Size()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        return torch.bernoulli(self.mean.detach().expand(shape))
 
 
 class LocationScaleBins(ABC):
@@ -45,10 +78,14 @@ class LocationScaleBins(ABC):
 
 
 class Normal(dist.Normal, LocationScaleBins):
-    """A Normal that can score grey levels."""
+    """A Normal that can score grey levels, and scores values in fewer passes than torch's."""
 
     log_sf = staticmethod(special.log_normal_sf)
     log_bin = staticmethod(special.log_normal_bin)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        t = (value - self.loc) / self.scale
+        return -torch.addcmul(self.scale.log() + special.LOG_2PI / 2, t, t, value=0.5)
 
 
 class Laplace(dist.Laplace, LocationScaleBins):

@@ -16,7 +16,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-import pyro.distributions as dist
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
@@ -25,6 +24,7 @@ from pyro_vae.distributions import (
     CategoricalLevels,
     ContinuousBernoulli,
     GreyLevels,
+    ImageBernoulli,
     ImageMixture,
     Laplace,
     Logistic,
@@ -179,7 +179,7 @@ class Bernoulli(Likelihood):
         return self.levels == 2
 
     def density(self, outputs: Tensor) -> TorchDistribution:
-        return dist.Bernoulli(logits=outputs, validate_args=False).to_event(3)
+        return ImageBernoulli(outputs)
 
     def mass(self, outputs: Tensor) -> TorchDistribution:
         if not self.is_likelihood:

@@ -21,9 +21,11 @@ Shape = tuple[int, int, int]
 
 
 def batched(network: nn.Module, x: Tensor, event_dims: int) -> Tensor:
-    """The network applied to x, any number of leading dimensions flattened into one and restored."""
-    leading = x.shape[: x.dim() - event_dims]
-    out = network(x.reshape(-1, *x.shape[x.dim() - event_dims :]))
+    """The network applied to x, whose leading dimensions are flattened into one and restored."""
+    if x.dim() == event_dims + 1:
+        return network(x).to(x.dtype)
+    leading, event = x.shape[: x.dim() - event_dims], x.shape[x.dim() - event_dims :]
+    out = network(x.reshape(-1, *event))
     return out.to(x.dtype).reshape(*leading, *out.shape[1:])
 
 

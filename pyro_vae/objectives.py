@@ -1,8 +1,8 @@
-"""What training minimises, once as Pyro's own ELBO and once as a sum over traces without a sync.
+"""What training minimises, once as Pyro's own ELBO and once as a sum over sites without a sync.
 
-A model and a guide take `(x, beta)`. Both are scaled by 1 / B, so that a loss is nats per image;
-rate and distortion are reported at beta = 1, whatever beta was. The sync-free form makes no
-`.item()` and no NaN check on the way, runs the same handlers, and equals Pyro's to rounding.
+A model and a guide take `(x, beta)`. A loss is nats per image: the sum over pixels and latent
+components, the mean over the batch. The sync-free form makes no `.item()` and no NaN check on its
+way, runs the same handlers as Pyro's, and equals it to rounding.
 """
 
 import math
@@ -17,6 +17,7 @@ from pyro.distributions import Delta
 from pyro.distributions.util import scale_and_mask
 from pyro.infer import ELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from pyro.poutine.messenger import Messenger
+from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
 
@@ -25,7 +26,10 @@ Sites = dict[str, dict]
 
 
 class Terms(NamedTuple):
-    """Nats per image, means over the batch: the loss, and rate and distortion at beta = 1."""
+    """Nats per image, means over the batch; rate and distortion at beta = 1, whatever beta was.
+
+    The rate is the objective's own estimate, drawn or in closed form; NaN where q is a point.
+    """
 
     loss: Tensor
     rate: Tensor
@@ -42,52 +46,42 @@ def per_image(program: Program) -> Program:
     return scaled
 
 
-class SiteRecorder(Messenger):
-    """Keeps the sample sites of a program, after they were drawn or observed."""
+class Recorder(Messenger):
+    """Keeps a program's sample sites; sites that `given` holds take its values, as in a replay.
+
+    `poutine.trace` and `poutine.replay` in one handler that params pass by untouched: a step of a
+    small model is mostly handlers.
+    """
+
+    def __init__(self, given: Sites | None = None):
+        super().__init__()
+        self.given, self.sites = given or {}, {}
 
     def __enter__(self):
-        self.sites: Sites = {}
+        self.sites = {}
         return super().__enter__()
 
+    def _pyro_sample(self, message: dict) -> None:
+        if message["name"] in self.given and not message["is_observed"]:
+            message["value"], message["done"] = self.given[message["name"]]["value"], True
+
     def _pyro_post_sample(self, message: dict) -> None:
-        if type(message["fn"]).__name__ != "_Subsample":
+        if type(message["fn"]) is not _Subsample:
             self.sites[message["name"]] = message
 
 
-def _point(site: dict) -> bool:
-    return isinstance(getattr(site["fn"], "base_dist", site["fn"]), Delta)
-
-
-def rate(guide_sites: Sites, model_sites: Sites) -> Tensor:
-    """KL(q(z|x) || p(z)) in closed form, nats, mean over images; NaN where q is a point."""
-    latents = [(site["fn"], model_sites[name]["fn"]) for name, site in guide_sites.items()]
-    if any(map(_point, guide_sites.values())):
-        return latents[0][0].mean.new_full((), math.nan)
-    return sum(kl_divergence(q, p).mean() for q, p in latents)
-
-
-def distortion(log_probs: dict[str, Tensor], model_sites: Sites) -> Tensor:
-    """-log p(x|z) at the drawn z, nats, mean over images and particles."""
-    return -sum(p.mean() for name, p in log_probs.items() if model_sites[name]["is_observed"])
-
-
-def _log_probs(sites: Sites) -> dict[str, Tensor]:
-    return {name: site["fn"].log_prob(site["value"]) for name, site in sites.items()}
-
-
-def _scaled(value: Tensor, site: dict) -> Tensor:
-    return scale_and_mask(value, site["scale"], site["mask"])
-
-
-def recorded_terms(loss: Tensor, guide_sites: Sites, model_sites: Sites) -> Terms:
-    """The terms of a step whose loss somebody else computed, from the sites that it visited."""
-    with torch.no_grad():
-        observed = {name: s for name, s in model_sites.items() if s["is_observed"]}
-        return Terms(
-            loss,
-            rate(guide_sites, model_sites),
-            distortion(_log_probs(observed), model_sites),
-        )
+def run(
+    model: Program, guide: Program, x: Tensor, beta: float | Tensor, num_particles: int = 1
+) -> tuple[Sites, Sites]:
+    """The sites of the guide, and of the model at the guide's draws; particles lead all shapes."""
+    if num_particles > 1:
+        plate = pyro.plate("num_particles_vectorized", num_particles, dim=-2)
+        model, guide = plate(model), plate(guide)
+    with Recorder() as drawn:
+        guide(x, beta)
+    with Recorder(given=drawn.sites) as scored:
+        model(x, beta)
+    return drawn.sites, scored.sites
 
 
 class Objective(ABC):
@@ -100,33 +94,43 @@ class Objective(ABC):
 
     @staticmethod
     @abstractmethod
-    def loss(guide_sites: Sites, model_sites: Sites, log_probs: dict[str, Tensor]) -> Tensor:
-        """The loss from the sites of one run of guide and model, and the model's log probabilities."""
+    def score(guide_sites: Sites, model_sites: Sites) -> Terms:
+        """The terms of one run of guide and model, from the sites of both."""
 
     @classmethod
     def terms(
         cls, model: Program, guide: Program, x: Tensor, beta: float | Tensor, num_particles: int = 1
     ) -> Terms:
-        """Loss (with its gradients), rate and distortion of one minibatch x (B, C, H, W)."""
-        guide_sites, model_sites = run(model, guide, x, beta, num_particles)
-        log_probs = _log_probs(model_sites)
-        loss = cls.loss(guide_sites, model_sites, log_probs)
-        with torch.no_grad():
-            return Terms(loss, rate(guide_sites, model_sites), distortion(log_probs, model_sites))
+        """The terms of one minibatch x (B, C, H, W); the loss has its gradients."""
+        return cls.score(*run(model, guide, x, beta, num_particles))
 
 
-def run(
-    model: Program, guide: Program, x: Tensor, beta: float | Tensor, num_particles: int = 1
-) -> tuple[Sites, Sites]:
-    """The sites of the guide, and of the model at the guide's draws; particles lead all shapes."""
-    if num_particles > 1:
-        plate = pyro.plate("num_particles_vectorized", num_particles, dim=-2)
-        model, guide = plate(model), plate(guide)
-    with SiteRecorder() as drawn:
-        guide_trace = poutine.trace(guide).get_trace(x, beta)
-    with SiteRecorder() as scored:
-        poutine.replay(model, trace=guide_trace)(x, beta)
-    return drawn.sites, scored.sites
+def _log_probs(sites: Sites) -> dict[str, Tensor]:
+    """Log probability of every site's value, per image, neither scaled nor masked."""
+    return {name: site["fn"].log_prob(site["value"]) for name, site in sites.items()}
+
+
+def _means(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.mean() for name, value in values.items()}
+
+
+def _weighted(means: dict[str, Tensor], values: dict[str, Tensor], sites: Sites) -> Tensor | float:
+    """The sum of the sites' means, each site scaled and masked as its handlers say."""
+    total = 0.0
+    for name, mean in means.items():
+        scale, mask = sites[name]["scale"], sites[name]["mask"]
+        if isinstance(mask, Tensor) or isinstance(scale, Tensor):
+            total = total + scale_and_mask(values[name], scale, mask).mean()
+        elif mask is not False:
+            total = total + (mean if scale == 1 else mean * scale)
+    return total
+
+
+def _terms(loss: Tensor, rate: Tensor, log_likelihood: Tensor, guide_sites: Sites) -> Terms:
+    bases = [getattr(site["fn"], "base_dist", site["fn"]) for site in guide_sites.values()]
+    if any(isinstance(base, Delta) for base in bases):
+        rate = torch.full_like(loss, math.nan)
+    return Terms(loss, rate.detach(), -log_likelihood.detach())
 
 
 class Elbo(Objective):
@@ -137,11 +141,17 @@ class Elbo(Objective):
         return Trace_ELBO(num_particles, max_plate_nesting=1, vectorize_particles=True)
 
     @staticmethod
-    def loss(guide_sites, model_sites, log_probs):
-        entropy = _log_probs(guide_sites)
-        parts = [_scaled(p, model_sites[name]) for name, p in log_probs.items()]
-        parts += [-_scaled(q, guide_sites[name]) for name, q in entropy.items()]
-        return -sum(part.sum() for part in parts) / _particles(log_probs)
+    def score(guide_sites, model_sites):
+        log_p, log_q = _log_probs(model_sites), _log_probs(guide_sites)
+        p, q = _means(log_p), _means(log_q)
+        loss = _weighted(q, log_q, guide_sites) - _weighted(p, log_p, model_sites)
+        return _terms(loss, *_drawn(p, q), guide_sites)
+
+
+def _drawn(p: dict[str, Tensor], q: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Rate and log likelihood from the means of log p, of all sites, and of log q, of the latent."""
+    rate = sum(q.values()) - sum(p[name] for name in q)
+    return rate, sum(mean for name, mean in p.items() if name not in q)
 
 
 class ElboAnalytic(Objective):
@@ -152,12 +162,12 @@ class ElboAnalytic(Objective):
         return TraceMeanField_ELBO(num_particles, max_plate_nesting=1, vectorize_particles=True)
 
     @staticmethod
-    def loss(guide_sites, model_sites, log_probs):
-        observed = {n: p for n, p in log_probs.items() if model_sites[n]["is_observed"]}
-        parts = [-_scaled(p, model_sites[name]) for name, p in observed.items()]
-        for name, site in guide_sites.items():
-            parts.append(_scaled(kl_divergence(site["fn"], model_sites[name]["fn"]), site))
-        return sum(part.sum() for part in parts) / _particles(log_probs)
+    def score(guide_sites, model_sites):
+        log_p = _log_probs({n: s for n, s in model_sites.items() if s["is_observed"]})
+        kl = {n: kl_divergence(s["fn"], model_sites[n]["fn"]) for n, s in guide_sites.items()}
+        p, rates = _means(log_p), _means(kl)
+        loss = _weighted(rates, kl, guide_sites) - _weighted(p, log_p, model_sites)
+        return _terms(loss, sum(rates.values()), sum(p.values()), guide_sites)
 
 
 class Iwae(Objective):
@@ -179,16 +189,13 @@ class Iwae(Objective):
         )
 
     @staticmethod
-    def loss(guide_sites, model_sites, log_probs):
-        log_weights = sum(log_probs.values()) - sum(_log_probs(guide_sites).values())
-        log_weights = log_weights.reshape(_particles(log_probs), -1)
-        bound = torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
-        return -bound.mean()
-
-
-def _particles(log_probs: dict[str, Tensor]) -> int:
-    shape = next(iter(log_probs.values())).shape
-    return shape[0] if len(shape) > 1 else 1
+    def score(guide_sites, model_sites):
+        log_p, log_q = _log_probs(model_sites), _log_probs(guide_sites)
+        log_weights = sum(log_p.values()) - sum(log_q.values())
+        if log_weights.dim() == 1:  # a single particle
+            log_weights = log_weights.unsqueeze(0)
+        loss = math.log(len(log_weights)) - torch.logsumexp(log_weights, 0).mean()
+        return _terms(loss, *_drawn(_means(log_p), _means(log_q)), guide_sites)
 
 
 OBJECTIVES: dict[str, type[Objective]] = {

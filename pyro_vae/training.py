@@ -4,6 +4,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,10 +20,9 @@ from pyro_vae.objectives import (
     LEARNING_RATE_SCHEDULES,
     OBJECTIVES,
     Objective,
-    SiteRecorder,
+    Recorder,
     Terms,
     per_image,
-    recorded_terms,
 )
 from pyro_vae.randomness import PrivateState
 from pyro_vae.vae import LatentImageModel
@@ -70,18 +70,19 @@ class Svi(Engine):
     def __init__(self, model, objective, num_particles):
         super().__init__(model, objective, num_particles)
         self.optimizer = pyro.optim.Adam({"lr": 1e-3})
-        self.recorders = SiteRecorder(), SiteRecorder()
+        self.recorders = Recorder(), Recorder()
 
     def step(self, x, beta, learning_rate):
-        recorded_guide, recorded_model = self.recorders
+        in_guide, in_model = self.recorders
         loss = self.objective.pyro(self.num_particles, len(x))
         model, guide = per_image(self.model.model), per_image(self.model.guide)
-        svi = pyro.infer.SVI(recorded_model(model), recorded_guide(guide), self.optimizer, loss)
+        svi = pyro.infer.SVI(in_model(model), in_guide(guide), self.optimizer, loss)
         self.optimizer.pt_optim_args["lr"] = learning_rate
         for adam in self.optimizer.optim_objs.values():
             adam.param_groups[0]["lr"] = learning_rate
         value = x.new_tensor(svi.step(x, beta))
-        return recorded_terms(value, recorded_guide.sites, recorded_model.sites)
+        with torch.no_grad():
+            return self.objective.score(in_guide.sites, in_model.sites)._replace(loss=value)
 
 
 class Eager(Engine):
@@ -92,15 +93,16 @@ class Eager(Engine):
     def __init__(self, model, objective, num_particles):
         super().__init__(model, objective, num_particles)
         self.optimizer = torch.optim.Adam(model.parameters(), fused=True)
-        self.programs = per_image(model.model), per_image(model.guide)
 
     def step(self, x, beta, learning_rate):
         self.optimizer.param_groups[0]["lr"] = learning_rate
-        terms = self.objective.terms(*self.programs, x, beta, self.num_particles)
+        programs = self.model.model, self.model.guide
+        with self.model.unregistered():
+            terms = self.objective.terms(*programs, x, beta, self.num_particles)
         self.optimizer.zero_grad()
         terms.loss.backward()
         self.optimizer.step()
-        return Terms(terms.loss.detach(), terms.rate, terms.distortion)
+        return terms._replace(loss=terms.loss.detach())
 
 
 ENGINES: dict[str, type[Engine]] = {"svi": Svi, "eager": Eager}
@@ -236,7 +238,8 @@ class Training:
             batch_size,
         )
         self.beta_at, self.learning_rate_at = beta_at, learning_rate_at
-        self.autocast = partial(torch.autocast, images.device.type, torch.bfloat16, autocast)
+        bf16 = partial(torch.autocast, images.device.type, torch.bfloat16)
+        self.autocast = bf16 if autocast else nullcontext
         self.order = torch.Generator().manual_seed(seed)
         validate = engine.validates and pyro.infer.util.is_validation_enabled()
         self.private = PrivateState(seed, images.device, validate)
@@ -248,7 +251,7 @@ class Training:
         self.engine.model.train()
         with self.private.swapped_in():
             images = draw_binary(self.images) if self.dynamic else self.images
-            terms = torch.stack([self._step(images[rows]) for rows in self._minibatches()])
+            terms = torch.stack([self._step(images.index_select(0, rows)) for rows in self._minibatches()])
             terms = terms.cpu()  # the epoch's one sync
             self.engine.model.eval()
             self._calibrate(images)

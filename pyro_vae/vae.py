@@ -2,14 +2,16 @@
 
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyro_vae.distributions import Normal
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood
 from pyro_vae.names import check_name
 from pyro_vae.networks import ACTIVATIONS, NETWORKS, batched
@@ -52,6 +54,7 @@ class LatentImageModel(nn.Module, ABC):
     """
 
     outputs_per_latent: int  # encoder outputs per latent component
+    registers = True  # see `unregistered`
 
     def __init__(
         self,
@@ -84,6 +87,8 @@ class LatentImageModel(nn.Module, ABC):
         output_shape = (self.likelihood.channels, *image_shape[1:])
         self.encoder = builder.encoder(self.image_shape, outputs, hidden, activation)
         self.decoder = builder.decoder(latent_dim, output_shape, hidden, activation)
+        self.register_buffer("_zeros", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("_ones", torch.ones(latent_dim), persistent=False)
         self._renew_name()
 
     def _renew_name(self) -> None:
@@ -117,10 +122,7 @@ class LatentImageModel(nn.Module, ABC):
     @property
     def prior(self) -> TorchDistribution:
         """p(z), the standard Normal."""
-        like = next(self.parameters())
-        return dist.Normal(
-            like.new_zeros(self.latent_dim), like.new_ones(self.latent_dim)
-        ).to_event(1)
+        return Normal(self._zeros, self._ones).to_event(1)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -132,16 +134,33 @@ class LatentImageModel(nn.Module, ABC):
         """For the eye: expected images (num_samples, C, H, W) of z ~ p(z), clamped to [0, 1]."""
         return self.decode(self.prior.sample((num_samples,))).mean.clamp(0, 1)
 
+    @contextmanager
+    def unregistered(self) -> Iterator[None]:
+        """Inside, the programs do not enter their parameters in Pyro's store.
+
+        For an optimiser that has the module's parameters anyway: registering them is a tenth of
+        what the handlers of a small model cost.
+        """
+        self.registers = False
+        try:
+            yield
+        finally:
+            self.registers = True
+
+    def _register(self, part: str) -> None:
+        if self.registers:
+            pyro.module(f"{self.name}.{part}", getattr(self, part))
+
     def _generate(self, x: Tensor, latent_handler) -> Tensor:
-        pyro.module(f"{self.name}.decoder", self.decoder)
-        pyro.module(f"{self.name}.likelihood", self.likelihood)
+        self._register("decoder")
+        self._register("likelihood")
         with pyro.plate("data", x.shape[0]):
             with latent_handler:
                 z = pyro.sample("z", self.prior)
             return pyro.sample("x", self.decode(z), obs=x)
 
     def _recognise(self, x: Tensor, latent_handler) -> Tensor:
-        pyro.module(f"{self.name}.encoder", self.encoder)
+        self._register("encoder")
         with pyro.plate("data", x.shape[0]), latent_handler:
             return pyro.sample("z", self.encode(x))
 
@@ -169,7 +188,7 @@ class VAE(LatentImageModel):
 
     def encode(self, x: Tensor) -> TorchDistribution:
         loc, log_scale = batched(self.encoder, x, 3).chunk(2, -1)
-        return dist.Normal(loc, log_scale.exp()).to_event(1)
+        return Normal(loc, log_scale.exp()).to_event(1)
 
     def model(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
         """z ~ p(z), x ~ p(x | z): the generative program, for images (B, C, H, W)."""
