@@ -1,0 +1,183 @@
+"""Loaders on files in their true formats, written small; the real files where the reader has them."""
+
+import gzip
+import pickle
+import shutil
+import struct
+
+import numpy as np
+import pytest
+import torch
+from scipy.io import savemat
+
+import pyro_vae as pv
+from pyro_vae.data import DATASETS, draw_binary
+
+rng = np.random.default_rng(0)
+
+
+def write_idx(folder, prefix, images):
+    labels = np.arange(len(images)) % 10
+    folder.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(">IIII", 2051, len(images), 28, 28)
+    (folder / f"{prefix}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+    header = struct.pack(">II", 2049, len(images))
+    (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(header + labels.astype("u1").tobytes())
+
+
+@pytest.mark.parametrize(
+    "name, folder", [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST")]
+)
+def test_idx_files(tmp_path, name, folder):
+    train, test = (rng.integers(256, size=(n, 28, 28), dtype=np.uint8) for n in (12, 5))
+    write_idx(tmp_path / folder / "raw", "train", train)
+    write_idx(tmp_path / folder / "raw", "t10k", test)
+    data = pv.load_dataset(name, tmp_path)
+    assert data.levels == 256 and data.image_shape == (1, 28, 28)
+    assert len(data.train) == 12 and len(data.test) == 5
+    assert torch.equal(data.train.images, torch.from_numpy(train / 255).float().unsqueeze(1))
+    assert data.train.labels.tolist() == [n % 10 for n in range(12)]
+
+
+def test_svhn_files(tmp_path, monkeypatch):
+    from torchvision.datasets import SVHN
+
+    (tmp_path / "SVHN").mkdir()
+    images = rng.integers(256, size=(4, 3, 32, 32), dtype=np.uint8)
+    for split in ("train", "test"):
+        path = tmp_path / "SVHN" / f"{split}_32x32.mat"
+        savemat(path, {"X": images.transpose(2, 3, 1, 0), "y": np.array([[1], [10], [3], [4]])})
+    monkeypatch.setattr("torchvision.datasets.svhn.check_integrity", lambda *a: True)
+    monkeypatch.setattr("torchvision.datasets.utils.check_integrity", lambda *a: True)
+    data = pv.load_dataset("svhn", tmp_path)
+    assert data.image_shape == (3, 32, 32) and SVHN is not None
+    assert torch.equal(data.test.images, torch.from_numpy(images / 255).float())
+    assert data.train.labels.tolist() == [1, 0, 3, 4]
+
+
+def test_cifar10_files(tmp_path, monkeypatch):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    images = rng.integers(256, size=(6, 3, 32, 32), dtype=np.uint8)
+    for batch in [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]:
+        content = {"data": images.reshape(6, -1), "labels": list(range(6))}
+        (folder / batch).write_bytes(pickle.dumps(content))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *a: True)
+    data = pv.load_dataset("cifar10", tmp_path)
+    assert len(data.train) == 30 and data.image_shape == (3, 32, 32)
+    assert torch.equal(data.test.images, torch.from_numpy(images / 255).float())
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_binarized_mnist_files(tmp_path, zipped):
+    folder = tmp_path / "BinarizedMNIST"
+    folder.mkdir()
+    pixels = {part: rng.integers(2, size=(n, 784)) for part, n in
+              [("train", 5), ("valid", 2), ("test", 3)]}  # fmt: skip
+    for part, rows in pixels.items():
+        text = "".join(" ".join(map(str, row)) + "\n" for row in rows).encode()
+        path = folder / f"binarized_mnist_{part}.amat"
+        if zipped:
+            path.with_name(path.name + ".gz").write_bytes(gzip.compress(text))
+        else:
+            path.write_bytes(text)
+    data = pv.load_dataset("binarized_mnist", tmp_path, validation=True)
+    assert data.levels == 2 and data.image_shape == (1, 28, 28)
+    for part, split in [("train", data.train), ("valid", data.validation), ("test", data.test)]:
+        assert torch.equal(split.images.flatten(1), torch.from_numpy(pixels[part]).float())
+    assert pv.load_dataset("binarized_mnist", tmp_path).validation is None
+
+
+@pytest.mark.parametrize("content", [b"", b"0 1\n", b"2 " * 783 + b"2\n"])
+def test_damaged_binarized_mnist_is_an_error(tmp_path, content):
+    (tmp_path / "BinarizedMNIST").mkdir()
+    for part in ("train", "valid", "test"):
+        (tmp_path / "BinarizedMNIST" / f"binarized_mnist_{part}.amat").write_bytes(content)
+    with pytest.raises(ValueError, match="binarized_mnist is not complete under .* truncated|0 and"):
+        pv.load_dataset("binarized_mnist", tmp_path)
+
+
+@pytest.mark.parametrize("name", [n for n in DATASETS if n != "digits"])
+def test_without_a_network_the_error_names_the_remedy(tmp_path, monkeypatch, name):
+    def unreachable(*args, **kwargs):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    with pytest.raises(ValueError, match=f"pyro-vae datasets {name} --data-dir") as error:
+        pv.load_dataset(name, tmp_path)
+    assert "could not be downloaded" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_digits():
+    data = pv.load_dataset("digits")
+    assert data.levels == 17 and data.image_shape == (1, 8, 8)
+    assert (len(data.train), len(data.test)) == (1437, 360) and not data.dynamic
+    v = data.train.images * 16
+    assert torch.equal(v, v.round()) and v.min() == 0 and v.max() == 16
+    held = pv.load_dataset("digits", validation=True)
+    assert (len(held.train), len(held.validation)) == (1294, 143)
+    assert torch.equal(torch.cat([held.train.images, held.validation.images]), data.train.images)
+    assert torch.equal(held.test.images, data.test.images)
+
+
+def test_binarize():
+    grey = pv.load_dataset("digits")
+    threshold = pv.load_dataset("digits", binarize="threshold")
+    assert torch.equal(threshold.train.images, (grey.train.images >= 0.5).float())
+    static, again, other = (pv.load_dataset("digits", binarize="static", seed=s) for s in (0, 0, 1))
+    assert torch.equal(static.train.images, again.train.images)
+    assert not torch.equal(static.train.images, other.train.images)
+    dynamic = pv.load_dataset("digits", binarize="dynamic", validation=True)
+    assert dynamic.dynamic and torch.equal(dynamic.train.images, grey.train.images[:1294])
+    for data in (threshold, static, dynamic):
+        assert data.levels == 2
+        assert ((data.test.images == 0) | (data.test.images == 1)).all()
+    assert ((dynamic.validation.images == 0) | (dynamic.validation.images == 1)).all()
+
+
+def test_drawn_pixels_have_their_probability():
+    p = torch.linspace(0, 1, 11).expand(20_000, 11)
+    x = draw_binary(p)
+    assert ((x.mean(0) - p[0]).abs() <= 5 * (p[0] * (1 - p[0]) / len(x)).sqrt()).all()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("minst",), "dataset: unknown name 'minst'; did you mean 'mnist'"),
+        (("digits", "data", "dinamic"), "binarize: .* did you mean 'dynamic'"),
+    ],
+)
+def test_unknown_names(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        pv.load_dataset(*arguments)
+
+
+def test_binary_data_are_not_binarized_again(tmp_path):
+    (tmp_path / "BinarizedMNIST").mkdir()
+    for part in ("train", "valid", "test"):
+        path = tmp_path / "BinarizedMNIST" / f"binarized_mnist_{part}.amat"
+        path.write_bytes(b"0 " * 783 + b"1\n")
+    with pytest.raises(ValueError, match="binarize: binarized_mnist is binary already"):
+        pv.load_dataset("binarized_mnist", tmp_path, binarize="dynamic")
+
+
+@pytest.mark.parametrize("name, mean", [("mnist", 0.1307), ("fashion_mnist", 0.2860)])
+def test_real_idx_files(real_data, tmp_path, name, mean):
+    """The means that everybody normalises these sets by."""
+    folder = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}[name]
+    if not (real_data / folder).is_dir():
+        pytest.skip(f"no {folder} in PYRO_VAE_DATA")
+    shutil.copytree(real_data / folder, tmp_path / folder, copy_function=shutil.copyfile)
+    data = pv.load_dataset(name, tmp_path)
+    assert (len(data.train), len(data.test)) == (60_000, 10_000)
+    assert data.train.images.mean().item() == pytest.approx(mean, abs=5e-5)
+
+
+def test_real_binarized_mnist(real_data):
+    if not (real_data / "BinarizedMNIST").is_dir():
+        pytest.skip("no BinarizedMNIST in PYRO_VAE_DATA")
+    data = pv.load_dataset("binarized_mnist", real_data, validation=True)
+    assert [len(s) for s in (data.train, data.validation, data.test)] == [50_000, 10_000, 10_000]
+    assert 0.125 < data.train.images.mean().item() < 0.14
