@@ -52,7 +52,8 @@ class RunConfig:
     network: str = _setting("mlp", "encoder and decoder", NETWORKS)
     hidden: tuple[int, ...] | None = _setting(
         None,
-        "hidden sizes of the encoder as in 400,200, mirrored in the decoder; channels for conv (256,128 for mlp, 32,64 for conv unless set)",
+        "hidden sizes of the encoder as in 400,200, mirrored in the decoder;"
+        " channels for conv (256,128 for mlp, 32,64 for conv unless set)",
         low=1,
     )
     activation: str = _setting("relu", "between layers", ACTIVATIONS)

@@ -57,7 +57,7 @@ def progress(
     originals: ArrayLike, reconstructions: ArrayLike, samples: ArrayLike, epoch: int
 ) -> Figure:
     """The state after an epoch: reconstructions on the left, samples on the right."""
-    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    figure = Figure(figsize=(9, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
     _picture(left, _in_pairs(originals, reconstructions, 8), 8, "Originals over reconstructions")
     _picture(right, samples, 8, "Samples")

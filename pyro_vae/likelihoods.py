@@ -330,8 +330,9 @@ class DiscretizedLogistic(LevelMass):
 
 
 class DiscretizedLogisticMixture(LevelMass):
-    """Five discretized logistics per pixel; the channels share the weights, and given the component
-    they are independent.
+    """Five discretized logistics per pixel, whose weights all channels share.
+
+    Given the component, the channels are independent.
 
     Source: Salimans, Karpathy, Chen and Kingma, "PixelCNN++", 2017,
     https://arxiv.org/abs/1701.05517 (without its regression of one channel on another).

@@ -251,7 +251,9 @@ class Training:
         self.engine.model.train()
         with self.private.swapped_in():
             images = draw_binary(self.images) if self.dynamic else self.images
-            terms = torch.stack([self._step(images.index_select(0, rows)) for rows in self._minibatches()])
+            terms = torch.stack(
+                [self._step(images.index_select(0, rows)) for rows in self._minibatches()]
+            )
             terms = terms.cpu()  # the epoch's one sync
             self.engine.model.eval()
             self._calibrate(images)

@@ -16,14 +16,18 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(skip)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """The models here are small: more threads cost more than they bring, most of all when shared."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def fresh_state():
     """Every test starts from one seed, an empty parameter store and validation on."""
     torch.manual_seed(0)
     pyro.clear_param_store()
     pyro.enable_validation(True)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.fixture

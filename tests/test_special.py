@@ -146,7 +146,12 @@ def beta_bin_reference(a, b, level, levels):
 
 
 def test_the_reference_of_the_beta_bins_agrees_with_the_incomplete_beta_function():
-    for a, b, level, levels in [(0.3, 7, 0, 17), (3.3, 0.7, 3, 17), (12, 30, 80, 256), (2, 0.1, 1, 2)]:
+    for a, b, level, levels in [
+        (0.3, 7, 0, 17),
+        (3.3, 0.7, 3, 17),
+        (12, 30, 80, 256),
+        (2, 0.1, 1, 2),
+    ]:
         ends = mp.mpf(level) / levels, mp.mpf(level + 1) / levels
         exact = mp.log(mp.betainc(a, b, *ends, regularized=True))
         assert abs(beta_bin_reference(a, b, level, levels) - exact) < 1e-12

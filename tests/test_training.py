@@ -36,7 +36,7 @@ def assert_same(one, other, tolerance):
         assert (a - b).abs().max() <= tolerance * max(1, b.abs().max())
 
 
-# --- engines -------------------------------------------------------------------------------------
+# --- engines --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -75,7 +75,7 @@ def test_auto_is_the_eager_engine():
     )
 
 
-# --- what a record says ----------------------------------------------------------------------------
+# --- what a record says ---------------------------------------------------------------------------
 
 
 def test_a_record_says_what_was_trained():
@@ -101,9 +101,6 @@ def test_beta_follows_its_schedule():
 @pytest.mark.parametrize("engine", ["svi", "eager"])
 def test_the_learning_rate_follows_its_schedule(engine):
     """A cosine ends near 0: the last of 40 epochs moves the weights far less than the first."""
-    records = pv.fit(
-        model(), images(), epochs=40, learning_rate_schedule="cosine", engine=engine, batch_size=16
-    )
     vae = model()
     records = pv.fit(
         vae, images(), epochs=40, learning_rate_schedule="cosine", engine=engine, batch_size=16
@@ -139,7 +136,7 @@ def test_the_optimal_sigma_is_the_training_sets_error():
     assert vae.likelihood.sigma.item() == pytest.approx(rmse.item(), rel=0.03)  # one draw of z
 
 
-# --- nothing leaks ---------------------------------------------------------------------------------
+# --- nothing leaks --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("engine", ["svi", "eager"])
@@ -179,7 +176,7 @@ def test_the_seed_decides():
     assert any(not torch.equal(a, b) for a, b in zip(same[0].values(), same[2].values()))
 
 
-# --- closed forms ----------------------------------------------------------------------------------
+# --- closed forms ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +210,7 @@ def test_components_collapse_where_the_closed_form_says(digits, beta):
     assert abs(rates.sum().item() - exact.rate) < max(0.03 * exact.rate, 0.02)
 
 
-# --- refusals ----------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -272,7 +269,7 @@ def test_precisions(precision, dtype):
     assert records[-1].loss < records[0].loss
 
 
-# --- CUDA --------------------------------------------------------------------------------------------
+# --- CUDA -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.cuda

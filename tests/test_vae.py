@@ -59,7 +59,9 @@ def test_sites_and_shapes():
     model = poutine.trace(poutine.replay(vae.model, guide)).get_trace(x)
     assert set(guide.stochastic_nodes) == {"z", "data"} and model.observation_nodes == ["x"]
     assert guide.nodes["z"]["fn"].batch_shape == (5,) and guide.nodes["z"]["fn"].event_shape == (3,)
-    assert model.nodes["x"]["fn"].batch_shape == (5,) and model.nodes["x"]["fn"].event_shape == SHAPE
+    assert (
+        model.nodes["x"]["fn"].batch_shape == (5,) and model.nodes["x"]["fn"].event_shape == SHAPE
+    )
     assert torch.equal(model.nodes["z"]["value"], guide.nodes["z"]["value"])
 
 
