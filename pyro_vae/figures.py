@@ -90,7 +90,7 @@ def kl_histogram(rates: ArrayLike) -> Figure:
     """KL per latent component, from rates (N, latent_dim) in nats: sorted bars, and a histogram."""
     mean = np.sort(np.asarray(rates, dtype=float).mean(0))[::-1]
     collapsed = mean < COLLAPSED_RATE
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Figure(figsize=(9, 3.9), layout="constrained")
     bars, counts = figure.subplots(1, 2)
     bars.bar(np.arange(1, len(mean) + 1), mean, color=np.where(collapsed, ORANGE, BLUE))
     bars.set_xlabel("latent component, by size")
@@ -101,7 +101,7 @@ def kl_histogram(rates: ArrayLike) -> Figure:
     counts.set_xlabel("KL (nats per image)")
     counts.set_ylabel("number of components")
     counts.yaxis.get_major_locator().set_params(integer=True)
-    counts.legend(frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(
         f"{collapsed.sum()} of {len(mean)} components collapsed;"
         f" total KL {mean.sum():.2f} nats over {len(np.asarray(rates))} images"

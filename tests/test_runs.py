@@ -1,6 +1,5 @@
 """Run folders and the command line, from the outside."""
 
-import csv
 import json
 import math
 import subprocess
@@ -20,19 +19,10 @@ from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.likelihoods import LIKELIHOODS
 
 QUICK = {"hidden": "8", "latent_dim": 2, "epochs": 2}
-METRICS = [
-    "epoch",
-    "step",
-    "seconds",
-    "beta",
-    "loss",
-    "train_elbo",
-    "train_rate",
-    "train_distortion",
-    "test_elbo",
-    "test_rate",
-    "test_distortion",
-]
+HEADER = (
+    "epoch,step,seconds,beta,loss,train_elbo,train_rate,train_distortion,"
+    "test_elbo,test_rate,test_distortion"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +50,8 @@ def test_a_run_folder_holds_what_the_contract_says(tmp_path):
     }  # fmt: skip
     for picture in run.folder.glob("figures/*.png"):
         assert min(Image.open(picture).size) > 250
-    with open("a/metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == METRICS and [row["epoch"] for row in rows] == ["1", "2"]
+    header, *rows = Path("a/metrics.csv").read_text().splitlines()
+    assert header == HEADER and [row.split(",")[0] for row in rows] == ["1", "2"]
     assert run.metrics["epoch"] == [1, 2] and run.metrics["step"] == [11, 22]
 
 
