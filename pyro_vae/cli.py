@@ -105,7 +105,8 @@ def _train(parsed: argparse.Namespace) -> None:
     names = {f.name for f in fields(RunConfig)}
     flags = {k: v for k, v in vars(parsed).items() if k in names}
     config = RunConfig.load(parsed.config, **flags) if parsed.config else RunConfig(**flags)
-    with tqdm(total=config.epochs, unit="epoch", disable=None, dynamic_ncols=True) as bar:
+    style = "{n}/{total} epochs |{bar}| {remaining} left{postfix}"
+    with tqdm(total=config.epochs, bar_format=style, disable=None, dynamic_ncols=True) as bar:
         bar.clear()
 
         def show(record: Record) -> None:

@@ -312,7 +312,7 @@ class Categorical(LevelMass):
 
     def mass(self, outputs: Tensor) -> TorchDistribution:
         features = outputs.unflatten(-3, (self.colors, self.per_color)).movedim(-3, -1)
-        return CategoricalLevels(self.head(features)).to_event(3)
+        return CategoricalLevels(self.head(features).to(outputs.dtype)).to_event(3)
 
 
 class DiscretizedLogistic(LevelMass):

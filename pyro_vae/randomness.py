@@ -15,8 +15,12 @@ def _cuda_devices(device: torch.device | str) -> list[torch.device]:
 @contextmanager
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Draws inside come from `seed`; the generators of the CPU and of `device` are restored after."""
-    with torch.random.fork_rng(_cuda_devices(device)):
-        torch.manual_seed(seed)
+    devices = _cuda_devices(device)
+    with torch.random.fork_rng(devices):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU
+        for cuda in devices:
+            with torch.cuda.device(cuda):
+                torch.cuda.manual_seed(seed)
         yield
 
 

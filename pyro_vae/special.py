@@ -5,6 +5,7 @@ without data-dependent control flow, so that they can be captured and vmapped.
 """
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
@@ -168,8 +169,14 @@ def log_student_t3_bin(t: Tensor, h: Tensor) -> Tensor:
 
 # --- the incomplete beta function --------------------------------------------------------------
 
-_BETA_NODES, _BETA_WEIGHTS = np.polynomial.legendre.leggauss(32)
 _BETA_DROP = 18.0  # the integrand is cut where it has fallen by this many nats: exp(-18) = 1.5e-8
+
+
+@cache
+def _beta_rule(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Gauss-Legendre nodes and weights on [-1, 1], kept on the device: a copy would be a sync."""
+    nodes, weights = np.polynomial.legendre.leggauss(32)
+    return torch.tensor(nodes, device=device), torch.tensor(weights, device=device)
 
 
 def _beta_window(a: Tensor, b: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -213,8 +220,8 @@ def log_beta_bin(a: Tensor, b: Tensor, level: Tensor, levels: int) -> Tensor:
         high = (level + 1).log() - (levels - 1 - level).log()
         low, high = _beta_window(a_raised, b_raised, low, high)
         middle, half = ((low + high) / 2).unsqueeze(-1), ((high - low) / 2).unsqueeze(-1)
-        u = middle + half * torch.as_tensor(_BETA_NODES, device=a.device)
-        log_weights = (half * torch.as_tensor(_BETA_WEIGHTS, device=a.device)).log()
+        nodes, weights = _beta_rule(a.device)
+        u, log_weights = middle + half * nodes, (half * weights).log()
     log_integrand = a_raised.unsqueeze(-1) * logsigmoid(u) + b_raised.unsqueeze(-1) * logsigmoid(-u)
     log_integral = torch.logsumexp(log_integrand + log_weights, -1)
     outer, inner = torch.where(first, a, b), torch.where(first, b, a)

@@ -11,7 +11,9 @@ from pyro_vae.evaluation.latents import rate_per_component
 from pyro_vae.randomness import seeded
 from pyro_vae.vae import VAE, LatentImageModel
 
-_PIXELS_AT_ONCE = 2**22  # decoded pixels held at a time: some hundred MB in all families
+_PIXELS_AT_ONCE = (
+    2**18
+)  # decoded pixels at a time: some 100 MB where a family needs 256 numbers each
 
 
 class ElboTerms(NamedTuple):
