@@ -31,7 +31,7 @@ def scenario(name="bernoulli", model=VAE, **options):
     vae = model(SHAPE, LATENT, name, **options).double()
     with torch.no_grad():
         for p in vae.parameters():
-            p.mul_(2).add_(0.1 * torch.randn_like(p))
+            p.add_(0.1 * torch.randn_like(p))
     levels = options["levels"]
     return vae, torch.randint(levels, (BATCH, *SHAPE)).double() / (levels - 1)
 
