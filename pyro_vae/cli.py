@@ -112,6 +112,9 @@ def _train(parsed: argparse.Namespace) -> None:
         def show(record: Record) -> None:
             bar.set_postfix_str(_terms(record), refresh=False)
             bar.update()
+            if record.epoch == config.epochs:
+                bar.close()
+                print("Measuring the trained model ...", flush=True)
 
         run = train(config, parsed.out, announce=_announce, on_record=show)
     print(_results(run))

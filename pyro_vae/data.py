@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,15 @@ from torch import Tensor
 from pyro_vae.names import check_name
 
 BINARIZE = ("none", "threshold", "static", "dynamic")
+
+
+def check_unit_interval(images: Tensor) -> None:
+    """Raise a ValueError where pixels are not finite or lie outside [0, 1]."""
+    low, high = images.min().item(), images.max().item()  # NaN where any pixel is
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("images: expected finite pixels, got NaN or infinite ones")
+    if low < 0 or high > 1:
+        raise ValueError(f"images: expected pixels in [0, 1], got {low:.4g} to {high:.4g}")
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,7 @@ def _cannot_load(name: str, root: Path, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return (
         f"dataset: {name} is not complete under {root} and could not be downloaded ({reason});"
+        " delete what is damaged there,"
         f" run 'pyro-vae datasets {name} --data-dir DIR' where there is a network"
         " and give that folder as --data-dir"
     )
@@ -126,10 +137,11 @@ def _amat_text(root: Path, part: str) -> bytes:
     if not path.exists():
         from torchvision.datasets.utils import download_url
 
-        download_url(_AMAT_URL + path.name, path.parent)
-        if hashlib.sha256(path.read_bytes()).hexdigest() != _AMAT_SHA256[part]:
-            path.unlink()
+        arriving = path.with_name(path.name + ".part")
+        download_url(_AMAT_URL + path.name, path.parent, arriving.name)
+        if hashlib.sha256(arriving.read_bytes()).hexdigest() != _AMAT_SHA256[part]:
             raise RuntimeError(f"{path.name} arrived damaged")
+        arriving.rename(path)
     return path.read_bytes()
 
 

@@ -1,9 +1,9 @@
 """Distributions of one grey value that torch and Pyro lack.
 
 A density on pixels x in [0, 1] is scored as it stands by `log_prob`; `log_bin_prob(x, half)` is
-the log probability of the bin [x - half, x + half] about a grey level. `Quantized` turns any of
-them into a distribution over the grey levels v / (levels - 1), whose bins are all equally wide,
-`2 * half = 1 / (levels - 1)`. Families on the whole line give their tails to the end bins; the
+the log probability of the bin [x - half, x + half] about a grey level. `levels.Quantized` turns
+any of them into a distribution over the grey levels v / (levels - 1), whose bins are all equally
+wide, `2 * half = 1 / (levels - 1)`. Families on the whole line give their tails to the end bins; the
 two on an interval live on [-half, 1 + half], so that their end bins are as wide as the others.
 """
 
@@ -95,48 +95,61 @@ class Laplace(dist.Laplace, LocationScaleBins):
     log_bin = staticmethod(special.log_laplace_bin)
 
 
-class StudentT3(dist.StudentT, LocationScaleBins):
-    """Student's t with three degrees of freedom, which can score grey levels."""
-
-    log_sf = staticmethod(special.log_student_t3_sf)
-    log_bin = staticmethod(special.log_student_t3_bin)
-
-    def __init__(self, loc: Tensor, scale: Tensor):
-        super().__init__(3.0, loc, scale, validate_args=False)
-
-    def expand(self, batch_shape, _instance=None):
-        return StudentT3(self.loc.expand(batch_shape), self.scale.expand(batch_shape))
-
-
-class Logistic(TorchDistribution, LocationScaleBins):
-    """The logistic distribution, density `exp(-t) / (scale (1 + exp(-t))^2)`, t = (x - loc) / scale."""
+class LocationScale(TorchDistribution, LocationScaleBins):
+    """A symmetric location-scale family that torch lacks, or has with a device sync."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
-    has_rsample = True
-    log_sf = staticmethod(special.log_logistic_sf)
-    log_bin = staticmethod(special.log_logistic_bin)
 
     def __init__(self, loc: Tensor, scale: Tensor):
         self.loc, self.scale = torch.broadcast_tensors(loc, scale)
         super().__init__(self.loc.shape, validate_args=False)
 
     def expand(self, batch_shape, _instance=None):
-        return Logistic(self.loc.expand(batch_shape), self.scale.expand(batch_shape))
+        return type(self)(self.loc.expand(batch_shape), self.scale.expand(batch_shape))
 
     @property
     def mean(self) -> Tensor:
         return self.loc
 
+
+class StudentT3(LocationScale):
+    """Student's t with three degrees of freedom.
+
+    `2 / (pi sqrt(3) scale) (1 + t^2 / 3)^-2`, t = (x - loc) / scale
+    """
+
+    log_sf = staticmethod(special.log_student_t3_sf)
+    log_bin = staticmethod(special.log_student_t3_bin)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        t = (value - self.loc) / self.scale
+        constant = math.log(2 / (math.pi * math.sqrt(3)))
+        return constant - 2 * torch.log1p(t**2 / 3) - self.scale.log()
+
+    def sample(self, sample_shape=torch.Size()) -> Tensor:
+        with torch.no_grad():
+            return torch.distributions.StudentT(3.0, self.loc, self.scale).sample(sample_shape)
+
+
+class Logistic(LocationScale):
+    """The logistic distribution.
+
+    `exp(-t) / (scale (1 + exp(-t))^2)`, t = (x - loc) / scale
+    """
+
+    log_sf = staticmethod(special.log_logistic_sf)
+    log_bin = staticmethod(special.log_logistic_bin)
+
     def log_prob(self, value: Tensor) -> Tensor:
         t = (value - self.loc) / self.scale
         return special.log_logistic_sf(t) + special.log_logistic_sf(-t) - self.scale.log()
 
-    def rsample(self, sample_shape=torch.Size()) -> Tensor:
-        u = torch.rand(
-            self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device
-        )
-        return self.loc + self.scale * torch.logit(u, eps=torch.finfo(u.dtype).eps)
+    def sample(self, sample_shape=torch.Size()) -> Tensor:
+        shape = self._extended_shape(sample_shape)
+        u = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
+        with torch.no_grad():
+            return self.loc + self.scale * torch.logit(u, eps=torch.finfo(u.dtype).eps)
 
 
 class ProfiledNormal(TorchDistribution):
@@ -215,6 +228,7 @@ class ContinuousBernoulli(TorchDistribution):
     def rsample(self, sample_shape=torch.Size()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
+        u = u.clamp_min(torch.finfo(u.dtype).eps)
         # The inverse CDF log(1 + u (e^a - 1)) / a loses its digits for a > 0: mirror y and u there.
         a = -self.logits.abs().clamp_min(1e-6)
         y = torch.log1p(torch.where(self.logits > 0, 1 - u, u) * torch.expm1(a)) / a
@@ -255,125 +269,3 @@ class StretchedBeta(TorchDistribution):
     def sample(self, sample_shape=torch.Size()) -> Tensor:
         beta = torch.distributions.Beta(self.a, self.b, validate_args=False)
         return self.width * beta.sample(sample_shape) - self.half
-
-
-class GreyLevels(constraints.Constraint):
-    """The grid v / (levels - 1), v = 0 ... levels - 1."""
-
-    is_discrete = True
-
-    def __init__(self, levels: int):
-        self.levels = levels
-        super().__init__()
-
-    def check(self, value: Tensor) -> Tensor:
-        v = value * (self.levels - 1)
-        return ((v - v.round()).abs() < 1e-3) & (v > -0.5) & (v < self.levels - 0.5)
-
-
-class Quantized(TorchDistribution):
-    """The grey levels of a density: P(level) is the density's probability of the level's bin."""
-
-    arg_constraints = {}
-
-    def __init__(self, base: TorchDistribution, levels: int):
-        self.base, self.levels = base, levels
-        super().__init__(base.batch_shape, validate_args=False)
-
-    @property
-    def support(self):
-        return GreyLevels(self.levels)
-
-    def expand(self, batch_shape, _instance=None):
-        return Quantized(self.base.expand(batch_shape), self.levels)
-
-    @property
-    def mean(self) -> Tensor:
-        """Sum over the levels, one at a time: as exact as the masses, `levels` times their cost."""
-        grid = [v / (self.levels - 1) for v in range(1, self.levels)]
-        blank = torch.zeros_like(self.base.mean)
-        return sum(x * self.log_prob(blank + x).exp() for x in grid)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        return self.base.log_bin_prob(value, half_bin(self.levels))
-
-    def sample(self, sample_shape=torch.Size()) -> Tensor:
-        with torch.no_grad():
-            v = self.base.sample(sample_shape) * (self.levels - 1)
-            return v.round().clamp(0, self.levels - 1) / (self.levels - 1)
-
-
-class CategoricalLevels(TorchDistribution):
-    """A free probability for every grey level.
-
-    Args:
-        logits: (..., levels).
-    """
-
-    arg_constraints = {}
-
-    def __init__(self, logits: Tensor):
-        self.logits, self.levels = logits.log_softmax(-1), logits.shape[-1]
-        super().__init__(logits.shape[:-1], validate_args=False)
-
-    @property
-    def support(self):
-        return GreyLevels(self.levels)
-
-    def expand(self, batch_shape, _instance=None):
-        return CategoricalLevels(self.logits.expand(*batch_shape, self.levels))
-
-    @property
-    def mean(self) -> Tensor:
-        grid = torch.linspace(0, 1, self.levels, dtype=self.logits.dtype, device=self.logits.device)
-        return self.logits.exp() @ grid
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        level = (value * (self.levels - 1)).round().long().unsqueeze(-1)
-        level, logits = torch.broadcast_tensors(level, self.logits)
-        return logits.gather(-1, level[..., :1]).squeeze(-1)
-
-    def sample(self, sample_shape=torch.Size()) -> Tensor:
-        categorical = torch.distributions.Categorical(logits=self.logits, validate_args=False)
-        return categorical.sample(sample_shape) / (self.levels - 1)
-
-
-class ImageMixture(TorchDistribution):
-    """A mixture per pixel whose weights all channels share; channels are independent given the component.
-
-    Args:
-        logits: (..., K, 1, H, W), the components' log weights up to a constant.
-        components: distribution with batch shape (..., K, C, H, W).
-    """
-
-    arg_constraints = {}
-
-    def __init__(self, logits: Tensor, components: TorchDistribution):
-        self.logits, self.components = logits.log_softmax(-4), components
-        shape = components.batch_shape
-        super().__init__(shape[:-4], shape[-3:], validate_args=False)
-
-    @property
-    def support(self):
-        return constraints.independent(self.components.support, 3)
-
-    def expand(self, batch_shape, _instance=None):
-        inner = self.logits.shape[-4:], self.components.batch_shape[-4:]
-        logits, components = (torch.Size(batch_shape) + s for s in inner)
-        return ImageMixture(self.logits.expand(logits), self.components.expand(components))
-
-    @property
-    def mean(self) -> Tensor:
-        return (self.logits.exp() * self.components.mean).sum(-4)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        given = self.components.log_prob(value.unsqueeze(-4)).sum(-3, keepdim=True)
-        return torch.logsumexp(self.logits + given, -4).sum((-3, -2, -1))
-
-    def sample(self, sample_shape=torch.Size()) -> Tensor:
-        with torch.no_grad():
-            draws = self.components.sample(sample_shape)
-            logits = self.logits.expand(*sample_shape, *self.logits.shape).movedim(-4, -1)
-            k = torch.distributions.Categorical(logits=logits, validate_args=False).sample()
-            k = k.unsqueeze(-4).expand(*draws.shape[:-4], 1, *draws.shape[-3:])
-            return draws.gather(-4, k).squeeze(-4)

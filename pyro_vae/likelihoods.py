@@ -1,15 +1,15 @@
 """The decoder's likelihood: a module whose forward turns decoder outputs into a distribution of images.
 
-Each family says how many decoder `channels` it needs, of what support its images are, what its
-distribution of a pixel is and, through that, its mean image and the log probability of every grey
-level. `score` picks what `forward` returns:
+Each family says how many decoder `channels` it needs and what its distribution of a pixel is;
+through that come its mean image and the log probability of every grey level. `score` picks what
+`forward` returns: the family's own `density` on x in [0, 1] (masses stay masses), or the mass of
+the grey `levels` v / (levels - 1), the one measure on which families compare.
 
-* `density`: the family's own density on x in [0, 1] (families that are masses stay masses);
-* `levels`: the probability of the grey level v / (levels - 1), on the one measure that makes
-  families comparable: bins of equal width, the tails in the end bins.
-
-Learned scales lie between 0.001 and 1,000 and start at 0.25, about the spread of grey images;
+Learned scales lie between 0.001 and 1,000 and start at about 0.25, the spread of grey images;
 the concentrations of `beta` lie between 0.01 and 10,000.
+
+Source of the learned sigmas: Rybkin, Daniilidis and Levine, "Simple and effective VAE training with
+calibrated decoders", 2020, https://arxiv.org/abs/2006.13202.
 """
 
 import math
@@ -20,21 +20,19 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyro_vae.data import check_unit_interval
 from pyro_vae.distributions import (
-    CategoricalLevels,
     ContinuousBernoulli,
-    GreyLevels,
     ImageBernoulli,
-    ImageMixture,
     Laplace,
     Logistic,
     Normal,
     ProfiledNormal,
-    Quantized,
     StretchedBeta,
     StudentT3,
     half_bin,
 )
+from pyro_vae.levels import CategoricalLevels, GreyLevels, ImageMixture, Quantized
 from pyro_vae.special import softclip
 
 SCORES = ("density", "levels")
@@ -105,11 +103,7 @@ class Likelihood(nn.Module, ABC):
         Raises:
             ValueError: pixels that are not finite, outside [0, 1], or off the grid of grey levels.
         """
-        if not torch.isfinite(images).all():
-            raise ValueError("images: expected finite pixels, got NaN or infinite ones")
-        low, high = images.min().item(), images.max().item()
-        if low < 0 or high > 1:
-            raise ValueError(f"images: expected pixels in [0, 1], got {low:.4g} to {high:.4g}")
+        check_unit_interval(images)
         if not self.scores_grey and not GreyLevels(self.levels).check(images).all():
             raise ValueError(
                 f"images: expected the {self.levels} grey levels v / {self.levels - 1}, got pixels"
@@ -171,8 +165,8 @@ class Bernoulli(Likelihood):
 
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)
-        if score == "levels" and not self.is_likelihood:
-            raise ValueError(self._no_mass())
+        if score == "levels":
+            self.mass(torch.zeros(1, *image_shape))
 
     @property
     def is_likelihood(self) -> bool:
@@ -183,14 +177,11 @@ class Bernoulli(Likelihood):
 
     def mass(self, outputs: Tensor) -> TorchDistribution:
         if not self.is_likelihood:
-            raise ValueError(self._no_mass())
+            raise ValueError(
+                f"likelihood: bernoulli gives no probability to {self.levels} grey levels;"
+                " binarize the data, or choose another family"
+            )
         return self.density(outputs)
-
-    def _no_mass(self) -> str:
-        return (
-            f"likelihood: bernoulli gives no probability to {self.levels} grey levels;"
-            " binarize the data, or choose another family"
-        )
 
 
 class ContinuousBernoulliPixels(PixelDensity):
@@ -201,11 +192,7 @@ class ContinuousBernoulliPixels(PixelDensity):
 
 
 class GaussianFixedSigma(PixelDensity):
-    """Normal with a sigma that the user sets, 0.25 unless told.
-
-    Raises:
-        ValueError: sigma not positive.
-    """
+    """Normal with a sigma that the user sets, 0.25 unless told."""
 
     def __init__(self, image_shape, levels=256, score="density", sigma: float = INITIAL_SCALE):
         super().__init__(image_shape, levels, score)
@@ -218,11 +205,7 @@ class GaussianFixedSigma(PixelDensity):
 
 
 class GaussianSharedSigma(SharedScaleDensity):
-    """Normal with one learned sigma.
-
-    Source: Rybkin, Daniilidis and Levine, "Simple and effective VAE training with calibrated
-    decoders", 2020, https://arxiv.org/abs/2006.13202.
-    """
+    """Normal with one learned sigma."""
 
     shape = Normal
 
@@ -255,9 +238,6 @@ class GaussianOptimalSigma(PixelDensity):
     While training, `log_prob` profiles sigma over the batch that it scores. Between epochs the
     buffer `sigma` takes the root mean squared error over the training set, and in `eval` mode the
     family is the Normal of that sigma: a distribution of single images again.
-
-    Source: Rybkin, Daniilidis and Levine, "Simple and effective VAE training with calibrated
-    decoders", 2020, https://arxiv.org/abs/2006.13202.
     """
 
     def __init__(self, image_shape, levels=256, score="density"):

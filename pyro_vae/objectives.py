@@ -85,11 +85,13 @@ def run(
 
 
 class Objective(ABC):
-    """A loss, in two forms that agree: `pyro` is the definition, `terms` the sync-free sum."""
+    """A loss, in two forms that agree: `estimator` is the definition, `terms` the sync-free sum."""
+
+    any_beta = True  # whether it is defined for other betas than the number 1
 
     @staticmethod
     @abstractmethod
-    def pyro(num_particles: int, batch_size: int) -> ELBO:
+    def estimator(num_particles: int, batch_size: int) -> ELBO:
         """Pyro's estimator, for programs that `per_image` scales."""
 
     @staticmethod
@@ -101,7 +103,13 @@ class Objective(ABC):
     def terms(
         cls, model: Program, guide: Program, x: Tensor, beta: float | Tensor, num_particles: int = 1
     ) -> Terms:
-        """The terms of one minibatch x (B, C, H, W); the loss has its gradients."""
+        """The terms of one minibatch x (B, C, H, W); the loss has its gradients.
+
+        Raises:
+            ValueError: a beta that the objective is not defined for.
+        """
+        if not cls.any_beta and (isinstance(beta, Tensor) or beta != 1):
+            raise ValueError(f"beta: a scaled importance bound is no bound, got {beta}, not 1")
         return cls.score(*run(model, guide, x, beta, num_particles))
 
 
@@ -137,7 +145,7 @@ class Elbo(Objective):
     """distortion + beta * (log q - log p) at the drawn z: `Trace_ELBO`."""
 
     @staticmethod
-    def pyro(num_particles, batch_size):
+    def estimator(num_particles, batch_size):
         return Trace_ELBO(num_particles, max_plate_nesting=1, vectorize_particles=True)
 
     @staticmethod
@@ -158,7 +166,7 @@ class ElboAnalytic(Objective):
     """distortion + beta * rate in closed form: `TraceMeanField_ELBO`."""
 
     @staticmethod
-    def pyro(num_particles, batch_size):
+    def estimator(num_particles, batch_size):
         return TraceMeanField_ELBO(num_particles, max_plate_nesting=1, vectorize_particles=True)
 
     @staticmethod
@@ -177,8 +185,10 @@ class Iwae(Objective):
     https://arxiv.org/abs/1509.00519.
     """
 
+    any_beta = False
+
     @staticmethod
-    def pyro(num_particles, batch_size):
+    def estimator(num_particles, batch_size):
         # On programs scaled by 1 / B the order 1 - B undoes the scale inside the logarithm and
         # keeps it outside: this is RenyiELBO(alpha=0) of the unscaled programs, over B.
         return RenyiELBO(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyro
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -124,10 +125,13 @@ def train(
     batch_size = config.batch_size or min(128, len(data.train))
     config = dataclasses.replace(config, batch_size=batch_size)
     model = build_model(config, data.image_shape, data.levels)
+    dtype = PRECISIONS[config.precision]
+    train_images = data.train.images.to(device, dtype)
+    test_images = data.test.images.to(device, dtype)
     records = fit(
         model,
-        data.train.images,
-        test_images=data.test.images,
+        train_images,
+        test_images=test_images,
         dynamic=data.dynamic,
         objective=config.objective,
         num_particles=config.num_particles,
@@ -144,25 +148,32 @@ def train(
         engine=config.engine,
     )
     folder = new_folder(config, out)
-    writer = RunWriter(folder, config, model, data, device)
+    writer = RunWriter(folder, config, model, data, train_images, test_images)
     if announce:
         announce(folder, config, model, data)
-    for record in records:
-        writer.add(record)
-        if on_record:
-            on_record(record)
-    writer.finish()
+    with pyro.validation_enabled(False):  # the images are checked; weights, after every epoch
+        for record in records:
+            writer.add(record)
+            if on_record:
+                on_record(record)
+        writer.finish()
     return load_run(folder)
 
 
 class RunWriter:
     """Writes a run folder while the run goes on."""
 
-    def __init__(self, folder, config, model: LatentImageModel, data: Dataset, device):
+    def __init__(
+        self,
+        folder: Path,
+        config: RunConfig,
+        model: LatentImageModel,
+        data: Dataset,
+        train: Tensor,
+        test: Tensor,
+    ):
         self.folder, self.config, self.model, self.data = folder, config, model, data
-        dtype = PRECISIONS[config.precision]
-        self.test = data.test.images.to(device, dtype)
-        self.train = data.train.images.to(device, dtype)
+        self.train, self.test = train, test  # resident where the model is
         self.records: list[Record] = []
         (folder / "checkpoints").mkdir()
         (folder / "figures").mkdir()
@@ -251,11 +262,13 @@ def _elbo_summary(model: LatentImageModel, images: Tensor, num_samples: int) -> 
     return {f"{name}_nats": values.mean().item() for name, values in named.items()}
 
 
-def _train_summary(model: LatentImageModel, data: Dataset, images: Tensor) -> dict:
-    """The trained model on its training images, on enough draws of z to average their noise out."""
+def _train_summary(
+    model: LatentImageModel, data: Dataset, images: Tensor, optimum: dict | None
+) -> dict:
+    """The model on its training images; where there is an optimum, noise of z is averaged out."""
     with seeded(0, images.device):
         images = draw_binary(images) if data.dynamic else images
-    num_samples = math.ceil(TRAIN_DRAWS / len(images))
+    num_samples = math.ceil(TRAIN_DRAWS / len(images)) if optimum else 1
     return _elbo_summary(model, images, num_samples) | {"elbo_samples": num_samples}
 
 
@@ -296,6 +309,7 @@ def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -
 
 def _summary(writer: RunWriter) -> dict:
     config, model, data, last = writer.config, writer.model, writer.data, writer.records[-1]
+    optimum = _linear_optimum(config, model, data)
     return {
         "dataset": config.dataset,
         "likelihood": config.likelihood,
@@ -310,9 +324,9 @@ def _summary(writer: RunWriter) -> dict:
         "steps": last.step,
         "seconds": last.seconds,
         "steps_per_second": last.step / last.seconds,
-        "train": _train_summary(model, data, writer.train),
+        "train": _train_summary(model, data, writer.train, optimum),
         "test": _test_summary(model, data, writer.test),
-        "linear_optimum": _linear_optimum(config, model, data),
+        "linear_optimum": optimum,
     }
 
 
@@ -320,8 +334,8 @@ def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:
     """A finished run: the model with its last weights, in `eval` mode, on `device`.
 
     Raises:
-        OSError: no such run.
-        ValueError: a file of the folder that cannot be read.
+        ValueError: no such run, or a file of the folder that cannot be read.
+        OSError: the run was never finished, or a file is missing.
     """
     folder = Path(folder)
     config = RunConfig.load(folder / "config.yaml")

@@ -21,7 +21,7 @@ def softclip(x: Tensor, low: float, high: float) -> Tensor:
 
     `low + softplus(x - low) - softplus(x - high)`
     """
-    return low + softplus(x - low) - softplus(x - high)
+    return low + softplus(x - low, threshold=40) - softplus(x - high, threshold=40)
 
 
 def log1mexp(x: Tensor) -> Tensor:
@@ -172,11 +172,14 @@ def log_student_t3_bin(t: Tensor, h: Tensor) -> Tensor:
 _BETA_DROP = 18.0  # the integrand is cut where it has fallen by this many nats: exp(-18) = 1.5e-8
 
 
-@cache
 def _beta_rule(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Gauss-Legendre nodes and weights on [-1, 1], kept on the device: a copy would be a sync."""
+    """Gauss-Legendre nodes and weights on [-1, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(32)
-    return torch.tensor(nodes, device=device), torch.tensor(weights, device=device)
+    with torch.inference_mode(False):
+        return torch.tensor(nodes, device=device), torch.tensor(weights, device=device)
+
+
+_kept_beta_rule = cache(_beta_rule)  # a copy to a GPU in each step would be a sync
 
 
 def _beta_window(a: Tensor, b: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -220,7 +223,8 @@ def log_beta_bin(a: Tensor, b: Tensor, level: Tensor, levels: int) -> Tensor:
         high = (level + 1).log() - (levels - 1 - level).log()
         low, high = _beta_window(a_raised, b_raised, low, high)
         middle, half = ((low + high) / 2).unsqueeze(-1), ((high - low) / 2).unsqueeze(-1)
-        nodes, weights = _beta_rule(a.device)
+        rule = _beta_rule if torch.compiler.is_compiling() else _kept_beta_rule
+        nodes, weights = rule(a.device)
         u, log_weights = middle + half * nodes, (half * weights).log()
     log_integrand = a_raised.unsqueeze(-1) * logsigmoid(u) + b_raised.unsqueeze(-1) * logsigmoid(-u)
     log_integral = torch.logsumexp(log_integrand + log_weights, -1)

@@ -12,8 +12,9 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.data import draw_binary
-from pyro_vae.evaluation.bounds import chunks, elbo_terms
+from pyro_vae.data import check_unit_interval, draw_binary
+from pyro_vae.evaluation.bounds import elbo_terms
+from pyro_vae.evaluation.latents import chunks
 from pyro_vae.names import check_name
 from pyro_vae.objectives import (
     BETA_SCHEDULES,
@@ -74,7 +75,7 @@ class Svi(Engine):
 
     def step(self, x, beta, learning_rate):
         in_guide, in_model = self.recorders
-        loss = self.objective.pyro(self.num_particles, len(x))
+        loss = self.objective.estimator(self.num_particles, len(x))
         model, guide = per_image(self.model.model), per_image(self.model.guide)
         svi = pyro.infer.SVI(in_model(model), in_guide(guide), self.optimizer, loss)
         self.optimizer.pt_optim_args["lr"] = learning_rate
@@ -162,12 +163,16 @@ def fit(
     """
     batch_size = min(128, len(images)) if batch_size is None else batch_size
     check_arguments(objective, num_particles, beta, beta_schedule, warmup_epochs, epochs)
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate: expected a positive number, got {learning_rate}")
     check_name("learning_rate_schedule", learning_rate_schedule, LEARNING_RATE_SCHEDULES)
     if not 1 <= batch_size <= len(images):
         raise ValueError(f"batch_size: expected 1 to {len(images)} images, got {batch_size}")
     chosen = ENGINES[choose_engine(engine)]
     dtype = PRECISIONS[check_name("precision", precision, PRECISIONS)]
-    model.likelihood.check(images[:0].new_tensor([0.0, 1.0]) if dynamic else images)
+    check_unit_interval(images) if dynamic else model.likelihood.check(images)
+    if test_images is not None:
+        model.likelihood.check(test_images)
     model.to(device, dtype)
     images = images.to(device, dtype)
     test_images = None if test_images is None else test_images.to(device, dtype)
@@ -202,9 +207,9 @@ def check_arguments(
         raise ValueError(f"num_particles, epochs: expected >= 1, got {num_particles}, {epochs}")
     if not 0 <= beta < math.inf:
         raise ValueError(f"beta: expected a number >= 0, got {beta}")
-    if objective == "iwae" and (beta != 1 or beta_schedule != "constant"):
+    if not OBJECTIVES[objective].any_beta and (beta != 1 or beta_schedule != "constant"):
         raise ValueError(
-            f"beta: iwae is a bound at beta 1 only, got {beta} with schedule {beta_schedule}"
+            f"beta: {objective} is a bound at beta 1 only, got {beta} with schedule {beta_schedule}"
         )
     if (beta_schedule == "constant") != (warmup_epochs == 0):
         raise ValueError(
@@ -231,12 +236,8 @@ class Training:
         autocast: bool,
         seed: int,
     ):
-        self.engine, self.images, self.dynamic, self.batch_size = (
-            engine,
-            images,
-            dynamic,
-            batch_size,
-        )
+        self.engine, self.images, self.dynamic = engine, images, dynamic
+        self.batch_size = batch_size
         self.beta_at, self.learning_rate_at = beta_at, learning_rate_at
         bf16 = partial(torch.autocast, images.device.type, torch.bfloat16)
         self.autocast = bf16 if autocast else nullcontext
@@ -268,9 +269,12 @@ class Training:
 
     def _step(self, x: Tensor) -> Tensor:
         self.beta = self.beta_at(self.step)
-        with self.autocast():
-            terms = self.engine.step(x, self.beta, self.learning_rate_at(self.step))
         self.step += 1
+        try:
+            with self.autocast():
+                terms = self.engine.step(x, self.beta, self.learning_rate_at(self.step - 1))
+        except ValueError as error:  # Pyro's validation, where the engine lets it look
+            raise self._diverged("a distribution's argument", self.step) from error
         return torch.stack(terms)
 
     @torch.no_grad()
@@ -284,13 +288,17 @@ class Training:
         bad = ~torch.isfinite(terms[:, [0, 2]])
         if bad.any():
             row = int(bad.any(1).nonzero()[0])
-            step = self.step - len(terms) + row + 1
-            term = "distortion" if bad[row, 1] else "loss"
-            epoch = self.step // len(terms)
-            raise FloatingPointError(
-                f"the {term} is not finite at epoch {epoch}, step {step};"
-                " try a smaller learning_rate, or score 'levels', which is bounded"
-            )
+            term = "the distortion" if bad[row, 1] else "the loss"
+            raise self._diverged(term, self.step - len(terms) + row + 1)
+        if not all(torch.isfinite(p).all() for p in self.engine.model.parameters()):
+            raise self._diverged("a weight", self.step)
+
+    def _diverged(self, what: str, step: int) -> FloatingPointError:
+        epoch = math.ceil(step / (len(self.images) // self.batch_size))
+        return FloatingPointError(
+            f"{what} is not finite at epoch {epoch}, step {step};"
+            " try a smaller learning_rate, or score 'levels', which is bounded"
+        )
 
 
 def _records(training: Training, test_images: Tensor | None, epochs: int) -> Iterator[Record]:
@@ -300,6 +308,7 @@ def _records(training: Training, test_images: Tensor | None, epochs: int) -> Ite
         train = (-(rate + distortion), rate, distortion)
         test = ()
         if test_images is not None:
-            scored = elbo_terms(training.engine.model, test_images)
+            with pyro.validation_enabled(False):
+                scored = elbo_terms(training.engine.model, test_images)
             test = (t.mean().item() for t in (scored.elbo, *scored))
         yield Record(*record, *train, *test)

@@ -40,8 +40,6 @@ def test_idx_files(tmp_path, name, folder):
 
 
 def test_svhn_files(tmp_path, monkeypatch):
-    from torchvision.datasets import SVHN
-
     (tmp_path / "SVHN").mkdir()
     images = rng.integers(256, size=(4, 3, 32, 32), dtype=np.uint8)
     for split in ("train", "test"):
@@ -50,7 +48,7 @@ def test_svhn_files(tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.svhn.check_integrity", lambda *a: True)
     monkeypatch.setattr("torchvision.datasets.utils.check_integrity", lambda *a: True)
     data = pv.load_dataset("svhn", tmp_path)
-    assert data.image_shape == (3, 32, 32) and SVHN is not None
+    assert data.image_shape == (3, 32, 32)
     assert torch.equal(data.test.images, torch.from_numpy(images / 255).float())
     assert data.train.labels.tolist() == [1, 0, 3, 4]
 
@@ -98,6 +96,17 @@ def test_damaged_binarized_mnist_is_an_error(tmp_path, content):
         ValueError, match=r"binarized_mnist is not complete under .*(truncated|0 and 1)"
     ):
         pv.load_dataset("binarized_mnist", tmp_path)
+
+
+def test_a_download_that_arrives_damaged_leaves_nothing(tmp_path, monkeypatch):
+    def download(url, root, filename):
+        root.mkdir(exist_ok=True)
+        (root / filename).write_bytes(b"0 " * 783 + b"1\n")
+
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", download)
+    with pytest.raises(ValueError, match=r"binarized_mnist_train\.amat arrived damaged"):
+        pv.load_dataset("binarized_mnist", tmp_path)
+    assert not (tmp_path / "BinarizedMNIST" / "binarized_mnist_train.amat").exists()
 
 
 @pytest.mark.parametrize("name", [n for n in DATASETS if n != "digits"])

@@ -136,6 +136,13 @@ def test_a_learned_sigma_is_the_best_of_the_fixed_ones(digits, beta):
     assert all(loss(learned) < other for other in fixed)
 
 
+@pytest.mark.parametrize("latent_dim", [61, 63, 64, 100])
+def test_a_sigma_that_could_vanish_stays_at_its_floor(digits, latent_dim):
+    """Three pixels of the digits never vary: so many components would explain all there is."""
+    optimum = linear_optimum(digits, latent_dim)
+    assert optimum.sigma == 1e-3 and math.isfinite(optimum.elbo)
+
+
 def test_beta_must_be_positive(digits):
     with pytest.raises(ValueError, match="beta: expected a positive number, got 0"):
         linear_optimum(digits, 8, 0)

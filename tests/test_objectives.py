@@ -27,6 +27,7 @@ ROUNDING = 1e-10  # float64, some hundred summands
 
 
 def scenario(name="bernoulli", model=VAE, **options):
+    """A model off its start, but of moderate losses: weights of 1e6 nats magnify rounding."""
     options = {"network": "mlp", "hidden": (8,), "levels": 2} | options
     vae = model(SHAPE, LATENT, name, **options).double()
     with torch.no_grad():
@@ -117,10 +118,12 @@ def by_hand(vae, x, objective, beta, num_particles):
 @pytest.mark.parametrize("as_tensor", [False, True])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_loss_and_gradients_equal_the_formulas(objective, beta, as_tensor, num_particles):
-    if objective == "iwae" and beta != 1:
-        pytest.skip("iwae is a bound at beta 1 only")
     vae, x = scenario()
     given = torch.tensor(float(beta), dtype=torch.float64) if as_tensor else beta
+    if objective == "iwae" and (as_tensor or beta != 1):
+        with pytest.raises(ValueError, match="a scaled importance bound is no bound"):
+            Iwae.terms(vae.model, vae.guide, x, given, num_particles)
+        return
     torch.manual_seed(3)
     terms = OBJECTIVES[objective].terms(vae.model, vae.guide, x, given, num_particles)
     torch.manual_seed(3)
@@ -142,8 +145,10 @@ def test_loss_is_distortion_plus_beta_rate_and_terms_do_not_depend_on_beta(objec
     assert all(pair == pytest.approx(seen[0], rel=ROUNDING) for pair in seen)
 
 
-@pytest.mark.parametrize("side", ["model", "guide"])
-@pytest.mark.parametrize("objective", ["elbo", "elbo_analytic"])
+@pytest.mark.parametrize(
+    "objective, side",
+    [("elbo", "model"), ("elbo", "guide"), ("elbo_analytic", "model")],  # it reads the guide's
+)
 def test_scaling_one_side_only_is_caught(objective, side):
     """The check above is no check if it passes a program that forgot half of beta."""
     vae, x = scenario()
@@ -151,8 +156,6 @@ def test_scaling_one_side_only_is_caught(objective, side):
         "model": lambda x, beta: vae.model(x, beta if side == "model" else 1.0),
         "guide": lambda x, beta: vae.guide(x, beta if side == "guide" else 1.0),
     }
-    if objective == "elbo_analytic" and side == "guide":
-        pytest.skip("TraceMeanField_ELBO reads the guide's scale alone")
     torch.manual_seed(3)
     terms = OBJECTIVES[objective].terms(*forgetful.values(), x, 4.0)
     torch.manual_seed(3)
@@ -179,7 +182,7 @@ def test_both_forms_of_an_objective_agree(name, score, objective, num_particles)
 def pyro_form(vae, x, objective, beta, num_particles):
     vae.zero_grad()
     torch.manual_seed(2)
-    elbo = OBJECTIVES[objective].pyro(num_particles, len(x))
+    elbo = OBJECTIVES[objective].estimator(num_particles, len(x))
     loss = elbo.loss_and_grads(per_image(vae.model), per_image(vae.guide), x, beta)
     return loss, [torch.zeros_like(p) if p.grad is None else p.grad for p in vae.parameters()]
 
@@ -225,7 +228,7 @@ def test_masked_plates_of_a_users_own_programs():
     torch.manual_seed(2)
     terms = Elbo.terms(masked(vae.model), masked(vae.guide), x, 1.0)
     torch.manual_seed(2)
-    elbo = Elbo.pyro(1, BATCH)
+    elbo = Elbo.estimator(1, BATCH)
     loss = elbo.loss(per_image(masked(vae.model)), per_image(masked(vae.guide)), x, 1.0)
     assert terms.loss.item() == pytest.approx(loss, rel=ROUNDING)
 

@@ -98,10 +98,11 @@ def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca():
 
 
 def test_a_loaded_run_is_the_trained_model():
-    run = pv.train(quick(likelihood="gaussian_optimal_sigma", precision="float64"), "a")
+    config, live = quick(likelihood="gaussian_optimal_sigma", precision="float64"), []
+    run = pv.train(config, "a", announce=lambda folder, config, model, data: live.append(model))
     again = pv.load_run("a")
     assert not again.vae.training and again.config == run.config
-    for key, value in run.vae.state_dict().items():
+    for key, value in live[0].state_dict().items():
         assert value.dtype == torch.float64 and torch.equal(value, again.vae.state_dict()[key])
     assert again.vae.sample(3).shape == (3, 1, 8, 8)
 
@@ -216,6 +217,13 @@ def test_a_failed_run_exits_with_1(capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("pyro-vae: ")
     with pytest.raises(ZeroDivisionError):
         command("--debug")
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+@pytest.mark.parametrize("engine", ["svi", "eager"])
+def test_a_run_that_diverges_exits_with_1(capsys, engine):
+    assert command("--learning-rate", "1e20", "--engine", engine) == 1
+    assert "not finite at epoch" in capsys.readouterr().err
 
 
 def test_ctrl_c_exits_with_130(capsys, monkeypatch):

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import shutil
 
 import pyro
 import pyro.poutine as poutine
@@ -113,7 +112,6 @@ def test_nuts_finds_the_posterior_of_a_linear_gaussian_model():
     assert all(torch.equal(v, before[k]) for k, v in vae.state_dict().items())
 
 
-@pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")
 def test_render_model_draws_the_plate():
     vae, x = small(), images(3)
     source = pyro.render_model(vae.model, model_args=(x,), render_distributions=True).source

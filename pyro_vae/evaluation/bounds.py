@@ -1,19 +1,14 @@
 """How likely the images are: the ELBO with its two parts, and the importance-weighted bound."""
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pyro_vae.evaluation.latents import rate_per_component
+from pyro_vae.evaluation.latents import chunks, component_rates
 from pyro_vae.randomness import seeded
 from pyro_vae.vae import VAE, LatentImageModel
-
-_PIXELS_AT_ONCE = (
-    2**18
-)  # decoded pixels at a time: some 100 MB where a family needs 256 numbers each
 
 
 class ElboTerms(NamedTuple):
@@ -25,11 +20,6 @@ class ElboTerms(NamedTuple):
     @property
     def elbo(self) -> Tensor:
         return -(self.rate + self.distortion)
-
-
-def chunks(images: Tensor, copies: int = 1) -> Iterator[Tensor]:
-    """The images in pieces small enough to decode `copies` times at once."""
-    return iter(images.split(max(1, _PIXELS_AT_ONCE // (images[0].numel() * copies))))
 
 
 @torch.no_grad()
@@ -49,7 +39,7 @@ def elbo_terms(
         for x in chunks(images):
             q = model.encode(x)
             log_probs = [model.decode(q.rsample()).log_prob(x) for _ in range(num_samples)]
-            rates.append(rate_per_component(model, x).sum(-1))
+            rates.append(component_rates(q).sum(-1))
             distortions.append(-torch.stack(log_probs).mean(0))
     return ElboTerms(torch.cat(rates), torch.cat(distortions))
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyro_vae.likelihoods import SCALE_FLOOR
+
 
 class LinearOptimum(NamedTuple):
     """The best linear VAE of a data set: nats per image at beta = 1, means over the images."""
@@ -29,7 +31,11 @@ class LinearOptimum(NamedTuple):
 
 
 def linear_optimum(
-    images: Tensor, latent_dim: int, beta: float = 1.0, sigma: float | None = None
+    images: Tensor,
+    latent_dim: int,
+    beta: float = 1.0,
+    sigma: float | None = None,
+    floor: float = SCALE_FLOOR,
 ) -> LinearOptimum:
     """The minimum of distortion + beta * rate over linear encoders and decoders, Normal likelihood.
 
@@ -41,9 +47,10 @@ def linear_optimum(
     Args:
         images: (N, ...), flattened to D pixels.
         sigma: fixed, or None for the one that is learned and shared.
+        floor: the smallest sigma that can be learned.
 
     Raises:
-        ValueError: beta not positive, or so large that a learned sigma has no optimum.
+        ValueError: beta not positive.
 
     Source: Tipping and Bishop, "Probabilistic principal component analysis", 1999; Lucas, Tucker,
     Grosse and Norouzi, "Don't blame the ELBO!", 2019, https://arxiv.org/abs/1911.02469.
@@ -66,8 +73,8 @@ def linear_optimum(
     for k in range(min(latent_dim, len(eigenvalues) - 1) + 1):
         room = len(eigenvalues) - beta * k
         if room > 0:
-            variance = (eigenvalues[k:].sum() / room).item()
-            candidates.append(_optimum(eigenvalues, latent_dim, beta, math.sqrt(variance)))
+            learned = max(math.sqrt((eigenvalues[k:].sum() / room).item()), floor)
+            candidates.append(_optimum(eigenvalues, latent_dim, beta, learned))
     return min(candidates, key=lambda c: c.distortion + beta * c.rate)
 
 
