@@ -51,8 +51,8 @@ def _parser() -> _Parser:
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    trainer = commands.add_parser("train", help="train a model and leave a run folder", epilog=EXAMPLES,
-                                  description="Train a model and leave a run folder.")  # fmt: skip
+    what = "train a model and leave a run folder"
+    trainer = commands.add_parser("train", help=what, description=what, epilog=EXAMPLES)
     trainer.add_argument(
         "--out",
         metavar="DIR",

@@ -119,17 +119,17 @@ class RunConfig:
         return cls(**content | flags)
 
 
+_NUMBERS = {int: int, int | None: int, float: float, float | None: float}
+
+
 def _checked(f: dataclasses.Field, value):
     """The value as its field's type, or a ValueError that names the field."""
     if value is None and f.default is None:
         return None
-    number = {int: int, float: float}.get(f.type) or next(
-        (t for t in (int, float) if f.type == t | None), None
-    )
     if f.name == "hidden":
         return tuple(_number(f, v, int) for v in _sequence(value))
-    if number:
-        return _number(f, value, number)
+    if f.type in _NUMBERS:
+        return _number(f, value, _NUMBERS[f.type])
     if not isinstance(value, str):
         raise ValueError(f"{f.name}: expected a name, got {value!r}")
     choices = f.metadata["choices"]

@@ -328,7 +328,9 @@ def test_scales_and_concentrations_stay_within_their_bounds():
     assert bounded_scale(raw).tolist() == pytest.approx([1e-3, 0.25, 1e3], rel=0.01)
     for name in ("gaussian_pixel_sigma", "gaussian_image_sigma"):
         family = LIKELIHOODS[name](PIXEL)
-        assert family.pixels(torch.full((1, 2, 1, 1), -1e3)).scale.item() == pytest.approx(1e-3, rel=1e-3)
+        assert family.pixels(torch.full((1, 2, 1, 1), -1e3)).scale.item() == pytest.approx(
+            1e-3, rel=1e-3
+        )
     for name in ("gaussian_shared_sigma", "laplace", "student_t"):
         family = LIKELIHOODS[name](PIXEL)
         family.raw_scale.data.fill_(-1e3)
