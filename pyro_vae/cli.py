@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
@@ -84,12 +85,8 @@ def _parser() -> _Parser:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parsed, unknown = _parser().parse_known_args(arguments)
     if unknown:
-        known = [_flag(f.name) for f in fields(RunConfig)] + [
-            "--out",
-            "--config",
-            "--debug",
-            "--help",
-        ]
+        known = ["--out", "--config", "--debug", "--help"]
+        known += [_flag(f.name) for f in fields(RunConfig)]
         near = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; see --help"
         raise ValueError(f"unknown argument {unknown[0]}{hint}")
@@ -122,6 +119,8 @@ def _train(parsed: argparse.Namespace) -> None:
 
 
 def _terms(record: Record) -> str:
+    if math.isnan(record.train_rate):  # the posterior is a point
+        return f"distortion {record.train_distortion:.2f}"
     return (
         f"ELBO {record.train_elbo:.2f} rate {record.train_rate:.2f}"
         f" distortion {record.train_distortion:.2f}"

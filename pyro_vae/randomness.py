@@ -27,8 +27,8 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
 class PrivateState:
     """A run's own random state, validation flag and Pyro parameter store.
 
-    `with state:` swaps them in and out, so whatever is drawn, validated or trained between two
-    entries changes nothing inside, and nothing inside is seen outside.
+    `with state.swapped_in():` puts them in the process's place, so whatever is drawn, validated or
+    trained between two entries changes nothing inside, and nothing inside is seen outside.
     """
 
     def __init__(self, seed: int, device: torch.device | str, validate: bool):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import MultivariateNormal
@@ -58,9 +59,7 @@ def test_importance_bound_of_exact_levels():
     with torch.no_grad():
         vae.decoder[-2].weight.mul_(5)
     images = torch.cartesian_prod(*[torch.tensor([0.0, 1.0]).double()] * 2).view(4, 1, 1, 2)
-    nodes, weights = (
-        torch.tensor(v) for v in __import__("numpy").polynomial.hermite_e.hermegauss(60)
-    )
+    nodes, weights = (torch.tensor(v) for v in np.polynomial.hermite_e.hermegauss(60))
     z = torch.cartesian_prod(nodes, nodes).unsqueeze(1)
     w = torch.outer(weights, weights).flatten() / (2 * math.pi)
     with torch.no_grad():
