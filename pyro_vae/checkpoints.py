@@ -1,9 +1,11 @@
 """A checkpoint: one dict of tensors and plain values, written whole or not at all."""
 
-import os
+import io
 from pathlib import Path
 
 import torch
+
+from pyro_vae.files import replace_file
 
 
 def save_checkpoint(path: str | Path, content: dict) -> None:
@@ -12,13 +14,9 @@ def save_checkpoint(path: str | Path, content: dict) -> None:
     Raises:
         OSError: the file cannot be written; what was there stays.
     """
-    path = Path(path)
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    replace_file(path, buffer.getvalue())
 
 
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict:
@@ -29,8 +27,11 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         ValueError: not a checkpoint.
     """
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(path, map_location=device, weights_only=True)
     except OSError:
         raise
     except Exception as error:  # torch has no common class for what a damaged file raises
         raise ValueError(f"checkpoint: {path} cannot be read: {type(error).__name__}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"checkpoint: {path} holds a {type(content).__name__}, not a dict")
+    return content

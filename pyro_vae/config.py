@@ -8,12 +8,19 @@ from pathlib import Path
 
 import yaml
 
-from pyro_vae.data import BINARIZE, DATASETS
+from pyro_vae.data import BINARIZE, check_dataset_name
+from pyro_vae.engines import ENGINES
+from pyro_vae.files import replace_file
 from pyro_vae.likelihoods import LIKELIHOODS, SCORES
 from pyro_vae.names import check_name
 from pyro_vae.networks import ACTIVATIONS, NETWORKS
-from pyro_vae.objectives import BETA_SCHEDULES, LEARNING_RATE_SCHEDULES, OBJECTIVES
-from pyro_vae.training import ENGINES, PRECISIONS, check_arguments
+from pyro_vae.objectives import (
+    BETA_SCHEDULES,
+    LEARNING_RATE_SCHEDULES,
+    OBJECTIVES,
+    check_arguments,
+)
+from pyro_vae.training import PRECISIONS
 
 MODELS = ("vae", "autoencoder")
 DEVICES = ("auto", "cpu", "cuda")
@@ -34,8 +41,18 @@ class RunConfig:
             not go together.
     """
 
-    dataset: str = _setting("digits", "data set", DATASETS)
-    data_dir: str = _setting("data", "folder of the data sets; downloads go there")
+    dataset: str = _setting(
+        "digits",
+        "a name that 'pyro-vae datasets' lists, or the path of your own .npy, .npz or folder of"
+        " pictures",
+    )
+    data_dir: str = _setting("data", "folder of the published data sets; downloads go there")
+    levels: int | None = _setting(
+        None,
+        "grey levels of your own images, where their type does not tell: floats lie on the grid"
+        " v / (levels - 1)",
+        low=2,
+    )
     binarize: str = _setting(
         "none", "make pixels 0 or 1: at one half, drawn once, or anew each epoch", BINARIZE
     )
@@ -77,6 +94,12 @@ class RunConfig:
     learning_rate_schedule: str = _setting(
         "constant", "learning rate over training", LEARNING_RATE_SCHEDULES
     )
+    patience: int | None = _setting(
+        None,
+        "stop after so many epochs without a better loss on validation images held out for it,"
+        " and keep the best weights (never unless set)",
+        low=1,
+    )
     seed: int = _setting(0, "of weights, noise and data order", low=0)
     device: str = _setting("auto", "auto takes CUDA where there is one", DEVICES)
     precision: str = _setting("float32", "bf16 is for the networks alone", PRECISIONS)
@@ -87,6 +110,7 @@ class RunConfig:
     def __post_init__(self):
         for f in fields(self):
             object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
+        check_dataset_name(self.dataset)
         check_arguments(
             self.objective, self.num_particles, self.beta, self.beta_schedule,
             self.warmup_epochs, self.epochs,
@@ -98,7 +122,7 @@ class RunConfig:
         """Write YAML that `load` reads back."""
         content = dataclasses.asdict(self)
         content["hidden"] = None if self.hidden is None else list(self.hidden)
-        Path(path).write_text(yaml.safe_dump(content, sort_keys=False))
+        replace_file(path, yaml.safe_dump(content, sort_keys=False))
 
     @classmethod
     def load(cls, path: str | Path, **flags) -> "RunConfig":
@@ -109,7 +133,7 @@ class RunConfig:
         """
         try:
             content = yaml.safe_load(Path(path).read_text()) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"config: {path} cannot be read: {reason}") from error
         if not isinstance(content, dict):

@@ -21,6 +21,8 @@ from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from pyro_vae.names import check_name
+
 Program = Callable[..., object]
 Sites = dict[str, dict]
 
@@ -245,3 +247,36 @@ def cosine(step: int, steps: int) -> float:
 
 
 LEARNING_RATE_SCHEDULES = {"constant": constant, "cosine": cosine}
+
+
+# --- what goes together ---------------------------------------------------------------------------
+
+
+def check_arguments(
+    objective: str,
+    num_particles: int,
+    beta: float,
+    beta_schedule: str,
+    warmup_epochs: int,
+    epochs: int,
+) -> None:
+    """Raise a ValueError where these arguments of training are out of range or do not go together."""
+    check_name("objective", objective, OBJECTIVES)
+    check_name("beta_schedule", beta_schedule, BETA_SCHEDULES)
+    if num_particles < 1 or epochs < 1:
+        raise ValueError(f"num_particles, epochs: expected >= 1, got {num_particles}, {epochs}")
+    if not 0 <= beta < math.inf:
+        raise ValueError(f"beta: expected a number >= 0, got {beta}")
+    if not OBJECTIVES[objective].any_beta and (beta != 1 or beta_schedule != "constant"):
+        raise ValueError(
+            f"beta: {objective} is a bound at beta 1 only, got {beta} with schedule {beta_schedule}"
+        )
+    if (beta_schedule == "constant") != (warmup_epochs == 0):
+        raise ValueError(
+            "warmup_epochs: goes with beta_schedule linear or cyclical, which need at least 1,"
+            f" got {warmup_epochs} with {beta_schedule}"
+        )
+    if not 0 <= warmup_epochs <= epochs:
+        raise ValueError(
+            f"warmup_epochs: would end after training, {warmup_epochs} > {epochs} epochs"
+        )

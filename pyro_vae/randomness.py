@@ -53,5 +53,7 @@ class PrivateState:
             pyro.get_param_store().scope(self._params) as self._params,
         ):
             self._set_random()
-            yield
-            self.random = self._get_random()
+            try:
+                yield
+            finally:
+                self.random = self._get_random()

@@ -2,9 +2,8 @@
 
 import math
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,17 +12,15 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import check_unit_interval, draw_binary
-from pyro_vae.evaluation.bounds import elbo_terms
+from pyro_vae.engines import ENGINES, Engine, choose_engine
+from pyro_vae.evaluation.bounds import ElboTerms, elbo_terms
 from pyro_vae.evaluation.latents import chunks
 from pyro_vae.names import check_name
 from pyro_vae.objectives import (
     BETA_SCHEDULES,
     LEARNING_RATE_SCHEDULES,
     OBJECTIVES,
-    Objective,
-    Recorder,
-    Terms,
-    per_image,
+    check_arguments,
 )
 from pyro_vae.randomness import PrivateState
 from pyro_vae.vae import LatentImageModel
@@ -35,7 +32,8 @@ PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.
 class Record:
     """One epoch. Nats per image; the training figures are means over its steps, rate and
     distortion at beta = 1; `seconds` counts training only, from the start; the test figures are
-    measured at the epoch's end, None without test images."""
+    measured at the epoch's end, None without test images, and so is the validation loss,
+    distortion + final beta * rate."""
 
     epoch: int
     step: int
@@ -48,75 +46,11 @@ class Record:
     test_elbo: float | None = None
     test_rate: float | None = None
     test_distortion: float | None = None
+    validation_loss: float | None = None
 
 
-class Engine(ABC):
-    """A way to take one step of an objective on one minibatch."""
-
-    validates: bool  # whether Pyro validates as the user has it, or not at all
-
-    def __init__(self, model: LatentImageModel, objective: type[Objective], num_particles: int):
-        self.model, self.objective, self.num_particles = model, objective, num_particles
-
-    @abstractmethod
-    def step(self, x: Tensor, beta: float, learning_rate: float) -> Terms:
-        """Update the parameters in place; the terms are those before the update."""
-
-
-class Svi(Engine):
-    """The definition: `pyro.infer.SVI` with Pyro's ELBOs and Adam."""
-
-    validates = True
-
-    def __init__(self, model, objective, num_particles):
-        super().__init__(model, objective, num_particles)
-        self.optimizer = pyro.optim.Adam({"lr": 1e-3})
-        self.recorders = Recorder(), Recorder()
-
-    def step(self, x, beta, learning_rate):
-        in_guide, in_model = self.recorders
-        loss = self.objective.estimator(self.num_particles, len(x))
-        model, guide = per_image(self.model.model), per_image(self.model.guide)
-        svi = pyro.infer.SVI(in_model(model), in_guide(guide), self.optimizer, loss)
-        self.optimizer.pt_optim_args["lr"] = learning_rate
-        for adam in self.optimizer.optim_objs.values():
-            adam.param_groups[0]["lr"] = learning_rate
-        value = x.new_tensor(svi.step(x, beta))
-        with torch.no_grad():
-            return self.objective.score(in_guide.sites, in_model.sites)._replace(loss=value)
-
-
-class Eager(Engine):
-    """The sync-free sum over traces, and torch's fused Adam."""
-
-    validates = False
-
-    def __init__(self, model, objective, num_particles):
-        super().__init__(model, objective, num_particles)
-        self.optimizer = torch.optim.Adam(model.parameters(), fused=True)
-
-    def step(self, x, beta, learning_rate):
-        self.optimizer.param_groups[0]["lr"] = learning_rate
-        programs = self.model.model, self.model.guide
-        with self.model.unregistered():
-            terms = self.objective.terms(*programs, x, beta, self.num_particles)
-        self.optimizer.zero_grad()
-        terms.loss.backward()
-        self.optimizer.step()
-        return terms._replace(loss=terms.loss.detach())
-
-
-ENGINES: dict[str, type[Engine]] = {"svi": Svi, "eager": Eager}
-
-
-def choose_engine(name: str) -> str:
-    """The engine that a name stands for: `auto` is the fastest.
-
-    Raises:
-        ValueError: an unknown name.
-    """
-    check_name("engine", name, ["auto", *ENGINES])
-    return "eager" if name == "auto" else name
+class Stopped(Exception):
+    """Training was asked to stop, and did so between two steps."""
 
 
 def fit(
@@ -138,7 +72,10 @@ def fit(
     device: torch.device | str = "cpu",
     precision: str = "float32",
     engine: str = "auto",
-) -> Iterator[Record]:
+    validation_images: Tensor | None = None,
+    patience: int | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> "Training":
     """Train the model in place on images (N, C, H, W), yielding a record after each epoch.
 
     The model moves to `device`, is in `eval` mode whenever the caller has it, and has a random
@@ -155,6 +92,11 @@ def fit(
         learning_rate_schedule: `constant`, or `cosine` to 0 at the end of training.
         precision: `float32`, `float64`, or `bf16` for the networks alone.
         engine: `svi`, `eager`, or `auto` for the fastest.
+        validation_images: (V, C, H, W), scored after each epoch like `test_images`.
+        patience: training ends after so many epochs without a lower validation loss, counted from
+            the warm-up's end; whoever iterates keeps the weights of `best_epoch`.
+        should_stop: asked before every step; once true, `Stopped` is raised and `state` can be
+            saved.
 
     Raises:
         ValueError: arguments out of range, or that do not go together; images that the
@@ -168,114 +110,150 @@ def fit(
     check_name("learning_rate_schedule", learning_rate_schedule, LEARNING_RATE_SCHEDULES)
     if not 1 <= batch_size <= len(images):
         raise ValueError(f"batch_size: expected 1 to {len(images)} images, got {batch_size}")
+    if (patience is None) != (validation_images is None) or (patience is not None and patience < 1):
+        raise ValueError(f"patience: expected at least 1, with validation_images; got {patience}")
     chosen = ENGINES[choose_engine(engine)]
     dtype = PRECISIONS[check_name("precision", precision, PRECISIONS)]
     check_unit_interval(images) if dynamic else model.likelihood.check(images)
-    if test_images is not None:
-        model.likelihood.check(test_images)
     model.to(device, dtype)
+    held_out = []
+    for others in (test_images, validation_images):
+        if others is not None:
+            model.likelihood.check(others)
+            others = others.to(device, dtype)
+        held_out.append(others)
     images = images.to(device, dtype)
-    test_images = None if test_images is None else test_images.to(device, dtype)
     steps = len(images) // batch_size
-    training = Training(
+    return Training(
         engine=chosen(model, OBJECTIVES[objective], num_particles),
         images=images,
+        test_images=held_out[0],
+        validation_images=held_out[1],
         dynamic=dynamic,
         batch_size=batch_size,
+        epochs=epochs,
+        warmup_epochs=warmup_epochs,
+        patience=patience,
+        beta=beta,
         beta_at=lambda step: beta * BETA_SCHEDULES[beta_schedule](step, warmup_epochs * steps),
         learning_rate_at=lambda step: (
             learning_rate * LEARNING_RATE_SCHEDULES[learning_rate_schedule](step, epochs * steps)
         ),
         autocast=precision == "bf16",
         seed=seed,
+        should_stop=should_stop,
     )
-    return _records(training, test_images, epochs)
 
 
-def check_arguments(
-    objective: str,
-    num_particles: int,
-    beta: float,
-    beta_schedule: str,
-    warmup_epochs: int,
-    epochs: int,
-) -> None:
-    """Raise a ValueError where these arguments of `fit` are out of range or do not go together."""
-    check_name("objective", objective, OBJECTIVES)
-    check_name("beta_schedule", beta_schedule, BETA_SCHEDULES)
-    if num_particles < 1 or epochs < 1:
-        raise ValueError(f"num_particles, epochs: expected >= 1, got {num_particles}, {epochs}")
-    if not 0 <= beta < math.inf:
-        raise ValueError(f"beta: expected a number >= 0, got {beta}")
-    if not OBJECTIVES[objective].any_beta and (beta != 1 or beta_schedule != "constant"):
-        raise ValueError(
-            f"beta: {objective} is a bound at beta 1 only, got {beta} with schedule {beta_schedule}"
-        )
-    if (beta_schedule == "constant") != (warmup_epochs == 0):
-        raise ValueError(
-            "warmup_epochs: goes with beta_schedule linear or cyclical, which need at least 1,"
-            f" got {warmup_epochs} with {beta_schedule}"
-        )
-    if not 0 <= warmup_epochs <= epochs:
-        raise ValueError(
-            f"warmup_epochs: would end after training, {warmup_epochs} > {epochs} epochs"
-        )
+class Training(Iterator[Record]):
+    """A run: each `next` trains for an epoch and gives its record.
 
-
-class Training:
-    """The state of a run between epochs."""
+    Between two steps `state()` is all that the run needs to go on as if nothing had happened; the
+    schedules follow from its step.
+    """
 
     def __init__(
         self,
         engine: Engine,
         images: Tensor,
+        test_images: Tensor | None,
+        validation_images: Tensor | None,
         dynamic: bool,
         batch_size: int,
+        epochs: int,
+        warmup_epochs: int,
+        patience: int | None,
+        beta: float,
         beta_at: Callable[[int], float],
         learning_rate_at: Callable[[int], float],
         autocast: bool,
         seed: int,
+        should_stop: Callable[[], bool],
     ):
         self.engine, self.images, self.dynamic = engine, images, dynamic
-        self.batch_size = batch_size
-        self.beta_at, self.learning_rate_at = beta_at, learning_rate_at
+        self.test_images, self.validation_images = test_images, validation_images
+        self.batch_size, self.steps_per_epoch = batch_size, len(images) // batch_size
+        self.epochs, self.warmup_epochs, self.patience = epochs, warmup_epochs, patience
+        self.beta, self.beta_at, self.learning_rate_at = beta, beta_at, learning_rate_at
         bf16 = partial(torch.autocast, images.device.type, torch.bfloat16)
         self.autocast = bf16 if autocast else nullcontext
+        self.should_stop = should_stop
         self.order = torch.Generator().manual_seed(seed)
+        self.epoch_order = self.order.get_state()  # as the current epoch found it
         validate = engine.validates and pyro.infer.util.is_validation_enabled()
         self.private = PrivateState(seed, images.device, validate)
-        self.step, self.seconds, self.beta = 0, 0.0, beta_at(0)
+        self.step, self.seconds = 0, 0.0
+        self.terms: list[Tensor] = []  # of the steps of an epoch that was not finished
+        self.best_epoch, self.best_loss = None, math.inf
 
-    def epoch(self) -> tuple[float, float, float]:
+    @property
+    def epoch(self) -> int:
+        """Epochs that are finished."""
+        return self.step // self.steps_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or patience has run out."""
+        waited = self.epoch - max(self.best_epoch or 0, self.warmup_epochs)
+        return self.epoch >= self.epochs or (self.patience is not None and waited >= self.patience)
+
+    def __next__(self) -> Record:
+        if self.finished:
+            raise StopIteration
+        loss, rate, distortion = self._epoch()
+        record = (self.epoch, self.step, self.seconds, self.beta_at(self.step - 1), loss)
+        train, test, validation_loss = (-(rate + distortion), rate, distortion), (None,) * 3, None
+        if self.test_images is not None:
+            scored = self._score(self.test_images)
+            test = (t.mean().item() for t in (scored.elbo, *scored))
+        if self.validation_images is not None:
+            validation_loss = self._select(self._score(self.validation_images))
+        return Record(*record, *train, *test, validation_loss)
+
+    def _epoch(self) -> list[float]:
         """Every image once, in a fresh order, the remainder dropped: mean loss, rate, distortion."""
-        start = time.perf_counter()
-        self.engine.model.train()
-        with self.private.swapped_in():
-            images = draw_binary(self.images) if self.dynamic else self.images
-            terms = torch.stack(
-                [self._step(images.index_select(0, rows)) for rows in self._minibatches()]
-            )
-            terms = terms.cpu()  # the epoch's one sync
+        with self._clock(), self.private.swapped_in():
+            images, minibatches = self._draw_epoch()
+            for rows in minibatches[len(self.terms) :]:
+                if self.should_stop():
+                    raise Stopped
+                self.terms.append(self._step(images.index_select(0, rows)))
             self.engine.model.eval()
             self._calibrate(images)
-        self.seconds += time.perf_counter() - start
+            terms = torch.stack(self.terms).cpu()  # the epoch's one sync
         self._check_finite(terms)
-        return tuple(terms.double().mean(0).tolist())
+        self.terms, self.epoch_order = [], self.order.get_state()
+        return terms.double().mean(0).tolist()
 
-    def _minibatches(self) -> Tensor:
-        steps = len(self.images) // self.batch_size
+    @contextmanager
+    def _clock(self) -> Iterator[None]:
+        start = time.perf_counter()
+        self.engine.model.train()
+        try:
+            yield
+        finally:
+            self.engine.model.eval()
+            self.seconds += time.perf_counter() - start
+
+    def _draw_epoch(self) -> tuple[Tensor, Tensor]:
+        """The epoch's images, and the rows of its minibatches (steps, batch_size)."""
+        device = self.images.device
+        self.order.set_state(self.epoch_order)
         order = torch.randperm(len(self.images), generator=self.order)
-        return order[: steps * self.batch_size].view(steps, -1).to(self.images.device)
+        rows = order[: self.steps_per_epoch * self.batch_size].view(-1, self.batch_size).to(device)
+        if not self.dynamic:
+            return self.images, rows
+        seed = torch.randint(2**62, (), generator=self.order).item()
+        return draw_binary(self.images, torch.Generator(device).manual_seed(seed)), rows
 
     def _step(self, x: Tensor) -> Tensor:
-        self.beta = self.beta_at(self.step)
+        beta, learning_rate = self.beta_at(self.step), self.learning_rate_at(self.step)
         self.step += 1
         try:
             with self.autocast():
-                terms = self.engine.step(x, self.beta, self.learning_rate_at(self.step - 1))
+                return torch.stack(self.engine.step(x, beta, learning_rate))
         except ValueError as error:  # Pyro's validation, where the engine lets it look
             raise self._diverged("a distribution's argument", self.step) from error
-        return torch.stack(terms)
 
     @torch.no_grad()
     def _calibrate(self, images: Tensor) -> None:
@@ -284,31 +262,73 @@ class Training:
             (x, model.outputs(model.encode(x).sample())) for x in chunks(images)
         )
 
+    def _score(self, images: Tensor) -> ElboTerms:
+        with pyro.validation_enabled(False):
+            return elbo_terms(self.engine.model, images)
+
+    def _select(self, scored: ElboTerms) -> float:
+        distortion = scored.distortion.mean().item()
+        rate = scored.rate.mean().item()
+        loss = distortion if math.isnan(rate) else distortion + self.beta * rate
+        if self.epoch > self.warmup_epochs and loss < self.best_loss:
+            self.best_epoch, self.best_loss = self.epoch, loss
+        return loss
+
     def _check_finite(self, terms: Tensor) -> None:
         bad = ~torch.isfinite(terms[:, [0, 2]])
         if bad.any():
             row = int(bad.any(1).nonzero()[0])
             term = "the distortion" if bad[row, 1] else "the loss"
             raise self._diverged(term, self.step - len(terms) + row + 1)
-        if not all(torch.isfinite(p).all() for p in self.engine.model.parameters()):
-            raise self._diverged("a weight", self.step)
+        weights = self.engine.model.state_dict().values()
+        averages = (t for state in self.engine.adam_state().values() for t in state.values())
+        for what, tensors in (("a weight", weights), ("an average of Adam", averages)):
+            if not torch.stack([t.isfinite().all().to(terms) for t in tensors]).all():
+                raise self._diverged(what, self.step)
 
     def _diverged(self, what: str, step: int) -> FloatingPointError:
-        epoch = math.ceil(step / (len(self.images) // self.batch_size))
+        epoch = math.ceil(step / self.steps_per_epoch)
         return FloatingPointError(
             f"{what} is not finite at epoch {epoch}, step {step};"
             " try a smaller learning_rate, or score 'levels', which is bounded"
         )
 
+    def state(self) -> dict:
+        """Tensors and plain numbers, to be saved; it loads on any device, under any engine."""
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "terms": torch.stack(self.terms) if self.terms else torch.empty(0, 3),
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss,
+            "order": self.epoch_order,
+            "random": self.private.random,
+            "model": self.engine.model.state_dict(),
+            "adam": self.engine.adam_state(),
+        }
 
-def _records(training: Training, test_images: Tensor | None, epochs: int) -> Iterator[Record]:
-    for epoch in range(1, epochs + 1):
-        loss, rate, distortion = training.epoch()
-        record = (epoch, training.step, training.seconds, training.beta, loss)
-        train = (-(rate + distortion), rate, distortion)
-        test = ()
-        if test_images is not None:
-            with pyro.validation_enabled(False):
-                scored = elbo_terms(training.engine.model, test_images)
-            test = (t.mean().item() for t in (scored.elbo, *scored))
-        yield Record(*record, *train, *test)
+    def restore(self, state: dict) -> None:
+        """Go on from what `state` gave; bit for bit on the same device.
+
+        Raises:
+            ValueError: the state of another model, other data, or of more epochs than asked for.
+        """
+        try:
+            self.step, self.seconds = int(state["step"]), float(state["seconds"])
+            self.terms = list(state["terms"].to(self.images))
+            self.best_epoch, self.best_loss = state["best_epoch"], float(state["best_loss"])
+            self.epoch_order = state["order"].cpu()
+            self.order.set_state(self.epoch_order)
+            known = [r.cpu() for r in state["random"]][: len(self.private.random)]
+            self.private.random[: len(known)] = known
+            self.engine.model.load_state_dict(state["model"])
+            self.engine.load_adam_state(state["adam"])
+            with self.private.swapped_in():
+                pass  # a random state of the wrong kind shows here
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise ValueError(f"checkpoint: does not fit this run ({reason})") from error
+        if len(self.terms) != self.step % self.steps_per_epoch:
+            raise ValueError("checkpoint: does not fit this run (another number of images)")
+        if self.step > self.epochs * self.steps_per_epoch:
+            raise ValueError(f"epochs: {self.epoch} are done already, got {self.epochs}")

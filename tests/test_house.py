@@ -9,14 +9,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"special", "distributions", "levels", "names", "randomness", "data"},
+    {"special", "distributions", "levels", "names", "randomness", "files", "interrupts", "data"},
     {"likelihoods", "networks"},
     {"vae", "autoencoder"},
     {"objectives", "checkpoints"},
-    {"evaluation", "training"},
+    {"engines", "evaluation", "training"},
     {"figures", "config"},
-    {"runs"},
-    {"cli"},
+    {"folders", "summaries", "runs", "report"},
+    {"commands", "cli"},
     {"__main__", "__init__"},
 ]
 SOURCES = sorted((ROOT / "pyro_vae").rglob("*.py"))

@@ -22,7 +22,7 @@ from pyro_vae.likelihoods import LIKELIHOODS
 QUICK = {"hidden": "8", "latent_dim": 2, "epochs": 2}
 HEADER = (
     "epoch,step,seconds,beta,loss,train_elbo,train_rate,train_distortion,"
-    "test_elbo,test_rate,test_distortion"
+    "test_elbo,test_rate,test_distortion,validation_loss"
 )
 
 
@@ -45,7 +45,7 @@ def test_a_run_folder_holds_what_the_contract_says(tmp_path):
     assert run.folder == pv.load_run("a").folder
     files = {str(p.relative_to("a")) for p in run.folder.rglob("*") if p.is_file()}
     assert files == {
-        "config.yaml", "metrics.csv", "summary.json", "checkpoints/last.pt",
+        "config.yaml", "metrics.csv", "summary.json", "report.html", "checkpoints/last.pt",
         "figures/learning_curves.png", "figures/reconstructions.png", "figures/samples.png",
         "figures/kl_histogram.png", "figures/progress_0001.png", "figures/progress_0002.png",
     }  # fmt: skip
@@ -99,7 +99,7 @@ def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca():
 
 def test_a_loaded_run_is_the_trained_model():
     config, live = quick(likelihood="gaussian_optimal_sigma", precision="float64"), []
-    run = pv.train(config, "a", announce=lambda folder, config, model, data: live.append(model))
+    run = pv.train(config, "a", announce=lambda *about: live.append(about[-1].engine.model))
     again = pv.load_run("a")
     assert not again.vae.training and again.config == run.config
     for key, value in live[0].state_dict().items():
@@ -121,7 +121,9 @@ def test_every_family_leaves_a_complete_summary(name):
     run = pv.train(quick(likelihood=name, epochs=1), "a")
     bits = run.summary["test"]["bits_per_dim"]
     assert (bits is None) == (name == "bernoulli")
-    assert all(math.isfinite(v) for v in run.summary["test"].values() if v is not None)
+    test = run.summary["test"]
+    numbers = [v for v in test.values() if v is not None and not isinstance(v, list)]
+    assert all(math.isfinite(v) for v in numbers + test["rate_per_component_nats"])
 
 
 def test_an_autoencoder_has_no_rate_to_report():
@@ -139,7 +141,7 @@ def test_runs_get_new_folders(capsys):
     names = sorted(p.name for p in Path("runs").iterdir())
     assert names == ["digits-gaussian_shared_sigma-1", "digits-gaussian_shared_sigma-2"]
     out, err = capsys.readouterr()
-    assert out.splitlines()[-1] == "Look at runs/digits-gaussian_shared_sigma-2/figures"
+    assert out.splitlines()[-1] == "Look at runs/digits-gaussian_shared_sigma-2/report.html"
     assert err == ""  # no progress bar off a terminal
 
 
@@ -159,52 +161,6 @@ def test_flags_win_over_the_file():
     assert pv.load_run("a").config.seed == 4 and pv.load_run("a").config.beta == 0.5
 
 
-WRONG = [
-    ([], "expected a command: train, likelihoods or datasets"),
-    (["trian"], "invalid choice: 'trian'"),
-    (["train", "--epoch", "3"], "unknown argument --epoch; did you mean --epochs?"),
-    (["train", "--zzz"], "unknown argument --zzz; see --help"),
-    (["train", "--beta"], "argument --beta: expected one argument"),
-    (["train", "--likelihood", "gausian_fixed_sigma"], "did you mean 'gaussian_fixed_sigma'?"),
-    (["train", "--dataset", "minst"], "dataset: unknown name 'minst'; did you mean 'mnist'?"),
-    (["train", "--epochs", "0"], "epochs: expected a whole number >= 1, got '0'"),
-    (["train", "--latent-dim", "2.5"], "latent_dim: expected a whole number >= 1, got '2.5'"),
-    (["train", "--learning-rate", "0"], "learning_rate: expected a number > 0, got '0'"),
-    (["train", "--learning-rate", "nan"], "learning_rate: expected a number > 0, got 'nan'"),
-    (["train", "--beta", "-1"], "beta: expected a number >= 0, got -1.0"),
-    (["train", "--hidden", "4,x"], "hidden: expected a whole number >= 1, got 'x'"),
-    (["train", "--seed", "-1"], "seed: expected a whole number >= 0"),
-    (["train", "--batch-size", "9999"], "batch_size: expected 1 to 1437 images, got 9999"),
-    (["train", "--sigma", "0.1"], "sigma: only gaussian_fixed_sigma takes one"),
-    (["train", "--network", "linear", "--hidden", "4"], "a linear network has no hidden layers"),
-    (["train", "--objective", "iwae", "--beta", "2"], "iwae is a bound at beta 1 only"),
-    (["train", "--model", "autoencoder", "--objective", "iwae"], "no importance weights"),
-    (["train", "--beta-schedule", "linear", "--warmup-epochs", "101"], "would end after training"),
-    (["train", "--likelihood", "bernoulli", "--score", "levels"], "no probability to 17 grey"),
-    (["train", "--config", "none.yaml"], "config: none.yaml cannot be read"),
-    (["train", "--config", "key.yaml"], "config: key in key.yaml: unknown name 'betta'; did you"),
-    (["train", "--config", "list.yaml"], "config: expected 'key: value' lines in list.yaml"),
-    (["train", "--config", "broken.yaml"], "config: broken.yaml cannot be read"),
-    (["train", "--config", "type.yaml"], "dataset: expected a name, got 3"),
-    (["train", "--out", "taken"], "out: taken is there already"),
-    (["datasets", "minst"], "did you mean 'mnist'?"),
-]
-
-
-@pytest.mark.parametrize("arguments, message", WRONG, ids=[" ".join(a) for a, _ in WRONG])
-def test_a_wrong_argument_is_one_line_and_writes_nothing(tmp_path, capsys, arguments, message):
-    (tmp_path / "taken").mkdir()
-    for name, text in [
-        ("key", "betta: 1"), ("list", "- 1"), ("broken", "a: [1"), ("type", "dataset: 3")
-    ]:  # fmt: skip
-        (tmp_path / f"{name}.yaml").write_text(text)
-    before = sorted(tmp_path.rglob("*"))
-    assert main(arguments) == 2
-    out, err = capsys.readouterr()
-    assert message in err and err.count("\n") == 1 and err.startswith("pyro-vae: ") and out == ""
-    assert sorted(tmp_path.rglob("*")) == before
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_where_there_is_none_is_an_error(capsys):
     assert command("--device", "cuda") == 2
@@ -212,7 +168,7 @@ def test_cuda_where_there_is_none_is_an_error(capsys):
 
 
 def test_a_failed_run_exits_with_1(capsys, monkeypatch):
-    monkeypatch.setattr("pyro_vae.training.Training.epoch", lambda self: 1 / 0)
+    monkeypatch.setattr("pyro_vae.training.Training._epoch", lambda self: 1 / 0)
     assert command() == 1
     assert capsys.readouterr().err.startswith("pyro-vae: ")
     with pytest.raises(ZeroDivisionError):
@@ -224,15 +180,6 @@ def test_a_failed_run_exits_with_1(capsys, monkeypatch):
 def test_a_run_that_diverges_exits_with_1(capsys, engine):
     assert command("--learning-rate", "1e20", "--engine", engine) == 1
     assert "not finite at epoch" in capsys.readouterr().err
-
-
-def test_ctrl_c_exits_with_130(capsys, monkeypatch):
-    def interrupt(self):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("pyro_vae.training.Training.epoch", interrupt)
-    assert command() == 130
-    assert "interrupted" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["datasets", "--help"]])
@@ -255,35 +202,3 @@ def test_lists(capsys):
 def test_the_module_is_a_command():
     done = subprocess.run([sys.executable, "-m", "pyro_vae"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("pyro-vae: expected a command")
-
-
-# --- checkpoints ---------------------------------------------------------------------------------
-
-
-def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "last.pt"
-    save_checkpoint(path, {"step": 1})
-    monkeypatch.setattr("torch.save", lambda content, file: (file.write(b"half"), 1 / 0))
-    with pytest.raises(ZeroDivisionError):
-        save_checkpoint(path, {"step": 2})
-    assert load_checkpoint(path) == {"step": 1}
-
-
-@pytest.mark.parametrize("content", [b"", b"garbage" * 100])
-def test_a_damaged_checkpoint_is_named(tmp_path, content):
-    (tmp_path / "last.pt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"checkpoint: .*last\.pt cannot be read"):
-        load_checkpoint(tmp_path / "last.pt")
-    with pytest.raises(FileNotFoundError):
-        load_checkpoint(tmp_path / "none.pt")
-
-
-def test_a_checkpoint_runs_no_code(tmp_path):
-    class Hostile:
-        def __reduce__(self):
-            return exec, ("open('hacked', 'w')",)
-
-    torch.save({"model": Hostile()}, tmp_path / "last.pt")
-    with pytest.raises(ValueError, match="cannot be read"):
-        load_checkpoint(tmp_path / "last.pt")
-    assert not (tmp_path / "hacked").exists()

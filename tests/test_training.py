@@ -113,9 +113,9 @@ def test_the_learning_rate_follows_its_schedule(engine):
 
 def test_dynamic_pixels_are_drawn_anew_each_epoch(monkeypatch):
     seen = []
-    step = pv.training.Eager.step
+    step = pv.engines.Eager.step
     monkeypatch.setattr(
-        pv.training.Eager, "step", lambda self, x, *a: (seen.append(x), step(self, x, *a))[1]
+        pv.engines.Eager, "step", lambda self, x, *a: (seen.append(x), step(self, x, *a))[1]
     )
     grey = torch.full((16, *SHAPE), 0.3)
     trained(model(), grey, dynamic=True)
@@ -296,7 +296,7 @@ def test_cuda_and_cpu_score_alike(name):
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_the_eager_step_does_not_wait_for_the_gpu(name, score, objective):
     vae = model(name, score=score).to("cuda")
-    engine = pv.training.Eager(vae, OBJECTIVES[objective], 2)
+    engine = pv.engines.Eager(vae, OBJECTIVES[objective], 2)
     x = images().to("cuda")
     pyro.enable_validation(False)
     engine.step(x, 1.0, 1e-3)

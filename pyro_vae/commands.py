@@ -1,0 +1,204 @@
+"""What the commands do: call the package, print what came out."""
+
+import math
+from argparse import Namespace
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from pyro_vae import figures
+from pyro_vae.config import RunConfig
+from pyro_vae.data import DATASETS, Dataset, load_dataset
+from pyro_vae.engines import choose_engine
+from pyro_vae.folders import RunFolder
+from pyro_vae.interrupts import Interrupts
+from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.names import check_name
+from pyro_vae.randomness import seeded
+from pyro_vae.report import write_report
+from pyro_vae.runs import Run, evaluate, load_run, resolve_device, train
+from pyro_vae.summaries import parameter_counts
+from pyro_vae.training import Record, Training
+
+PICTURE_TYPES = (".png", ".npy")
+
+
+def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Train a model and leave a run folder."""
+    names = {f.name for f in fields(RunConfig)}
+    flags = {k: v for k, v in vars(parsed).items() if k in names}
+    file = parsed.config
+    if parsed.resume and parsed.out and file is None and RunFolder(parsed.out).config.exists():
+        file = RunFolder(parsed.out).config
+    config = RunConfig.load(file, **flags) if file else RunConfig(**flags)
+    style = "{n}/{total} epochs |{bar}| {remaining} left{postfix}"
+    with tqdm(total=config.epochs, bar_format=style, disable=None, dynamic_ncols=True) as bar:
+        bar.clear()
+
+        def announce(folder: Path, config: RunConfig, data: Dataset, training: Training) -> None:
+            _announce(folder, config, data, training)
+            bar.initial = bar.n = training.epoch
+
+        def show(record: Record, finished: bool) -> None:
+            bar.set_postfix_str(_terms(record), refresh=False)
+            bar.update()
+            if finished:
+                bar.close()
+                print("Measuring the trained model ...", flush=True)
+
+        run = train(
+            config,
+            parsed.out,
+            resume=parsed.resume,
+            overwrite=parsed.overwrite,
+            announce=announce,
+            on_record=show,
+            interrupts=interrupts,
+        )
+    print(_results(run))
+    print(f"Look at {run.folder / 'report.html'}")
+
+
+def _terms(record: Record) -> str:
+    if math.isnan(record.train_rate):  # the posterior is a point
+        return f"distortion {record.train_distortion:.2f}"
+    return (
+        f"ELBO {record.train_elbo:.2f} rate {record.train_rate:.2f}"
+        f" distortion {record.train_distortion:.2f}"
+    )
+
+
+def _announce(folder: Path, config: RunConfig, data: Dataset, training: Training) -> None:
+    model = training.engine.model
+    shape = "x".join(map(str, data.image_shape))
+    levels = "unknown" if data.levels is None else data.levels
+    held_out = f", {len(data.validation)} validation" if data.validation else ""
+    print(
+        f"{data.name}: {len(data.train)} training{held_out} and {len(data.test)} test images"
+        f" {shape}, {levels} grey levels\n"
+        f"{config.model}: {config.likelihood}, {config.network}, {config.latent_dim} latents,"
+        f" {sum(parameter_counts(model).values())} parameters;"
+        f" {choose_engine(config.engine)} on {resolve_device(config.device)}"
+    )
+    if training.step:
+        print(f"Going on in {folder} after step {training.step}, epoch {training.epoch}")
+    if data.levels is None:
+        print(
+            "Notice: pixels are floats on no known grid of grey levels: bits per dimension are"
+            " not reported; --levels names the grid"
+        )
+    elif not model.likelihood.is_likelihood:
+        print(
+            f"Notice: {config.likelihood} is no likelihood of {data.levels} grey levels:"
+            " the ELBO is not comparable, bits per dimension are not reported"
+        )
+
+
+def _results(run: Run) -> str:
+    lines = [_elbo_line(split, run.summary[split]) for split in ("train", "test")]
+    test, exact = run.summary["test"], run.summary["linear_optimum"]
+    if exact:
+        lines.append(_elbo_line("exact", exact) + ", the optimum of a linear VAE")
+    if test["bits_per_dim"] is not None:
+        samples = test["bits_per_dim_samples"]
+        lines.append(
+            f"test  {test['bits_per_dim']:.4f} bits per dimension (bound, {samples} samples)"
+        )
+    if run.config.model == "vae":
+        lines.append(
+            f"test  {test['active_units']} active and {test['collapsed_units']} collapsed"
+            f" of {run.config.latent_dim} components"
+        )
+    if run.summary["best_epoch"] is not None:
+        epochs = run.summary["epochs"]
+        lines.append(
+            f"best  epoch {run.summary['best_epoch']} of {epochs}, whose weights these are"
+        )
+    return "\n".join(lines)
+
+
+def _elbo_line(split: str, terms: dict) -> str:
+    if terms["elbo_nats"] is None:
+        return f"{split:5s} distortion {terms['distortion_nats']:.4f} nats per image"
+    return (
+        f"{split:5s} ELBO {terms['elbo_nats']:.4f} = -(rate {terms['rate_nats']:.4f}"
+        f" + distortion {terms['distortion_nats']:.4f}) nats per image"
+    )
+
+
+def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Measure a run on its test images, with standard errors."""
+    device = resolve_device(parsed.device)
+    run = load_run(parsed.run, device)
+    found = evaluate(run, parsed.samples, parsed.seed, device, parsed.data_dir)
+    write_report(run.folder)
+    print(f"{run.folder}: {found['images']} test images, mean ± standard error")
+    rows = {
+        "elbo_nats": ("ELBO", "nats per image"),
+        "rate_nats": ("rate", "nats per image"),
+        "distortion_nats": ("distortion", "nats per image"),
+        "bits_per_dim": ("bits per dim.", f"bound, {found['bits_per_dim_samples']} samples"),
+    }
+    for key, (name, unit) in rows.items():
+        print(f"{name:14s}{_with_error(found[key], unit)}")
+    collapsed = found["collapsed_units"]
+    print(f"{'active':14s}{found['active_units']} of {run.config.latent_dim} components")
+    print(f"{'collapsed':14s}{'not defined' if collapsed is None else collapsed}")
+    print(f"Look at {run.folder / 'report.html'}")
+
+
+def _with_error(value: dict | None, unit: str) -> str:
+    if value is None:
+        return "not defined"
+    error = value["standard_error"]  # None for a single image
+    return f"{value['mean']:.4f}{'' if error is None else f' ± {error:.4f}'}  {unit}"
+
+
+def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Decode codes of the prior into a picture or an array."""
+    out = Path(parsed.out or RunFolder(parsed.run).figures / f"samples_seed{parsed.seed}.png")
+    check_name("out: file type", out.suffix, PICTURE_TYPES)
+    device = resolve_device(parsed.device)
+    run = load_run(parsed.run, device)
+    with torch.no_grad(), seeded(parsed.seed, device):
+        z = run.vae.prior.sample((parsed.count,))
+        known = run.vae.likelihood.is_likelihood
+        x = (run.vae.decode_levels if known else run.vae.decode)(z)
+        images = x.sample() if parsed.pixels == "drawn" else run.vae.decode(z).mean
+    images = images.clamp(0, 1).cpu().numpy()
+    if out.suffix == ".npy":
+        with open(out, "wb") as file:
+            np.save(file, images)
+    else:
+        title = f"Samples, {parsed.pixels} pixels, seed {parsed.seed}"
+        columns = min(16, math.ceil(math.sqrt(len(images))))
+        figures.image_grid(images, columns, title).savefig(out, dpi=150)
+    print(f"{len(images)} images in {out}")
+
+
+def run_report(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Write a run's page anew."""
+    print(f"Look at {write_report(parsed.run)}")
+
+
+def run_likelihoods(parsed: Namespace, interrupts: Interrupts) -> None:
+    """List the likelihood families."""
+    for name, family in LIKELIHOODS.items():
+        print(f"{name:30s}{(family.__doc__ or '').strip().splitlines()[0]}")
+
+
+def run_datasets(parsed: Namespace, interrupts: Interrupts) -> None:
+    """List the data sets, or see that one is there."""
+    if parsed.name:
+        data = load_dataset(parsed.name, parsed.data_dir)
+        shape = "x".join(map(str, data.image_shape))
+        print(
+            f"{data.name} is complete: {len(data.train)} training and {len(data.test)} test images"
+            f" {shape}"
+        )
+        return
+    for name, source in DATASETS.items():
+        print(f"{name:18s}{source.description}")

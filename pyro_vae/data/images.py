@@ -1,0 +1,91 @@
+"""What a data set is: splits of images with labels and true factors."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def check_unit_interval(images: Tensor) -> None:
+    """Raise a ValueError where pixels are not finite or lie outside [0, 1]."""
+    low, high = images.min().item(), images.max().item()  # NaN where any pixel is
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("images: expected finite pixels, got NaN or infinite ones")
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"images: expected pixels in [0, 1], got {low:.4g} to {high:.4g};"
+            " divide by the largest value that a pixel can have"
+        )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (N, C, H, W) in [0, 1], labels (N,) and true factors (N, F) where there are any."""
+
+    images: Tensor
+    labels: Tensor | None = None
+    factors: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: slice) -> "Split":
+        columns = (self.images, self.labels, self.factors)
+        return Split(*(None if c is None else c[rows] for c in columns))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set with its published split.
+
+    `levels` counts the grey values v / (levels - 1); None where pixels are not known to lie on such
+    a grid. Where `dynamic` is set, the training images are probabilities of binary pixels, to be
+    drawn anew each epoch. `factor_names` names the columns of the splits' factors.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    levels: int | None
+    validation: Split | None = None
+    dynamic: bool = False
+    factor_names: tuple[str, ...] = ()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return tuple(self.train.images.shape[1:])
+
+
+def split_from_integers(
+    grey: np.ndarray,
+    labels: np.ndarray | None = None,
+    maximum: int = 255,
+    factors: np.ndarray | None = None,
+) -> Split:
+    """A split from whole numbers 0 ... maximum, (N, H, W) or (N, C, H, W)."""
+    images = torch.from_numpy(np.ascontiguousarray(grey)).float().div_(maximum)
+    images = images.unsqueeze(1) if images.dim() == 3 else images
+    known = (
+        None if c is None else torch.as_tensor(np.asarray(c)).long() for c in (labels, factors)
+    )
+    return Split(images, *known)
+
+
+def random_test_rows(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows for training and, a tenth, for the test: always the same shuffle, of at least two rows."""
+    rows = np.random.default_rng(0).permutation(count)
+    cut = count - max(1, count // 10)
+    return rows[:cut], rows[cut:]
+
+
+def draw_binary(probabilities: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Binary pixels, 1 with the given probability, of the same shape and type."""
+    u = torch.rand(
+        probabilities.shape,
+        dtype=probabilities.dtype,
+        device=probabilities.device,
+        generator=generator,
+    )
+    return (u < probabilities).to(probabilities.dtype)

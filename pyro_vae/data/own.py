@@ -1,0 +1,219 @@
+"""The user's own images: an array, an archive of arrays, or a folder of pictures."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pyro_vae.data.images import Dataset, Split, check_unit_interval, random_test_rows
+
+# Names in an .npz, the first that is there: our own, those of dSprites, Keras and MedMNIST.
+WHOLE = {"images": ("images", "imgs", "x"), "labels": ("labels", "y"), "factors": ("factors",)}
+PARTS = {
+    "train": {"images": ("train_images", "x_train"), "labels": ("train_labels", "y_train")},
+    "test": {"images": ("test_images", "x_test"), "labels": ("test_labels", "y_test")},
+    "validation": {"images": ("val_images", "x_val"), "labels": ("val_labels", "y_val")},
+}
+PLAIN_MODES = ("1", "L", "RGB", "P", "RGBA", "LA", "PA", "CMYK", "YCbCr")
+
+
+class Arrays(NamedTuple):
+    """Columns as they lie in a file."""
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+    factors: np.ndarray | None = None
+
+
+def load_own(path: Path, levels: int | None) -> Dataset:
+    """Images from a file or a folder; see `load_dataset` for the formats.
+
+    Raises:
+        ValueError: nothing there, or not images of one size with pixels in a known range.
+    """
+    if not path.exists():
+        raise ValueError(f"dataset: there is no file or folder {path.absolute()}")
+    if path.is_dir():
+        parts = _read_folder(path)
+    elif path.suffix in (".npy", ".npz"):
+        parts = _read_arrays(path)
+    else:
+        raise ValueError(f"dataset: expected a folder, an .npy or an .npz file, got {path}")
+    splits = {name: _split(part, levels, f"{path}") for name, part in parts.items()}
+    found = {(tuple(split.images.shape[1:]), n) for split, n in splits.values()}
+    if len(found) > 1:
+        raise ValueError(f"dataset: {path} mixes images of different shapes or types: {found}")
+    (_, levels), splits = found.pop(), {name: split for name, (split, _) in splits.items()}
+    if "train" not in splits:
+        splits = _divide(path, splits["whole"])
+    return Dataset(path.stem, levels=levels, **splits)
+
+
+def _divide(path: Path, whole: Split) -> dict[str, Split]:
+    if len(whole) < 2:
+        raise ValueError(f"dataset: expected at least 2 images in {path}, got {len(whole)}")
+    train, test = (torch.from_numpy(rows) for rows in random_test_rows(len(whole)))
+    return {"train": whole[train], "test": whole[test]}
+
+
+# --- arrays --------------------------------------------------------------------------------------
+
+
+def _read_arrays(path: Path) -> dict[str, Arrays]:
+    try:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return {"whole": Arrays(content)}
+        with content as archive:
+            return _read_archive(archive)
+    except _Missing as error:
+        raise ValueError(f"dataset: {path} {error}") from error
+    except Exception as error:  # numpy, zipfile and zlib have no common class
+        raise ValueError(
+            f"dataset: {path} cannot be read: truncated, or not plain numbers"
+            f" ({type(error).__name__}); objects are never unpickled"
+        ) from error
+
+
+class _Missing(Exception):
+    """An archive without images."""
+
+
+def _read_archive(archive: np.lib.npyio.NpzFile) -> dict[str, Arrays]:
+    def pick(names: dict[str, tuple[str, ...]]) -> Arrays | None:
+        known = {role: next((n for n in ns if n in archive), None) for role, ns in names.items()}
+        columns = {role: archive[name] for role, name in known.items() if name}
+        return Arrays(**columns) if "images" in columns else None
+
+    parts = {part: arrays for part, names in PARTS.items() if (arrays := pick(names))}
+    if "train" in parts and "test" in parts:
+        return parts
+    whole = pick(WHOLE)
+    if whole is None and len(archive.files) == 1:
+        whole = Arrays(archive[archive.files[0]])
+    if whole is None:
+        listed = ", ".join(archive.files) or "nothing"
+        raise _Missing(f"holds {listed}; expected images, or train_images and test_images")
+    return {"whole": whole}
+
+
+def _split(arrays: Arrays, levels: int | None, where: str) -> tuple[Split, int | None]:
+    images, levels = _pixels(_channels_first(arrays.images, where), levels, where)
+    check_unit_interval(images)
+    labels = _column(arrays.labels, len(images), 1, f"labels in {where}")
+    factors = _column(arrays.factors, len(images), 2, f"factors in {where}")
+    return Split(images, labels, factors), levels
+
+
+def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
+    if images.size == 0:
+        raise ValueError(f"dataset: {where} holds no pixels: images of shape {images.shape}")
+    if images.ndim == 3:
+        return images[:, None]
+    if images.ndim == 4 and images.shape[1] <= 4:
+        return images
+    if images.ndim == 4 and images.shape[3] <= 4:
+        return images.transpose(0, 3, 1, 2)
+    raise ValueError(
+        f"dataset: expected images (N, H, W), (N, C, H, W) or (N, H, W, C) with up to 4 channels"
+        f" in {where}, got an array of shape {images.shape}"
+    )
+
+
+def _pixels(images: np.ndarray, levels: int | None, where: str) -> tuple[Tensor, int | None]:
+    """Pixels in [0, 1] and the number of their grey levels, None where it is not known."""
+    kind = images.dtype.kind
+    if kind in "bui":
+        known = 2 if kind == "b" else 256 if images.dtype == np.uint8 else None
+        levels = known if levels is None else levels
+        if levels is None:
+            raise ValueError(
+                f"levels: give the number of grey levels of the {images.dtype} pixels in {where},"
+                " or save them as uint8"
+            )
+        if images.min() < 0 or images.max() >= levels:
+            raise ValueError(
+                f"dataset: expected pixels of {levels} grey levels, 0 to {levels - 1}, in {where},"
+                f" got {images.min()} to {images.max()}"
+            )
+        return torch.from_numpy(images.astype(np.float32) / (levels - 1)), levels
+    if kind != "f":
+        raise ValueError(f"dataset: expected numbers in {where}, got {images.dtype}")
+    x = torch.from_numpy(images.astype(np.float32))
+    check_unit_interval(x)
+    if levels is None:
+        return x, None
+    v = x * (levels - 1)
+    tolerance = max(1e-3, np.finfo(images.dtype).eps * (levels - 1))
+    off = (v - v.round()).abs() > tolerance
+    if off.any():
+        raise ValueError(
+            f"levels: expected the {levels} grey levels v / {levels - 1} in {where}, got pixels"
+            f" between them, as {x[off][0]:.6g}"
+        )
+    return v.round() / (levels - 1), levels
+
+
+def _column(values: np.ndarray | None, count: int, dim: int, what: str) -> Tensor | None:
+    if values is None:
+        return None
+    if dim == 1 and values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]  # as MedMNIST has them
+    if values.ndim != dim or len(values) != count or values.dtype.kind not in "buif":
+        raise ValueError(
+            f"dataset: expected {count} rows of numbers as {what}, got {values.dtype} of shape"
+            f" {values.shape}"
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(f"dataset: expected finite {what}")
+    return torch.from_numpy(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def _read_folder(folder: Path) -> dict[str, Arrays]:
+    if all((folder / part).is_dir() for part in ("train", "test")):
+        return {part: _read_pictures(folder / part) for part in ("train", "test")}
+    return {"whole": _read_pictures(folder)}
+
+
+def _read_pictures(folder: Path) -> Arrays:
+    """All pictures of a folder; where they lie in subfolders, these are the labels."""
+    known = Image.registered_extensions()
+    files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in known and p.name[0] != "."]
+    if not files:
+        raise ValueError(f"dataset: expected pictures in the folder {folder}, found none")
+    pictures = [_open(file) for file in files]
+    for file, picture in zip(files, pictures):
+        if picture.size != pictures[0].size:
+            raise ValueError(
+                f"dataset: expected pictures of one size, got {_size(pictures[0])} in"
+                f" {files[0].name} and {_size(picture)} in {file.name}"
+            )
+    modes = {picture.mode for picture in pictures}
+    mode = "1" if modes == {"1"} else "L" if modes <= {"1", "L"} else "RGB"
+    images = np.stack([np.asarray(picture.convert(mode)) for picture in pictures])
+    classes = [file.relative_to(folder).parts[0] for file in files]
+    labelled = all(file.parent != folder for file in files)
+    return Arrays(images, np.unique(classes, return_inverse=True)[1] if labelled else None)
+
+
+def _size(picture: Image.Image) -> str:
+    return "x".join(map(str, picture.size))
+
+
+def _open(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+    except Exception as error:  # Pillow's decoders raise of every kind
+        raise ValueError(f"dataset: {file} cannot be read: {type(error).__name__}") from error
+    if picture.mode not in PLAIN_MODES:
+        raise ValueError(f"dataset: expected 8-bit pictures, got mode {picture.mode} in {file}")
+    if picture.has_transparency_data and picture.convert("RGBA").getextrema()[3][0] < 255:
+        raise ValueError(f"dataset: expected pictures without transparency, got some in {file}")
+    return picture

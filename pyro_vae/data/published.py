@@ -1,0 +1,153 @@
+"""Published data sets, read from the files as their authors publish them, under a root folder."""
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pyro_vae.data.images import Dataset, Split, random_test_rows, split_from_integers
+
+
+def load_digits(root: Path) -> Dataset:
+    """The 1,797 digits that come with scikit-learn; the last 360 are the test set."""
+    from sklearn import datasets  # slow to import, and needed for this set only
+
+    digits = datasets.load_digits()
+    everything = split_from_integers(digits.images, digits.target, 16)
+    return Dataset("digits", everything[:-360], everything[-360:], 17)
+
+
+def _published(name: str, read: Callable[[Path], Dataset]) -> Callable[[Path], Dataset]:
+    """The loader, with one line for whatever goes wrong, and no empty folders left behind."""
+
+    def load(root: Path) -> Dataset:
+        there = {p for p in (root, *root.rglob("*"))} if root.is_dir() else set()
+        try:
+            return read(root)
+        except Exception as error:  # readers, unpackers and the network have no common class
+            _remove_empty(root, there)
+            raise ValueError(_cannot_load(name, root, error)) from error
+
+    return load
+
+
+def _remove_empty(root: Path, there: set[Path]) -> None:
+    for folder in sorted((root, *root.rglob("*")), reverse=True):
+        if folder not in there and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _cannot_load(name: str, root: Path, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"dataset: {name} is not complete under {root} and could not be downloaded ({reason});"
+        " delete what is damaged there,"
+        f" run 'pyro-vae datasets {name} --data-dir DIR' where there is a network"
+        " and give that folder as --data-dir"
+    )
+
+
+def _in_two_parts(name: str, read: Callable[[Path, bool], Split]) -> Callable[[Path], Dataset]:
+    return _published(name, lambda root: Dataset(name, read(root, True), read(root, False), 256))
+
+
+def _mnist_like(class_name: str) -> Callable[[Path, bool], Split]:
+    def read(root: Path, train: bool) -> Split:
+        import torchvision
+
+        source = getattr(torchvision.datasets, class_name)(root, train=train, download=True)
+        return split_from_integers(source.data.numpy(), source.targets)
+
+    return read
+
+
+def _svhn(root: Path, train: bool) -> Split:
+    from torchvision.datasets import SVHN
+
+    source = SVHN(root / "SVHN", split="train" if train else "test", download=True)
+    return split_from_integers(source.data, source.labels)
+
+
+def _cifar10(root: Path, train: bool) -> Split:
+    from torchvision.datasets import CIFAR10
+
+    source = CIFAR10(root, train=train, download=True)
+    return split_from_integers(source.data.transpose(0, 3, 1, 2), source.targets)
+
+
+_AMAT_URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
+_AMAT_SHA256 = {  # as published by TensorFlow Datasets
+    "train": "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
+    "valid": "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
+    "test": "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
+}
+
+
+def _amat_text(root: Path, part: str) -> bytes:
+    path = root / "BinarizedMNIST" / f"binarized_mnist_{part}.amat"
+    zipped = path.with_name(path.name + ".gz")
+    if zipped.exists():
+        return gzip.decompress(zipped.read_bytes())
+    if not path.exists():
+        from torchvision.datasets.utils import download_url
+
+        arriving = path.with_name(path.name + ".part")
+        download_url(_AMAT_URL + path.name, path.parent, arriving.name)
+        if hashlib.sha256(arriving.read_bytes()).hexdigest() != _AMAT_SHA256[part]:
+            raise RuntimeError(f"{path.name} arrived damaged")
+        arriving.rename(path)
+    return path.read_bytes()
+
+
+def _amat(root: Path, part: str) -> Split:
+    """One part of Larochelle's binarized MNIST: lines of 784 digits between single blanks."""
+    text = np.frombuffer(_amat_text(root, part), np.uint8)
+    if text.size == 0 or text.size % 1568:
+        raise RuntimeError(f"binarized_mnist_{part}.amat is truncated: {text.size} bytes")
+    pixels = text.reshape(-1, 1568)[:, ::2] - ord("0")
+    if pixels.max() > 1:
+        raise RuntimeError(f"binarized_mnist_{part}.amat holds other digits than 0 and 1")
+    return Split(torch.from_numpy(pixels).float().view(-1, 1, 28, 28))
+
+
+def _binarized_mnist(root: Path) -> Dataset:
+    train, valid, test = (_amat(root, part) for part in ("train", "valid", "test"))
+    return Dataset("binarized_mnist", train, test, 2, validation=valid)
+
+
+_DSPRITES_URL = "https://github.com/google-deepmind/dsprites-dataset/raw/master/"
+_DSPRITES = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
+_DSPRITES_PARTS = ("dsprites_downsampled.npz", "dsprites_subset.npz")  # by Gillon (2021)
+_DSPRITES_FACTORS = ("shape", "scale", "orientation", "x", "y")
+
+
+def _dsprites(root: Path) -> Dataset:
+    """The whole set, or the part of it that lies there; a tenth at random is the test set."""
+    candidates = [root / "dsprites" / name for name in (_DSPRITES, *_DSPRITES_PARTS)]
+    path = next((p for p in candidates if p.exists()), candidates[0])
+    if not path.exists():
+        from torchvision.datasets.utils import download_url
+
+        download_url(_DSPRITES_URL + path.name, path.parent, path.name + ".part")
+        path.with_name(path.name + ".part").rename(path)
+    with np.load(path, allow_pickle=False) as archive:  # its pickled metadata are never touched
+        pictures, factors = archive["imgs"], archive["latents_classes"][:, -5:]
+    if pictures.shape != (len(factors), 64, 64) or pictures.max() > 1:
+        raise RuntimeError(f"{path.name} holds no binary pictures of 64x64 with five factors")
+    splits = (
+        split_from_integers(pictures[rows], factors[rows, 0], 1, factors[rows])
+        for rows in random_test_rows(len(pictures))
+    )
+    return Dataset("dsprites", *splits, levels=2, factor_names=_DSPRITES_FACTORS)
+
+
+load_mnist = _in_two_parts("mnist", _mnist_like("MNIST"))
+load_fashion_mnist = _in_two_parts("fashion_mnist", _mnist_like("FashionMNIST"))
+load_kmnist = _in_two_parts("kmnist", _mnist_like("KMNIST"))
+load_svhn = _in_two_parts("svhn", _svhn)
+load_cifar10 = _in_two_parts("cifar10", _cifar10)
+load_binarized_mnist = _published("binarized_mnist", _binarized_mnist)
+load_dsprites = _published("dsprites", _dsprites)

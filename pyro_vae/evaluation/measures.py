@@ -1,0 +1,64 @@
+"""What a run's summary says of a model: means over images, with their standard errors."""
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+from pyro_vae.evaluation.bounds import bits_per_dim, elbo_terms, importance_bound
+from pyro_vae.evaluation.latents import active_units, collapsed_units, rate_per_component
+from pyro_vae.vae import VAE, LatentImageModel
+
+
+class Estimate(NamedTuple):
+    """A mean over images, with its standard error (NaN for a single image)."""
+
+    mean: float
+    standard_error: float
+
+
+def estimate(values: Tensor) -> Estimate:
+    """The mean of independent values (N,), and how far it may be from the expectation."""
+    values = values.double()
+    return Estimate(values.mean().item(), values.std().item() / math.sqrt(len(values)))
+
+
+def measure(
+    model: LatentImageModel,
+    images: Tensor,
+    levels: int | None,
+    num_samples: int,
+    seed: int = 0,
+) -> dict[str, Estimate | list[float] | int | None]:
+    """ELBO with its parts, bits per dimension, and the use of the latent space, on images (N, C, H, W).
+
+    Nats per image at beta = 1, as training scored them, with one draw of z; bits per dimension of
+    the grey levels by the importance bound with `num_samples` draws. None where a measure is not
+    defined: bits where the family is no likelihood or `levels` is None, rates where q is a point.
+
+    Args:
+        model: in `eval` mode, on the images' device.
+        seed: of the draws.
+    """
+    terms = elbo_terms(model, images, seed=seed)
+    measures = {
+        "images": len(images),
+        "elbo_nats": estimate(terms.elbo),
+        "rate_nats": estimate(terms.rate),
+        "distortion_nats": estimate(terms.distortion),
+        "bits_per_dim": None,
+        "bits_per_dim_samples": None,
+        "active_units": active_units(model, images),
+        "collapsed_units": None,
+        "rate_per_component_nats": None,
+    }
+    if not isinstance(model, VAE):
+        return measures | {"elbo_nats": None, "rate_nats": None}
+    rates = rate_per_component(model, images)
+    measures["collapsed_units"] = collapsed_units(rates)
+    measures["rate_per_component_nats"] = rates.mean(0).tolist()
+    if model.likelihood.is_likelihood and levels is not None:
+        bound = importance_bound(model, images, num_samples, seed)
+        measures["bits_per_dim"] = estimate(bits_per_dim(bound, model.image_shape))
+        measures["bits_per_dim_samples"] = num_samples
+    return measures

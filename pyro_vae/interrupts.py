@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM, heard at a moment when nothing is half done."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the work; `signal` is its number."""
+
+    def __init__(self, number: int, note: str = ""):
+        super().__init__(f"stopped by {signal.Signals(number).name}{note}")
+        self.signal = number
+
+
+class Interrupts:
+    """`with Interrupts() as interrupts:` turns Ctrl-C and SIGTERM into `Interrupted`.
+
+    They are raised at once, except under `deferred()`: there the first one only sets `pending`,
+    which the work looks at where it can stop, and the second is raised at once.
+    """
+
+    def __init__(self):
+        self.pending: int | None = None
+        self.note = ""  # what the user should know once the deferred signal is raised
+        self._deferring = False
+
+    def __enter__(self) -> "Interrupts":
+        self._before = {s: signal.signal(s, self._receive) for s in SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if not self._deferring or self.pending is not None:
+            raise Interrupted(number)
+        self.pending = number
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Inside, one signal waits; it is raised at the end."""
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+        if self.pending is not None:
+            raise Interrupted(self.pending, self.note)

@@ -1,0 +1,250 @@
+"""`report.html`: a run on one page that opens anywhere and needs nothing beside it."""
+
+import base64
+import io
+import re
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from pyro_vae import figures
+from pyro_vae.config import RunConfig
+from pyro_vae.files import replace_file
+from pyro_vae.folders import RunFolder
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e; --page: #fff; --card: #f4f6f8;
+  --line: #d1d9e0; --blue: #0072b2; --orange: #d55e00 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9aa5b1; --page: #0f1419;
+  --card: #1a212a; --line: #333d48; --blue: #56b4e9; --orange: #ff8f3f } }
+* { box-sizing: border-box }
+body { margin: 0 auto; max-width: 75rem; padding: 1rem; color: var(--ink); background: var(--page);
+  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0 } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem }
+p { margin: .5rem 0; max-width: 45rem } .look { color: var(--soft) }
+.numbers, .plots { display: grid; gap: .8rem; margin: .8rem 0 }
+.numbers { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)) }
+.numbers div { background: var(--card); border-radius: .5rem; padding: .6rem .8rem }
+.numbers b { display: block; font-size: 1.25rem } .numbers span { color: var(--soft); font-size: .85rem }
+.plots { grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)) }
+.plots > * { background: var(--card); border-radius: .5rem; padding: .5rem }
+svg { display: block; width: 100%; height: auto; max-width: 32rem; margin: auto }
+svg text { fill: currentColor }
+img { display: block; max-width: 100%; height: auto; margin: auto; background: #fff;
+  border-radius: .5rem }
+.strip { display: flex; gap: .8rem; overflow-x: auto; padding-bottom: .6rem }
+.strip img { height: 15rem; max-width: none; margin: 0 }
+table { border-collapse: collapse; font-size: .9rem } td, th { text-align: left; vertical-align: top;
+  padding: .2rem 1.2rem .2rem 0; border-bottom: 1px solid var(--line) }
+td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+pre { background: var(--card); border-radius: .5rem; padding: .8rem; overflow-x: auto }
+summary { cursor: pointer }
+"""
+
+LOOK_AT_RECONSTRUCTIONS = (
+    "Each row of originals stands over the row of its reconstructions. Look whether the"
+    " reconstructions tell the originals apart: all alike means too much regularisation (a smaller"
+    " beta lets more through); sharp ones beside bad samples below mean too little."
+)
+LOOK_AT_SAMPLES = {
+    "vae": "Codes drawn from the prior, decoded to expected images. Look whether they could pass for"
+    " data: bad samples beside good reconstructions mean too little regularisation, since the"
+    " codes of real images then leave parts of the prior empty; blurred ones are averages over"
+    " what a code leaves open.",
+    "autoencoder": "Codes drawn from a standard Normal, decoded. An autoencoder never heard of that"
+    " prior: expect images that look like nothing, and compare them with a VAE's.",
+}
+LOOK_AT_CURVES = (
+    "The ELBO should rise and level off. Look for a test curve that turns down while training goes"
+    " on up (over-fitting), for a rate that stays near 0 (the decoder ignores the codes), and for"
+    " curves that still climb at the end (train for longer)."
+)
+LOOK_AT_KL = (
+    "What each latent component tells about an image. Look how many stay near 0: these are"
+    " collapsed, and a smaller latent space would do as well; if none is, a larger one may pay."
+)
+LOOK_AT_PROGRESS = (
+    "The same images and codes as training went on. Look for shapes that settle early and for"
+    " detail that comes late; where all pictures are alike from the first, nothing was learned"
+    " after it."
+)
+
+
+def write_report(path: str | Path) -> Path:
+    """Write `report.html` of the run folder `path` from its files; gives the page's path.
+
+    Raises:
+        ValueError: not a run folder, or one with damaged files.
+        OSError: the page cannot be written.
+    """
+    folder = RunFolder(path)
+    config = RunConfig.load(folder.config)
+    title = f"{Path(config.dataset).stem}: {_kind(config)}"
+    sections = [
+        _numbers,
+        _settings,
+        _evaluation,
+        _curves,
+        _reconstructions,
+        _samples,
+        _kl,
+        _progress,
+    ]
+    body = "\n".join(part for section in sections if (part := section(folder, config)))
+    page = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+    )
+    replace_file(folder.report, page)
+    return folder.report
+
+
+def _kind(config: RunConfig) -> str:
+    return f"{config.likelihood} {'VAE' if config.model == 'vae' else 'autoencoder'}"
+
+
+def _numbers(folder: RunFolder, config: RunConfig) -> str:
+    summary = folder.load_json(folder.summary)
+    if summary is None:
+        done = len(folder.columns()["epoch"])
+        return f"<p><b>Not finished:</b> {done} of {config.epochs} epochs so far.</p>"
+    test, sizes = summary["test"], summary["parameters"]
+    cards = [
+        (_number(test["elbo_nats"]), "test ELBO, nats per image"),
+        (_number(test["rate_nats"]), "rate, nats per image"),
+        (_number(test["distortion_nats"]), "distortion, nats per image"),
+        (_number(test["bits_per_dim"], 3), "bits per dimension, an upper bound"),
+        (f"{test['active_units']} of {config.latent_dim}", "latent components active"),
+        (f"{sum(sizes.values()):,}", "parameters"),
+        (_number(summary["seconds"], 1), f"seconds of training on {summary['device']}"),
+    ]
+    inner = "".join(
+        f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for value, name in cards
+    )
+    return f'<div class="numbers">{inner}</div>'
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "not defined" if value is None else f"{value:.{digits}f}"
+
+
+def _settings(folder: RunFolder, config: RunConfig) -> str:
+    summary = folder.load_json(folder.summary)
+    epochs = config.epochs if summary is None else summary["epochs"]
+    words = (
+        f"Network {config.network} with {config.latent_dim} latent components, trained for"
+        f" {epochs} epochs on {Path(config.dataset).stem} with Adam at"
+        f" {config.learning_rate:g}, {config.batch_size} images a step, beta {config.beta:g}"
+        f" ({config.beta_schedule}), objective {config.objective}, seed {config.seed}."
+    )
+    if summary is not None:
+        sizes = summary["parameters"]
+        words += (
+            f" Parameters: {sizes['encoder']:,} in the encoder, {sizes['decoder']:,} in the"
+            f" decoder, {sizes['likelihood']:,} in the likelihood."
+        )
+        if summary["best_epoch"] is not None:
+            words += f" The weights are those of epoch {summary['best_epoch']}, the best one."
+    rows = "".join(
+        f"<tr><td>{escape(key)}</td><td>{escape(_setting(value))}</td></tr>"
+        for key, value in asdict(config).items()
+    )
+    return (
+        f"<p>{escape(words)}</p>\n<details><summary>All settings; the run repeats with</summary>"
+        f"<pre>pyro-vae train --config {escape(str(folder.config))}</pre>"
+        f"<table>{rows}</table></details>"
+    )
+
+
+def _setting(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _evaluation(folder: RunFolder, config: RunConfig) -> str:
+    found = folder.load_json(folder.evaluation)
+    if found is None:
+        return ""
+    names = {
+        "elbo_nats": "ELBO (nats per image)",
+        "rate_nats": "rate (nats per image)",
+        "distortion_nats": "distortion (nats per image)",
+        "bits_per_dim": f"bits per dimension (bound, {found['bits_per_dim_samples']} samples)",
+    }
+    rows = "".join(
+        f'<tr><td>{escape(name)}</td><td class="number">{found[key]["mean"]:.4f}</td>'
+        f'<td class="number">± {_number(found[key]["standard_error"], 4)}</td></tr>'
+        for key, name in names.items()
+        if found[key] is not None
+    )
+    look = "Look at the standard error over images before you take a difference for real."
+    return _section("Evaluation", look, f"<table>{rows}</table>")
+
+
+def _curves(folder: RunFolder, config: RunConfig) -> str:
+    metrics = folder.columns()
+    if not metrics["epoch"]:
+        return ""
+    terms = figures.TERMS if config.model == "vae" else ("distortion",)
+    plots = [_svg(figures.learning_curve(metrics, t), f"{t} over epochs") for t in terms]
+    look = LOOK_AT_CURVES if config.model == "vae" else "The distortion should fall and level off."
+    return _section("Learning curves", look, _plots(plots))
+
+
+def _reconstructions(folder: RunFolder, config: RunConfig) -> str:
+    return _picture(folder, "reconstructions", "Reconstructions", LOOK_AT_RECONSTRUCTIONS)
+
+
+def _samples(folder: RunFolder, config: RunConfig) -> str:
+    return _picture(folder, "samples", "Samples", LOOK_AT_SAMPLES[config.model])
+
+
+def _kl(folder: RunFolder, config: RunConfig) -> str:
+    summary = folder.load_json(folder.summary)
+    rates = summary and summary["test"]["rate_per_component_nats"]
+    if not rates:
+        return ""
+    names = ("KL of each latent component", "histogram of the KL of components")
+    plots = [_svg(*panel) for panel in zip(figures.kl_panels(rates), names)]
+    return _section("KL per latent component", LOOK_AT_KL, _plots(plots))
+
+
+def _progress(folder: RunFolder, config: RunConfig) -> str:
+    pictures = sorted(folder.figures.glob("progress_*.png"))
+    if not pictures:
+        return ""
+    strip = "".join(_image(p, f"after epoch {int(p.stem.split('_')[1])}") for p in pictures)
+    return _section("Progress", LOOK_AT_PROGRESS, f'<div class="strip" tabindex="0">{strip}</div>')
+
+
+def _section(title: str, look: str, content: str) -> str:
+    return f'<h2>{escape(title)}</h2>\n<p class="look">{escape(look)}</p>\n{content}'
+
+
+def _plots(plots: list[str]) -> str:
+    return '<div class="plots">' + "".join(f"<div>{plot}</div>" for plot in plots) + "</div>"
+
+
+def _picture(folder: RunFolder, name: str, title: str, look: str) -> str:
+    path = folder.figures / f"{name}.png"
+    return _section(title, look, _image(path, title.lower())) if path.exists() else ""
+
+
+def _image(path: Path, description: str) -> str:
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{escape(description)}" src="data:image/png;base64,{data}">'
+
+
+def _svg(figure: Figure, description: str) -> str:
+    """The figure inline, its lines and letters in the page's colour."""
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": description}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.S)
+    svg = svg[svg.index("<svg") :].replace("#000000", "currentColor")
+    svg = svg.replace(figures.BLUE, "var(--blue)").replace(figures.ORANGE, "var(--orange)")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)
