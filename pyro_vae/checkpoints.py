@@ -26,10 +26,9 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         OSError: no such file.
         ValueError: not a checkpoint.
     """
+    file = io.BytesIO(Path(path).read_bytes())
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except OSError:
-        raise
+        content = torch.load(file, map_location=device, weights_only=True)
     except Exception as error:  # torch has no common class for what a damaged file raises
         raise ValueError(f"checkpoint: {path} cannot be read: {type(error).__name__}") from error
     if not isinstance(content, dict):

@@ -13,7 +13,6 @@ import yaml
 from PIL import Image
 
 import pyro_vae as pv
-from pyro_vae.checkpoints import load_checkpoint, save_checkpoint
 from pyro_vae.cli import main
 from pyro_vae.evaluation.bounds import elbo_terms
 from pyro_vae.evaluation.exact import linear_optimum

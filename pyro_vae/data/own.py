@@ -113,10 +113,12 @@ def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
         raise ValueError(f"dataset: {where} holds no pixels: images of shape {images.shape}")
     if images.ndim == 3:
         return images[:, None]
-    if images.ndim == 4 and images.shape[1] <= 4:
-        return images
-    if images.ndim == 4 and images.shape[3] <= 4:
-        return images.transpose(0, 3, 1, 2)
+    if images.ndim == 4:
+        for counts in ((1, 3), (1, 2, 3, 4)):  # grey and colour before anything rarer
+            if images.shape[1] in counts:
+                return images
+            if images.shape[3] in counts:
+                return images.transpose(0, 3, 1, 2)
     raise ValueError(
         f"dataset: expected images (N, H, W), (N, C, H, W) or (N, H, W, C) with up to 4 channels"
         f" in {where}, got an array of shape {images.shape}"
@@ -197,6 +199,7 @@ def _read_pictures(folder: Path) -> Arrays:
     modes = {picture.mode for picture in pictures}
     mode = "1" if modes == {"1"} else "L" if modes <= {"1", "L"} else "RGB"
     images = np.stack([np.asarray(picture.convert(mode)) for picture in pictures])
+    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
     classes = [file.relative_to(folder).parts[0] for file in files]
     labelled = all(file.parent != folder for file in files)
     return Arrays(images, np.unique(classes, return_inverse=True)[1] if labelled else None)

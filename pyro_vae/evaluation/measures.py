@@ -20,7 +20,8 @@ class Estimate(NamedTuple):
 def estimate(values: Tensor) -> Estimate:
     """The mean of independent values (N,), and how far it may be from the expectation."""
     values = values.double()
-    return Estimate(values.mean().item(), values.std().item() / math.sqrt(len(values)))
+    spread = values.std().item() if len(values) > 1 else math.nan
+    return Estimate(values.mean().item(), spread / math.sqrt(len(values)))
 
 
 def measure(

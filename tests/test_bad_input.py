@@ -1,0 +1,421 @@
+"""Bad input: one line, exit 2, nothing written; and whatever is thrown at it, nothing worse."""
+
+import io
+import os
+import shutil
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+from PIL import Image
+
+import pyro_vae as pv
+from pyro_vae.checkpoints import load_checkpoint, save_checkpoint
+from pyro_vae.cli import main
+
+rng = np.random.default_rng(0)
+
+
+class Hostile:
+    """Unpickled, it would leave a file."""
+
+    def __reduce__(self):
+        return exec, ("open('hacked', 'w')",)
+
+
+def picture(path, size=(4, 4), mode="L"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size).save(path)
+
+
+def write_images(root):
+    grey = rng.integers(256, size=(20, 4, 4), dtype=np.uint8)
+    floats = rng.random((20, 4, 4))
+    spoilt = {"nan": np.nan, "infinite": np.inf, "negative": -0.1, "bright": 255.0}
+    for name, value in spoilt.items():
+        np.save(root / name, np.where(np.arange(4) == 1, value, floats))
+    np.save(root / "grey", grey)
+    np.save(root / "floats", floats)
+    np.save(root / "one", grey[:1])
+    np.save(root / "empty", grey[:0])
+    np.save(root / "flat", grey.reshape(20, 16))
+    np.save(root / "deep", grey.reshape(5, 4, 1, 4, 4))
+    np.save(root / "int64", grey.astype(np.int64))
+    np.save(root / "text", grey.astype(str))
+    np.save(root / "complex", grey.astype(complex))
+    np.save(root / "objects", np.array([grey, Hostile()], dtype=object), allow_pickle=True)
+    np.savez(root / "pickled", images=np.array([Hostile()], dtype=object))
+    np.savez(root / "nameless", a=grey, b=grey)
+    np.savez(root / "labels", images=grey, labels=np.arange(7))
+    np.savez(root / "factors", images=grey, factors=np.full((20, 2), np.nan))
+    np.savez(root / "sizes", train_images=grey, test_images=grey[:, :3])
+    np.savez(root / "sound", images=grey)
+    (root / "truncated.npz").write_bytes((root / "sound.npz").read_bytes()[:-40])
+    (root / "truncated.npy").write_bytes((root / "grey.npy").read_bytes()[:-40])
+    (root / "garbage.npy").write_bytes(b"garbage" * 99)
+    (root / "huge.npy").write_bytes(
+        (root / "grey.npy").read_bytes().replace(b"(20, 4, 4)", b"(2000000000000, 4, 4)")
+    )
+    (root / "images.csv").write_text("0,1\n")
+    (root / "nothing").mkdir()
+    (root / "notes").mkdir()
+    (root / "notes" / "README.txt").write_text("no pictures here")
+    for k in range(3):
+        picture(root / "mixed" / f"{k}.png", (4, 4 + k // 2))
+        picture(root / "deep_colour" / f"{k}.png", mode="I;16")
+        picture(root / "glass" / f"{k}.png", mode="RGBA")
+        picture(root / "broken" / f"{k}.png")
+    (root / "broken" / "2.png").write_bytes((root / "broken" / "1.png").read_bytes()[:40])
+
+
+def write_idx(root):
+    folder = root / "idx" / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        header = struct.pack(">IIII", 2051, 9, 28, 28)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(header + bytes(100))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, 9) + bytes(9))
+    shutil.copytree(root / "idx", root / "junk")
+    (root / "junk" / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(b"junk" * 9)
+
+
+def write_configs(root):
+    for name, text in {
+        "key": "betta: 1", "list": "- 1", "open": "a: [1", "type": "dataset: 3", "bool": "beta: yes",
+        "tag": "!!python/object/apply:os.system ['touch hacked']", "nan": "beta: .nan",
+        "binary": "\0\x01",
+    }.items():  # fmt: skip
+        (root / f"{name}.yaml").write_text(text)
+    (root / "latin.yaml").write_bytes("dataset: fü".encode("latin-1"))
+
+
+def damage(run, name, content):
+    path = run.parent / name / "checkpoints" / "last.pt"
+    shutil.copytree(run, run.parent / name)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+
+
+def write_runs(root):
+    run = root / "run"
+    config = pv.RunConfig(dataset=str(root / "grey.npy"), hidden=(4,), latent_dim=2, epochs=1)
+    pv.train(config, run)
+    sound = (run / "checkpoints" / "last.pt").read_bytes()
+    content = load_checkpoint(run / "checkpoints" / "last.pt")
+    damage(run, "run_truncated", sound[: len(sound) // 2])
+    damage(run, "run_garbage", b"garbage" * 99)
+    damage(run, "run_empty", b"")
+    damage(run, "run_hostile", {"model": Hostile()})
+    damage(run, "run_list", [1, 2])
+    damage(run, "run_keys", {"step": 1})
+    damage(run, "run_shape", content | {"image_shape": [1, 5, 5]})
+    damage(run, "run_nonsense", content | {"image_shape": "large"})
+    damage(run, "run_fresh", {})
+    (root / "run_fresh" / "checkpoints" / "last.pt").unlink()
+    damage(run, "run_rows", sound)
+    (root / "run_rows" / "metrics.csv").write_text("epoch,step\n1,two\n")
+    damage(run, "run_json", sound)
+    (root / "run_json" / "summary.json").write_text("{")
+    damage(run, "run_config", sound)
+    (root / "run_config" / "config.yaml").write_text("latent_dim: 3\n")
+    (root / "folder").mkdir()
+    (root / "folder" / "thesis.tex").write_text("mine")
+    (root / "file").write_text("mine")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("inputs")
+    write_images(root), write_idx(root), write_configs(root), write_runs(root)
+    return root
+
+
+def own(name, *more):
+    return ["train", "--dataset", name, *more]
+
+
+def go_on(*more):
+    return ["train", "--resume", "--out", "run", "--dataset", "grey.npy", "--hidden", "4", *more]
+
+
+WRONG = [
+    # flags, keys and names
+    ([], "expected a command: train, evaluate, sample, report, likelihoods, datasets"),
+    (["trian"], "command: unknown name 'trian'; did you mean 'train'?"),
+    (["train", "--epoch", "3"], "unknown argument --epoch; did you mean --epochs?"),
+    (["train", "--zzz"], "unknown argument --zzz; see pyro-vae train --help"),
+    (["train", "5"], "unknown argument 5; see pyro-vae train --help"),
+    (["evaluate", "run", "--sample", "3"], "unknown argument --sample; did you mean --samples?"),
+    (["train", "--beta"], "argument --beta: expected one argument"),
+    (["train", "--likelihood", "gausian_fixed_sigma"], "did you mean 'gaussian_fixed_sigma'?"),
+    (["train", "--dataset", "minst"], "dataset: unknown name 'minst'; did you mean 'mnist'?"),
+    (["train", "--objective", "elob"], "objective: unknown name 'elob'; did you mean 'elbo'?"),
+    (["datasets", "minst"], "did you mean 'mnist'?"),
+    (["train", "--config", "none.yaml"], "config: none.yaml cannot be read"),
+    (["train", "--config", "key.yaml"], "config: key in key.yaml: unknown name 'betta'; did you"),
+    (["train", "--config", "list.yaml"], "config: expected 'key: value' lines in list.yaml"),
+    (["train", "--config", "open.yaml"], "config: open.yaml cannot be read"),
+    (["train", "--config", "tag.yaml"], "config: tag.yaml cannot be read: could not determine"),
+    (["train", "--config", "binary.yaml"], "config: binary.yaml cannot be read"),
+    (["train", "--config", "latin.yaml"], "config: latin.yaml cannot be read: 'utf-8' codec"),
+    (["train", "--config", "."], "config: . cannot be read"),
+    # values
+    (["train", "--config", "type.yaml"], "dataset: expected a name, got 3"),
+    (["train", "--config", "bool.yaml"], "beta: expected a number, got True"),
+    (["train", "--config", "nan.yaml"], "beta: expected a number, got nan"),
+    (["train", "--epochs", "0"], "epochs: expected a whole number >= 1, got '0'"),
+    (["train", "--latent-dim", "2.5"], "latent_dim: expected a whole number >= 1, got '2.5'"),
+    (["train", "--learning-rate", "0"], "learning_rate: expected a number > 0, got '0'"),
+    (["train", "--learning-rate", "nan"], "learning_rate: expected a number > 0, got 'nan'"),
+    (["train", "--beta", "-1"], "beta: expected a number >= 0, got -1.0"),
+    (["train", "--beta", "1e999"], "beta: expected a number, got '1e999'"),
+    (["train", "--hidden", "4,x"], "hidden: expected a whole number >= 1, got 'x'"),
+    (["train", "--seed", "-1"], "seed: expected a whole number >= 0"),
+    (["train", "--levels", "1"], "levels: expected a whole number >= 2, got '1'"),
+    (["train", "--patience", "0"], "patience: expected a whole number >= 1, got '0'"),
+    (["evaluate", "run", "--samples", "0"], "argument --samples: expected a whole number >= 1"),
+    (["sample", "run", "--count", "x"], "argument --count: expected a whole number >= 1, got 'x'"),
+    (["sample", "run", "--pixels", "drown"], "argument --pixels: value: unknown name 'drown'; did"),
+    # settings that do not go together, or not with the data
+    (["train", "--batch-size", "9999"], "batch_size: expected 1 to 1437 images, got 9999"),
+    (["train", "--sigma", "0.1"], "sigma: only gaussian_fixed_sigma takes one"),
+    (["train", "--network", "linear", "--hidden", "4"], "a linear network has no hidden layers"),
+    (["train", "--objective", "iwae", "--beta", "2"], "iwae is a bound at beta 1 only"),
+    (["train", "--model", "autoencoder", "--objective", "iwae"], "no importance weights"),
+    (["train", "--beta-schedule", "linear", "--warmup-epochs", "101"], "would end after training"),
+    (["train", "--likelihood", "bernoulli", "--score", "levels"], "no probability to 17 grey"),
+    (["train", "--levels", "17"], "levels: digits has its own; only your own images take 17"),
+    (own("floats.npy", "--likelihood", "categorical"), "expected the 256 grey levels v / 255"),
+    (own("floats.npy", "--score", "levels"), "images: expected the 256 grey levels v / 255"),
+    (own("floats.npy", "--levels", "17"), "levels: expected the 17 grey levels v / 16 in"),
+    (own("grey.npy", "--levels", "100"), "expected pixels of 100 grey levels, 0 to 99, in"),
+    (own("grey.npy", "--network", "conv", "--hidden", "8,8,8,8"), "conv"),
+    # images
+    (own("nan.npy"), "images: expected finite pixels, got NaN or infinite ones"),
+    (own("infinite.npy"), "images: expected finite pixels, got NaN or infinite ones"),
+    (own("negative.npy"), "images: expected pixels in [0, 1], got -0.1 to"),
+    (own("bright.npy"), "to 255; divide by the largest value that a pixel can have"),
+    (own("one.npy"), "expected at least 2 images in"),
+    (own("empty.npy"), "holds no pixels: images of shape (0, 4, 4)"),
+    (own("flat.npy"), "got an array of shape (20, 16)"),
+    (own("deep.npy"), "got an array of shape (5, 4, 1, 4, 4)"),
+    (own("int64.npy"), "levels: give the number of grey levels of the int64 pixels in"),
+    (own("text.npy"), "expected numbers in"),
+    (own("complex.npy"), "expected numbers in"),
+    (own("objects.npy"), "objects.npy cannot be read: truncated, or not plain numbers"),
+    (own("pickled.npz"), "pickled.npz cannot be read: truncated, or not plain numbers"),
+    (own("nameless.npz"), "holds a, b; expected images, or train_images and test_images"),
+    (own("labels.npz"), "expected 20 rows of numbers as labels in"),
+    (own("factors.npz"), "dataset: expected finite factors in"),
+    (own("sizes.npz"), "mixes images of different shapes or types"),
+    (own("truncated.npz"), "truncated.npz cannot be read: truncated, or not plain numbers"),
+    (own("truncated.npy"), "truncated.npy cannot be read: truncated, or not plain numbers"),
+    (own("garbage.npy"), "garbage.npy cannot be read: truncated, or not plain numbers"),
+    (own("huge.npy"), "huge.npy cannot be read: truncated, or not plain numbers"),
+    (own("absent.npy"), "dataset: there is no file or folder"),
+    (own("images.csv"), "dataset: expected a folder, an .npy or an .npz file, got"),
+    (own("nothing"), "expected pictures in the folder"),
+    (own("notes"), "expected pictures in the folder"),
+    (own("mixed"), "expected pictures of one size, got 4x4 in 0.png and 4x5 in 2.png"),
+    (own("deep_colour"), "expected 8-bit pictures, got mode I;16 in"),
+    (own("glass"), "expected pictures without transparency, got some in"),
+    (own("broken"), "2.png cannot be read"),
+    (["train", "--dataset", "mnist", "--data-dir", "idx"], "dataset: mnist is not complete under"),
+    (["train", "--dataset", "mnist", "--data-dir", "junk"], "dataset: mnist is not complete under"),
+    # run folders
+    (["train", "--out", "run"], "out: run is there already; name another folder, go on in it"),
+    (["train", "--out", "file"], "out: file is there already"),
+    (["train", "--out", "file", "--overwrite"], "out: file is not a run folder"),
+    (["train", "--out", "folder", "--overwrite"], "out: folder is not a run folder"),
+    (["train", "--out", "folder", "--resume"], "out: folder is not a run folder"),
+    (["train", "--resume"], "resume: name the run folder with --out"),
+    (["train", "--resume", "--overwrite", "--out", "run"], "do without --overwrite"),
+    (go_on("--beta", "2"), "resume: beta is 1.0 in run, got 2.0; only epochs, device, engine may"),
+    (go_on("--dataset", "digits"), "resume: dataset is"),
+    (["evaluate", "nowhere"], "config: nowhere/config.yaml cannot be read"),
+    (["evaluate", "run_fresh"], "run: run_fresh has no checkpoint yet; train it first"),
+    (["sample", "run", "--out", "a.gif"], "out: file type: unknown name '.gif'"),
+    (["report", "folder"], "config: folder/config.yaml cannot be read"),
+    (["report", "run_rows"], "metrics: run_rows/metrics.csv is no table of metrics"),
+    (["report", "run_json"], "summary: run_json/summary.json is not JSON"),
+    # checkpoints
+    (["evaluate", "run_truncated"], "checkpoint: run_truncated/checkpoints/last.pt cannot be read"),
+    (["evaluate", "run_garbage"], "checkpoint: run_garbage/checkpoints/last.pt cannot be read"),
+    (["evaluate", "run_empty"], "checkpoint: run_empty/checkpoints/last.pt cannot be read"),
+    (["evaluate", "run_hostile"], "checkpoint: run_hostile/checkpoints/last.pt cannot be read"),
+    (["evaluate", "run_list"], "last.pt holds a list, not a dict"),
+    (["sample", "run_keys"], "last.pt does not fit run_keys/config.yaml"),
+    (["sample", "run_shape"], "last.pt does not fit run_shape/config.yaml"),
+    (["sample", "run_nonsense"], "last.pt does not fit run_nonsense/config.yaml"),
+    (["sample", "run_config"], "last.pt does not fit run_config/config.yaml"),
+    (["train", "--resume", "--epochs", "2", "--out", "run_hostile"], "last.pt cannot be read"),
+    (["train", "--resume", "--epochs", "2", "--out", "run_keys"], "checkpoint: does not fit this"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments, message", WRONG, ids=[" ".join(a) for a, _ in WRONG])
+def test_bad_input_is_one_line_and_writes_nothing(inputs, monkeypatch, capsys, arguments, message):
+    def unreachable(*args, **kwargs):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    monkeypatch.chdir(inputs)
+    before = {p: p.stat().st_mtime_ns for p in inputs.rglob("*")}
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert message in err and err.count("\n") == 1 and err.startswith("pyro-vae: ") and out == ""
+    assert {p: p.stat().st_mtime_ns for p in inputs.rglob("*")} == before
+
+
+def test_there_are_more_than_60_kinds_of_bad_input():
+    assert len({message for _, message in WRONG}) > 60
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("command", [["train"], ["evaluate", "run"], ["sample", "run"]])
+def test_cuda_where_there_is_none(inputs, monkeypatch, capsys, command):
+    monkeypatch.chdir(inputs)
+    assert main([*command, "--device", "cuda"]) == 2
+    assert "torch finds no CUDA device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["mnist", "svhn", "cifar10", "binarized_mnist", "dsprites"])
+def test_a_download_that_fails_leaves_no_folders(tmp_path, monkeypatch, capsys, name):
+    def unreachable(*args, **kwargs):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--dataset", name]) == 2
+    assert "could not be downloaded" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- whatever is thrown at it -------------------------------------------------------------------------
+
+quick = settings(
+    max_examples=150, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+dtypes = st.one_of(
+    arrays_of.boolean_dtypes(), arrays_of.integer_dtypes(), arrays_of.unsigned_integer_dtypes(),
+    arrays_of.floating_dtypes(), arrays_of.complex_number_dtypes(), arrays_of.datetime64_dtypes(),
+    arrays_of.byte_string_dtypes(),
+)  # fmt: skip
+shapes = arrays_of.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=5)
+
+
+@quick
+@given(images=arrays_of.arrays(dtypes, shapes), levels=st.none() | st.integers(2, 300))
+def test_any_array_is_images_or_an_error(tmp_path, images, levels):
+    np.save(tmp_path / "a.npy", images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # casts that overflow to infinity
+        try:
+            data = pv.load_dataset(tmp_path / "a.npy", levels=levels)
+        except ValueError:
+            return
+    assert len(data.train) + len(data.test) == len(images)
+    assert data.train.images.dtype == torch.float32 and data.train.images.dim() == 4
+    for split in (data.train, data.test):
+        assert split.images.min() >= 0 and split.images.max() <= 1
+        if data.levels is not None:
+            v = split.images * (data.levels - 1)
+            assert ((v - v.round()).abs() < 1e-3).all()
+
+
+@quick
+@given(content=st.binary(max_size=400), sound=st.booleans(), cut=st.integers(0, 400))
+def test_any_bytes_are_images_or_an_error(tmp_path, content, sound, cut):
+    buffer = io.BytesIO()
+    np.savez(buffer, images=np.zeros((4, 2, 2), np.uint8))
+    whole = buffer.getvalue()
+    bytes_ = whole[:cut] + content + whole[cut:] if sound else content
+    for suffix in (".npy", ".npz"):
+        (tmp_path / f"a{suffix}").write_bytes(bytes_)
+        try:
+            assert len(pv.load_dataset(tmp_path / f"a{suffix}").train) > 0
+        except ValueError as error:
+            assert "\n" not in str(error)
+
+
+names = st.sampled_from([*pv.RunConfig.__dataclass_fields__, "betta", "Epochs", ""])
+values = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 10**20), st.floats(), st.text(max_size=9),
+    st.lists(st.integers(-1, 9), max_size=3), st.dictionaries(st.text(max_size=2), st.none()),
+    st.sampled_from(["mnist", "iwae", "linear", "autoencoder", "400,200", "1e3", "inf"]),
+)  # fmt: skip
+
+
+@quick
+@given(content=st.dictionaries(names, values, max_size=4))
+def test_any_settings_are_a_configuration_or_an_error(tmp_path, content):
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(content))
+    try:
+        config = pv.RunConfig.load(tmp_path / "c.yaml")
+    except ValueError:
+        return
+    config.save(tmp_path / "again.yaml")
+    assert pv.RunConfig.load(tmp_path / "again.yaml") == config
+
+
+@quick
+@given(text=st.text(max_size=80))
+def test_any_text_is_a_configuration_or_an_error(tmp_path, text):
+    (tmp_path / "c.yaml").write_text(text, encoding="utf-8", errors="surrogateescape")
+    try:
+        assert isinstance(pv.RunConfig.load(tmp_path / "c.yaml"), pv.RunConfig)
+    except ValueError as error:
+        assert str(error).startswith("config: ") or ":" in str(error)
+
+
+@quick
+@given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
+def test_a_damaged_checkpoint_is_read_right_or_refused(inputs, tmp_path, place, byte, cut):
+    """A flipped byte is noticed, or lies where nothing is read; a cut always is noticed."""
+    sound = inputs / "run" / "checkpoints" / "last.pt"
+    expected = load_checkpoint(sound)["model"]
+    content = bytearray(sound.read_bytes())
+    k = int(place * len(content))
+    if cut:
+        del content[k:]
+    else:
+        content[k] = byte
+    if not (tmp_path / "run").exists():
+        shutil.copytree(inputs / "run", tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "last.pt").write_bytes(content)
+    try:
+        run = pv.load_run(tmp_path / "run")
+    except ValueError:
+        return
+    assert not cut
+    assert all(torch.equal(v, expected[key]) for key, v in run.vae.state_dict().items())
+
+
+def test_hostile_files_ran_nothing(inputs):
+    """After all of the above; `exec` is no pickle that weights_only or NumPy takes."""
+    assert "hacked" not in {p.name for p in inputs.rglob("*")} | set(os.listdir("."))
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_checkpoint(inputs / "run_hostile" / "checkpoints" / "last.pt")
+    torch.load(inputs / "run_hostile" / "checkpoints" / "last.pt", weights_only=False)
+    Path("hacked").unlink()  # the file would have done what it says
+
+
+def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"step": 1})
+    monkeypatch.setattr("os.replace", lambda *names: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_checkpoint(path, {"step": 2})
+    assert load_checkpoint(path) == {"step": 1}
+    with pytest.raises(FileNotFoundError):
+        load_checkpoint(tmp_path / "none.pt")

@@ -1,0 +1,222 @@
+"""The user's own images, and the sets with true factors."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pyro_vae as pv
+from pyro_vae.data.sprites import FACTORS, draw_sprites
+
+rng = np.random.default_rng(0)
+GREY = rng.integers(256, size=(30, 4, 5), dtype=np.uint8)
+
+
+def everything(data):
+    """The images of both splits, sorted, so that the order does not matter."""
+    images = torch.cat([data.train.images, data.test.images])
+    return sorted(map(tuple, images.flatten(1).tolist()))
+
+
+def as_rows(images):
+    return sorted(map(tuple, torch.as_tensor(images).flatten(1).float().tolist()))
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_an_array_of_bytes_has_256_levels(tmp_path, kind):
+    path = tmp_path / f"mine.{kind}"
+    np.save(path, GREY) if kind == "npy" else np.savez_compressed(path, GREY)
+    data = pv.load_dataset(path)
+    assert data.name == "mine" and data.levels == 256 and data.image_shape == (1, 4, 5)
+    assert (len(data.train), len(data.test)) == (27, 3)
+    assert everything(data) == as_rows(GREY.astype(np.float32) / 255)
+    again = pv.load_dataset(str(path))
+    assert torch.equal(data.test.images, again.test.images)  # the same split each time
+    held = pv.load_dataset(path, validation=True)
+    assert (len(held.train), len(held.validation)) == (25, 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_floats_on_a_grid_that_levels_names(tmp_path, dtype, levels):
+    v = rng.integers(levels, size=(30, 4, 5))
+    np.save(tmp_path / "a.npy", (v / (levels - 1)).astype(dtype))
+    data = pv.load_dataset(tmp_path / "a.npy", levels=levels)
+    assert data.levels == levels
+    assert everything(data) == as_rows(torch.from_numpy(v).float() / (levels - 1))
+    assert pv.load_dataset(tmp_path / "a.npy").levels is None
+
+
+def test_other_types_of_pixels(tmp_path):
+    np.save(tmp_path / "a.npy", GREY > 99)
+    assert pv.load_dataset(tmp_path / "a.npy").levels == 2
+    np.save(tmp_path / "a.npy", GREY.astype(np.int64) % 17)
+    data = pv.load_dataset(tmp_path / "a.npy", levels=17)
+    assert data.levels == 17 and everything(data) == as_rows(GREY % 17 / np.float32(16))
+
+
+@pytest.mark.parametrize(
+    "shape, expected",
+    [
+        ((9, 3, 6, 7), (3, 6, 7)),
+        ((9, 6, 7, 3), (3, 6, 7)),
+        ((9, 1, 6, 7), (1, 6, 7)),
+        ((9, 4, 5, 3), (3, 4, 5)),
+        ((9, 2, 5, 6), (2, 5, 6)),
+    ],
+)
+def test_channels_come_first_or_last(tmp_path, shape, expected):
+    images = rng.integers(256, size=shape, dtype=np.uint8)
+    np.save(tmp_path / "a.npy", images)
+    data = pv.load_dataset(tmp_path / "a.npy")
+    assert data.image_shape == expected
+    first = images if shape[3] > 3 else images.transpose(0, 3, 1, 2)
+    assert everything(data) == as_rows(np.ascontiguousarray(first, dtype=np.float32) / 255)
+
+
+def test_an_archive_with_labels_and_factors(tmp_path):
+    np.savez(tmp_path / "a.npz", images=GREY, labels=GREY[:, 0, 0], factors=GREY[:, 0, :2])
+    data = pv.load_dataset(tmp_path / "a.npz")
+    for split in (data.train, data.test):
+        pixels = (split.images * 255).round().long()
+        assert torch.equal(split.labels, pixels[:, 0, 0, 0])
+        assert torch.equal(split.factors, pixels[:, 0, 0, :2])
+
+
+@pytest.mark.parametrize("style", ["{}_images {}_labels", "x_{} y_{}"])
+def test_an_archive_with_a_split_of_its_own(tmp_path, style):
+    arrays = {}
+    for part, rows in (("train", slice(20)), ("test", slice(20, 30))):
+        images, labels = style.format(part, part).split()
+        arrays |= {images: GREY[rows], labels: GREY[rows, :1, 0]}  # labels (N, 1), as MedMNIST's
+    np.savez(tmp_path / "a.npz", **arrays)
+    data = pv.load_dataset(tmp_path / "a.npz")
+    assert torch.equal(data.train.images[:, 0], torch.from_numpy(GREY[:20]).float() / 255)
+    assert data.test.labels.tolist() == GREY[20:, 0, 0].tolist()
+    np.savez(tmp_path / "b.npz", val_images=GREY[:7], **arrays)
+    assert len(pv.load_dataset(tmp_path / "b.npz", validation=True).validation) == 7
+
+
+def save_pictures(folder, images, mode="L", suffix="png"):
+    folder.mkdir(parents=True)
+    for k, image in enumerate(images):
+        Image.fromarray(image).convert(mode).save(folder / f"{k:02d}.{suffix}")
+
+
+def test_a_folder_of_pictures(tmp_path):
+    save_pictures(tmp_path / "mine", GREY)
+    (tmp_path / "mine" / "notes.txt").write_text("not a picture")
+    (tmp_path / "mine" / "._00.png").write_bytes(b"nor this")
+    data = pv.load_dataset(tmp_path / "mine")
+    assert data.levels == 256 and data.image_shape == (1, 4, 5) and data.train.labels is None
+    assert everything(data) == as_rows(GREY.astype(np.float32) / 255)
+
+
+def test_subfolders_are_labels(tmp_path):
+    for k, name in enumerate(["cats", "dogs", "eels"]):
+        save_pictures(tmp_path / "zoo" / name, np.full((4, 6, 6), 10 * k, np.uint8))
+    data = pv.load_dataset(tmp_path / "zoo")
+    for split in (data.train, data.test):
+        assert torch.equal(split.labels, (split.images[:, 0, 0, 0] * 25.5).round().long())
+
+
+def test_train_and_test_are_splits(tmp_path):
+    save_pictures(tmp_path / "mine" / "train" / "a", GREY[:9])
+    save_pictures(tmp_path / "mine" / "test" / "a", GREY[9:11])
+    data = pv.load_dataset(tmp_path / "mine")
+    assert (len(data.train), len(data.test)) == (9, 2) and data.test.labels.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("mode, channels, levels", [("1", 1, 2), ("RGB", 3, 256), ("P", 3, 256)])
+def test_kinds_of_pictures(tmp_path, mode, channels, levels):
+    save_pictures(tmp_path / "mine", GREY, mode)
+    data = pv.load_dataset(tmp_path / "mine")
+    assert data.image_shape == (channels, 4, 5) and data.levels == levels
+
+
+def test_your_own_images_train(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("floats.npy", rng.random((30, 4, 4)))
+    run = pv.train(pv.RunConfig(dataset="floats.npy", hidden=(4,), latent_dim=2, epochs=1), "a")
+    assert run.summary["test"]["bits_per_dim"] is None and run.summary["test"]["elbo_nats"]
+    monkeypatch.chdir("a")
+    assert pv.load_run(".").config.dataset == str(tmp_path / "floats.npy")  # from anywhere
+
+
+# --- true factors ---------------------------------------------------------------------------------
+
+
+def test_sprites_are_a_full_grid_of_different_pictures():
+    data = pv.load_dataset("sprites")
+    assert data.levels == 2 and data.image_shape == (1, 32, 32)
+    assert data.factor_names == ("shape", "scale", "rotation", "x", "y")
+    factors = torch.cat([data.train.factors, data.test.factors])
+    assert len(factors) == len(factors.unique(dim=0)) == np.prod(list(FACTORS.values()))
+    assert len(set(everything(data))) == len(factors)
+    assert torch.equal(data.test.labels, data.test.factors[:, 0])
+
+
+def test_each_factor_of_a_sprite_does_what_it_says():
+    middle = np.array([[0, 1, 0, 3, 3]])
+    rows, columns = np.mgrid[:32, :32]
+
+    def at(**changes):
+        factors = middle.copy()
+        for name, value in changes.items():
+            factors[0, list(FACTORS).index(name)] = value
+        return draw_sprites(factors)[0]
+
+    def centre(image):
+        return (columns * image).sum() / image.sum(), (rows * image).sum() / image.sum()
+
+    (x, y), (right, same_y), (same_x, down) = map(centre, (at(), at(x=7), at(y=7)))
+    assert right - x == pytest.approx(4 * 16 / 7, abs=0.5) and same_y == pytest.approx(y, abs=0.5)
+    assert down - y == pytest.approx(4 * 16 / 7, abs=0.5) and same_x == pytest.approx(x, abs=0.5)
+    area = at(scale=3).sum() / at(scale=0).sum()
+    assert area == pytest.approx((7 / 4) ** 2, rel=0.3)  # pixels are coarse
+    for shape in range(3):
+        turned = [at(shape=shape, rotation=r, scale=3) for r in range(8)]
+        assert len({t.tobytes() for t in turned}) == 8
+        assert np.abs(np.rot90(turned[0], -1)[1:, :-1] - turned[2][1:, :-1]).mean() < 0.1
+
+
+def write_dsprites(folder, name, count=40):
+    folder.mkdir(exist_ok=True)
+    classes = rng.integers(3, size=(count, 6))
+    classes[:, 0] = 0  # the constant colour of the published file
+    pictures = np.zeros((count, 64, 64), np.uint8)
+    pictures[np.arange(count), classes[:, 4], classes[:, 5]] = 1
+    np.savez(
+        folder / name, imgs=pictures, latents_classes=classes,
+        metadata=np.array([{"pickled": len}], dtype=object),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz", "dsprites_subset.npz"]
+)
+def test_dsprites_files(tmp_path, name):
+    write_dsprites(tmp_path / "dsprites", name)
+    data = pv.load_dataset("dsprites", tmp_path)
+    assert (len(data.train), len(data.test)) == (36, 4) and data.levels == 2
+    assert data.factor_names == ("shape", "scale", "orientation", "x", "y")
+    for split in (data.train, data.test):
+        _, _, row, column = split.images.nonzero(as_tuple=True)
+        assert torch.equal(split.factors[:, 3:], torch.stack([row, column], 1))
+        assert torch.equal(split.labels, split.factors[:, 0])
+
+
+def test_dsprites_that_are_something_else(tmp_path):
+    (tmp_path / "dsprites").mkdir()
+    np.savez(tmp_path / "dsprites" / "dsprites_subset.npz", imgs=GREY, latents_classes=GREY[:, 0])
+    with pytest.raises(ValueError, match="no binary pictures of 64x64 with five factors"):
+        pv.load_dataset("dsprites", tmp_path)
+
+
+def test_real_dsprites(real_data):
+    if not (real_data / "dsprites").is_dir():
+        pytest.skip("no dsprites in PYRO_VAE_DATA")
+    data = pv.load_dataset("dsprites", real_data)
+    factors = torch.cat([data.train.factors, data.test.factors])
+    assert len(factors) == len(factors.unique(dim=0)) == 46_080
+    assert [int(f.max()) + 1 for f in factors.T] == [3, 6, 10, 16, 16]
