@@ -67,7 +67,7 @@ def _choice(known: Sequence[str]) -> Callable[[str], str]:
 
 def _help(f) -> str:
     choices = f.metadata["choices"]
-    one_of = f"; {', '.join(choices)}" if choices else ""
+    one_of = f"; one of {', '.join(choices)}" if choices else ""
     default = "" if f.default is None else f" (default: {f.default})"
     return f"{f.metadata['help']}{one_of}{default}"
 
@@ -174,12 +174,14 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         prog="pyro-vae", description="A laboratory for variational autoencoders.", epilog=EXAMPLES
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    choices = parser.add_subparsers(dest="command", metavar="COMMAND")
+    choices = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     each = {}
     for name, (what, add, function) in COMMANDS.items():
         epilog = TRAIN_EXAMPLES if name == "train" else None
         each[name] = choices.add_parser(name, help=what, description=what, epilog=epilog)
         add(each[name])
+        if name == "train":
+            each[name].usage = "pyro-vae train [--out DIR] [--resume] [--SETTING VALUE ...]"
         hidden = {"action": "store_true", "default": argparse.SUPPRESS}
         each[name].add_argument("--debug", help="show tracebacks", **hidden)
         each[name].set_defaults(function=function)

@@ -54,10 +54,10 @@ class RunConfig:
         low=2,
     )
     binarize: str = _setting(
-        "none", "make pixels 0 or 1: at one half, drawn once, or anew each epoch", BINARIZE
+        "none", "make pixels 0 or 1: by a threshold at one half, drawn once, or drawn anew each epoch", BINARIZE
     )
-    model: str = _setting("vae", "VAE, or the plain autoencoder with the same networks", MODELS)
-    likelihood: str = _setting("gaussian_shared_sigma", "family of p(x|z)", LIKELIHOODS)
+    model: str = _setting("vae", "the VAE, or a plain autoencoder with the same networks", MODELS)
+    likelihood: str = _setting("gaussian_shared_sigma", "family of p(x|z), as 'pyro-vae likelihoods' explains", LIKELIHOODS)
     score: str = _setting(
         "density",
         "what training maximises: the family's density, or the probability of the grey levels",
@@ -66,14 +66,14 @@ class RunConfig:
     sigma: float | None = _setting(
         None, "sigma of gaussian_fixed_sigma, in pixel units of [0, 1] (0.25 unless set)", low=0
     )
-    network: str = _setting("mlp", "encoder and decoder", NETWORKS)
+    network: str = _setting("mlp", "kind of encoder and decoder", NETWORKS)
     hidden: tuple[int, ...] | None = _setting(
         None,
         "hidden sizes of the encoder as in 400,200, mirrored in the decoder;"
         " channels for conv (256,128 for mlp, 32,64 for conv unless set)",
         low=1,
     )
-    activation: str = _setting("relu", "between layers", ACTIVATIONS)
+    activation: str = _setting("relu", "function between layers", ACTIVATIONS)
     latent_dim: int = _setting(8, "number of latent components", low=1)
     objective: str = _setting(
         "elbo",
@@ -81,18 +81,18 @@ class RunConfig:
         OBJECTIVES,
     )
     num_particles: int = _setting(1, "draws of z per image and step", low=1)
-    beta: float = _setting(1.0, "factor on the KL")
+    beta: float = _setting(1.0, "factor on the KL: at 1 the loss is minus the ELBO, above it regularises more")
     beta_schedule: str = _setting(
         "constant", "beta from 0 over the warm-up, once or in cycles", BETA_SCHEDULES
     )
-    warmup_epochs: int = _setting(0, "epochs from beta 0 to beta", low=0)
+    warmup_epochs: int = _setting(0, "epochs in which beta rises from 0", low=0)
     epochs: int = _setting(100, "passes over the training images", low=1)
     batch_size: int | None = _setting(
         None, "images per step (the smaller of 128 and all unless set)", low=1
     )
-    learning_rate: float = _setting(1e-3, "of Adam", low=0)
+    learning_rate: float = _setting(1e-3, "step size of Adam", low=0)
     learning_rate_schedule: str = _setting(
-        "constant", "learning rate over training", LEARNING_RATE_SCHEDULES
+        "constant", "how the learning rate goes over training; cosine ends at 0", LEARNING_RATE_SCHEDULES
     )
     patience: int | None = _setting(
         None,
@@ -100,9 +100,9 @@ class RunConfig:
         " and keep the best weights (never unless set)",
         low=1,
     )
-    seed: int = _setting(0, "of weights, noise and data order", low=0)
-    device: str = _setting("auto", "auto takes CUDA where there is one", DEVICES)
-    precision: str = _setting("float32", "bf16 is for the networks alone", PRECISIONS)
+    seed: int = _setting(0, "of the weights, the noise and the data order", low=0)
+    device: str = _setting("auto", "where to train; auto takes CUDA where there is one", DEVICES)
+    precision: str = _setting("float32", "of the numbers; bf16 is for the networks alone", PRECISIONS)
     engine: str = _setting(
         "auto", "how a step is computed; svi is Pyro's own, auto the fastest", ("auto", *ENGINES)
     )
