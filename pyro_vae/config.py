@@ -54,10 +54,14 @@ class RunConfig:
         low=2,
     )
     binarize: str = _setting(
-        "none", "make pixels 0 or 1: by a threshold at one half, drawn once, or drawn anew each epoch", BINARIZE
+        "none",
+        "make pixels 0 or 1: by a threshold at one half, drawn once, or drawn anew each epoch",
+        BINARIZE,
     )
     model: str = _setting("vae", "the VAE, or a plain autoencoder with the same networks", MODELS)
-    likelihood: str = _setting("gaussian_shared_sigma", "family of p(x|z), as 'pyro-vae likelihoods' explains", LIKELIHOODS)
+    likelihood: str = _setting(
+        "gaussian_shared_sigma", "family of p(x|z), as 'pyro-vae likelihoods' explains", LIKELIHOODS
+    )
     score: str = _setting(
         "density",
         "what training maximises: the family's density, or the probability of the grey levels",
@@ -81,7 +85,9 @@ class RunConfig:
         OBJECTIVES,
     )
     num_particles: int = _setting(1, "draws of z per image and step", low=1)
-    beta: float = _setting(1.0, "factor on the KL: at 1 the loss is minus the ELBO, above it regularises more")
+    beta: float = _setting(
+        1.0, "factor on the KL: at 1 the loss is minus the ELBO, above it regularises more"
+    )
     beta_schedule: str = _setting(
         "constant", "beta from 0 over the warm-up, once or in cycles", BETA_SCHEDULES
     )
@@ -92,7 +98,9 @@ class RunConfig:
     )
     learning_rate: float = _setting(1e-3, "step size of Adam", low=0)
     learning_rate_schedule: str = _setting(
-        "constant", "how the learning rate goes over training; cosine ends at 0", LEARNING_RATE_SCHEDULES
+        "constant",
+        "how the learning rate goes over training; cosine ends at 0",
+        LEARNING_RATE_SCHEDULES,
     )
     patience: int | None = _setting(
         None,
@@ -102,7 +110,9 @@ class RunConfig:
     )
     seed: int = _setting(0, "of the weights, the noise and the data order", low=0)
     device: str = _setting("auto", "where to train; auto takes CUDA where there is one", DEVICES)
-    precision: str = _setting("float32", "of the numbers; bf16 is for the networks alone", PRECISIONS)
+    precision: str = _setting(
+        "float32", "of the numbers; bf16 is for the networks alone", PRECISIONS
+    )
     engine: str = _setting(
         "auto", "how a step is computed; svi is Pyro's own, auto the fastest", ("auto", *ENGINES)
     )
