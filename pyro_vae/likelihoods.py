@@ -5,8 +5,7 @@ through that come its mean image and the log probability of every grey level. `s
 `forward` returns: the family's own `density` on x in [0, 1] (masses stay masses), or the mass of
 the grey `levels` v / (levels - 1), the one measure on which families compare.
 
-Learned scales lie between 0.001 and 1,000 and start at about 0.25, the spread of grey images;
-the concentrations of `beta` lie between 0.01 and 10,000.
+Learned scales lie in 0.001 ... 1,000, from 0.25 on, the concentrations of `beta` in 0.01 ... 10,000.
 
 Source of the learned sigmas: Rybkin, Daniilidis and Levine, "Simple and effective VAE training with
 calibrated decoders", 2020, https://arxiv.org/abs/2006.13202.
@@ -59,6 +58,7 @@ class Likelihood(nn.Module, ABC):
     """
 
     per_color = 1  # decoder outputs per pixel and colour
+    numbers_per_pixel = 8  # that scoring a pixel holds at once, for those who bound memory
 
     def __init__(
         self, image_shape: tuple[int, int, int], levels: int = 256, score: str = "density"
@@ -273,7 +273,7 @@ class BetaPixels(PixelDensity):
     The decoder gives log a and log b; below one both together make a U-shape.
     """
 
-    per_color = 2
+    per_color, numbers_per_pixel = 2, 768
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
         low, high = math.log(CONCENTRATION_FLOOR), math.log(CONCENTRATION_CEILING)
@@ -288,7 +288,7 @@ class Categorical(LevelMass):
 
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)
-        self.head = nn.Linear(self.per_color, levels)
+        self.head, self.numbers_per_pixel = nn.Linear(self.per_color, levels), 3 * levels
 
     def mass(self, outputs: Tensor) -> TorchDistribution:
         features = outputs.unflatten(-3, (self.colors, self.per_color)).movedim(-3, -1)
@@ -318,7 +318,7 @@ class DiscretizedLogisticMixture(LevelMass):
     https://arxiv.org/abs/1701.05517 (without its regression of one channel on another).
     """
 
-    COMPONENTS = 5
+    COMPONENTS, numbers_per_pixel = 5, 60
 
     @property
     def channels(self) -> int:

@@ -3,10 +3,14 @@
 import math
 from typing import NamedTuple
 
+import pyro.distributions as dist
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributions import kl_divergence
 
+from pyro_vae.distributions import Normal
 from pyro_vae.likelihoods import SCALE_FLOOR
+from pyro_vae.vae import VAE
 
 
 class LinearOptimum(NamedTuple):
@@ -85,3 +89,61 @@ def _optimum(eigenvalues: Tensor, latent_dim: int, beta: float, sigma: float) ->
     squared_error = top.clamp_max(noise).sum() + rest.sum()
     normaliser = len(eigenvalues) / 2 * math.log(2 * math.pi * sigma**2)
     return LinearOptimum(rates, normaliser + squared_error.item() / (2 * sigma**2), sigma)
+
+
+class LinearGaussian(NamedTuple):
+    """x = W z + b + sigma e with z and e standard Normal: the VAE whose every answer is known.
+
+    Source: Tipping and Bishop, "Probabilistic principal component analysis", 1999.
+    """
+
+    weight: Tensor  # (D, latent_dim)
+    bias: Tensor  # (D,)
+    sigma: float
+
+    @classmethod
+    def of(cls, vae: VAE) -> "LinearGaussian":
+        """The one that a VAE with a linear decoder and a single Normal sigma is.
+
+        Raises:
+            ValueError: another decoder or likelihood.
+        """
+        layers = [m for m in vae.decoder.modules() if list(m.parameters(recurse=False))]
+        noise = vae.decode(vae.prior.mean).base_dist
+        plain = vae.likelihood.channels == vae.image_shape[0] and isinstance(noise, Normal)
+        if [type(m) for m in layers] != [nn.Linear] or not plain:
+            raise ValueError("vae: expected a linear decoder with a Normal likelihood")
+        if noise.scale.min() != noise.scale.max():
+            raise ValueError("vae: expected one sigma for all pixels")
+        weight, bias = layers[0].weight.detach(), layers[0].bias.detach()
+        return cls(weight, bias, noise.scale.max().item())
+
+    def log_prob(self, images: Tensor) -> Tensor:
+        """log p(x) of images (N, ...), nats per image (N,)."""
+        noise = self.sigma**2 * torch.ones_like(self.bias)
+        return dist.LowRankMultivariateNormal(self.bias, self.weight, noise).log_prob(
+            images.flatten(1)
+        )
+
+    @property
+    def precision(self) -> Tensor:
+        """Of every posterior p(z | x), (latent_dim, latent_dim)."""
+        identity = torch.eye(self.weight.shape[1]).to(self.weight)
+        return identity + self.weight.T @ self.weight / self.sigma**2
+
+    def posterior(self, images: Tensor) -> dist.MultivariateNormal:
+        """p(z | x) of images (N, ...)."""
+        projected = (images.flatten(1) - self.bias) @ self.weight / self.sigma**2
+        loc = torch.linalg.solve(self.precision, projected.T).T
+        return dist.MultivariateNormal(loc, precision_matrix=self.precision)
+
+    @property
+    def approximation_gap(self) -> float:
+        """KL(q || p(z|x)) of the best diagonal Normal q, nats: 1/2 (sum log L_ii - log det L)."""
+        precision = self.precision
+        return (precision.diagonal().log().sum() - torch.logdet(precision)).item() / 2
+
+    def gap(self, q: dist.Normal, images: Tensor) -> Tensor:
+        """KL(q(z|x) || p(z|x)) = log p(x) - ELBO of diagonal Normals q (N, latent_dim), nats (N,)."""
+        full = dist.MultivariateNormal(q.loc, scale_tril=torch.diag_embed(q.scale))
+        return kl_divergence(full, self.posterior(images))

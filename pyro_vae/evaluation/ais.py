@@ -1,0 +1,243 @@
+"""Annealed importance sampling: log p(x) from chains that go from an easy density to the posterior.
+
+Between the start p0(z), the prior or q(z|x), and the posterior lie the densities
+`p0(z)^(1-t) p(x, z)^t`. Every chain gives an unbiased weight of p(x), so the log of the mean
+weight is a lower bound on log p(x) in expectation; a chain run backwards from an exact draw of the
+posterior, which only simulated data have, gives an upper one.
+
+Source: Neal, "Annealed importance sampling", 1998, https://arxiv.org/abs/physics/9803008; Wu, Burda,
+Salakhutdinov and Grosse, "On the quantitative analysis of decoder-based generative models", 2017,
+https://arxiv.org/abs/1611.04273; Grosse, Ghahramani and Adams, "Sandwiching the marginal likelihood
+using bidirectional Monte Carlo", 2015, https://arxiv.org/abs/1511.02543.
+"""
+
+import math
+from typing import NamedTuple
+
+import pyro
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+
+from pyro_vae.evaluation.bounds import Progress, decoded_at_once, log_likelihood, no_progress
+from pyro_vae.names import check_name
+from pyro_vae.randomness import seeded
+from pyro_vae.vae import VAE
+
+ACCEPTANCE = 0.65  # the rate that step sizes are tuned to
+PILOT_CHAINS = 4
+STARTS = ("prior", "posterior")
+
+
+class Annealed(NamedTuple):
+    """log p(x) of images, nats (N,), from chains that ran forwards (or backwards: upper bounds)."""
+
+    log_prob: Tensor
+    standard_error: Tensor  # Monte Carlo, on the same image
+    acceptance: Tensor
+
+
+class Path:
+    """The tempered densities of a batch of images; z (chains, N, latent_dim)."""
+
+    def __init__(self, vae: VAE, x: Tensor, start: str, score: str):
+        self.vae, self.x, self.score = vae, x, score
+        with torch.no_grad():
+            self.start: TorchDistribution = vae.prior if start == "prior" else vae.encode(x)
+
+    def draw(self, num_chains: int) -> Tensor:
+        """Exact draws of the start."""
+        shape = (num_chains,) if self.start.batch_shape else (num_chains, len(self.x))
+        return self.start.sample(shape)
+
+    def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """log p0(z) and log p(x, z) / p0(z), both (chains, N), and their gradients."""
+        z = z.detach().requires_grad_()
+        with torch.enable_grad():
+            start = self.start.log_prob(z)
+            joint = log_likelihood(self.vae, self.x, z, self.score) + self.vae.prior.log_prob(z)
+            (start_gradient,) = torch.autograd.grad(start.sum(), z)
+            (joint_gradient,) = torch.autograd.grad(joint.sum(), z)
+        ratio = (joint - start).detach()
+        return start.detach(), ratio, start_gradient, joint_gradient - start_gradient
+
+
+class Chains:
+    """Hamiltonian Monte Carlo on a path: positions with what is known of the density there."""
+
+    def __init__(self, path: Path, z: Tensor, num_leapfrog: int):
+        self.path, self.z, self.num_leapfrog = path, z, num_leapfrog
+        self.known = path.evaluate(z)
+
+    @property
+    def ratio(self) -> Tensor:
+        """log p(x, z) / p0(z), the log density's derivative along the path, (chains, N)."""
+        return self.known[1]
+
+    def move(self, t: float, step_size: Tensor) -> Tensor:
+        """One transition that leaves the density at t alone; acceptance probabilities (chains, N)."""
+        start, ratio, *_ = self.known
+        step = step_size.unsqueeze(-1)
+        momentum = torch.randn_like(self.z)
+        energy = momentum.square().sum(-1) / 2 - start - t * ratio
+        z, known = self.z, self.known
+        for _ in range(self.num_leapfrog):
+            momentum = momentum + step / 2 * (known[2] + t * known[3])
+            z = z + step * momentum
+            known = self.path.evaluate(z)
+            momentum = momentum + step / 2 * (known[2] + t * known[3])
+        change = energy - momentum.square().sum(-1) / 2 + known[0] + t * known[1]
+        accept = change.nan_to_num(-math.inf).clamp_max(0).exp()
+        taken = torch.rand_like(accept) < accept
+        self.z = torch.where(taken.unsqueeze(-1), z, self.z)
+        self.known = tuple(
+            torch.where(taken.unsqueeze(-1) if new.dim() == 3 else taken, new, old)
+            for new, old in zip(known, self.known)
+        )
+        return accept
+
+
+def temperatures(count: int) -> Tensor:
+    """0 = t_0 < ... < t_count = 1, a logistic curve: dense at both ends, where densities change."""
+    s = torch.sigmoid(torch.linspace(-4, 4, count + 1, dtype=torch.float64))
+    return (s - s[0]) / (s[-1] - s[0])
+
+
+def _tune(path: Path, ts: list[float], num_leapfrog: int, progress: Progress) -> Tensor:
+    """Step sizes (temperatures - 1, N), each image's tuned to the acceptance rate by a pilot run."""
+    chains = Chains(path, path.draw(PILOT_CHAINS), num_leapfrog)
+    step_size, sizes = torch.full_like(chains.ratio[0], 0.5), []
+    for k, t in enumerate(ts[1:-1]):
+        sizes.append(step_size)
+        rate = chains.move(t, step_size).mean(0)
+        step_size = step_size * torch.exp(0.2 * (rate - ACCEPTANCE))
+        progress((k + 1) / len(ts))
+    return torch.stack(sizes) if sizes else step_size.new_empty(0, len(step_size))
+
+
+def _anneal(chains: Chains, ts: list[float], sizes: Tensor, progress: Progress) -> tuple:
+    """Log weights (chains, N) along ts, upwards or downwards, and the mean acceptance (N,)."""
+    log_weights, accepted = torch.zeros_like(chains.ratio), torch.zeros_like(chains.ratio[0])
+    for k, (t, after) in enumerate(zip(ts, ts[1:])):
+        log_weights = log_weights + (after - t) * chains.ratio
+        if k < len(sizes):
+            accepted += chains.move(after, sizes[k]).mean(0) / len(sizes)
+        progress((k + 1) / len(sizes))
+    return log_weights, accepted
+
+
+def _log_mean(log_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The log of the mean weight (N,) of (chains, N), and its standard error by the delta method."""
+    count = len(log_weights)
+    log_mean = log_weights.logsumexp(0) - math.log(count)
+    relative = (log_weights - log_mean).exp()
+    return log_mean, relative.std(0) / math.sqrt(count)
+
+
+def annealed_importance_sampling(
+    vae: VAE,
+    images: Tensor,
+    num_temperatures: int = 1000,
+    num_chains: int = 16,
+    num_leapfrog: int = 5,
+    start: str = "prior",
+    seed: int = 0,
+    score: str = "levels",
+    progress: Progress = no_progress,
+) -> Annealed:
+    """A stochastic lower bound on log p(x), at which the weights of `num_chains` chains are averaged.
+
+    Args:
+        vae: in `eval` mode.
+        images: (N, C, H, W).
+        num_temperatures: steps from the start to the posterior, a Hamiltonian transition each.
+        num_leapfrog: gradients per transition. Step sizes, one per image and temperature, come from
+            a pilot run with chains of its own.
+        start: `prior`, or `posterior` for q(z|x).
+        score: `levels` or `density`, what the images are scored by.
+        progress: called with the fraction that is done.
+
+    Raises:
+        ValueError: an unknown start or score; the family is no likelihood of such data.
+    """
+    return _in_batches(
+        vae, images, None, num_temperatures, num_chains, num_leapfrog, start, seed, score, progress
+    )[0]
+
+
+class Bracket(NamedTuple):
+    """Bounds on log p(x) in expectation, nats, (N,) each, of images that the model drew."""
+
+    lower: Annealed
+    upper: Annealed
+
+    @property
+    def gap(self) -> Tensor:
+        """Upper less lower bound, (N,)."""
+        return self.upper.log_prob - self.lower.log_prob
+
+
+def bidirectional_monte_carlo(
+    vae: VAE,
+    num_images: int,
+    num_temperatures: int = 1000,
+    num_chains: int = 16,
+    num_leapfrog: int = 5,
+    start: str = "prior",
+    seed: int = 0,
+    score: str = "levels",
+    progress: Progress = no_progress,
+) -> Bracket:
+    """log p(x) between two bounds, on images simulated from the model itself.
+
+    The codes behind these images are exact draws of their posteriors, from which chains run
+    backwards, with the step sizes of the forward ones. On real data, which come with no such
+    draws, the gap found here is indicative only. Arguments as in `annealed_importance_sampling`.
+
+    Raises:
+        ValueError: an unknown start or score; the family is no likelihood of such data.
+    """
+    with seeded(seed, vae._zeros.device), torch.no_grad():
+        z = vae.prior.sample((num_images,))
+        x = (vae.decode_levels(z) if score == "levels" else vae.decode(z)).sample()
+    return Bracket(
+        *_in_batches(
+            vae, x, z, num_temperatures, num_chains, num_leapfrog, start, seed, score, progress
+        )
+    )
+
+
+def _in_batches(
+    vae, images, z, num_temperatures, num_chains, num_leapfrog, start, seed, score, progress
+) -> list[Annealed]:
+    """Forward runs and, from the exact codes z where they are known, backward ones."""
+    check_name("start", start, STARTS)
+    ts = temperatures(num_temperatures).tolist()
+    at_once = max(1, 8 * decoded_at_once(vae) // num_chains)
+    batches, found = range(0, len(images), at_once), []
+    with seeded(seed, images.device), pyro.validation_enabled(False):
+        for count, first in enumerate(batches):
+            rows = slice(first, first + at_once)
+            path = Path(vae, images[rows], start, score)
+
+            def report(done: float, part: int, count: int = count) -> None:
+                parts = 2 if z is None else 3
+                progress((count + (part + done) / parts) / len(batches))
+
+            sizes = _tune(path, ts, num_leapfrog, lambda d: report(d, 0))
+            forward = Chains(path, path.draw(num_chains), num_leapfrog)
+            weights, rate = _anneal(forward, ts, sizes, lambda d: report(d, 1))
+            runs = [Annealed(*_log_mean(weights), rate)]
+            if z is not None:
+                copies = z[rows].expand(num_chains, -1, -1)
+                backward = Chains(path, copies, num_leapfrog)
+                weights, rate = _backwards(backward, ts, sizes, lambda d: report(d, 2))
+                log_mean, error = _log_mean(weights)
+                runs.append(Annealed(-log_mean, error, rate))
+            found.append(runs)
+    return [Annealed(*map(torch.cat, zip(*column))) for column in zip(*found)]
+
+
+def _backwards(chains: Chains, ts: list[float], sizes: Tensor, progress: Progress) -> tuple:
+    """Log weights of 1 / p(x) of chains that start at exact draws of the posterior."""
+    return _anneal(chains, ts[::-1], sizes.flip(0), progress)
