@@ -1,6 +1,7 @@
 """Arrays in, a matplotlib `Figure` out; nothing here calls a model, shows or saves."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -143,4 +144,109 @@ def kl_histogram(rates: ArrayLike) -> Figure:
         f"{_collapsed(mean).sum()} of {len(mean)} components collapsed;"
         f" total KL {mean.sum():.2f} nats over {len(np.asarray(rates))} images"
     )
+    return figure
+
+
+def ladder(rungs: dict[str, tuple[float, float]]) -> Figure:
+    """Estimates of log p(x) by name, each a mean over images with its standard error, in nats."""
+    figure = Figure(figsize=(6, 0.5 * len(rungs) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    means, errors = zip(*rungs.values())
+    places = range(len(rungs))
+    axes.errorbar(means, places, xerr=np.nan_to_num(errors), fmt="o", color=BLUE, capsize=3)
+    axes.set_yticks(places, [name.replace("_", " ") for name in rungs])
+    axes.set_ylim(-0.5, len(rungs) - 0.5)
+    axes.set_xlabel("nats per image (bars: standard error over images)")
+    axes.grid(alpha=0.3, axis="x")
+    axes.set_title("Bounds on log P(x), the loosest at the bottom", fontsize=10)
+    return figure
+
+
+def posterior_moments(shift: ArrayLike, scale_ratio: ArrayLike) -> Figure:
+    """q against NUTS: a point for each image and component, (N, latent_dim) each."""
+    figure = Figure(figsize=(4.8, 3.8), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(1, color=GREY, linewidth=1)
+    axes.axvline(0, color=GREY, linewidth=1)
+    for n, (x, y) in enumerate(zip(np.asarray(shift), np.asarray(scale_ratio))):
+        axes.plot(x, y, "o^sDvP*X"[n % 8], label=f"image {n + 1}", alpha=0.8)
+    axes.set_xlabel("shift of the mean (standard deviations of p(z|x))")
+    axes.set_ylabel("scale of q over that of p(z|x)")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    axes.set_title("The encoder's q beside the posterior by NUTS", fontsize=10)
+    return figure
+
+
+def rank_histograms(ranks: ArrayLike, num_draws: int, names: list[str], at_most: int = 9) -> Figure:
+    """Ranks (N, K) in 0 ... num_draws as histograms with the band of 99% of uniform ones."""
+    ranks = np.asarray(ranks)
+    shown = [*range(min(len(names) - 1, at_most - 1)), len(names) - 1]
+    columns = min(3, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    figure = Figure(figsize=(2.6 * columns, 1.8 * rows + 0.6), layout="constrained")
+    expected = len(ranks) / 20
+    half = 2.576 * math.sqrt(expected * 0.95)
+    for axes, k in zip(figure.subplots(rows, columns, squeeze=False).flat, shown):
+        axes.axhspan(expected - half, expected + half, color=GREY, alpha=0.3, linewidth=0)
+        axes.hist(ranks[:, k], np.linspace(-0.5, num_draws + 0.5, 21), color=BLUE)
+        axes.set_title(names[k], fontsize=10)
+    for axes in figure.axes[len(shown) :]:
+        axes.set_axis_off()
+    figure.supxlabel(f"rank of the true value among {num_draws} draws", fontsize=10)
+    figure.supylabel("simulations", fontsize=10)
+    return figure
+
+
+def marginals(loc: ArrayLike, scale: ArrayLike, at_most: int = 12) -> Figure:
+    """Densities of the aggregate posterior's components beside the prior's; (N, latent_dim) each."""
+    loc, scale = np.asarray(loc)[:2000], np.asarray(scale)[:2000]
+    widest = np.argsort(-loc.var(0))[:at_most]
+    t = np.linspace(-4, 4, 161)
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for k in widest:
+        density = np.exp(-0.5 * ((t[:, None] - loc[:, k]) / scale[:, k]) ** 2) / scale[:, k]
+        axes.plot(t, density.mean(1) / math.sqrt(2 * math.pi), color=BLUE, alpha=0.6, linewidth=1)
+    prior = np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi)
+    axes.plot(t, prior, color=ORANGE, linestyle="--", linewidth=2)
+    axes.plot([], [], color=BLUE, label="aggregate posterior, a line per component")
+    axes.plot([], [], color=ORANGE, linestyle="--", linewidth=2, label="prior")
+    axes.set_xlabel("z")
+    axes.set_ylabel("density")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def quantiles(z: ArrayLike, at_most: int = 12) -> Figure:
+    """Quantiles of the columns of z (N, latent_dim) over those of a standard Normal."""
+    z = np.asarray(z)
+    shares = (np.arange(1, 100)) / 100
+    normal = np.array([NormalDist().inv_cdf(s) for s in shares])
+    figure = Figure(figsize=(4.8, 4), layout="constrained")
+    axes = figure.subplots()
+    for column in z.T[:at_most]:
+        axes.plot(normal, np.quantile(column, shares), color=BLUE, alpha=0.6, linewidth=1)
+    axes.plot(normal, normal, color=ORANGE, linestyle="--", linewidth=2)
+    axes.plot([], [], color=BLUE, label="after the last step, a line per component")
+    axes.plot([], [], color=ORANGE, linestyle="--", linewidth=2, label="prior")
+    axes.set_xlabel("quantile of the prior")
+    axes.set_ylabel("quantile of z")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def power_spectra(curves: dict[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
+    """Power over spatial frequency of sets of images, by name, on logarithmic scales."""
+    figure = Figure(figsize=(5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for (name, (frequency, power)), colour, style in zip(
+        curves.items(), (GREY, BLUE, ORANGE), ("-", "--", "-.")
+    ):
+        axes.plot(frequency, power, style, color=colour, label=name, linewidth=2)
+    axes.set_yscale("log")
+    axes.set_xlabel("spatial frequency (cycles per image)")
+    axes.set_ylabel("power (squared pixel values)")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
     return figure

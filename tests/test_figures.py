@@ -1,5 +1,7 @@
 """Figures from arrays: what is drawn is what was given."""
 
+import math
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -66,3 +68,48 @@ def test_progress_shows_both():
                               rng.random((32, 3, 4, 4)), 7)  # fmt: skip
     assert "epoch 7" in figure.get_suptitle()
     assert len(figure.axes) == 2
+
+
+def test_a_ladder_shows_each_rung_with_its_error():
+    rungs = {"elbo": (-3.0, 0.5), "importance_bound": (-2.0, math.nan)}
+    (axes,) = figures.ladder(rungs).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["elbo", "importance bound"]
+    assert axes.lines[0].get_xdata().tolist() == [-3, -2]
+    (bars,) = axes.collections
+    assert [s[:, 0].tolist() for s in bars.get_segments()] == [[-3.5, -2.5], [-2, -2]]
+
+
+def test_rank_histograms_show_the_first_and_the_last():
+    ranks = np.arange(1000).reshape(-1, 1).repeat(12, 1) % 100
+    names = [f"z{n}" for n in range(11)] + ["log p(x|z)"]
+    figure = figures.rank_histograms(ranks, 99, names)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == [*names[:8], "log p(x|z)"]
+    for axes in figure.axes:
+        assert [patch.get_height() for patch in axes.patches[1:]] == [50] * 20  # after the band
+
+
+def test_the_marginals_of_a_prior_like_q_are_the_prior():
+    """One posterior per component at 0 with scale 1: every line is the dashed one."""
+    (axes,) = figures.marginals(np.zeros((5, 3)), np.ones((5, 3))).axes
+    lines = [line.get_ydata() for line in axes.lines if len(line.get_ydata())]
+    assert len(lines) == 4 and all(np.allclose(line, lines[-1]) for line in lines)
+
+
+def test_the_quantiles_of_normals_lie_on_the_diagonal():
+    z = np.random.default_rng(0).normal(size=(100_000, 2)) * [1, 2]
+    (axes,) = figures.quantiles(z).axes
+    narrow, wide, normal = (line.get_ydata() for line in axes.lines[:3])
+    assert np.abs(narrow - normal).max() < 0.05 and np.abs(wide - 2 * normal).max() < 0.1
+
+
+def test_moments_and_spectra_are_drawn_as_given():
+    shift = np.arange(6.0).reshape(2, 3)
+    (axes,) = figures.posterior_moments(shift, shift + 1).axes
+    points = [line for line in axes.lines if line.get_marker() in "o^"]
+    assert [line.get_xdata().tolist() for line in points] == shift.tolist()
+    assert [line.get_ydata().tolist() for line in points] == (shift + 1).tolist()
+    curve = (np.arange(1, 4), np.array([1.0, 0.1, 0.01]))
+    (axes,) = figures.power_spectra({"data": curve, "samples": curve}).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["data", "samples"]
+    assert axes.lines[1].get_ydata().tolist() == curve[1].tolist()

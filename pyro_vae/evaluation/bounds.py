@@ -63,6 +63,7 @@ def importance_bound(
     seed: int = 0,
     score: str = "levels",
     progress: Progress = no_progress,
+    removed: Tensor | None = None,
 ) -> Tensor:
     """A lower bound on log P(x), nats per image (N,); it rises with K in expectation.
 
@@ -74,6 +75,8 @@ def importance_bound(
         images: (N, C, H, W), on the grid of grey levels where these are scored.
         score: `levels`, the measure that families share, or `density`, the family's own.
         progress: called with the fraction that is done.
+        removed: (latent_dim,) marks components that are taken out of the model: held at 0, the
+            prior's mean. What that costs says whether they were of use.
 
     Raises:
         ValueError: the family is no likelihood of such data.
@@ -86,7 +89,7 @@ def importance_bound(
         for x in images.split(max(1, decoded_at_once(vae) // num_samples)):
             q = vae.encode(x)
             sums = [
-                log_weights(vae, x, q, size, score).logsumexp(0)
+                log_weights(vae, x, q, size, score, removed).logsumexp(0)
                 for size in _sizes(num_samples, decoded_at_once(vae) // len(x))
             ]
             bounds.append(torch.stack(sums).logsumexp(0) - math.log(num_samples))
@@ -95,11 +98,23 @@ def importance_bound(
 
 
 def log_weights(
-    vae: VAE, x: Tensor, q: TorchDistribution, num_samples: int, score: str = "levels"
+    vae: VAE,
+    x: Tensor,
+    q: TorchDistribution,
+    num_samples: int,
+    score: str = "levels",
+    removed: Tensor | None = None,
 ) -> Tensor:
-    """log p(x | z) p(z) / q(z) at draws from q, nats, (num_samples, N)."""
+    """log p(x | z) p(z) / q(z) at draws from q, nats, (num_samples, N).
+
+    Components that `removed` (latent_dim,) marks are 0, and neither prior nor q counts them.
+    """
     z = q.rsample((num_samples,))
-    return log_likelihood(vae, x, z, score) + vae.prior.log_prob(z) - q.log_prob(z)
+    if removed is None:
+        return log_likelihood(vae, x, z, score) + vae.prior.log_prob(z) - q.log_prob(z)
+    log_ratio = vae.prior.base_dist.log_prob(z) - q.base_dist.log_prob(z)
+    z, log_ratio = z.masked_fill(removed, 0), log_ratio.masked_fill(removed, 0)
+    return log_likelihood(vae, x, z, score) + log_ratio.sum(-1)
 
 
 def log_likelihood(vae: VAE, x: Tensor, z: Tensor, score: str = "levels") -> Tensor:

@@ -1,0 +1,214 @@
+"""Is the posterior right: importance weights, a reference by NUTS, and simulation-based calibration."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import arviz_base
+import numpy as np
+import pyro
+import torch
+from arviz_stats.base import array_stats
+from pyro.distributions import TorchDistribution
+from pyro.infer import MCMC, NUTS
+from torch import Tensor
+
+from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood, log_weights
+from pyro_vae.evaluation.significance import holm, uniform_rank_p_values
+from pyro_vae.randomness import seeded
+from pyro_vae.vae import VAE
+
+UNRELIABLE_K = 0.7
+COVERAGES = (0.5, 0.9)
+
+
+class ParetoFit(NamedTuple):
+    """How far importance weights can be trusted, per image (N,)."""
+
+    k_hat: Tensor  # shape of their tail: below 0.7 they can
+    effective_sample_size: Tensor
+
+    @property
+    def unreliable(self) -> int:
+        """How many images exceed 0.7."""
+        return int((self.k_hat > UNRELIABLE_K).sum())
+
+
+def pareto_fit(log_weights: Tensor) -> ParetoFit:
+    """Pareto-smoothed importance sampling of log weights (num_samples, N); constant ones have k 0.
+
+    Source: Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance sampling", 2015,
+    https://arxiv.org/abs/1507.02646.
+    """
+    columns = log_weights.detach().double().cpu().numpy().T
+    smoothed, k_hat = zip(*map(_smooth, columns))
+    weights = np.exp(smoothed - np.logaddexp.reduce(smoothed, axis=1, keepdims=True))
+    sizes = 1 / np.square(weights).sum(1)
+    return ParetoFit(torch.tensor(k_hat, dtype=torch.float64), torch.from_numpy(sizes))
+
+
+def _smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Log weights with a smoothed tail, and its shape; a tail without spread is left as it is."""
+    if np.ptp(log_weights) < 1e-9:  # rounding, to which a shape could be fitted too
+        return log_weights, 0.0
+    try:
+        smoothed, k_hat = array_stats.psislw(-log_weights)  # ArviZ wants log likelihoods: minus
+    except ValueError:  # all tail values are the same
+        return log_weights, 0.0
+    return smoothed, float(k_hat)
+
+
+@torch.no_grad()
+def importance_diagnostics(
+    vae: VAE, images: Tensor, num_samples: int = 1000, seed: int = 0, score: str = "levels"
+) -> ParetoFit:
+    """k-hat and effective sample size of q(z | x) as a proposal, per image.
+
+    Args:
+        vae: in `eval` mode.
+        images: (N, C, H, W).
+        num_samples: draws per image.
+        score: `levels` or `density`, what the images are scored by.
+
+    Raises:
+        ValueError: the family is no likelihood of such data.
+    """
+    fits = []
+    with seeded(seed, images.device), pyro.validation_enabled(False):
+        for x in images.split(max(1, decoded_at_once(vae) // num_samples)):
+            fits.append(pareto_fit(log_weights(vae, x, vae.encode(x), num_samples, score)))
+    return ParetoFit(*map(torch.cat, zip(*fits)))
+
+
+# --- a reference ----------------------------------------------------------------------------------
+
+
+class Reference(NamedTuple):
+    """Draws from p(z | x) by NUTS, and whether they can be trusted."""
+
+    draws: Tensor  # (chains, draws, N, latent_dim)
+    r_hat: Tensor  # (N, latent_dim)
+    effective_sample_size: Tensor  # (N, latent_dim)
+
+
+def nuts_reference(
+    vae: VAE,
+    images: Tensor,
+    num_draws: int = 500,
+    num_warmup: int = 300,
+    num_chains: int = 2,
+    seed: int = 0,
+) -> Reference:
+    """The posterior of the model as it is trained, by Hamiltonian Monte Carlo on `vae.model`.
+
+    Args:
+        vae: in `eval` mode.
+        images: (N, C, H, W), a few of them: their codes move together.
+
+    Source: Hoffman and Gelman, "The No-U-Turn sampler", 2014, https://arxiv.org/abs/1111.4246.
+    """
+    chains = []
+    with pyro.validation_enabled(False), vae.unregistered():
+        for chain in range(num_chains):
+            with seeded(seed + chain, images.device):
+                mcmc = MCMC(
+                    NUTS(vae.model), num_draws, warmup_steps=num_warmup, disable_progbar=True
+                )
+                mcmc.run(images)
+                chains.append(mcmc.get_samples()["z"])
+    draws = torch.stack(chains)
+    columns = draws.double().cpu().numpy()
+    r_hat = array_stats.rhat(columns, chain_axis=0, draw_axis=1)
+    size = array_stats.ess(columns, chain_axis=0, draw_axis=1)
+    return Reference(draws, torch.as_tensor(r_hat), torch.as_tensor(size))
+
+
+class Moments(NamedTuple):
+    """q against a reference, (N, latent_dim): 0 and 1 where they agree."""
+
+    shift: Tensor  # of the mean, in standard deviations of the reference
+    scale_ratio: Tensor  # standard deviation of q over that of the reference
+
+
+def compare_moments(q: TorchDistribution, draws: Tensor) -> Moments:
+    """Means and scales of q, batch shape (N,), against draws (chains, draws, N, latent_dim)."""
+    pooled = draws.flatten(0, 1)
+    loc, scale = pooled.mean(0), pooled.std(0)
+    return Moments((q.mean - loc) / scale, q.variance.sqrt() / scale)
+
+
+def save_draws(path: str | Path, reference: Reference, q: TorchDistribution, seed: int = 0) -> None:
+    """Draws of NUTS (group `posterior`) and of q (group `variational`) as NetCDF, for ArviZ."""
+    with seeded(seed, reference.draws.device), torch.no_grad():
+        own = q.sample((reference.draws.shape[1],)).unsqueeze(0)
+    groups = {"posterior": reference.draws, "variational": own}
+    tree = arviz_base.from_dict(
+        {name: {"z": draws.cpu().numpy()} for name, draws in groups.items()},
+        dims={"z": ["image", "latent"]},
+    )
+    tree.to_netcdf(path)
+
+
+# --- calibration ----------------------------------------------------------------------------------
+
+
+class Calibration(NamedTuple):
+    """Ranks of true codes among draws of q; the last column ranks log p(x | z)."""
+
+    ranks: Tensor  # (num_simulations, latent_dim + 1), in 0 ... num_draws
+    num_draws: int
+    p_values: np.ndarray  # (latent_dim + 1,), adjusted for their number
+    coverage: dict[float, Tensor]  # of the central intervals, (latent_dim,) each
+
+    @property
+    def p_value(self) -> float:
+        """The smallest: of q being the posterior in every column."""
+        return float(self.p_values.min())
+
+
+@torch.no_grad()
+def simulation_based_calibration(
+    vae: VAE, num_simulations: int = 1000, num_draws: int = 99, num_bins: int = 20, seed: int = 0
+) -> Calibration:
+    """Draw z from the prior and x from p(x | z) in the family's own space, and rank z among q(z | x).
+
+    With q the posterior all ranks are uniform. Those of log p(x | z) see what the others cannot:
+    q = prior, whose draws of z are as good as the true ones to everything but the likelihood.
+
+    Args:
+        vae: in `eval` mode; its decoder stays as it is.
+        num_bins: of the chi-square tests; divides num_draws + 1.
+
+    Raises:
+        ValueError: the family is no likelihood of such data; bins that do not divide the ranks.
+
+    Source: Talts, Betancourt, Simpson, Vehtari and Gelman, "Validating Bayesian inference
+    algorithms with simulation-based calibration", 2018, https://arxiv.org/abs/1804.06788; for the
+    likelihood's rank Modrak et al., "Simulation-based calibration checking for Bayesian
+    computation: the choice of test quantities shapes sensitivity", 2022.
+    """
+    if not vae.likelihood.is_likelihood:
+        raise ValueError("vae: its family is no likelihood of the data, so it simulates others")
+    at_once, parts = max(1, decoded_at_once(vae) // (num_draws + 1)), []
+    with seeded(seed, vae._zeros.device), pyro.validation_enabled(False):
+        for start in range(0, num_simulations, at_once):
+            parts.append(_ranks(vae, min(at_once, num_simulations - start), num_draws))
+    ranks = torch.cat(parts)
+    p_values = holm(uniform_rank_p_values(ranks.cpu().numpy(), num_draws, num_bins))
+    coverage = {c: _covered(ranks[:, :-1], num_draws, c) for c in COVERAGES}
+    return Calibration(ranks, num_draws, p_values, coverage)
+
+
+def _ranks(vae: VAE, count: int, num_draws: int) -> Tensor:
+    z = vae.prior.sample((count,))
+    x = vae.decode(z).sample()
+    draws = vae.encode(x).sample((num_draws,))
+    scored = log_likelihood(vae, x, torch.cat([z.unsqueeze(0), draws]), "density")
+    of_codes = (draws < z).sum(0)
+    of_likelihood = (scored[1:] < scored[0]).sum(0)
+    return torch.cat([of_codes, of_likelihood.unsqueeze(-1)], -1)
+
+
+def _covered(ranks: Tensor, num_draws: int, coverage: float) -> Tensor:
+    """Share of true codes inside the central interval, by their ranks."""
+    u = (ranks + 0.5) / (num_draws + 1)
+    return ((u - 0.5).abs() < coverage / 2).double().mean(0)
