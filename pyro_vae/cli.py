@@ -11,6 +11,7 @@ from pyro_vae import commands
 from pyro_vae.config import DEVICES, RunConfig
 from pyro_vae.interrupts import Interrupted, Interrupts
 from pyro_vae.names import check_name
+from pyro_vae.parts import PARTS
 
 TRAIN_EXAMPLES = """examples:
   pyro-vae train
@@ -116,10 +117,19 @@ def _add_evaluate(parser: _Parser) -> None:
     parser.add_argument(
         "--samples",
         type=_whole(1),
-        default=100,
         metavar="K",
-        help="draws of z per image for bits per dimension; more make the bound tighter"
-        " (default: 100)",
+        help="draws of z per image for the importance bound; more make it tighter (5,000, or 500"
+        " with --quick, unless set)",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="PARTS",
+        help=f"measure these alone, and keep what was measured before: {', '.join(PARTS)}",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="fewer images, draws and temperatures: a minute on the digits",
     )
     parser.add_argument(
         "--data-dir",

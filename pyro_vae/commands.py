@@ -4,6 +4,7 @@ import math
 from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import torch
@@ -12,14 +13,17 @@ from tqdm import tqdm
 from pyro_vae import figures
 from pyro_vae.config import RunConfig
 from pyro_vae.data import DATASETS, Dataset, load_dataset
+from pyro_vae.descriptions import SECTIONS, rows_of
 from pyro_vae.engines import choose_engine
+from pyro_vae.evaluations import evaluate
 from pyro_vae.folders import RunFolder
 from pyro_vae.interrupts import Interrupts
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.names import check_name
+from pyro_vae.parts import PARTS
 from pyro_vae.randomness import seeded
 from pyro_vae.report import write_report
-from pyro_vae.runs import Run, evaluate, load_run, resolve_device, train
+from pyro_vae.runs import Run, load_run, resolve_device, train
 from pyro_vae.summaries import parameter_counts
 from pyro_vae.training import Record, Training
 
@@ -133,28 +137,27 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
     """Measure a run on its test images, with standard errors."""
     device = resolve_device(parsed.device)
     run = load_run(parsed.run, device)
-    found = evaluate(run, parsed.samples, parsed.seed, device, parsed.data_dir)
+    only = None if parsed.only is None else [name.strip() for name in parsed.only.split(",")]
+    style = "{desc:11s} |{bar}| {percentage:3.0f}% {elapsed}"
+    with tqdm(total=1.0, bar_format=style, disable=None, dynamic_ncols=True, leave=False) as bar:
+
+        def show(part: str, done: float) -> None:
+            bar.desc, bar.n = part, done
+            bar.refresh()
+
+        options = {"only": only, "quick": parsed.quick, "num_samples": parsed.samples}
+        found = evaluate(
+            run, **options, seed=parsed.seed, device=device, data_dir=parsed.data_dir, progress=show
+        )
     write_report(run.folder)
-    print(f"{run.folder}: {found['images']} test images, mean ± standard error")
-    rows = {
-        "elbo_nats": ("ELBO", "nats per image"),
-        "rate_nats": ("rate", "nats per image"),
-        "distortion_nats": ("distortion", "nats per image"),
-        "bits_per_dim": ("bits per dim.", f"bound, {found['bits_per_dim_samples']} samples"),
-    }
-    for key, (name, unit) in rows.items():
-        print(f"{name:14s}{_with_error(found[key], unit)}")
-    collapsed = found["collapsed_units"]
-    print(f"{'active':14s}{found['active_units']} of {run.config.latent_dim} components")
-    print(f"{'collapsed':14s}{'not defined' if collapsed is None else collapsed}")
+    print(f"{run.folder}: mean ± standard error over test images")
+    for name in only or PARTS:
+        if found[name]:
+            print(SECTIONS[name].title)
+            for row, value, unit in rows_of(name, found[name]):
+                line = f"{row:28s}{value}{f'  {unit}' if unit else ''}"
+                print(fill(line, 79, initial_indent="  ", subsequent_indent=" " * 30))
     print(f"Look at {run.folder / 'report.html'}")
-
-
-def _with_error(value: dict | None, unit: str) -> str:
-    if value is None:
-        return "not defined"
-    error = value["standard_error"]  # None for a single image
-    return f"{value['mean']:.4f}{'' if error is None else f' ± {error:.4f}'}  {unit}"
 
 
 def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:

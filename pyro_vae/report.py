@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from pyro_vae import figures
 from pyro_vae.config import RunConfig
+from pyro_vae.descriptions import SECTIONS, Section, rows_of
 from pyro_vae.files import replace_file
 from pyro_vae.folders import RunFolder
 
@@ -35,6 +36,9 @@ svg { display: block; width: 100%; height: auto; max-width: 32rem; margin: auto 
 svg text { fill: currentColor }
 img { display: block; max-width: 100%; height: auto; margin: auto; background: #fff;
   border-radius: .5rem }
+figure { margin: 0 } figcaption { color: var(--soft); font-size: .9rem; padding: .4rem }
+video { display: block; width: min(30rem, 100%); margin: 1rem auto; border-radius: .5rem }
+td.words { white-space: normal }
 .strip { display: flex; gap: .8rem; overflow-x: auto; padding-bottom: .6rem }
 .strip img { height: 15rem; max-width: none; margin: 0 }
 table { border-collapse: collapse; font-size: .9rem } td, th { text-align: left; vertical-align: top;
@@ -166,23 +170,38 @@ def _setting(value: object) -> str:
 
 
 def _evaluation(folder: RunFolder, config: RunConfig) -> str:
-    found = folder.load_json(folder.evaluation)
-    if found is None:
-        return ""
-    names = {
-        "elbo_nats": "ELBO (nats per image)",
-        "rate_nats": "rate (nats per image)",
-        "distortion_nats": "distortion (nats per image)",
-        "bits_per_dim": f"bits per dimension (bound, {found['bits_per_dim_samples']} samples)",
-    }
-    rows = "".join(
-        f'<tr><td>{escape(name)}</td><td class="number">{found[key]["mean"]:.4f}</td>'
-        f'<td class="number">± {_number(found[key]["standard_error"], 4)}</td></tr>'
-        for key, name in names.items()
-        if found[key] is not None
+    found = folder.load_json(folder.evaluation) or {}
+    parts = ((name, section) for name, section in SECTIONS.items() if found.get(name))
+    return "\n".join(_part(folder, section, rows_of(name, found[name])) for name, section in parts)
+
+
+def _part(folder: RunFolder, section: Section, rows: list[tuple[str, str, str]]) -> str:
+    table = "".join(
+        f'<tr><td>{escape(name)}</td><td class="{"words" if len(value) > 24 else "number"}">'
+        f"{escape(value)}</td><td>{escape(unit)}</td></tr>"
+        for name, value, unit in rows
     )
-    look = "Look at the standard error over images before you take a difference for real."
-    return _section("Evaluation", look, f"<table>{rows}</table>")
+    pictures = (_shown(folder.figures / f"{p.name}.png", p.look) for p in section.pictures)
+    content = f'<table>{table}</table>\n<div class="plots">{"".join(pictures)}</div>'
+    return _section(section.title, section.look, content) + _video(folder, section)
+
+
+def _shown(path: Path, look: str) -> str:
+    if not path.exists():
+        return ""
+    name = path.stem.replace("_", " ")
+    return f"<figure>{_image(path, name)}<figcaption>{escape(look)}</figcaption></figure>"
+
+
+def _video(folder: RunFolder, section: Section) -> str:
+    """The section's moving picture, if it has one: embedded like everything else."""
+    for picture in section.pictures:
+        path = folder.figures / f"{picture.name}.mp4"
+        if path.exists():
+            data = base64.b64encode(path.read_bytes()).decode()
+            source = f"data:video/mp4;base64,{data}"
+            return f'\n<video controls loop muted playsinline src="{source}"></video>'
+    return ""
 
 
 def _curves(folder: RunFolder, config: RunConfig) -> str:

@@ -18,7 +18,6 @@ from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.config import RunConfig
 from pyro_vae.data import Dataset, is_path, load_dataset
 from pyro_vae.evaluation.latents import rate_per_component
-from pyro_vae.evaluation.measures import Estimate, measure
 from pyro_vae.folders import RunFolder, check_free, free_folder, resumable
 from pyro_vae.interrupts import Interrupts
 from pyro_vae.randomness import seeded
@@ -289,30 +288,3 @@ def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"checkpoint: {path} does not fit {files.config}: {error}") from error
     return Run(files.path, config, model, files.columns(), files.load_json(files.summary))
-
-
-def evaluate(
-    run: Run,
-    num_samples: int = 100,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    data_dir: str | None = None,
-) -> dict:
-    """Measure a run on its test images, with standard errors, and leave `evaluation.json`.
-
-    Args:
-        num_samples: draws per image of the importance bound behind bits per dimension.
-        data_dir: where the published data sets lie, if no longer where the run had them.
-
-    Raises:
-        OSError: the run's data cannot be read any more.
-    """
-    config = run.config if data_dir is None else dataclasses.replace(run.config, data_dir=data_dir)
-    data = load_data_again(config)
-    images = data.test.images.to(device, PRECISIONS[run.config.precision])
-    model = run.vae.to(device)
-    measures = measure(model, images, data.levels, num_samples, seed) | {"seed": seed}
-    content = {k: v._asdict() if isinstance(v, Estimate) else v for k, v in measures.items()}
-    files = RunFolder(run.folder)
-    files.save_json(files.evaluation, content)
-    return files.load_json(files.evaluation)

@@ -14,8 +14,8 @@ FLOORS = [
     {"vae", "autoencoder"},
     {"objectives", "checkpoints"},
     {"engines", "evaluation", "training"},
-    {"figures", "config"},
-    {"folders", "summaries", "runs", "report"},
+    {"figures", "videos", "descriptions", "config"},
+    {"folders", "summaries", "runs", "report", "parts", "evaluations"},
     {"commands", "cli"},
     {"__main__", "__init__"},
 ]

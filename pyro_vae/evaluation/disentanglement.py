@@ -1,0 +1,348 @@
+"""How codes relate to the true factors: one component for each factor, or all of them mixed.
+
+Codes are posterior means (N, latent_dim), factors whole numbers (N, F), a row for each image of the
+full grid of factors or of a random part of it. Each value of a factor is a category of its own: their
+order plays no part, so shapes and angles are treated alike. Refused by a ValueError everywhere:
+shapes that do not fit, codes that are not finite, factors that are no whole numbers or never vary.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from pyro_vae.evaluation.latents import ACTIVE_VARIANCE
+from pyro_vae.evaluation.measures import Estimate, estimate
+
+_FOREST = {"n_estimators": 30, "max_features": None, "min_samples_leaf": 5}
+_BINS, _SHUFFLES = 20, 3
+
+
+def disentanglement(
+    codes: Tensor, factors: Tensor, seed: int = 0
+) -> dict[str, float | Estimate | list[list[float]]]:
+    """All that this file measures between codes and factors, at the default settings.
+
+    Matrices are (latent_dim, F). From a large grid give 10,000 rows at random: forests are slow.
+
+    Args:
+        codes, factors: (N, latent_dim) and (N, F).
+        seed: of the split, the forests and the batches.
+    """
+    mig, parts = mutual_information_gap(codes, factors), dci(codes, factors, seed)
+    sap = separated_attribute_predictability(codes, factors)
+    return {
+        "mutual_information_gap": mig.gap,
+        "mutual_information_nats": mig.scores.tolist(),
+        "disentanglement": parts.disentanglement,
+        "completeness": parts.completeness,
+        "informativeness": parts.informativeness,
+        "importances": parts.importances.tolist(),
+        "separated_attribute_predictability": sap.gap,
+        "beta_vae_score": beta_vae_score(codes, factors, seed=seed),
+        "factor_vae_score": factor_vae_score(codes, factors, seed=seed),
+    }
+
+
+class BestTwo(NamedTuple):
+    """How far the best component is ahead of the second best, mean over factors, and all scores."""
+
+    gap: float
+    scores: Tensor  # (latent_dim, F)
+
+
+def mutual_information_gap(codes: Tensor, factors: Tensor) -> BestTwo:
+    """MIG: how much more the best component tells of a factor than the second best; scores in nats.
+
+    `1/F sum_j (I(z_(1); v_j) - I(z_(2); v_j)) / H(v_j)`, components cut into 20 bins of equal width
+    from smallest to largest value, as Locatello et al. do (Chen et al. integrate over q(z|x)): a
+    component that hardly varies counts like any other. What tells nothing of k values seems to tell
+    19 (k - 1) / 2N; more than 20 values never reach 1; a lone component is compared with 0.
+
+    Args:
+        codes, factors: (N, latent_dim) and (N, F).
+
+    Source: Chen, Li, Grosse and Duvenaud, "Isolating sources of disentanglement in variational
+    autoencoders", 2018, https://arxiv.org/abs/1802.04942; bins: Locatello et al., "Challenging common
+    assumptions in ... disentangled representations", 2018, https://arxiv.org/abs/1811.12359.
+
+    Example:
+        >>> factors = torch.cartesian_prod(torch.arange(3), torch.arange(4))
+        >>> round(mutual_information_gap(factors.double(), factors).gap, 6)
+        1.0
+    """
+    codes, factors = _checked(codes, factors)
+    low, high = codes.aminmax(dim=0)
+    width = torch.where(high > low, high - low, 1)  # a constant component stays in one bin
+    binned = ((codes - low) / width * _BINS).long().clamp_max(_BINS - 1)
+    joint = torch.stack([_entropy(z * (v.max() + 1) + v) for z in binned.T for v in factors.T])
+    entropies = torch.stack([_entropy(v) for v in factors.T])
+    own = torch.stack([_entropy(z) for z in binned.T]).unsqueeze(1)
+    information = (own + entropies - joint.view(len(own), -1)).clamp_min(0)
+    gaps = _gap_of_the_best_two(information, torch.zeros_like(entropies)) / entropies
+    return BestTwo(gaps.mean().item(), information)
+
+
+def _entropy(values: Tensor) -> Tensor:
+    """Of the shares of each whole number among the values (N,), nats."""
+    shares = values.bincount().double() / len(values)
+    return -torch.special.xlogy(shares, shares).sum()
+
+
+def _gap_of_the_best_two(scores: Tensor, worthless: Tensor) -> Tensor:
+    """Best minus second best component (F,), none below the score of a `worthless` one (F,)."""
+    scores = torch.cat([scores, worthless.unsqueeze(0)]).maximum(worthless)
+    best, second = scores.topk(2, dim=0).values
+    return best - second
+
+
+def separated_attribute_predictability(codes: Tensor, factors: Tensor) -> BestTwo:
+    """SAP: how much better the best component predicts a factor than the second best; accuracies.
+
+    `1/F sum_j (S_(1)j - S_(2)j)`, S_ij the balanced accuracy (chance 1/k) of factor j predicted from
+    component i alone, as the value with the nearest mean code, the row itself left out: linear
+    discriminant analysis in one dimension, all values equally likely. R^2 would need an order among
+    the values; a support vector machine, a penalty and a split. The gap is at most 1 - 1/k.
+
+    Args:
+        codes, factors: (N, latent_dim) and (N, F).
+
+    Source: Kumar, Sattigeri and Balakrishnan, "Variational inference of disentangled latent concepts
+    from unlabeled observations", 2017, https://arxiv.org/abs/1711.00848.
+    """
+    codes, factors = _checked(codes, factors)
+    accuracies = torch.stack([_nearest_mean_accuracies(codes, v) for v in factors.T], 1)
+    chance = 1 / (factors.max(0).values + 1).to(codes)
+    return BestTwo(_gap_of_the_best_two(accuracies, chance).mean().item(), accuracies)
+
+
+def _nearest_mean_accuracies(codes: Tensor, values: Tensor) -> Tensor:
+    """Leave-one-out balanced accuracy of the nearest class mean, for each component alone."""
+    codes = codes - codes.min(0).values  # a constant component is then exactly 0, as are its means
+    members = torch.nn.functional.one_hot(values).to(codes)
+    counts, sums = members.sum(0).unsqueeze(1), members.T @ codes
+    distances = (codes.unsqueeze(1) - sums / counts).abs()
+    own = distances * counts / (counts - 1)  # left out of the mean, a row is that much further off
+    own = own.nan_to_num(nan=math.inf)  # the only row of its value
+    nearest = torch.where(members.bool().unsqueeze(2), own, distances).argmin(1)
+    return (members.T @ (nearest == values.unsqueeze(1)).to(codes) / counts).mean(0)
+
+
+class Dci(NamedTuple):
+    """Disentanglement and completeness, between 0 and 1, and how well the factors are predicted."""
+
+    disentanglement: float
+    completeness: float
+    informativeness: Estimate  # accuracy on held-out rows, mean over factors
+    importances: Tensor  # (latent_dim, F), the accuracy that goes with the component
+
+
+def dci(codes: Tensor, factors: Tensor, seed: int = 0) -> Dci:
+    """Does each component serve one factor, does one component serve each factor, and how well?
+
+    With R_ij the importance of component i for factor j: disentanglement is the mean of
+    `1 - H(R_i. / sum_j R_ij) / log F`, weighted by sum_j R_ij; completeness that of
+    `1 - H(R_.j / sum_i R_ij) / log latent_dim`, unweighted, 0 for a factor that nothing serves.
+
+    A random forest predicts each factor. R_ij is the accuracy that it loses on held-out rows (a
+    third) when component i is shuffled among them; 0 if that is within 2 standard errors, or if no
+    component costs the factor 5. (The forest's own importances, counted on its training rows, would
+    spread a factor that the code lacks over all components.) Each split may look at all components:
+    forced splits on useless ones would lower a perfect code's score. On a full grid the held-out
+    rows are those that the training rows lack: what a code does not tell falls just below chance.
+
+    Args:
+        codes, factors: (N, latent_dim) and (N, F).
+        seed: of the split, the forests and the shuffles.
+
+    Source: Eastwood and Williams, "A framework for the quantitative evaluation of disentangled
+    representations", 2018, https://openreview.net/forum?id=By-7dz-AZ.
+    """
+    z, v = (t.cpu().numpy() for t in _checked(codes, factors))
+    rng = np.random.default_rng(seed)
+    test, train = np.split(rng.permutation(len(z)), [max(1, len(z) // 3)])
+    forest = RandomForestClassifier(**_FOREST, random_state=seed)
+    hits, importances = [], []
+    for values in v.T:
+        forest.fit(z[train], values[train])
+        hits.append(forest.predict(z[test]) == values[test])
+        importances.append(_losses(forest, z[test], values[test], rng))
+    matrix = torch.from_numpy(np.stack(importances, 1))
+    weights = matrix.sum(1) / (matrix.sum() or 1)
+    disentangled, complete = weights @ _concentration(matrix), _concentration(matrix.T).mean()
+    informative = estimate(torch.from_numpy(np.mean(hits, 0)))
+    return Dci(disentangled.item(), complete.item(), informative, matrix)
+
+
+def _losses(
+    forest: RandomForestClassifier, codes: np.ndarray, values: np.ndarray, rng: Generator
+) -> np.ndarray:
+    """The accuracy that shuffling each component costs, 0 where chance explains it."""
+    hits, losses = forest.predict(codes) == values, np.empty(codes.shape[::-1])
+    for component, column in enumerate(codes.T):
+        copies = np.tile(codes, (_SHUFFLES, 1, 1))
+        copies[..., component] = rng.permuted(np.tile(column, (_SHUFFLES, 1)), axis=1)
+        still = forest.predict(np.concatenate(copies)).reshape(_SHUFFLES, -1) == values
+        losses[component] = hits - still.mean(0)
+    means, errors = losses.mean(1), losses.std(1) / math.sqrt(len(values))
+    return np.where(means > 2 * errors, means, 0) * (means > 5 * errors).any()
+
+
+def _concentration(importances: Tensor) -> Tensor:
+    """1 - entropy of each row's shares over its largest value; 0 for a row of zeros."""
+    total = importances.sum(1)
+    shares = importances / torch.where(total > 0, total, 1).unsqueeze(1)
+    largest = math.log(max(2, importances.shape[1]))  # with one column the entropy is 0 anyway
+    return torch.where(total > 0, 1 + torch.special.xlogy(shares, shares).sum(1) / largest, 0)
+
+
+def beta_vae_score(
+    codes: Tensor, factors: Tensor, batch_size: int = 64, num_batches: int = 5000, seed: int = 0
+) -> Estimate:
+    """Accuracy with which a linear classifier tells which factor the pairs of a batch share.
+
+    Its features are `1/L sum_l |z_i(l) - z_i'(l)|` over L pairs of different rows that agree in one
+    factor. Chance is 1/F; the standard error is that of the draws, given the rows. Many a rotation
+    of a perfect code passes too: the metric asks only that factors leave different traces.
+
+    Args:
+        codes, factors: (N, latent_dim) and (N, F).
+        batch_size: L, pairs.
+        num_batches: to fit the classifier, and again to score it.
+        seed: of the batches.
+
+    Raises:
+        ValueError: one factor, one without two rows that agree, and as the top of this file says.
+
+    Source: Higgins et al., "beta-VAE: learning basic visual concepts with a constrained variational
+    framework", 2017, https://openreview.net/forum?id=Sy2fzU9gl.
+    """
+    z, v = (t.cpu().numpy() for t in _checked(codes, factors))
+    rng = np.random.default_rng(seed)
+
+    def mean_differences(values: np.ndarray, number: int) -> np.ndarray:
+        rows, partners = _agreeing_rows(values, (number, batch_size), 1, 2, rng)
+        return np.abs(z[rows] - z[partners[..., 0]]).mean(1)
+
+    train, test = (_batches(mean_differences, v, num_batches, rng) for _ in range(2))
+    return linear_probe(*train, *test)
+
+
+def factor_vae_score(
+    codes: Tensor, factors: Tensor, batch_size: int = 64, num_batches: int = 5000, seed: int = 0
+) -> Estimate:
+    """Accuracy with which the steadiest component of a batch tells which factor its rows share.
+
+    A batch votes for `argmin_i Var_batch(z_i) / Var(z_i)` over the active components, those with
+    Var(z_i) > 0.01; each then stands for the factor from which it had most votes. Chance is 1/F,
+    also where none is active; the standard error is that of the draws, given the rows.
+
+    Args:
+        codes, factors: (N, latent_dim) and (N, F).
+        batch_size: rows, drawn with replacement; values with fewer rows are left out.
+        num_batches: to count votes, and again to score them.
+        seed: of the batches.
+
+    Raises:
+        ValueError: one factor, one without a value of enough rows, and as the top of this file says.
+
+    Source: Kim and Mnih, "Disentangling by factorising", 2018, https://arxiv.org/abs/1802.05983.
+    """
+    z, v = (t.cpu().numpy() for t in _checked(codes, factors))
+    rng, variances = np.random.default_rng(seed), z.var(0)
+    variances[variances <= ACTIVE_VARIANCE] = np.nan
+
+    def steadiest(values: np.ndarray, number: int) -> np.ndarray:
+        _, rows = _agreeing_rows(values, (number,), batch_size, max(2, batch_size), rng)
+        return np.nan_to_num(z[rows].var(1) / variances, nan=np.inf).argmin(1)
+
+    train, (voted, shared) = (_batches(steadiest, v, num_batches, rng) for _ in range(2))
+    votes = torch.zeros(z.shape[1], v.shape[1]).index_put_(train, torch.ones(()), accumulate=True)
+    return estimate(votes.argmax(1)[voted] == shared)
+
+
+def _batches(
+    statistic: Callable[[np.ndarray, int], np.ndarray], v: np.ndarray, number: int, rng: Generator
+) -> tuple[Tensor, Tensor]:
+    """The statistic of `number` batches, and the factor that each shares, grouped by that factor."""
+    if v.shape[1] < 2:
+        raise ValueError("factors: expected at least 2 to tell apart, got 1")
+    shared = np.sort(rng.integers(v.shape[1], size=number))
+    drawn = [statistic(values, (shared == j).sum()) for j, values in enumerate(v.T)]
+    return torch.from_numpy(np.concatenate(drawn)), torch.from_numpy(shared)
+
+
+def _agreeing_rows(
+    values: np.ndarray, shape: tuple[int, ...], number: int, needed: int, rng: Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows whose value `needed` rows have, and (*shape, number) others of that value for each."""
+    order, counts = np.argsort(values), np.bincount(values)
+    if (most := counts.max()) < needed:
+        raise ValueError(f"factors: expected {needed} rows of some value of each, got {most}")
+    starts, sizes = (a[values[order]] for a in (counts.cumsum() - counts, counts))
+    places = rng.choice(np.flatnonzero(sizes >= needed), (*shape, 1))
+    start, size = starts[places], sizes[places]
+    steps = rng.integers(1, size, (*shape, number))  # onward, round all but the row itself
+    return order[places[..., 0]], order[start + (places - start + steps) % size]
+
+
+def linear_probe(
+    train_codes: Tensor, train_labels: Tensor, test_codes: Tensor, test_labels: Tensor
+) -> Estimate:
+    """Accuracy of multinomial logistic regression on codes, with its binomial standard error.
+
+    Components are standardized over the training rows; the penalty is scikit-learn's default,
+    1/2 ||w||^2 beside the summed negative log likelihood.
+
+    Args:
+        train_codes, test_codes: (N, latent_dim) and (M, latent_dim).
+        train_labels, test_labels: (N,) and (M,), whole numbers.
+
+    Raises:
+        ValueError: shapes that do not fit, codes that are not finite, a single training label.
+
+    Source: Alain and Bengio, "Understanding intermediate layers using linear classifier probes",
+    2016, https://arxiv.org/abs/1610.01644.
+    """
+    train, test = (train_codes, train_labels), (test_codes, test_labels)
+    for split, (codes, labels) in {"train": train, "test": test}.items():
+        _check_codes(codes, f"{split}_codes", train_codes.shape[-1])
+        if labels.shape != codes.shape[:1]:
+            raise ValueError(f"{split}_labels: expected ({len(codes)},), got {tuple(labels.shape)}")
+    if len(train_labels.unique()) < 2:
+        raise ValueError("train_labels: expected at least 2 different ones, got 1")
+    numbers = [t.detach().double().cpu().numpy() for t in (*train, *test)]
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    guesses = classifier.fit(*numbers[:2]).predict(numbers[2])
+    return estimate(torch.from_numpy(guesses == numbers[3]))
+
+
+def _check_codes(codes: Tensor, name: str, latent_dim: int | None = None) -> None:
+    if codes.dim() != 2 or not codes.numel() or latent_dim not in (None, codes.shape[1]):
+        wanted = f"(N, {latent_dim or 'latent_dim'})"
+        raise ValueError(f"{name}: expected {wanted}, not empty, got {tuple(codes.shape)}")
+    if not codes.isfinite().all():
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
+
+
+def _checked(codes: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
+    """Codes in float64, and factors whose values are counted anew without gaps."""
+    _check_codes(codes, "codes")
+    fits = factors.dim() == 2 and len(factors) == len(codes) and factors.shape[1] > 0
+    if factors.is_floating_point() or not fits:
+        got = f"{tuple(factors.shape)} of {factors.dtype}"
+        raise ValueError(f"factors: expected ({len(codes)}, F) whole numbers, got {got}")
+    columns = factors.to(codes.device).T
+    factors = torch.stack([v.unique(return_inverse=True)[1] for v in columns], 1)
+    constant = (factors == 0).all(0).nonzero().flatten().tolist()
+    if constant:
+        raise ValueError(f"factors: expected each to vary, got one value in columns {constant}")
+    return codes.detach().double(), factors
