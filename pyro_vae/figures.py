@@ -245,6 +245,7 @@ def power_spectra(curves: dict[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     ):
         axes.plot(frequency, power, style, color=colour, label=name, linewidth=2)
     axes.set_yscale("log")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("spatial frequency (cycles per image)")
     axes.set_ylabel("power (squared pixel values)")
     axes.grid(alpha=0.3)

@@ -295,8 +295,7 @@ def factors(subject: Subject) -> Part:
     spread = _codes(model, test[:1000])[0].var(0)
     moving = spread.argsort(descending=True)[:10].tolist()
     rows = traverse(model, test[0], moving)
-    labels = ", ".join(f"z{n + 1}" for n in moving)
-    title = f"Each row moves one component from -3 to 3: {labels}"
+    title = "Each row moves one component from -3 to 3"
     subject.folder.save_figure(
         "traversals", figures.image_grid(_array(rows.flatten(0, 1)), 8, title)
     )

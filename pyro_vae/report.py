@@ -31,6 +31,7 @@ p { margin: .5rem 0; max-width: 45rem } .look { color: var(--soft) }
 .numbers div { background: var(--card); border-radius: .5rem; padding: .6rem .8rem }
 .numbers b { display: block; font-size: 1.25rem } .numbers span { color: var(--soft); font-size: .85rem }
 .plots { grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)) }
+.plots > :only-child { max-width: 38rem }
 .plots > * { background: var(--card); border-radius: .5rem; padding: .5rem }
 svg { display: block; width: 100%; height: auto; max-width: 32rem; margin: auto }
 svg text { fill: currentColor }
@@ -90,12 +91,12 @@ def write_report(path: str | Path) -> Path:
     sections = [
         _numbers,
         _settings,
-        _evaluation,
         _curves,
         _reconstructions,
         _samples,
         _kl,
         _progress,
+        _evaluation,
     ]
     body = "\n".join(part for section in sections if (part := section(folder, config)))
     page = (
@@ -177,7 +178,7 @@ def _evaluation(folder: RunFolder, config: RunConfig) -> str:
 
 def _part(folder: RunFolder, section: Section, rows: list[tuple[str, str, str]]) -> str:
     table = "".join(
-        f'<tr><td>{escape(name)}</td><td class="{"words" if len(value) > 24 else "number"}">'
+        f'<tr><td>{escape(name)}</td><td class="{"number" if value[-1].isdigit() else "words"}">'
         f"{escape(value)}</td><td>{escape(unit)}</td></tr>"
         for name, value, unit in rows
     )

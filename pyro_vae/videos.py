@@ -13,12 +13,12 @@ VIDEO_TYPES = (".mp4", ".gif")
 
 
 def frames(images: ArrayLike, columns: int, side: int = 480) -> np.ndarray:
-    """Images (T, N, C, H, W) in [0, 1] as T pictures of 8 bits, each a grid of `columns`, on black.
+    """Images (T, N, C, H, W) in [0, 1] as T pictures of 8 bits, each a grid of `columns`.
 
     Every pixel becomes a square, so that a picture is about `side` wide; both sides are even, as
     players want them.
     """
-    pictures = np.stack([tile(step, columns, gap=0) for step in np.asarray(images)])
+    pictures = np.stack([tile(step, columns) for step in np.asarray(images)])
     factor = max(1, round(side / pictures.shape[2] / 2) * 2)
     pictures = pictures.repeat(factor, 1).repeat(factor, 2)
     return (pictures.clip(0, 1) * 255).round().astype(np.uint8)

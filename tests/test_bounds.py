@@ -146,7 +146,9 @@ def test_bidirectional_monte_carlo_brackets_log_p():
     assert bracket.gap.mean() > 0
     finer = bidirectional_monte_carlo(vae, 30, 400, **options)
     assert finer.gap.mean().abs() < 0.2 * bracket.gap.mean()
-    for side in finer:  # eight chains each: the standard errors are guesses themselves, the mean holds
+    for (
+        side
+    ) in finer:  # eight chains each: the standard errors are guesses themselves, the mean holds
         assert (side.log_prob - truth).mean().abs() < 5 * side.standard_error.mean() / math.sqrt(30)
 
 
