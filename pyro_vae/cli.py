@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from importlib.metadata import version
 
 from pyro_vae import commands
 from pyro_vae.config import DEVICES, RunConfig
@@ -61,7 +62,8 @@ def _choice(known: Sequence[str]) -> Callable[[str], str]:
         try:
             return check_name("value", text, known)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
+            message = str(error).removeprefix("value: ")
+            raise argparse.ArgumentTypeError(message) from error
 
     return read
 
@@ -77,7 +79,8 @@ def _add_train(parser: _Parser) -> None:
     parser.add_argument(
         "--out",
         metavar="DIR",
-        help="the run's folder, which must not exist (a new one under runs/ unless set)",
+        help="the run's folder, which must not exist unless --resume or --overwrite is given (a"
+        " new one under runs/ unless set)",
     )
     parser.add_argument(
         "--config", metavar="FILE", help="YAML with any of the settings below; flags win"
@@ -184,6 +187,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         prog="pyro-vae", description="A laboratory for variational autoencoders.", epilog=EXAMPLES
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser.add_argument("--version", action="version", version=f"pyro-vae {version('pyro_vae')}")
     choices = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     each = {}
     for name, (what, add, function) in COMMANDS.items():
@@ -191,7 +195,10 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         each[name] = choices.add_parser(name, help=what, description=what, epilog=epilog)
         add(each[name])
         if name == "train":
-            each[name].usage = "pyro-vae train [--out DIR] [--resume] [--SETTING VALUE ...]"
+            each[name].usage = (
+                "pyro-vae train [-h] [--out DIR] [--config FILE] [--resume | --overwrite]\n"
+                "                      [--SETTING VALUE ...]"
+            )
         hidden = {"action": "store_true", "default": argparse.SUPPRESS}
         each[name].add_argument("--debug", help="show tracebacks", **hidden)
         each[name].set_defaults(function=function)

@@ -38,6 +38,7 @@ def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
     if parsed.resume and parsed.out and file is None and RunFolder(parsed.out).config.exists():
         file = RunFolder(parsed.out).config
     config = RunConfig.load(file, **flags) if file else RunConfig(**flags)
+    measuring = _Measuring()
     style = "{n}/{total} epochs |{bar}| {remaining} left{postfix}"
     with tqdm(total=config.epochs, bar_format=style, disable=None, dynamic_ncols=True) as bar:
         bar.clear()
@@ -49,6 +50,8 @@ def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
         def show(record: Record, finished: bool) -> None:
             bar.set_postfix_str(_terms(record), refresh=False)
             bar.update()
+            if bar.disable and (finished or record.epoch % max(1, config.epochs // 10) == 0):
+                print(f"epoch {record.epoch}: {_terms(record)}", flush=True)  # for a log file
             if finished:
                 bar.close()
                 print("Measuring the trained model ...", flush=True)
@@ -61,9 +64,28 @@ def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
             announce=announce,
             on_record=show,
             interrupts=interrupts,
+            progress=measuring,
         )
+    measuring.close()
     print(_results(run))
     print(f"Look at {run.folder / 'report.html'}")
+
+
+class _Measuring:
+    """A bar that appears once there is something to wait for, and goes when it is done."""
+
+    bar: tqdm | None = None
+
+    def __call__(self, done: float) -> None:
+        if self.bar is None:
+            style = "{percentage:3.0f}% |{bar}| {remaining} left"
+            options = {"bar_format": style, "disable": None, "dynamic_ncols": True}
+            self.bar = tqdm(total=1.0, leave=False, delay=1, **options)
+        self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
 
 def _terms(record: Record) -> str:
@@ -113,8 +135,8 @@ def _results(run: Run) -> str:
         )
     if run.config.model == "vae":
         lines.append(
-            f"test  {test['active_units']} active and {test['collapsed_units']} collapsed"
-            f" of {run.config.latent_dim} components"
+            f"test  of {run.config.latent_dim} components, {test['active_units']} active (their"
+            f" mean varies), {test['collapsed_units']} collapsed (rate under 0.01)"
         )
     if run.summary["best_epoch"] is not None:
         epochs = run.summary["epochs"]
@@ -163,7 +185,9 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
 def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
     """Decode codes of the prior into a picture or an array."""
     out = Path(parsed.out or RunFolder(parsed.run).figures / f"samples_seed{parsed.seed}.png")
-    check_name("out: file type", out.suffix, PICTURE_TYPES)
+    check_name("out: type of file", out.suffix, PICTURE_TYPES)
+    if not out.parent.is_dir():
+        raise ValueError(f"out: there is no folder {out.parent}")
     device = resolve_device(parsed.device)
     run = load_run(parsed.run, device)
     with torch.no_grad(), seeded(parsed.seed, device):

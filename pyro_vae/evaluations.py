@@ -14,7 +14,7 @@ from pyro_vae.runs import Run, load_data_again
 from pyro_vae.training import PRECISIONS
 
 FULL = Effort(10_000, 100, 5000, 1000, 16, 500, 4, 500, 1000, 4096, 10_000)
-QUICK = Effort(1000, 20, 500, 100, 16, 200, 2, 150, 300, 1024, 1500)
+QUICK = Effort(1000, 20, 500, 100, 16, 200, 2, 150, 300, 1024, 5000)
 
 
 def evaluate(

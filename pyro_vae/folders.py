@@ -155,12 +155,14 @@ def check_free(folder: RunFolder, overwrite: bool = False) -> None:
     path = folder.path
     if not path.exists():
         return
+    if not path.is_dir():
+        raise ValueError(f"out: {path} is there already, and is not a folder")
     if not overwrite:
         raise ValueError(
             f"out: {path} is there already; name another folder, go on in it with --resume, or"
             " replace it with --overwrite"
         )
-    if not path.is_dir() or (_entries(path) and not folder.config.exists()):
+    if _entries(path) and not folder.config.exists():
         raise ValueError(f"out: {path} is not a run folder: it has no config.yaml; left as it is")
 
 

@@ -25,7 +25,7 @@ class Interrupts:
 
     def __init__(self):
         self.pending: int | None = None
-        self.note = ""  # what the user should know once the deferred signal is raised
+        self.note = ""  # what a user who stops the work now should know
         self._deferring = False
 
     def __enter__(self) -> "Interrupts":
@@ -38,7 +38,7 @@ class Interrupts:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if not self._deferring or self.pending is not None:
-            raise Interrupted(number)
+            raise Interrupted(number, self.note)
         self.pending = number
 
     @contextmanager

@@ -49,11 +49,13 @@ pre { background: var(--card); border-radius: .5rem; padding: .8rem; overflow-x:
 summary { cursor: pointer }
 """
 
-LOOK_AT_RECONSTRUCTIONS = (
-    "Each row of originals stands over the row of its reconstructions. Look whether the"
+LOOK_AT_RECONSTRUCTIONS = {
+    "vae": "Each row of originals stands over the row of its reconstructions. Look whether the"
     " reconstructions tell the originals apart: all alike means too much regularisation (a smaller"
-    " beta lets more through); sharp ones beside bad samples below mean too little."
-)
+    " beta lets more through); sharp ones beside bad samples below mean too little.",
+    "autoencoder": "Each row of originals stands over the row of its reconstructions. Look how much"
+    " sharper they are than a VAE's: nothing makes an autoencoder share codes between images.",
+}
 LOOK_AT_SAMPLES = {
     "vae": "Codes drawn from the prior, decoded to expected images. Look whether they could pass for"
     " data: bad samples beside good reconstructions mean too little regularisation, since the"
@@ -117,25 +119,30 @@ def _numbers(folder: RunFolder, config: RunConfig) -> str:
     summary = folder.load_json(folder.summary)
     if summary is None:
         done = len(folder.columns()["epoch"])
-        return f"<p><b>Not finished:</b> {done} of {config.epochs} epochs so far.</p>"
+        return f"<p><b>Not finished:</b> {done} of {config.epochs} epochs, and not measured.</p>"
     test, sizes = summary["test"], summary["parameters"]
     cards = [
         (_number(test["elbo_nats"]), "test ELBO, nats per image"),
         (_number(test["rate_nats"]), "rate, nats per image"),
         (_number(test["distortion_nats"]), "distortion, nats per image"),
-        (_number(test["bits_per_dim"], 3), "bits per dimension, an upper bound"),
+        (
+            _number(test["bits_per_dim"], 3),
+            f"bits per dimension, an upper bound ({test['bits_per_dim_samples']} samples)",
+        ),
         (f"{test['active_units']} of {config.latent_dim}", "latent components active"),
         (f"{sum(sizes.values()):,}", "parameters"),
         (_number(summary["seconds"], 1), f"seconds of training on {summary['device']}"),
     ]
     inner = "".join(
-        f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for value, name in cards
+        f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>"
+        for value, name in cards
+        if value
     )
     return f'<div class="numbers">{inner}</div>'
 
 
 def _number(value: float | None, digits: int = 2) -> str:
-    return "not defined" if value is None else f"{value:.{digits}f}"
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _settings(folder: RunFolder, config: RunConfig) -> str:
@@ -144,8 +151,8 @@ def _settings(folder: RunFolder, config: RunConfig) -> str:
     words = (
         f"Network {config.network} with {config.latent_dim} latent components, trained for"
         f" {epochs} epochs on {Path(config.dataset).stem} with Adam at"
-        f" {config.learning_rate:g}, {config.batch_size} images a step, beta {config.beta:g}"
-        f" ({config.beta_schedule}), objective {config.objective}, seed {config.seed}."
+        f" {config.learning_rate:g}, {config.batch_size} images a step, {_loss(config)},"
+        f" seed {config.seed}."
     )
     if summary is not None:
         sizes = summary["parameters"]
@@ -160,10 +167,17 @@ def _settings(folder: RunFolder, config: RunConfig) -> str:
         for key, value in asdict(config).items()
     )
     return (
-        f"<p>{escape(words)}</p>\n<details><summary>All settings; the run repeats with</summary>"
+        f"<p>{escape(words)}</p>\n"
+        "<details><summary>All settings, and the command that repeats the run</summary>"
         f"<pre>pyro-vae train --config {escape(str(folder.config))}</pre>"
         f"<table>{rows}</table></details>"
     )
+
+
+def _loss(config: RunConfig) -> str:
+    if config.model == "autoencoder":
+        return "distortion alone"
+    return f"beta {config.beta:g} ({config.beta_schedule}), objective {config.objective}"
 
 
 def _setting(value: object) -> str:
@@ -216,7 +230,9 @@ def _curves(folder: RunFolder, config: RunConfig) -> str:
 
 
 def _reconstructions(folder: RunFolder, config: RunConfig) -> str:
-    return _picture(folder, "reconstructions", "Reconstructions", LOOK_AT_RECONSTRUCTIONS)
+    return _picture(
+        folder, "reconstructions", "Reconstructions", LOOK_AT_RECONSTRUCTIONS[config.model]
+    )
 
 
 def _samples(folder: RunFolder, config: RunConfig) -> str:

@@ -17,6 +17,7 @@ from pyro_vae.autoencoder import Autoencoder
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.config import RunConfig
 from pyro_vae.data import Dataset, is_path, load_dataset
+from pyro_vae.evaluation.bounds import Progress, no_progress
 from pyro_vae.evaluation.latents import rate_per_component
 from pyro_vae.folders import RunFolder, check_free, free_folder, resumable
 from pyro_vae.interrupts import Interrupts
@@ -114,6 +115,7 @@ def train(
     announce: Callable[[Path, RunConfig, Dataset, Training], None] | None = None,
     on_record: Callable[[Record, bool], None] | None = None,
     interrupts: Interrupts | None = None,
+    progress: Progress = no_progress,
 ) -> Run:
     """Train by a configuration and leave a run folder.
 
@@ -124,6 +126,7 @@ def train(
         overwrite: replace the run in `out`.
         announce: called once before training, with folder, configuration, data and training.
         on_record: called after every epoch, with its record and whether it was the last.
+        progress: called with the fraction that is done of measuring the trained model.
         interrupts: signals that end training after its step, when all of it has been saved.
 
     Raises:
@@ -137,8 +140,10 @@ def train(
     if is_path(config.dataset):
         config = dataclasses.replace(config, dataset=str(Path(config.dataset).resolve()))
     folder, checkpoint = None if out is None else RunFolder(out), None
-    if resume and (folder is None or overwrite):
-        raise ValueError("resume: name the run folder with --out, and do without --overwrite")
+    if (resume or overwrite) and folder is None:
+        raise ValueError(f"{'resume' if resume else 'overwrite'}: name the run folder with --out")
+    if resume and overwrite:
+        raise ValueError("resume: goes on with a run that --overwrite deletes; give one of the two")
     if resume and (previous := resumable(folder, config)):
         config, checkpoint = previous
         if folder.summary.exists() and RunConfig.load(folder.config).epochs == config.epochs:
@@ -175,7 +180,12 @@ def train(
             except FloatingPointError as error:
                 kept = folder.last if folder.last.exists() else "none yet"
                 raise FloatingPointError(f"{error}; last finite checkpoint: {kept}") from error
-        writer.finish()
+        if interrupts:
+            interrupts.note = (
+                "; training is done and saved, its measuring goes on with:"
+                f" pyro-vae train --resume --out {folder.path}"
+            )
+        writer.finish(progress)
     write_report(folder.path)
     return load_run(folder.path)
 
@@ -183,8 +193,13 @@ def train(
 def _training(
     config: RunConfig, data: Dataset, device: torch.device, interrupts: Interrupts | None
 ) -> Training:
+    model = build_model(config, data.image_shape, data.levels)
+    if data.levels is None and not model.likelihood.scores_grey:
+        raise ValueError(
+            f"levels: {config.likelihood} scores grey levels; name their number with --levels"
+        )
     return fit(
-        build_model(config, data.image_shape, data.levels),
+        model,
         data.train.images,
         test_images=data.test.images,
         validation_images=data.validation and data.validation.images,
@@ -236,7 +251,7 @@ class _Writer:
         self.saved_at = time.monotonic()
         self.cost = self.saved_at - start
 
-    def finish(self) -> None:
+    def finish(self, progress: Progress) -> None:
         """The last figures and the summary, of the weights that the run is known by."""
         if self.training.best_epoch is not None:
             self.model.load_state_dict(load_checkpoint(self.folder.best)["model"])
@@ -251,7 +266,9 @@ class _Writer:
         if self.config.model == "vae":
             rates = rate_per_component(self.model, self.test)
             save("kl_histogram", figures.kl_histogram(_array(rates)))
-        self.folder.save_json(self.folder.summary, summarise(self.config, self.data, self.training))
+        self.folder.save_json(
+            self.folder.summary, summarise(self.config, self.data, self.training, progress)
+        )
 
     @property
     def test(self) -> Tensor:
@@ -276,6 +293,8 @@ def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:
         ValueError: no such run, or a file of the folder that cannot be read.
     """
     files = RunFolder(folder)
+    if not files.config.exists():
+        raise ValueError(f"run: {files.path} is no run folder: it has no config.yaml")
     config = RunConfig.load(files.config)
     path = files.best if config.patience is not None and files.best.exists() else files.last
     if not path.exists():

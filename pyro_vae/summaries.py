@@ -7,7 +7,7 @@ from torch import Tensor
 from pyro_vae.config import RunConfig
 from pyro_vae.data import Dataset, draw_binary
 from pyro_vae.engines import choose_engine
-from pyro_vae.evaluation.bounds import elbo_terms
+from pyro_vae.evaluation.bounds import Progress, elbo_terms, no_progress
 from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.evaluation.measures import Estimate, measure
 from pyro_vae.likelihoods import (
@@ -23,11 +23,15 @@ BITS_PER_DIM_SAMPLES = 16
 TRAIN_DRAWS = 2**17
 
 
-def summarise(config: RunConfig, data: Dataset, training: Training) -> dict:
+def summarise(
+    config: RunConfig, data: Dataset, training: Training, progress: Progress = no_progress
+) -> dict:
     """The summary of a finished run, measured on the weights that its model has now."""
     model = training.engine.model
     optimum = _linear_optimum(config, model, data)
-    test = measure(model, training.test_images, data.levels, BITS_PER_DIM_SAMPLES)
+    test = measure(
+        model, training.test_images, data.levels, BITS_PER_DIM_SAMPLES, progress=progress
+    )
     return {
         "dataset": config.dataset,
         "likelihood": config.likelihood,

@@ -78,7 +78,7 @@ def test_the_conda_environment_and_the_package_ask_for_the_same():
     (pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
     assert pip == ["-e ."]
     ours = {CONDA_NAMES.get(name, name) for name in wanted}
-    beside = {"python", "pip", "cxx-compiler", "h5netcdf"}
+    beside = {"python", "pip", "cxx-compiler", "h5netcdf", "imageio-ffmpeg"}
     assert conda == ours | beside
     python = next(d for d in packages if requirement(d) == "python")
     assert project["requires-python"].replace(" ", "") in python.replace("python", "")

@@ -1,6 +1,5 @@
-"""What is made of a finished run: its evaluation, samples, and the page that shows it."""
+"""What is made of a finished run: estimates, samples, and the page that shows it."""
 
-import json
 import os
 import re
 import subprocess
@@ -15,7 +14,6 @@ from PIL import Image
 
 import pyro_vae as pv
 from pyro_vae.cli import main
-from pyro_vae.evaluation.bounds import bits_per_dim, elbo_terms, importance_bound
 from pyro_vae.evaluation.measures import estimate, measure
 from pyro_vae.report import write_report
 
@@ -64,46 +62,11 @@ def test_an_estimate_is_a_mean_with_its_standard_error():
     assert np.isnan(estimate(values[:1]).standard_error)
 
 
-def test_evaluate_says_what_was_measured(capsys):
-    run = pv.train(pv.RunConfig(**QUICK), "a")
-    assert main(["evaluate", "a", "--samples", "7", "--seed", "3"]) == 0
-    found = json.loads(Path("a/evaluation.json").read_text())
-    images = pv.load_dataset("digits").test.images
-    terms = elbo_terms(run.vae, images, seed=3)
-    bits = bits_per_dim(importance_bound(run.vae, images, 7, seed=3), run.vae.image_shape)
-    columns = {
-        "elbo_nats": terms.elbo, "rate_nats": terms.rate, "distortion_nats": terms.distortion,
-        "bits_per_dim": bits,
-    }  # fmt: skip
-    for key, values in columns.items():
-        assert found[key]["mean"] == pytest.approx(values.mean().item(), rel=1e-5)
-        expected = values.std().item() / np.sqrt(360)
-        assert found[key]["standard_error"] == pytest.approx(expected, rel=1e-4)
-    assert found["bits_per_dim_samples"] == 7 and found["images"] == 360 and found["seed"] == 3
-    assert sum(found["rate_per_component_nats"]) == pytest.approx(terms.rate.mean().item())
-    out = capsys.readouterr().out
-    assert f"ELBO          {found['elbo_nats']['mean']:.4f} ± " in out
-    assert "Evaluation" in Path("a/report.html").read_text()
-    assert max(map(len, out.splitlines())) <= 80
-
-
 def test_more_samples_tighten_the_bound():
     run = pv.train(pv.RunConfig(**(QUICK | {"epochs": 20, "learning_rate": 0.01})), "a")
     images = pv.load_dataset("digits").test.images
     few, many = (measure(run.vae, images, 17, k)["bits_per_dim"] for k in (1, 50))
     assert many.mean < few.mean
-
-
-def test_what_is_not_defined_is_null(capsys):
-    pv.train(pv.RunConfig(**QUICK, model="autoencoder"), "a")
-    assert main(["evaluate", "a"]) == 0
-    found = json.loads(Path("a/evaluation.json").read_text())
-    undefined = ("elbo_nats", "rate_nats", "bits_per_dim", "collapsed_units")
-    assert [found[key] for key in undefined] == [None] * 4 and found["distortion_nats"]["mean"]
-    assert capsys.readouterr().out.count("not defined") == 4
-    pv.train(pv.RunConfig(**QUICK, likelihood="bernoulli"), "b")
-    assert main(["evaluate", "b"]) == 0
-    assert json.loads(Path("b/evaluation.json").read_text())["bits_per_dim"] is None
 
 
 # --- samples ------------------------------------------------------------------------------------------

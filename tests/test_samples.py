@@ -176,7 +176,9 @@ def counted(real, generated, k):
 
 @pytest.mark.parametrize("k", [1, 3, 7])
 def test_precision_and_recall_as_counted(k, monkeypatch):
-    real, generated = torch.randn(60, 4).double(), 0.7 * torch.randn(45, 4).double() + 0.5
+    far = 1e7  # from the origin, where products of matrices would lose the distances
+    real = far + torch.randn(60, 4).double()
+    generated = far + 0.7 * torch.randn(45, 4).double() + 0.5
     exact = counted(real.numpy(), generated.numpy(), k)
     for at_once in (samples._DISTANCES_AT_ONCE, 130, 1):
         monkeypatch.setattr(samples, "_DISTANCES_AT_ONCE", at_once)
@@ -367,6 +369,13 @@ def test_a_seed_gives_the_same_weights_and_leaves_the_callers_draws_alone(digits
     assert first.accuracy == second.accuracy
 
 
+def test_training_takes_as_many_steps_as_it_is_told(digits):
+    """A second step moves no weight by much more than its rate, half of 0.003; Adam's bound."""
+    x, y = digits.train.images, digits.train.labels
+    one, two = (train_features(x, y, 8, num_steps=n).head.weight for n in (1, 2))
+    assert 0 < (one - two).abs().max() < 0.002
+
+
 @pytest.mark.parametrize("shape", [(1, 4, 5), (1, 28, 28), (3, 32, 32)])
 def test_images_of_any_size_and_labels_of_any_name(shape):
     """Two classes that differ in brightness, named 3 and 7."""
@@ -486,3 +495,5 @@ def test_perfect_reconstructions_score_the_floor_and_numbers_are_equal(net, digi
         assert quality[f"{measure}_reconstructions"] == quality[f"{measure}_real"]
     features = net.features(x[180:280]), net.features(x[:100])
     assert quality["frechet_distance_real"] == frechet_distance(*features)
+    exact = sharpness_ratio(digits.train.images[:100], x[:100])
+    assert quality["sharpness_ratio_samples"] == exact

@@ -41,7 +41,7 @@ def _remove_empty(root: Path, there: set[Path]) -> None:
 
 
 def _cannot_load(name: str, root: Path, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = " ".join(str(error).split())[:200].rstrip(" :") or type(error).__name__
     return (
         f"dataset: {name} is not complete under {root} and could not be downloaded ({reason});"
         " delete what is damaged there,"

@@ -122,7 +122,7 @@ def _anneal(chains: Chains, ts: list[float], sizes: Tensor, progress: Progress) 
         log_weights = log_weights + (after - t) * chains.ratio
         if k < len(sizes):
             accepted += chains.move(after, sizes[k]).mean(0) / len(sizes)
-        progress((k + 1) / len(sizes))
+        progress((k + 1) / (len(ts) - 1))
     return log_weights, accepted
 
 

@@ -5,7 +5,13 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from pyro_vae.evaluation.bounds import bits_per_dim, elbo_terms, importance_bound
+from pyro_vae.evaluation.bounds import (
+    Progress,
+    bits_per_dim,
+    elbo_terms,
+    importance_bound,
+    no_progress,
+)
 from pyro_vae.evaluation.latents import active_units, collapsed_units, rate_per_component
 from pyro_vae.vae import VAE, LatentImageModel
 
@@ -30,6 +36,7 @@ def measure(
     levels: int | None,
     num_samples: int,
     seed: int = 0,
+    progress: Progress = no_progress,
 ) -> dict[str, Estimate | list[float] | int | None]:
     """ELBO with its parts, bits per dimension, and the use of the latent space, on images (N, C, H, W).
 
@@ -40,6 +47,7 @@ def measure(
     Args:
         model: in `eval` mode, on the images' device.
         seed: of the draws.
+        progress: called with the fraction that is done.
     """
     terms = elbo_terms(model, images, seed=seed)
     measures = {
@@ -59,7 +67,7 @@ def measure(
     measures["collapsed_units"] = collapsed_units(rates)
     measures["rate_per_component_nats"] = rates.mean(0).tolist()
     if model.likelihood.is_likelihood and levels is not None:
-        bound = importance_bound(model, images, num_samples, seed)
+        bound = importance_bound(model, images, num_samples, seed, progress=progress)
         measures["bits_per_dim"] = estimate(bits_per_dim(bound, model.image_shape))
         measures["bits_per_dim_samples"] = num_samples
     return measures
