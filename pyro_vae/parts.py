@@ -16,6 +16,7 @@ from pyro_vae.evaluation.ais import annealed_importance_sampling, bidirectional_
 from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
 from pyro_vae.evaluation.chain import limiting_distribution
 from pyro_vae.evaluation.disentanglement import disentanglement, linear_probe
+from pyro_vae.evaluation.features import classifier_for
 from pyro_vae.evaluation.gaps import refit_posterior
 from pyro_vae.evaluation.latents import ACTIVE_VARIANCE, chunks
 from pyro_vae.evaluation.measures import estimate, measure
@@ -27,12 +28,8 @@ from pyro_vae.evaluation.posteriors import (
     save_draws,
     simulation_based_calibration,
 )
-from pyro_vae.evaluation.samples import (
-    classifier_for,
-    radial_power_spectrum,
-    sample_quality,
-    sharpness_ratio,
-)
+from pyro_vae.evaluation.samples import sample_quality
+from pyro_vae.evaluation.sharpness import radial_power_spectrum, sharpness_ratio
 from pyro_vae.evaluation.verdict import judge, variance_ratio
 from pyro_vae.folders import RunFolder
 from pyro_vae.randomness import seeded

@@ -13,9 +13,8 @@ from pyro_vae.evaluation.aggregate import (
     aggregate_moments,
     decompose_rate,
     marginal_distances,
-    maximum_mean_discrepancy,
-    mmd_permutation_test,
 )
+from pyro_vae.evaluation.discrepancy import maximum_mean_discrepancy, mmd_permutation_test
 
 
 def normal(*shape):

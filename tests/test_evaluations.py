@@ -164,9 +164,7 @@ def test_the_evaluation_says_when_the_importance_bound_fails(monkeypatch):
     with torch.no_grad():
         for p in run.vae.encoder.parameters():
             p.mul_(0.7)
-    monkeypatch.setattr(
-        evaluations, "QUICK", parts.Effort(4, 4, 20, 100, 8, 20, 2, 30, 60, 64, 9)
-    )
+    monkeypatch.setattr(evaluations, "QUICK", parts.Effort(4, 4, 20, 100, 8, 20, 2, 30, 60, 64, 9))
     ladder = evaluations.evaluate(run, ["likelihood"], quick=True)["likelihood"]["ladder"]
     missed = ladder["nats"]["ais_from_prior"]["mean"] - ladder["nats"]["importance_bound"]["mean"]
     assert (

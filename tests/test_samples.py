@@ -11,19 +11,16 @@ import pyro_vae as pv
 from pyro_vae.checkpoints import save_checkpoint
 from pyro_vae.data import Dataset, Split
 from pyro_vae.evaluation import samples
-from pyro_vae.evaluation.samples import (
+from pyro_vae.evaluation.features import (
     FeatureNet,
     classifier_for,
     feature_count,
-    frechet_distance,
     load_features,
-    precision_recall,
-    radial_power_spectrum,
-    sample_quality,
     save_features,
-    sharpness_ratio,
     train_features,
 )
+from pyro_vae.evaluation.samples import frechet_distance, precision_recall, sample_quality
+from pyro_vae.evaluation.sharpness import radial_power_spectrum, sharpness_ratio
 
 
 def closed_form(a, b):
@@ -422,13 +419,13 @@ def test_another_checkpoint_is_no_classifier(net, tmp_path):
 @pytest.fixture
 def trainings(monkeypatch):
     """Short trainings, whose seeds are noted."""
-    seeds, train = [], samples.train_features
+    seeds, train = [], train_features
 
     def short(images, labels, num_features, seed):
         seeds.append(seed)
         return train(images, labels, num_features, seed, num_steps=3)
 
-    monkeypatch.setattr(samples, "train_features", short)
+    monkeypatch.setattr("pyro_vae.evaluation.features.train_features", short)
     return seeds
 
 

@@ -1,0 +1,152 @@
+"""A small classifier of a labelled data set, in whose features images are compared."""
+
+import contextlib
+import math
+import zlib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from pyro_vae.checkpoints import load_checkpoint, save_checkpoint
+from pyro_vae.data import Dataset, check_unit_interval
+from pyro_vae.evaluation.latents import chunks
+from pyro_vae.evaluation.measures import Estimate, estimate
+from pyro_vae.networks import Shape
+from pyro_vae.randomness import seeded
+
+_BATCH_SIZE = 64
+
+
+class FeatureNet(nn.Module):
+    """A small convolutional classifier whose last layer but one gives an image's features.
+
+    `accuracy` is that on labelled images which it was not trained on.
+    """
+
+    def __init__(self, image_shape: Shape, num_features: int, num_classes: int):
+        super().__init__()
+        channels, height, width = image_shape
+        if min(height, width) < 4:
+            raise ValueError(f"images: expected at least 4x4 pixels, got {height}x{width}")
+        self.sizes = (image_shape, num_features, num_classes)
+        self.accuracy = Estimate(math.nan, math.nan)
+        self.body = nn.Sequential(
+            *(nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
+            nn.Linear(64 * (height // 4) * (width // 4), num_features),
+            nn.SiLU(),  # with rectifiers some features die, and are constant
+        )
+        self.head = nn.Linear(num_features, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.body(images))
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Features (N, num_features) of images (N, C, H, W); a ValueError for another shape."""
+        if tuple(images.shape[1:]) != self.sizes[0]:
+            raise ValueError(f"images: expected (N, *{self.sizes[0]}), got {tuple(images.shape)}")
+        return torch.cat([self.body(x) for x in chunks(images)])
+
+
+def feature_count(num_images: int) -> int:
+    """64, halved until the covariance has no more entries, F (F + 1) / 2, than there are images."""
+    return next(f for f in (64, 32, 16, 8, 4, 2, 1) if f * (f + 1) // 2 <= num_images)
+
+
+def train_features(
+    images: Tensor, labels: Tensor | None, num_features: int, seed: int = 0, num_steps: int = 1200
+) -> FeatureNet:
+    """A classifier of the images, trained on nine tenths of them, at random, and tested on the rest.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        labels: (N,), of two classes or more.
+        num_features: `feature_count(N)` is a good one.
+        seed: of everything; the same weights come from the same seed, device and threads.
+        num_steps: how many minibatches, whatever N.
+
+    Raises:
+        ValueError: pixels out of range, too few of them, or labels that do not name the classes.
+    """
+    check_unit_interval(images)
+    if labels is None or labels.shape != images.shape[:1] or len(labels.unique()) < 2:
+        got = "none" if labels is None else f"{labels.unique().tolist()[:9]} for {len(labels)}"
+        raise ValueError(f"labels: expected two or more for {len(images)} images, got {got}")
+    classes, labels = labels.unique(return_inverse=True)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(images), generator=generator)
+    held_out, rows = order.tensor_split([max(1, len(images) // 10)])
+    with seeded(seed):
+        net = FeatureNet(tuple(images.shape[1:]), num_features, len(classes)).to(images.device)
+    passes = range(math.ceil(num_steps * _BATCH_SIZE / len(rows)))
+    order = torch.cat([rows[torch.randperm(len(rows), generator=generator)] for _ in passes])
+    _descend(net, images, labels, order.split(_BATCH_SIZE)[:num_steps])
+    with torch.no_grad():
+        predicted = torch.cat([net(x).argmax(1) for x in chunks(images[held_out])])
+    net.accuracy = estimate(predicted == labels[held_out])
+    return net.eval()
+
+
+@torch.enable_grad()
+def _descend(net: FeatureNet, images: Tensor, labels: Tensor, batches: tuple[Tensor, ...]) -> None:
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(batches))
+    for rows in batches:
+        optimizer.zero_grad()
+        cross_entropy(net(images[rows]), labels[rows]).backward()
+        optimizer.step()
+        schedule.step()
+
+
+def save_features(path: str | Path, net: FeatureNet) -> None:
+    """Write a classifier and its accuracy as a checkpoint; an OSError where that is impossible."""
+    content = {"sizes": net.sizes, "accuracy": tuple(net.accuracy), "weights": net.state_dict()}
+    save_checkpoint(path, content)
+
+
+def load_features(path: str | Path, device: torch.device | str = "cpu") -> FeatureNet:
+    """Read what `save_features` wrote.
+
+    Raises:
+        OSError: no such file.
+        ValueError: not a classifier's checkpoint.
+    """
+    content = load_checkpoint(path, device)
+    try:
+        with seeded(0):  # draws first weights, which are then replaced
+            net = FeatureNet(*content["sizes"])
+        net.load_state_dict(content["weights"])
+        net.accuracy = Estimate(*content["accuracy"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"features: {path} holds no classifier: {error!r}") from error
+    return net.to(device).eval()
+
+
+def classifier_for(data: Dataset, folder: str | Path, seed: int = 0) -> FeatureNet:
+    """The classifier of a labelled data set: read from `folder/features`, or trained and kept there.
+
+    The file is named by the set's name, number, content and seed; one that cannot be read is
+    replaced, and a folder that cannot be written to is left alone.
+
+    Args:
+        data: only its training images are used. For binary pixels drawn from grey values give the
+            grey set, so that all versions of it are measured alike.
+        folder: the data folder.
+        seed: of the training.
+
+    Raises:
+        ValueError: as `train_features`.
+    """
+    images, labels = data.train.images, data.train.labels
+    content = zlib.crc32(images.cpu().contiguous().numpy())  # users' own sets may share a name
+    path = Path(folder) / "features" / f"{data.name}-{len(images)}-{content:08x}-{seed}.pt"
+    with contextlib.suppress(OSError, ValueError):
+        return load_features(path, images.device)
+    net = train_features(images, labels, feature_count(len(images)), seed)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_features(path, net)
+    return net

@@ -1,0 +1,82 @@
+"""How sharp images are: the power of their waves by frequency."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from pyro_vae.evaluation.latents import chunks
+from pyro_vae.evaluation.measures import Estimate, estimate
+
+_NO_POWER = 1e-20  # squared grey values; rounding leaves far less of a constant image
+
+
+class RadialSpectrum(NamedTuple):
+    """Squared grey values by frequency, in rings of whole cycles per shorter side."""
+
+    frequencies: Tensor  # (R,), 1 ... R, the Nyquist frequency
+    power: Tensor  # (R,), the mean over images, channels and the ring
+    standard_error: Tensor  # (R,), of the power
+    counts: Tensor  # (R,), how many waves make up each ring
+    corners: float  # what all waves beyond the last ring add to the variance
+
+
+def radial_power_spectrum(images: Tensor) -> RadialSpectrum:
+    """The power of an image's waves by their frequency: |FFT|^2 / (H W)^2 without the mean.
+
+    Parseval's equation holds: `(counts * power).sum() + corners` is the variance of the pixels
+    around the mean of their image and channel. White noise is flat, at its variance / (H W).
+
+    Args:
+        images: (N, C, H, W), of at least 2x2 pixels.
+
+    Raises:
+        ValueError: other shapes.
+    """
+    variances, counts = _ring_variances(images)
+    power = [estimate(v) for v in (variances / counts).T[:-1]]
+    value, error = torch.tensor(power, dtype=torch.float64, device=images.device).T
+    frequencies = torch.arange(1, len(counts), device=images.device)
+    return RadialSpectrum(frequencies, value, error, counts[:-1], variances[:, -1].mean().item())
+
+
+def _ring_variances(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Each image's variance by ring, the corners last (N, R + 1), and the rings' numbers of waves."""
+    if images.dim() != 4 or not len(images) or min(images.shape[2:]) < 2:
+        raise ValueError(f"images: expected (N, C, H, W) from 2x2 up, got {tuple(images.shape)}")
+    height, width = images.shape[2:]
+    shorter = min(height, width)
+    y, x = (torch.fft.fftfreq(n, 1 / shorter, dtype=torch.float64) for n in (height, width))
+    radius = torch.hypot(y.unsqueeze(1), x).flatten()[1:].to(images.device)  # the mean comes first
+    rings = one_hot(radius.round().clamp(1, shorter // 2 + 1).long() - 1, shorter // 2 + 1).double()
+    waves = (torch.fft.fft2(x.double(), norm="forward").abs().square() for x in chunks(images))
+    return torch.cat([w.mean(1).flatten(1)[:, 1:] @ rings for w in waves]), rings.sum(0)
+
+
+def sharpness_ratio(images: Tensor, reference: Tensor) -> Estimate:
+    """The power in the upper half of the frequencies over that of a reference.
+
+    One for equal sharpness, less for blur, more for noise; over the rings above half of Nyquist's
+    frequency. The standard error takes the two sets as independent.
+
+    Args:
+        images, reference: (N, C, H, W) and (M, C, H, W).
+
+    Raises:
+        ValueError: images of different shapes, or a reference without upper frequencies.
+    """
+    if images.shape[1:] != reference.shape[1:]:
+        expected, got = tuple(reference.shape[1:]), tuple(images.shape[1:])
+        raise ValueError(f"images: expected those of the reference, {expected}, got {got}")
+    upper, upper_error = _upper_power(images)
+    base, base_error = _upper_power(reference)
+    if base < _NO_POWER:
+        raise ValueError(f"reference: expected power in the upper frequencies, got {base:.2g}")
+    return Estimate(upper / base, math.hypot(upper_error, upper / base * base_error) / base)
+
+
+def _upper_power(images: Tensor) -> Estimate:
+    variances, _ = _ring_variances(images)
+    return estimate(variances[:, (variances.shape[1] - 1) // 2 : -1].sum(1))
