@@ -23,7 +23,7 @@ from pyro_vae.names import check_name
 from pyro_vae.parts import PARTS
 from pyro_vae.randomness import seeded
 from pyro_vae.report import write_report
-from pyro_vae.runs import Run, load_run, resolve_device, train
+from pyro_vae.runs import Run, load_run, no_likelihood, resolve_device, train
 from pyro_vae.summaries import parameter_counts
 from pyro_vae.training import Record, Training
 
@@ -117,10 +117,7 @@ def _announce(folder: Path, config: RunConfig, data: Dataset, training: Training
             " not reported; --levels names the grid"
         )
     elif not model.likelihood.is_likelihood:
-        print(
-            f"Notice: {config.likelihood} is no likelihood of {data.levels} grey levels:"
-            " the ELBO is not comparable, bits per dimension are not reported"
-        )
+        print(f"Notice: {no_likelihood(config, data)}")
 
 
 def _results(run: Run) -> str:

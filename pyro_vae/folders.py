@@ -111,6 +111,14 @@ class RunFolder:
         except ValueError as error:
             raise ValueError(f"{path.stem}: {path} is not JSON") from error
 
+    def save_columns(self, name: str, columns: dict[str, list[float]]) -> None:
+        """Write NAME.csv, a row for each image."""
+        text = io.StringIO(newline="")
+        table = csv.writer(text)
+        table.writerow(["image", *columns])
+        table.writerows([n, *values] for n, values in enumerate(zip(*columns.values())))
+        replace_file(self.path / f"{name}.csv", text.getvalue())
+
     def save_figure(self, name: str, figure: Figure) -> None:
         """Write figures/NAME.png."""
         picture = io.BytesIO()

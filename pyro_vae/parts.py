@@ -140,6 +140,7 @@ def likelihood(subject: Subject) -> Part:
         {name: (e.mean, e.standard_error) for name, e in ladder["nats"].items()}
     )
     subject.folder.save_figure("ladder", figure)
+    subject.folder.save_columns("likelihood", {n: v.tolist() for n, v in rungs.items()})
     return found | {"ladder": ladder}
 
 

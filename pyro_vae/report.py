@@ -39,7 +39,6 @@ img { display: block; max-width: 100%; height: auto; margin: auto; background: #
   border-radius: .5rem }
 figure { margin: 0 } figcaption { color: var(--soft); font-size: .9rem; padding: .4rem }
 video { display: block; width: min(30rem, 100%); margin: 1rem auto; border-radius: .5rem }
-td.words { white-space: normal }
 .strip { display: flex; gap: .8rem; overflow-x: auto; padding-bottom: .6rem }
 .strip img { height: 15rem; max-width: none; margin: 0 }
 table { border-collapse: collapse; font-size: .9rem } td, th { text-align: left; vertical-align: top;
@@ -191,13 +190,19 @@ def _evaluation(folder: RunFolder, config: RunConfig) -> str:
 
 
 def _part(folder: RunFolder, section: Section, rows: list[tuple[str, str, str]]) -> str:
+    words = "".join(
+        f"<p><b>{escape(name)}:</b> {escape(value)}</p>"
+        for name, value, _ in rows
+        if value[0].isalpha()
+    )
     table = "".join(
-        f'<tr><td>{escape(name)}</td><td class="{"number" if value[-1].isdigit() else "words"}">'
-        f"{escape(value)}</td><td>{escape(unit)}</td></tr>"
+        f'<tr><td>{escape(name)}</td><td class="number">{escape(value)}</td>'
+        f"<td>{escape(unit)}</td></tr>"
         for name, value, unit in rows
+        if not value[0].isalpha()
     )
     pictures = (_shown(folder.figures / f"{p.name}.png", p.look) for p in section.pictures)
-    content = f'<table>{table}</table>\n<div class="plots">{"".join(pictures)}</div>'
+    content = f'{words}<table>{table}</table>\n<div class="plots">{"".join(pictures)}</div>'
     return _section(section.title, section.look, content) + _video(folder, section)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -164,6 +165,8 @@ def train(
     writer = _Writer(folder, config, data, training)
     if announce:
         announce(folder.path, config, data, training)
+    elif not training.engine.model.likelihood.is_likelihood:
+        warnings.warn(no_likelihood(config, data), stacklevel=2)
     with pyro.validation_enabled(False):  # the images are checked; weights, after every epoch
         with interrupts.deferred() if interrupts else nullcontext():
             try:
@@ -188,6 +191,14 @@ def train(
         writer.finish(progress)
     write_report(folder.path)
     return load_run(folder.path)
+
+
+def no_likelihood(config: RunConfig, data: Dataset) -> str:
+    """What to know of a family that is no likelihood of the data."""
+    return (
+        f"{config.likelihood} is no likelihood of {data.levels or 'unknown'} grey levels:"
+        " the ELBO is not comparable, bits per dimension are not reported"
+    )
 
 
 def _training(

@@ -79,6 +79,9 @@ def test_the_figures_are_those_of_the_functions():
     best = max(("importance_bound", "ais_from_prior", "ais_from_posterior"),
                key=lambda name: rungs[name]["mean"])  # fmt: skip
     assert found["ladder"]["log_prob_source"] == best
+    rows = [line.split(",") for line in Path("a/likelihood.csv").read_text().splitlines()]
+    assert rows[0] == ["image", *rungs] and len(rows) == 5  # every image by itself
+    assert [float(row[3]) for row in rows[1:]] == pytest.approx(bound.tolist(), rel=1e-5)
     bits = found["ladder"]["bits_per_dim"]["importance_bound"]["mean"]
     assert bits == pytest.approx(-bound.mean().item() / (64 * math.log(2)), rel=1e-5)
 

@@ -151,6 +151,11 @@ def test_bernoulli_on_grey_levels_trains_with_a_notice(capsys):
     assert "bits per dimension (" not in out
 
 
+def test_python_users_are_warned_too():
+    with pytest.warns(UserWarning, match="bernoulli is no likelihood of 17 grey levels"):
+        pv.train(quick(likelihood="bernoulli"), "a")
+
+
 def test_flags_win_over_the_file():
     with open("c.yaml", "w") as file:
         yaml.safe_dump({"beta": 3, "seed": 4, "hidden": [8]}, file)
