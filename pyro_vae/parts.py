@@ -12,14 +12,13 @@ from torch import Tensor
 from pyro_vae import figures
 from pyro_vae.data import DATASETS, Dataset, load_dataset
 from pyro_vae.evaluation.aggregate import aggregate_against_prior, decompose_rate
-from pyro_vae.evaluation.ais import annealed_importance_sampling, bidirectional_monte_carlo
 from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
 from pyro_vae.evaluation.chain import limiting_distribution
 from pyro_vae.evaluation.disentanglement import disentanglement, linear_probe
 from pyro_vae.evaluation.features import classifier_for
-from pyro_vae.evaluation.gaps import refit_posterior
+from pyro_vae.evaluation.ladder import Ladder, climb
 from pyro_vae.evaluation.latents import ACTIVE_VARIANCE, chunks
-from pyro_vae.evaluation.measures import estimate, measure
+from pyro_vae.evaluation.measures import Estimate, estimate, measure
 from pyro_vae.evaluation.paths import PATHS, interpolate, traverse
 from pyro_vae.evaluation.posteriors import (
     compare_moments,
@@ -87,61 +86,48 @@ def likelihood(subject: Subject) -> Part:
     """How likely the test images are: the ELBO and, on one measure, a ladder of bounds."""
     effort, model, seed = subject.effort, subject.model, subject.seed
     images = subject.test[: effort.images]
-    found = measure(model, images, subject.data.levels, effort.bound_samples, seed)
+    levels = subject.data.levels
+    found = measure(model, images, levels, effort.bound_samples, seed, subject.progress)
     if not subject.scores_levels:
         return found
-    x, shape = images[: effort.few_images], model.image_shape
-    annealing = {
-        "num_temperatures": effort.temperatures, "num_chains": effort.chains, "seed": seed
-    }  # fmt: skip
-    fit = refit_posterior(model, x, effort.refit_steps, seed=seed)
-    bound = importance_bound(model, x, effort.bound_samples, seed)
-    annealed = {
-        start: annealed_importance_sampling(
-            model, x, start=start, progress=subject.progress, **annealing
-        )
-        for start in ("prior", "posterior")
-    }
-    bracket = bidirectional_monte_carlo(model, len(x), progress=subject.progress, **annealing)
-    rungs = {
-        "elbo": fit.encoder_elbo,
-        "elbo_refitted": fit.elbo,
-        "importance_bound": bound,
-        "ais_from_prior": annealed["prior"].log_prob,
-        "ais_from_posterior": annealed["posterior"].log_prob,
-    }
-    errors = {
-        "elbo": fit.encoder_elbo_error,
-        "elbo_refitted": fit.elbo_error,
-        "ais_from_prior": annealed["prior"].standard_error,
-        "ais_from_posterior": annealed["posterior"].standard_error,
-    }
-    best = max(list(rungs)[2:], key=lambda name: rungs[name].mean().item())
-    error = errors[best].square().sum().sqrt().item() / len(x) if best in errors else None
-    ladder = {
-        "images": len(x),
-        "nats": {name: estimate(values) for name, values in rungs.items()},
-        "bits_per_dim": {n: estimate(bits_per_dim(v, shape)) for n, v in rungs.items()},
-        "log_prob_nats": estimate(rungs[best]),
-        "log_prob_source": best,
-        "log_prob_monte_carlo_error": error,
-        "approximation_gap_nats": estimate(rungs[best] - fit.elbo),
-        "amortization_gap_nats": estimate(fit.amortization_gap),
-        "bracket_gap_nats": estimate(bracket.gap),
-        "acceptance": annealed["prior"].acceptance.mean().item(),
-    }
-    missed = (rungs[best] - bound).mean().item()
-    if best != "importance_bound" and missed > max(0.5, 5 * error):
-        ladder["warning"] = (
-            f"the importance bound with {effort.bound_samples} samples misses {missed:.1f} nats"
-            " that annealing finds: bits per dimension by that bound are too large"
-        )
-    figure = figures.ladder(
-        {name: (e.mean, e.standard_error) for name, e in ladder["nats"].items()}
+    ladder = climb(
+        model,
+        images[: effort.few_images],
+        effort.bound_samples,
+        effort.temperatures,
+        effort.chains,
+        effort.refit_steps,
+        seed,
+        subject.progress,
     )
-    subject.folder.save_figure("ladder", figure)
-    subject.folder.save_columns("likelihood", {n: v.tolist() for n, v in rungs.items()})
-    return found | {"ladder": ladder}
+    rungs = {name: estimate(values) for name, values in ladder.rungs.items()}
+    subject.folder.save_figure("ladder", figures.ladder(rungs))
+    columns = {name: values.tolist() for name, values in ladder.rungs.items()}
+    subject.folder.save_columns("likelihood", columns)
+    return found | {"ladder": _ladder(ladder, rungs, model.image_shape, effort.bound_samples)}
+
+
+def _ladder(
+    ladder: Ladder, rungs: dict[str, Estimate], shape: tuple[int, int, int], num_samples: int
+) -> Part:
+    found = {
+        "images": len(ladder.log_prob),
+        "nats": rungs,
+        "bits_per_dim": {n: estimate(bits_per_dim(v, shape)) for n, v in ladder.rungs.items()},
+        "log_prob_nats": rungs[ladder.best],
+        "log_prob_source": ladder.best,
+        "log_prob_monte_carlo_error": ladder.monte_carlo_error,
+        "approximation_gap_nats": estimate(ladder.approximation_gap),
+        "amortization_gap_nats": estimate(ladder.amortization_gap),
+        "bracket_gap_nats": estimate(ladder.bracket.gap),
+        "acceptance": ladder.acceptance,
+    }
+    if ladder.missed:
+        found["warning"] = (
+            f"the importance bound with {num_samples} samples misses {ladder.missed:.1f} nats that"
+            " annealing finds: bits per dimension by that bound are too large"
+        )
+    return found
 
 
 def posterior(subject: Subject) -> Part:

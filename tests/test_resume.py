@@ -329,7 +329,7 @@ def test_a_kill_in_the_middle_of_a_row_is_mended():
 
 def test_overwrite_leaves_nothing_of_the_old_run():
     assert main([*QUICK, "--epochs", "2", "--patience", "2", "--out", "a"]) == 0
-    assert main(["evaluate", "a", "--samples", "1"]) == 0
+    assert main(["evaluate", "a", "--quick", "--only", "factors"]) == 0
     assert main([*QUICK, "--epochs", "1", "--out", "a", "--overwrite"]) == 0
     assert not Path("a/checkpoints/best.pt").exists() and not Path("a/evaluation.json").exists()
     assert sorted(p.name for p in Path("a/figures").glob("progress*")) == ["progress_0001.png"]

@@ -1,0 +1,107 @@
+"""All bounds on log P(x) of the same images, from the ELBO up, and what lies between them."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyro_vae.evaluation.ais import (
+    STARTS,
+    Bracket,
+    annealed_importance_sampling,
+    bidirectional_monte_carlo,
+)
+from pyro_vae.evaluation.bounds import Progress, importance_bound, no_progress
+from pyro_vae.evaluation.gaps import refit_posterior
+from pyro_vae.vae import VAE
+
+BOUNDS = ("importance_bound", *(f"ais_from_{start}" for start in STARTS))
+WORTH_A_WARNING = 0.5  # nats
+
+
+class Ladder(NamedTuple):
+    """Nats per image at beta = 1, on the grey levels; every rung is a lower bound in expectation."""
+
+    rungs: dict[str, Tensor]  # (N,) each, the loosest first
+    errors: dict[str, Tensor]  # their Monte Carlo standard errors, where these are known
+    bracket: Bracket  # of images that the model drew
+    acceptance: float
+
+    @property
+    def best(self) -> str:
+        """The name of the bound with the largest mean."""
+        return max(BOUNDS, key=lambda name: self.rungs[name].mean().item())
+
+    @property
+    def log_prob(self) -> Tensor:
+        """The estimate of log P(x), (N,): the best bound."""
+        return self.rungs[self.best]
+
+    @property
+    def monte_carlo_error(self) -> float | None:
+        """Of the estimate's mean over these very images; None for the importance bound."""
+        if self.best not in self.errors:
+            return None
+        return (self.errors[self.best].square().sum().sqrt() / len(self.log_prob)).item()
+
+    @property
+    def approximation_gap(self) -> Tensor:
+        """What the best diagonal Normal q loses, (N,)."""
+        return self.log_prob - self.rungs["elbo_refitted"]
+
+    @property
+    def amortization_gap(self) -> Tensor:
+        """What the encoder loses against it, (N,)."""
+        return self.rungs["elbo_refitted"] - self.rungs["elbo"]
+
+    @property
+    def missed(self) -> float | None:
+        """By how much the importance bound falls short of annealing, if for certain."""
+        missed = (self.log_prob - self.rungs["importance_bound"]).mean().item()
+        certain = missed > max(WORTH_A_WARNING, 5 * (self.monte_carlo_error or 0))
+        return missed if certain else None
+
+
+def climb(
+    vae: VAE,
+    images: Tensor,
+    num_samples: int = 5000,
+    num_temperatures: int = 1000,
+    num_chains: int = 16,
+    refit_steps: int = 500,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> Ladder:
+    """Measure the same images (N, C, H, W) by every bound.
+
+    Args:
+        vae: in `eval` mode.
+        num_samples: of the importance bound.
+        num_temperatures, num_chains: of annealed importance sampling.
+        refit_steps: of the diagonal Normals that are fitted to each image.
+
+    Raises:
+        ValueError: the family is no likelihood of such data.
+    """
+
+    def of(part: int) -> Progress:
+        return lambda done: progress((part + done) / 5)
+
+    fit = refit_posterior(vae, images, refit_steps, seed=seed, progress=of(0))
+    bound = importance_bound(vae, images, num_samples, seed, progress=of(1))
+    settings = {"num_temperatures": num_temperatures, "num_chains": num_chains, "seed": seed}
+    annealed = {
+        f"ais_from_{start}": annealed_importance_sampling(
+            vae, images, start=start, progress=of(2 + n), **settings
+        )
+        for n, start in enumerate(STARTS)
+    }
+    bracket = bidirectional_monte_carlo(vae, len(images), progress=of(4), **settings)
+    elbos = {"elbo": fit.encoder_elbo, "elbo_refitted": fit.elbo}
+    errors = {"elbo": fit.encoder_elbo_error, "elbo_refitted": fit.elbo_error}
+    return Ladder(
+        elbos | {"importance_bound": bound} | {n: a.log_prob for n, a in annealed.items()},
+        errors | {name: a.standard_error for name, a in annealed.items()},
+        bracket,
+        torch.stack([a.acceptance.mean() for a in annealed.values()]).mean().item(),
+    )
