@@ -210,6 +210,12 @@ def test_components_collapse_where_the_closed_form_says(digits, beta):
         ({"learning_rate": -1e-3}, "learning_rate: expected a positive number"),
         ({"batch_size": 41}, "batch_size: expected 1 to 40 images, got 41"),
         ({"batch_size": 0}, "batch_size: expected 1 to 40 images, got 0"),
+        ({"patience": 3}, "patience: expected at least 1, with validation_images; got 3"),
+        (
+            {"patience": 0, "validation_images": torch.zeros(2, *SHAPE)},
+            "patience: expected at least 1, with validation_images; got 0",
+        ),
+        ({"validation_images": torch.zeros(2, *SHAPE)}, "patience: .* got None"),
         ({"objective": "iwae", "beta": 2.0}, "iwae is a bound at beta 1 only, got 2.0"),
         (
             {"objective": "iwae", "beta_schedule": "linear", "warmup_epochs": 1},
