@@ -114,7 +114,10 @@ class RunConfig:
         "float32", "of the numbers; bf16 is for the networks alone", PRECISIONS
     )
     engine: str = _setting(
-        "auto", "how a step is computed; svi is Pyro's own, auto the fastest", ("auto", *ENGINES)
+        "auto",
+        "how a step is computed: svi is Pyro's own, eager the same without waiting, compiled the same as"
+        " machine code, which takes up to a minute to make; auto is eager",
+        ("auto", *ENGINES),
     )
 
     def __post_init__(self):

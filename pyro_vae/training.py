@@ -91,7 +91,7 @@ def fit(
         batch_size: images per step, min(128, N) unless told; an epoch drops the remainder.
         learning_rate_schedule: `constant`, or `cosine` to 0 at the end of training.
         precision: `float32`, `float64`, or `bf16` for the networks alone.
-        engine: `svi`, `eager`, or `auto` for the fastest.
+        engine: `svi`, `eager`, `compiled` (the first step takes a while), or `auto` for `eager`.
         validation_images: (V, C, H, W), scored after each epoch like `test_images`.
         patience: training ends after so many epochs without a lower validation loss, counted from
             the warm-up's end; whoever iterates keeps the weights of `best_epoch`.

@@ -12,7 +12,7 @@ FLOORS = [
     {"special", "distributions", "levels", "names", "randomness", "files", "interrupts", "data"},
     {"likelihoods", "networks"},
     {"vae", "autoencoder"},
-    {"objectives", "checkpoints"},
+    {"objectives", "compiled", "checkpoints"},
     {"engines", "evaluation", "training"},
     {"figures", "videos", "descriptions", "config"},
     {"folders", "summaries", "runs", "report", "parts", "evaluations"},

@@ -1,0 +1,135 @@
+"""The captured step equals the eager one, and Pyro's own through it."""
+
+import pyro
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae import compiled
+from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.objectives import OBJECTIVES
+
+SHAPE = (1, 4, 4)
+
+
+def model(likelihood="bernoulli", kind=pv.VAE, **options):
+    torch.manual_seed(0)
+    return kind(SHAPE, 2, likelihood, **({"hidden": (8,), "levels": 2} | options))
+
+
+def images(count=40):
+    return torch.randint(2, (count, *SHAPE), generator=torch.Generator().manual_seed(5)).float()
+
+
+def trained(engine, vae, **options):
+    settings = {"epochs": 10, "batch_size": 16, "precision": "float64", "test_images": images(7)}
+    run = pv.fit(vae, images(), engine=engine, **(settings | options))
+    return list(run), vae.state_dict()
+
+
+def assert_same(one, other, tolerance):
+    for a, b in zip(one.values(), other.values(), strict=True):
+        assert (a - b).abs().max() <= tolerance
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """The captured graph is run as it is, without inductor: it is the capture that is tested."""
+    monkeypatch.setattr(compiled, "compile_step", lambda step: step)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_the_graph_is_the_eager_step(interpreted, name, objective):
+    """Every parameter after 20 steps on the same noise, in float64: to 1e-10."""
+    options = {"objective": objective, "num_particles": 3 if objective == "iwae" else 1}
+    options |= {} if objective == "iwae" else {"beta_schedule": "linear", "warmup_epochs": 4}
+    records, weights = trained("compiled", model(name), **options)
+    expected, reference = trained("eager", model(name), **options)
+    assert_same(weights, reference, 1e-10)
+    for a, b in zip(records, expected, strict=True):
+        for field in ("loss", "train_rate", "train_distortion", "test_elbo", "beta", "step"):
+            assert getattr(a, field) == pytest.approx(getattr(b, field), rel=1e-10, abs=1e-10)
+
+
+@pytest.mark.parametrize("network, hidden", [("linear", None), ("conv", (4,)), ("mlp", (8, 6))])
+def test_every_network_is_captured(interpreted, network, hidden):
+    options = {"network": network, "hidden": hidden}
+    one, other = (trained(e, model(**options))[1] for e in ("compiled", "eager"))
+    assert_same(one, other, 1e-10)
+
+
+@pytest.mark.parametrize("engine", ["svi", "eager"])
+def test_an_autoencoder_is_captured(interpreted, engine):
+    one, other = (trained(e, model(kind=pv.Autoencoder))[1] for e in ("compiled", engine))
+    assert_same(one, other, 1e-7 if engine == "svi" else 1e-10)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_lower_precisions_are_captured(interpreted, precision):
+    """Losses of the first epoch: to the rounding of the type that the networks compute in."""
+    one, other = (
+        trained(e, model(), precision=precision, epochs=1)[0][0] for e in ("compiled", "eager")
+    )
+    assert one.loss == pytest.approx(other.loss, rel=1e-6 if precision == "float32" else 1e-2)
+
+
+@pytest.mark.parametrize(
+    "name, objective",
+    [("bernoulli", "elbo"), ("gaussian_shared_sigma", "elbo_analytic"), ("laplace", "iwae")],
+)
+def test_machine_code_is_the_eager_step_too(name, objective):
+    options = {"objective": objective, "num_particles": 2}
+    one, other = (trained(e, model(name), **options)[1] for e in ("compiled", "eager"))
+    assert_same(one, other, 1e-10)
+    assert pyro.infer.util.is_validation_enabled()
+    assert torch.distributions.Distribution._validate_args
+
+
+def test_more_models_than_dynamo_likes():
+    """Each has a code object of its own; eight of one would be the end."""
+    step = [compiled.training_step(None).__code__ for _ in range(3)]
+    assert len({id(code) for code in step}) == 3
+
+
+@pytest.mark.parametrize("other", ["svi", "eager", "compiled"])
+def test_the_state_goes_on_under_every_engine(interpreted, other):
+    def start(engine, **options):
+        settings = {"epochs": 6, "batch_size": 16, "precision": "float64", "dynamic": True}
+        return pv.fit(model(), images() * 0.7, engine=engine, **settings, **options)
+
+    first, second, whole = start("compiled"), start(other), start("compiled")
+    next(first), next(first)
+    second.restore(first.state())
+    list(second), list(whole)
+    pairs = (run.engine.model.state_dict() for run in (second, whole))
+    assert_same(*pairs, 0 if other == "compiled" else 1e-7)
+
+
+def test_the_seed_decides(interpreted):
+    same = [trained("compiled", model(), seed=s)[1] for s in (1, 1, 2)]
+    assert_same(same[0], same[1], 0)
+    assert any(not torch.equal(a, b) for a, b in zip(same[0].values(), same[2].values()))
+
+
+def test_a_loss_that_is_not_finite_is_named(interpreted):
+    vae = model("laplace")
+    with torch.no_grad():
+        next(vae.decoder.parameters()).fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="is not finite at epoch 1, step 1"):
+        trained("compiled", vae)
+
+
+def test_what_cannot_be_captured_is_refused():
+    class Counting(pv.VAE):
+        def encode(self, x):
+            self._ones.add_(1)
+            return super().encode(x)
+
+    class Dropping(pv.VAE):
+        def encode(self, x):
+            return super().encode(x * torch.bernoulli(torch.full_like(x, 0.5)))
+
+    for kind, message in ((Counting, "changes buffers"), (Dropping, "standard Normal draws only")):
+        with pytest.raises(ValueError, match=message):
+            compiled.capture(model(kind=kind), OBJECTIVES["elbo"], 1, images())
