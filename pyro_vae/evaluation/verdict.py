@@ -59,6 +59,7 @@ def judge(
         return Verdict("not over-regularised", f"{kept}; of the samples nothing is known")
     apart = f"samples are {samples:.3g} from the data, reconstructions {reconstructions:.3g}"
     if samples > WORSE * reconstructions and samples > ROOM * spread:
-        reason = f"{kept}, but {apart}: the prior covers codes that no image has; a VAE of a larger beta has fewer"
+        holes = "the prior covers codes that no image has; a VAE of a larger beta has fewer"
+        reason = f"{kept}, but {apart}: {holes}"
         return Verdict("under-regularised", reason)
     return Verdict("well regularised", f"{kept}, and {apart}")
