@@ -10,9 +10,9 @@ from importlib.metadata import version
 
 from pyro_vae import commands
 from pyro_vae.config import DEVICES, RunConfig
+from pyro_vae.descriptions import SECTIONS
 from pyro_vae.interrupts import Interrupted, Interrupts
 from pyro_vae.names import check_name
-from pyro_vae.parts import PARTS
 
 TRAIN_EXAMPLES = """examples:
   pyro-vae train
@@ -127,7 +127,7 @@ def _add_evaluate(parser: _Parser) -> None:
     parser.add_argument(
         "--only",
         metavar="PARTS",
-        help=f"measure these alone, and keep what was measured before: {', '.join(PARTS)}",
+        help=f"measure these alone, and keep what was measured before: {', '.join(SECTIONS)}",
     )
     parser.add_argument(
         "--quick",

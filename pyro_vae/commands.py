@@ -15,12 +15,10 @@ from pyro_vae.config import RunConfig
 from pyro_vae.data import DATASETS, Dataset, load_dataset
 from pyro_vae.descriptions import SECTIONS, rows_of
 from pyro_vae.engines import choose_engine
-from pyro_vae.evaluations import evaluate
 from pyro_vae.folders import RunFolder
 from pyro_vae.interrupts import Interrupts
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.names import check_name
-from pyro_vae.parts import PARTS
 from pyro_vae.randomness import seeded
 from pyro_vae.report import write_report
 from pyro_vae.runs import Run, load_run, no_likelihood, resolve_device, train
@@ -154,6 +152,8 @@ def _elbo_line(split: str, terms: dict) -> str:
 
 def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
     """Measure a run on its test images, with standard errors."""
+    from pyro_vae.evaluations import evaluate  # slow to import, and needed for this command only
+
     device = resolve_device(parsed.device)
     run = load_run(parsed.run, device)
     only = None if parsed.only is None else [name.strip() for name in parsed.only.split(",")]
@@ -170,7 +170,7 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
         )
     write_report(run.folder)
     print(f"{run.folder}: mean ± standard error over test images")
-    for name in only or PARTS:
+    for name in only or SECTIONS:
         if found[name]:
             print(SECTIONS[name].title)
             for row, value, unit in rows_of(name, found[name]):

@@ -33,7 +33,7 @@ def test_every_part_of_a_vae(capsys):
     run = trained("a")
     assert main(["evaluate", "a", "--quick"]) == 0
     found = json.loads(Path("a/evaluation.json").read_text())
-    assert list(found) == list(parts.PARTS) and all(found.values())
+    assert list(found) == list(parts.PARTS) == list(SECTIONS) and all(found.values())
     names = {path.stem for path in Path("a/figures").iterdir()}
     assert names >= FIGURES and Path("a/posterior.nc").exists()
     assert {p.suffix for p in Path("a/figures").glob("limiting*")} == {".png", ".mp4", ".gif"}
