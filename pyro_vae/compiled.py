@@ -107,7 +107,8 @@ def _draws_as_inputs(graph: GraphModule) -> list[tuple[torch.Size, torch.dtype]]
     for node in nodes:
         if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
             continue
-        if node.target is not torch.ops.aten.normal_functional.default or node.args[1:] != ():
+        standard = not node.args[1:] and set(node.kwargs) <= {"generator"}
+        if node.target is not torch.ops.aten.normal_functional.default or not standard:
             raise ValueError(f"model: expected standard Normal draws only, got {node.target}")
         with graph.graph.inserting_after(last):
             last = graph.graph.placeholder(f"noise_{len(noise)}")

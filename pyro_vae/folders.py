@@ -33,23 +33,26 @@ class RunFolder:
         self.report = self.path / "report.html"
         self.checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
+        drawn = (self.path / "likelihood.csv", self.path / "posterior.nc")
+        self.results = (self.summary, self.evaluation, self.report, *drawn)  # of finished training
         self.last, self.best = self.checkpoints / "last.pt", self.checkpoints / "best.pt"
 
     def start(self, config: RunConfig) -> None:
         """Make the folder, or empty it of an earlier run."""
         self.path.mkdir(parents=True, exist_ok=True)
-        config.save(self.config)
         for folder in (self.checkpoints, self.figures):
             if folder.exists():
                 shutil.rmtree(folder)
-            folder.mkdir()
-        for file in (self.metrics, self.summary, self.evaluation, self.report):
+        for file in (self.metrics, *self.results):
             file.unlink(missing_ok=True)
+        config.save(self.config)  # only now: an old checkpoint never stands beside new settings
+        self.checkpoints.mkdir()
+        self.figures.mkdir()
 
     def go_on(self, config: RunConfig, epoch: int) -> None:
         """Make the folder that of a run which has finished `epoch` epochs and goes on."""
         config.save(self.config)
-        for file in (self.summary, self.evaluation, self.report):
+        for file in self.results:
             file.unlink(missing_ok=True)
         self.figures.mkdir(exist_ok=True)
         rows = [row for row in self._rows() if int(row["epoch"]) <= epoch]

@@ -327,10 +327,21 @@ def test_a_kill_in_the_middle_of_a_row_is_mended():
     assert pv.load_run("a").metrics["epoch"] == [1, 2, 3]
 
 
+def test_a_kill_while_overwriting_leaves_no_old_checkpoint_with_new_settings(monkeypatch):
+    first, second = (pv.RunConfig(hidden=(8,), epochs=1, beta=beta) for beta in (1.0, 2.0))
+    pv.train(first, "a")
+    with monkeypatch.context() as disk, pytest.raises(OSError, match="No space left"):
+        disk.setattr("pyro_vae.config.replace_file", full)
+        pv.train(second, "a", overwrite=True)
+    assert not Path("a/checkpoints").exists() and pv.RunConfig.load("a/config.yaml").beta == 1.0
+
+
 def test_overwrite_leaves_nothing_of_the_old_run():
     assert main([*QUICK, "--epochs", "2", "--patience", "2", "--out", "a"]) == 0
     assert main(["evaluate", "a", "--quick", "--only", "factors"]) == 0
+    Path("a/posterior.nc").touch()
     assert main([*QUICK, "--epochs", "1", "--out", "a", "--overwrite"]) == 0
+    assert not Path("a/posterior.nc").exists()
     assert not Path("a/checkpoints/best.pt").exists() and not Path("a/evaluation.json").exists()
     assert sorted(p.name for p in Path("a/figures").glob("progress*")) == ["progress_0001.png"]
     assert pv.load_run("a").metrics["epoch"] == [1]

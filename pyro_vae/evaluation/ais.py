@@ -160,9 +160,10 @@ def annealed_importance_sampling(
     Raises:
         ValueError: an unknown start or score; the family is no likelihood of such data.
     """
-    return _in_batches(
-        vae, images, None, num_temperatures, num_chains, num_leapfrog, start, seed, score, progress
-    )[0]
+    with seeded(seed, images.device):
+        return _in_batches(
+            vae, images, None, num_temperatures, num_chains, num_leapfrog, start, score, progress
+        )[0]
 
 
 class Bracket(NamedTuple):
@@ -197,25 +198,26 @@ def bidirectional_monte_carlo(
     Raises:
         ValueError: an unknown start or score; the family is no likelihood of such data.
     """
-    with seeded(seed, vae._zeros.device), torch.no_grad():
-        z = vae.prior.sample((num_images,))
-        x = (vae.decode_levels(z) if score == "levels" else vae.decode(z)).sample()
-    return Bracket(
-        *_in_batches(
-            vae, x, z, num_temperatures, num_chains, num_leapfrog, start, seed, score, progress
+    with seeded(seed, vae._zeros.device):  # once: chains that drew z again would not be independent
+        with torch.no_grad():
+            z = vae.prior.sample((num_images,))
+            x = (vae.decode_levels(z) if score == "levels" else vae.decode(z)).sample()
+        return Bracket(
+            *_in_batches(
+                vae, x, z, num_temperatures, num_chains, num_leapfrog, start, score, progress
+            )
         )
-    )
 
 
 def _in_batches(
-    vae, images, z, num_temperatures, num_chains, num_leapfrog, start, seed, score, progress
+    vae, images, z, num_temperatures, num_chains, num_leapfrog, start, score, progress
 ) -> list[Annealed]:
     """Forward runs and, from the exact codes z where they are known, backward ones."""
     check_name("start", start, STARTS)
     ts = temperatures(num_temperatures).tolist()
     at_once = max(1, 8 * decoded_at_once(vae) // num_chains)
     batches, found = range(0, len(images), at_once), []
-    with seeded(seed, images.device), pyro.validation_enabled(False):
+    with pyro.validation_enabled(False):
         for count, first in enumerate(batches):
             rows = slice(first, first + at_once)
             path = Path(vae, images[rows], start, score)
