@@ -219,28 +219,27 @@ def assert_same_run(one, other):
         assert x | {"seconds": 0} == y | {"seconds": 0}
 
 
-@pytest.mark.parametrize("engine, epochs", [("svi", 250), ("eager", 500)])
-def test_twenty_kills_change_no_bit(tmp_path, engine, epochs):
-    """SIGKILL at random moments, then on with --resume: the uninterrupted run's weights."""
-    arguments = [*LONG, "--warmup-epochs", "200", "--engine", engine, "--epochs", str(epochs)]
-    whole = start(tmp_path, [*arguments, "--out", "whole"])
-    whole.join()
-    assert whole.exitcode == 0
-    moments, kills = random.Random(0), 0
-    while kills < 20:
-        process = start(tmp_path, [*arguments, "--out", "a", "--resume"])
+@pytest.mark.parametrize("engine", ["svi", "eager"])
+def test_twenty_kills_change_no_bit(tmp_path, engine):
+    """SIGKILL at random moments, then on with --resume: the uninterrupted run's weights.
+
+    The run has no end while it is being killed, however fast the machine."""
+    arguments = [*LONG, "--warmup-epochs", "200", "--engine", engine, "--resume"]
+    last, moments, kills = Path("a/checkpoints/last.pt"), random.Random(0), 0
+    while kills < 20 or not last.exists():
+        process = start(tmp_path, [*arguments, "--out", "a", "--epochs", "99999"])
         process.join(moments.uniform(0.1, 0.9))
-        assert process.exitcode is None, f"finished after {kills} kills"
+        assert process.exitcode is None
         process.kill()
         process.join()
         kills += 1
-        if Path("a/checkpoints/last.pt").exists():
+        if last.exists():
             assert all(torch.isfinite(p).all() for p in pv.load_run("a").vae.parameters())
-    step = load_checkpoint("a/checkpoints/last.pt")["step"]
-    assert 0 < step < epochs * 10
-    last = start(tmp_path, [*arguments, "--out", "a", "--resume"])
-    last.join()
-    assert last.exitcode == 0
+    arguments += ["--epochs", str(load_checkpoint(last)["step"] // 10 + 33)]
+    for run in ("a", "whole"):
+        process = start(tmp_path, [*arguments, "--out", run])
+        process.join()
+        assert process.exitcode == 0
     assert_same_run("a", "whole")
 
 
