@@ -3,9 +3,10 @@
 from pyro_vae.autoencoder import Autoencoder
 from pyro_vae.config import RunConfig
 from pyro_vae.data import Dataset, Split, load_dataset
+from pyro_vae.fitting import fit, fit_many
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood
 from pyro_vae.runs import Run, load_run, train
-from pyro_vae.training import Record, fit
+from pyro_vae.training import Record
 from pyro_vae.vae import VAE
 
 __version__ = "0.1.0"
@@ -21,6 +22,7 @@ __all__ = [
     "RunConfig",
     "Split",
     "fit",
+    "fit_many",
     "load_dataset",
     "load_run",
     "train",

@@ -14,7 +14,6 @@ from pyro_vae import figures
 from pyro_vae.config import RunConfig
 from pyro_vae.data import DATASETS, Dataset, load_dataset
 from pyro_vae.descriptions import SECTIONS, rows_of
-from pyro_vae.engines import choose_engine
 from pyro_vae.folders import RunFolder
 from pyro_vae.interrupts import Interrupts
 from pyro_vae.likelihoods import LIKELIHOODS
@@ -105,7 +104,7 @@ def _announce(folder: Path, config: RunConfig, data: Dataset, training: Training
         f" {shape}, {levels} grey levels\n"
         f"{config.model}: {config.likelihood}, {config.network}, {config.latent_dim} latents,"
         f" {sum(parameter_counts(model).values())} parameters;"
-        f" {choose_engine(config.engine)} on {resolve_device(config.device)}"
+        f" {training.engine.name} on {resolve_device(config.device)}"
     )
     if training.step:
         print(f"Going on in {folder} after step {training.step}, epoch {training.epoch}")

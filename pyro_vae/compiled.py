@@ -1,149 +1,92 @@
-"""A training step captured whole: Pyro's handlers are resolved once, and the rest is compiled.
+"""The training step as one function: minibatch, noise, loss, gradients and Adam's update.
 
-`torch.export` runs model and guide one time and keeps the tensor operations that they amount to.
-What it finds of random draws become inputs of that graph, so that whoever runs it decides on the
-noise; with the gradient and Adam's update the graph is one function, which inductor compiles.
+Inductor compiles it, for one model or for many of one shape at once. On a CPU it is called step by
+step; on CUDA it is recorded as a graph, which a step replays.
 """
 
+import importlib.util
 import math
-from collections.abc import Callable
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import FunctionType
 from typing import NamedTuple
 
-import pyro
 import torch
-from torch import Tensor, nn
-from torch.export.graph_signature import InputKind
-from torch.fx import GraphModule, Node
+from torch import Generator, Tensor
 
-from pyro_vae.objectives import Objective
-from pyro_vae.vae import LatentImageModel
+from pyro_vae.capture import Captured, Draw
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of torch's and Pyro's Adam
 
 
-class Captured(NamedTuple):
-    """The loss as one graph: parameters, buffers, x, beta and noise in, `Terms` out as (3,)."""
+class Learned(NamedTuple):
+    """What a step reads and changes, in the graph's order; models lead where there are many."""
 
-    graph: GraphModule
-    inputs: list[tuple[InputKind, str]]  # those before the noise, with their names in the model
-    noise: list[tuple[torch.Size, torch.dtype]]
-
-    def names(self, kind: InputKind) -> list[str]:
-        """The model's names of the inputs of a kind."""
-        return [name for k, name in self.inputs if k == kind]
-
-    def __call__(
-        self, parameters: list[Tensor], buffers: list[Tensor], x: Tensor, beta: Tensor, noise
-    ) -> Tensor:
-        given = {
-            InputKind.PARAMETER: iter(parameters),
-            InputKind.BUFFER: iter(buffers),
-            InputKind.USER_INPUT: iter((x, beta)),
-        }
-        return self.graph(*(next(given[kind]) for kind, _ in self.inputs), *noise)[0]
+    parameters: list[Tensor]
+    averages: list[Tensor]  # of the gradients, Adam's
+    squares: list[Tensor]
+    buffers: list[Tensor]
 
 
-class _Loss(nn.Module):
-    def __init__(self, model: LatentImageModel, objective: type[Objective], num_particles: int):
-        super().__init__()
-        self.model, self.objective, self.num_particles = model, objective, num_particles
-
-    def forward(self, x: Tensor, beta: Tensor) -> Tensor:
-        programs = self.model.model, self.model.guide
-        beta = beta if self.objective.any_beta else 1.0  # the number, which such a bound insists on
-        with self.model.unregistered():
-            return torch.stack(self.objective.terms(*programs, x, beta, self.num_particles))
+Step = Callable[[Learned, Tensor, Tensor, Tensor, list[Tensor]], Tensor]
 
 
-def capture(
-    model: LatentImageModel, objective: type[Objective], num_particles: int, x: Tensor
-) -> Captured:
-    """The objective's terms on minibatches like x (B, C, H, W), as a graph.
+def training_step(captured: Captured, dynamic: bool, ensemble: bool = False) -> Step:
+    """A function that changes what was learned in place and gives the terms (3,) before that.
 
-    Raises:
-        ValueError: a program that changes a buffer, which the graph would do once and for all.
-    """
-    loss = _Loss(model, objective, num_particles)
-    example = (x, torch.ones((), dtype=x.dtype, device=x.device))
-    with pyro.validation_enabled(False):
-        program = torch.export.export(loss, example, strict=False).run_decompositions({})
-    signature = program.graph_signature
-    if signature.buffers_to_mutate:
-        raise ValueError(f"model: changes buffers, {list(signature.buffers_to_mutate.values())}")
-    constants = {s.arg.name for s in signature.input_specs if s.kind == InputKind.CONSTANT_TENSOR}
-    graph = program.graph_module
-    for node in [n for n in graph.graph.nodes if n.op == "placeholder" and n.name in constants]:
-        _embed(graph, node, program.constants, signature)
-    inputs = [
-        (spec.kind, (spec.target or "").removeprefix("model."))
-        for spec in signature.input_specs
-        if spec.arg.name not in constants
-    ]
-    noise = _draws_as_inputs(graph)
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-    return Captured(graph, inputs, noise)
-
-
-def _embed(graph: GraphModule, node: Node, constants: dict, signature) -> None:
-    """A tensor that the programs made by themselves becomes a part of the graph."""
-    spec = next(s for s in signature.input_specs if s.arg.name == node.name)
-    graph.register_buffer(node.name, constants[spec.target])
-    with graph.graph.inserting_before(node):
-        node.replace_all_uses_with(graph.graph.get_attr(node.name))
-    graph.graph.erase_node(node)
-
-
-def _draws_as_inputs(graph: GraphModule) -> list[tuple[torch.Size, torch.dtype]]:
-    """Standard Normal draws become inputs, after all others, in the order in which they were drawn.
-
-    Raises:
-        ValueError: another kind of draw.
-    """
-    nodes = list(graph.graph.nodes)
-    last = [node for node in nodes if node.op == "placeholder"][-1]
-    noise = []
-    for node in nodes:
-        if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
-            continue
-        standard = not node.args[1:] and set(node.kwargs) <= {"generator"}
-        if node.target is not torch.ops.aten.normal_functional.default or not standard:
-            raise ValueError(f"model: expected standard Normal draws only, got {node.target}")
-        with graph.graph.inserting_after(last):
-            last = graph.graph.placeholder(f"noise_{len(noise)}")
-        last.meta = dict(node.meta)
-        node.replace_all_uses_with(last)
-        graph.graph.erase_node(node)
-        noise.append((last.meta["val"].shape, last.meta["val"].dtype))
-    return noise
-
-
-Step = Callable[..., Tensor]
-
-
-def training_step(captured: Captured) -> Step:
-    """Loss, gradients and Adam's update as one function, which changes its arguments in place.
-
-    It takes parameters, both of Adam's averages, buffers, x, beta, the noise, and the two
-    numbers that `adam_numbers` gives; it returns the terms before the update.
+    It takes `Learned`, all images (N, C, H, W), the minibatch's rows (B,), beta with the numbers
+    of `adam_numbers` (3,), and the noise; in an ensemble all but the images have a leading
+    dimension of models, and so have the terms.
     """
 
-    def step(parameters, averages, squares, buffers, x, beta, noise, step_size, root_correction):
+    def update(learned, images, rows, numbers, noise):
+        x = images.index_select(0, rows)
+        if dynamic:
+            x, noise = (noise[0] < x).to(x.dtype), noise[1:]
+        beta, step_size, root_correction = numbers.unbind()
+
         def loss(parameters):
-            terms = captured(parameters, buffers, x, beta, noise)
+            terms = captured(parameters, learned.buffers, x, beta, noise)
             return terms[0], terms
 
-        gradients, (_, terms) = torch.func.grad_and_value(loss, has_aux=True)(parameters)
-        for p, m, v, g in zip(parameters, averages, squares, gradients):
-            m.lerp_(g, 1 - BETAS[0])
-            v.mul_(BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
-            p.sub_(step_size * m / (v.sqrt() / root_correction + EPSILON))
+        gradients, (_, terms) = torch.func.grad_and_value(loss, has_aux=True)(learned.parameters)
+        adam = partial(_adam, step_size=step_size, root_correction=root_correction)
+        return terms, [adam(*each) for each in zip(*learned[:3], gradients)]
+
+    if ensemble:
+        update = torch.func.vmap(update, in_dims=(0, None, 0, 0, 0))
+
+    def step(learned, images, rows, numbers, noise):
+        terms, updated = update(learned, images, rows, numbers, noise)
+        for current, new in zip(zip(*learned[:3]), updated):
+            for tensor, value in zip(current, new):
+                tensor.copy_(value)
         return terms
 
-    # Dynamo keeps what it compiled by code object, and gives up after eight: each model gets one.
+    # Dynamo keeps what it compiled by code object, so each step gets one.
     code = step.__code__.replace(co_name="step")
     return FunctionType(code, step.__globals__, "step", closure=step.__closure__)
+
+
+def _adam(
+    p: Tensor, m: Tensor, v: Tensor, g: Tensor, step_size: Tensor, root_correction: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    m = _normal_or_zero(m.lerp(g, 1 - BETAS[0]))
+    v = _normal_or_zero((v * BETAS[1]).addcmul(g, g, value=1 - BETAS[1]))
+    return p - step_size * m / (v.sqrt() / root_correction + EPSILON), m, v
+
+
+def _normal_or_zero(average: Tensor) -> Tensor:
+    """Without its denormal numbers, which no update can tell from zero.
+
+    The averages of weights without a gradient (pixels that are always black, units that died)
+    shrink into them and never leave: 0.9 times the smallest rounds to itself. A CPU computes with
+    them ten times slower.
+    """
+    return torch.where(average.abs() < torch.finfo(average.dtype).tiny, 0.0, average)
 
 
 def adam_numbers(count: int, learning_rate: float) -> tuple[float, float]:
@@ -151,6 +94,133 @@ def adam_numbers(count: int, learning_rate: float) -> tuple[float, float]:
     return learning_rate / (1 - BETAS[0] ** count), math.sqrt(1 - BETAS[1] ** count)
 
 
-def compile_step(step: Step) -> Step:
-    """The step as machine code, by inductor, at its first call."""
-    return torch.compile(step, fullgraph=True)
+def compile_step(step: Step, device: torch.device) -> Step:
+    """The step as machine code, by inductor, at its first call.
+
+    No guards: a step is only ever called with tensors of one shape, type and place.
+    """
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        return step  # the CUDA graph alone
+    return torch.compile(step, fullgraph=True, options={"guard_filter_fn": _no_guards})
+
+
+def missing_compiler() -> str | None:
+    """What keeps inductor from compiling here, in a few words."""
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return None if shutil.which(compiler) else f"no C++ compiler ({compiler})"
+
+
+def _no_guards(guards: Sequence) -> list[bool]:
+    return [False] * len(guards)
+
+
+class Noise:
+    """Buffers of standard noise, drawn anew in place.
+
+    Args:
+        draws: what to draw, in this order.
+        generators: one per model of an ensemble; None for a single model, which draws from the
+            process's own generator.
+    """
+
+    def __init__(
+        self, draws: list[Draw], device: torch.device, generators: Sequence[Generator] | None = None
+    ):
+        self.generators = generators
+        models = () if generators is None else (len(generators),)
+        self.tensors = [torch.zeros(*models, *d.shape, dtype=d.dtype, device=device) for d in draws]
+        self._fills = [
+            partial(getattr(part, draw.fill), generator=generator)
+            for draw, tensor in zip(draws, self.tensors)
+            for part, generator in zip(*((tensor, generators) if models else ([tensor], [None])))
+        ]
+
+    def draw(self) -> None:
+        """Fill all buffers."""
+        for fill in self._fills:
+            fill()
+
+
+class Steps:
+    """Takes steps on a CPU, one call each. Making it compiles.
+
+    Args:
+        learned: changed in place by every step.
+        images: (N, C, H, W), all of them.
+        rows, numbers: those of a step, as an example.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        learned: Learned,
+        images: Tensor,
+        noise: Noise,
+        rows: Tensor,
+        numbers: Tensor,
+    ):
+        self.step, self.learned, self.images, self.noise = step, learned, images, noise
+        self._warm_up(rows, numbers)
+
+    def _warm_up(self, *each: Tensor) -> None:
+        scratch = Learned(*([t.clone() for t in column] for column in self.learned))
+        self.step(scratch, self.images, *each, self.noise.tensors)  # it trains: on a copy
+
+    def __call__(self, rows: Tensor, numbers: Tensor) -> Iterator[Tensor]:
+        """The terms of steps as they are taken, in blocks (steps, ..., 3).
+
+        Args:
+            rows: (steps, ..., B), of the images.
+            numbers: (steps, ..., 3), beta and those of `adam_numbers`.
+        """
+        for each in zip(rows.unbind(), numbers.unbind()):
+            self.noise.draw()
+            yield self.step(self.learned, self.images, *each, self.noise.tensors)[None]
+
+
+class ReplayedSteps(Steps):
+    """Takes steps on CUDA: each is a replay of one graph, noise included, and waits for nothing.
+
+    The graph finds its minibatch by a counter on the device.
+    """
+
+    block = 64  # steps between two looks at whether to stop
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        device = self.images.device
+        self.graph, self.counter = None, torch.zeros(1, dtype=torch.int64, device=device)
+
+    def _warm_up(self, *each):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                super()._warm_up(*each)
+        torch.cuda.current_stream().wait_stream(stream)
+
+    def __call__(self, rows, numbers):
+        if self.graph is None or len(rows) > len(self.rows):
+            self._record(rows, numbers)
+        self.rows[: len(rows)], self.numbers[: len(rows)] = rows, numbers
+        self.counter.zero_()
+        for start in range(0, len(rows), self.block):
+            stop = min(start + self.block, len(rows))
+            for _ in range(start, stop):
+                self.graph.replay()
+            yield self.terms[start:stop].clone()
+
+    def _record(self, rows: Tensor, numbers: Tensor) -> None:
+        self.rows, self.numbers = rows.clone(), numbers.clone()
+        self.terms, self.graph = torch.zeros_like(numbers), torch.cuda.CUDAGraph()
+        for generator in self.noise.generators or ():
+            self.graph.register_generator_state(generator)
+        with torch.cuda.graph(self.graph):
+            self._replayed()
+
+    def _replayed(self) -> None:
+        self.noise.draw()
+        each = (tensor.index_select(0, self.counter)[0] for tensor in (self.rows, self.numbers))
+        terms = self.step(self.learned, self.images, *each, self.noise.tensors)
+        self.terms.index_copy_(0, self.counter, terms[None])
+        self.counter.add_(1)

@@ -1,13 +1,27 @@
-"""Engines: ways to take one training step, all of them equal to Pyro's own."""
+"""Engines: ways to take training steps, all of them equal to Pyro's own."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import NamedTuple
 
 import pyro
 import torch
 from torch import Tensor
 from torch.export.graph_signature import InputKind
 
-from pyro_vae import compiled
+from pyro_vae.capture import Captured, Draw, capture
+from pyro_vae.compiled import (
+    Learned,
+    Noise,
+    ReplayedSteps,
+    Steps,
+    adam_numbers,
+    compile_step,
+    missing_compiler,
+    training_step,
+)
+from pyro_vae.data import draw_binary
 from pyro_vae.names import check_name
 from pyro_vae.objectives import Objective, Recorder, Terms, per_image
 from pyro_vae.vae import LatentImageModel
@@ -15,17 +29,49 @@ from pyro_vae.vae import LatentImageModel
 AdamState = dict[str, Tensor]  # step, exp_avg and exp_avg_sq of one parameter
 
 
-class Engine(ABC):
-    """A way to take one step of an objective on one minibatch, with Adam."""
+class Minibatches(NamedTuple):
+    """Steps to take: all images (N, C, H, W), a minibatch's rows (steps, B), and the schedules."""
 
+    images: Tensor
+    dynamic: bool  # whether images are probabilities of the binary pixels that a step draws
+    rows: Tensor
+    betas: list[float]
+    learning_rates: list[float]
+
+
+class Engine(ABC):
+    """A way to train a model on an objective with Adam.
+
+    Args:
+        autocast: makes the context that the programs run in.
+    """
+
+    name: str
     validates: bool  # whether Pyro validates as the user has it, or not at all
 
-    def __init__(self, model: LatentImageModel, objective: type[Objective], num_particles: int):
+    def __init__(
+        self,
+        model: LatentImageModel,
+        objective: type[Objective],
+        num_particles: int,
+        autocast: Callable = nullcontext,
+    ):
         self.model, self.objective, self.num_particles = model, objective, num_particles
+        self.autocast = autocast
+
+    def prepare(self, minibatches: Minibatches) -> None:
+        """Make ready for steps like these, without taking any.
+
+        Raises:
+            ValueError: programs that the engine cannot take.
+        """
 
     @abstractmethod
-    def step(self, x: Tensor, beta: float, learning_rate: float) -> Terms:
-        """Update the parameters in place; the terms are those before the update."""
+    def steps(self, minibatches: Minibatches) -> Iterator[Tensor]:
+        """Take the steps while the iterator is asked; it gives their terms, in blocks (k, 3).
+
+        The terms of a step are those before its update, which changes the parameters in place.
+        """
 
     @abstractmethod
     def adam_state(self) -> dict[str, AdamState]:
@@ -36,13 +82,31 @@ class Engine(ABC):
         """Go on from what `adam_state` of any engine gave."""
 
 
-class Svi(Engine):
+class SingleSteps(Engine):
+    """An engine that is handed one minibatch at a time."""
+
+    @abstractmethod
+    def step(self, x: Tensor, beta: float, learning_rate: float) -> Terms:
+        """Update the parameters in place; the terms are those before the update."""
+
+    def steps(self, minibatches):
+        images, dynamic, *schedules = minibatches
+        for rows, beta, learning_rate in zip(*schedules):
+            x = images.index_select(0, rows)
+            x = draw_binary(x) if dynamic else x
+            with self.autocast():
+                terms = self.step(x, beta, learning_rate)
+            yield torch.stack(terms)[None]
+
+
+class Svi(SingleSteps):
     """The definition: `pyro.infer.SVI` with Pyro's ELBOs and Adam."""
 
+    name = "svi"
     validates = True
 
-    def __init__(self, model, objective, num_particles):
-        super().__init__(model, objective, num_particles)
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
         self.optimizer = pyro.optim.Adam({"lr": 1e-3})
         self.recorders = Recorder(), Recorder()
 
@@ -71,14 +135,15 @@ class Svi(Engine):
                 adam.state[p] = _on_device(state[name], p, step_device="cpu")
 
 
-class Eager(Engine):
+class Eager(SingleSteps):
     """The sync-free sum over traces, and torch's fused Adam."""
 
+    name = "eager"
     validates = False
 
-    def __init__(self, model, objective, num_particles):
-        super().__init__(model, objective, num_particles)
-        self.optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
 
     def step(self, x, beta, learning_rate):
         self.optimizer.param_groups[0]["lr"] = learning_rate
@@ -111,41 +176,62 @@ def _on_device(state: AdamState, p: Tensor, step_device: torch.device | str) -> 
 class Compiled(Engine):
     """The same programs captured once, with gradients and Adam compiled into a single function.
 
-    The first step takes a while: inductor compiles. It draws the noise that `Eager` would.
+    Making ready takes a while: inductor compiles. It draws the noise that `Eager` would.
     """
 
+    name = "compiled"
     validates = False
 
-    def __init__(self, model, objective, num_particles):
-        super().__init__(model, objective, num_particles)
-        self.run, self.count = None, 0
-        self.parameters = dict(model.named_parameters())
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.take, self.count = None, 0
+        self.parameters = dict(self.model.named_parameters())
         self.averages, self.squares = (
             {name: torch.zeros_like(p) for name, p in self.parameters.items()} for _ in range(2)
         )
 
-    def step(self, x, beta, learning_rate):
-        if self.run is None:
-            self._capture(x)
-        self.count += 1
-        numbers = compiled.adam_numbers(self.count, learning_rate)
-        scalars = [torch.tensor(n, dtype=x.dtype).to(x.device) for n in (beta, *numbers)]
-        noise = [
-            torch.empty(shape, dtype=dtype, device=x.device).normal_()
-            for shape, dtype in self.captured.noise
-        ]
-        with torch.no_grad():
-            terms = self.run(*self.tensors, x, scalars[0], noise, *scalars[1:])
-        return Terms(*terms)
+    def prepare(self, minibatches):
+        if self.take is not None:
+            return
+        captured, draws = self.capture(minibatches)
+        images, device = minibatches.images, minibatches.images.device
+        step = compile_step(training_step(captured, minibatches.dynamic), device)
+        self.take = STEPS[device.type](
+            step,
+            Learned(*([t.detach() for t in column] for column in self.learned(captured))),
+            images,
+            Noise(draws, device),
+            minibatches.rows[0],
+            self.numbers(minibatches)[0].to(images),
+        )
 
-    def _capture(self, x: Tensor) -> None:
-        self.captured = compiled.capture(self.model, self.objective, self.num_particles, x)
-        names = self.captured.names(InputKind.PARAMETER)
-        buffers = dict(self.model.named_buffers())
+    def steps(self, minibatches):
+        numbers = self.numbers(minibatches).to(minibatches.images)
+        for terms in self.take(minibatches.rows, numbers):
+            self.count += len(terms)
+            yield terms
+
+    def numbers(self, minibatches: Minibatches) -> Tensor:
+        """What the schedules amount to at the steps to come (steps, 3), in double precision."""
+        schedules = enumerate(zip(minibatches.betas, minibatches.learning_rates), self.count + 1)
+        rows = [(beta, *adam_numbers(count, rate)) for count, (beta, rate) in schedules]
+        return torch.tensor(rows, dtype=torch.float64)
+
+    def capture(self, minibatches: Minibatches) -> tuple[Captured, list[Draw]]:
+        """The graph of the objective, and all the noise that a step takes."""
+        images, dynamic, rows = minibatches[:3]
+        x = images.index_select(0, rows[0])
+        with self.autocast():
+            captured = capture(self.model, self.objective, self.num_particles, x)
+        pixels = [Draw("uniform_", x.shape, x.dtype)] if dynamic else []
+        return captured, pixels + captured.noise
+
+    def learned(self, captured: Captured) -> Learned:
+        """The model's tensors that the graph works on, in its order."""
+        names, buffers = captured.names(InputKind.PARAMETER), dict(self.model.named_buffers())
         columns = self.parameters, self.averages, self.squares
-        self.tensors = [[column[name].detach() for name in names] for column in columns]
-        self.tensors.append([buffers[n] for n in self.captured.names(InputKind.BUFFER)])
-        self.run = compiled.compile_step(compiled.training_step(self.captured))
+        in_order = ([column[name] for name in names] for column in columns)
+        return Learned(*in_order, [buffers[n] for n in captured.names(InputKind.BUFFER)])
 
     def adam_state(self):
         if self.count == 0:
@@ -165,14 +251,37 @@ class Compiled(Engine):
                 self.count = int(found["step"])
 
 
+STEPS: dict[str, type[Steps]] = {"cpu": Steps, "cuda": ReplayedSteps}
+
 ENGINES: dict[str, type[Engine]] = {"svi": Svi, "eager": Eager, "compiled": Compiled}
+STEPS_THAT_PAY = 20_000  # for compiling, which takes as long as about half as many eager steps
 
 
-def choose_engine(name: str) -> str:
-    """The engine that a name stands for: `auto` is `eager`, which needs no time to compile.
+class Choice(NamedTuple):
+    """An engine's name, whether it may be changed for another, and the reason in a few words."""
+
+    name: str
+    automatic: bool
+    reason: str
+
+
+def choose_engine(name: str, steps: int) -> Choice:
+    """The engine that a name stands for in a training of so many steps.
+
+    `auto` goes by the number of steps alone, so that the same run is computed in the same way on
+    the same machine, however busy that is.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name; `compiled` where there is no compiler.
     """
     check_name("engine", name, ["auto", *ENGINES])
-    return "eager" if name == "auto" else name
+    missing = missing_compiler()
+    if name == "auto":
+        if missing:
+            return Choice("eager", True, missing)
+        if steps < STEPS_THAT_PAY:
+            return Choice("eager", True, f"{steps:,} steps are too few to compile for")
+        return Choice("compiled", True, f"{steps:,} steps pay for compiling")
+    if name == "compiled" and missing:
+        raise ValueError(f"engine: {missing}, which compiled needs; use eager")
+    return Choice(name, False, "as asked for")

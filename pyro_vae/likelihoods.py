@@ -198,10 +198,10 @@ class GaussianFixedSigma(PixelDensity):
         super().__init__(image_shape, levels, score)
         if not 0 < sigma < math.inf:
             raise ValueError(f"sigma: expected a positive number, got {sigma}")
-        self.sigma = sigma
+        self.register_buffer("sigma", torch.tensor(sigma, dtype=torch.float64), persistent=False)
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
-        return Normal(outputs, torch.full_like(outputs, self.sigma))
+        return Normal(outputs, self.sigma.to(outputs).expand_as(outputs))
 
 
 class GaussianSharedSigma(SharedScaleDensity):

@@ -20,12 +20,13 @@ from pyro_vae.config import RunConfig
 from pyro_vae.data import Dataset, is_path, load_dataset
 from pyro_vae.evaluation.bounds import Progress, no_progress
 from pyro_vae.evaluation.latents import rate_per_component
+from pyro_vae.fitting import fit
 from pyro_vae.folders import RunFolder, check_free, free_folder, resumable
 from pyro_vae.interrupts import Interrupts
 from pyro_vae.randomness import seeded
 from pyro_vae.report import write_report
 from pyro_vae.summaries import summarise
-from pyro_vae.training import PRECISIONS, Record, Stopped, Training, fit
+from pyro_vae.training import PRECISIONS, Record, Stopped, Training
 from pyro_vae.vae import VAE, LatentImageModel
 
 MODELS: dict[str, type[LatentImageModel]] = {"vae": VAE, "autoencoder": Autoencoder}

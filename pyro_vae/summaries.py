@@ -6,7 +6,6 @@ from torch import Tensor
 
 from pyro_vae.config import RunConfig
 from pyro_vae.data import Dataset, draw_binary
-from pyro_vae.engines import choose_engine
 from pyro_vae.evaluation.bounds import Progress, elbo_terms, no_progress
 from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.evaluation.measures import Estimate, measure
@@ -40,7 +39,7 @@ def summarise(
         "network": config.network,
         "seed": config.seed,
         "device": str(training.images.device),
-        "engine": choose_engine(config.engine),
+        "engine": training.engine.name,
         "parameters": parameter_counts(model),
         "epochs": training.epoch,
         "best_epoch": training.best_epoch,
@@ -73,7 +72,7 @@ def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -
     plain = config.model == "vae" and config.network == "linear" and config.score == "density"
     if not (one_sigma and plain and config.objective != "iwae" and config.beta > 0) or data.dynamic:
         return None
-    sigma = family.sigma if isinstance(family, GaussianFixedSigma) else None
+    sigma = family.sigma.item() if isinstance(family, GaussianFixedSigma) else None
     optimum = linear_optimum(data.train.images, config.latent_dim, config.beta, sigma)
     return {
         "elbo_nats": optimum.elbo,

@@ -2,28 +2,21 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.data import check_unit_interval, draw_binary
-from pyro_vae.engines import ENGINES, Engine, choose_engine
+from pyro_vae.compiled import missing_compiler
+from pyro_vae.data import draw_binary
+from pyro_vae.engines import Choice, Engine, Minibatches
 from pyro_vae.evaluation.bounds import ElboTerms, elbo_terms
 from pyro_vae.evaluation.latents import chunks
-from pyro_vae.names import check_name
-from pyro_vae.objectives import (
-    BETA_SCHEDULES,
-    LEARNING_RATE_SCHEDULES,
-    OBJECTIVES,
-    check_arguments,
-)
 from pyro_vae.randomness import PrivateState
-from pyro_vae.vae import LatentImageModel
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
 
@@ -53,98 +46,6 @@ class Stopped(Exception):
     """Training was asked to stop, and did so between two steps."""
 
 
-def fit(
-    model: LatentImageModel,
-    images: Tensor,
-    *,
-    test_images: Tensor | None = None,
-    dynamic: bool = False,
-    objective: str = "elbo",
-    num_particles: int = 1,
-    beta: float = 1.0,
-    beta_schedule: str = "constant",
-    warmup_epochs: int = 0,
-    epochs: int = 100,
-    batch_size: int | None = None,
-    learning_rate: float = 1e-3,
-    learning_rate_schedule: str = "constant",
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    precision: str = "float32",
-    engine: str = "auto",
-    validation_images: Tensor | None = None,
-    patience: int | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> "Training":
-    """Train the model in place on images (N, C, H, W), yielding a record after each epoch.
-
-    The model moves to `device`, is in `eval` mode whenever the caller has it, and has a random
-    state of its own: what the caller draws between records changes nothing.
-
-    Args:
-        test_images: (M, C, H, W), scored after each epoch with one draw of z per image.
-        dynamic: the images are probabilities of binary pixels, drawn anew each epoch.
-        objective: `elbo`, `elbo_analytic` or `iwae`.
-        num_particles: draws of z per image and step.
-        beta: what the rate is multiplied by; `iwae` knows only 1.
-        beta_schedule: `constant`; `linear` from 0 over `warmup_epochs`; `cyclical`, over and over.
-        batch_size: images per step, min(128, N) unless told; an epoch drops the remainder.
-        learning_rate_schedule: `constant`, or `cosine` to 0 at the end of training.
-        precision: `float32`, `float64`, or `bf16` for the networks alone.
-        engine: `svi`, `eager`, `compiled` (the first step takes a while), or `auto` for `eager`.
-        validation_images: (V, C, H, W), scored after each epoch like `test_images`.
-        patience: training ends after so many epochs without a lower validation loss, counted from
-            the warm-up's end; whoever iterates keeps the weights of `best_epoch`.
-        should_stop: asked before every step; once true, `Stopped` is raised and `state` can be
-            saved.
-
-    Raises:
-        ValueError: arguments out of range, or that do not go together; images that the
-            likelihood cannot score.
-        FloatingPointError: a loss that is not finite.
-    """
-    batch_size = min(128, len(images)) if batch_size is None else batch_size
-    check_arguments(objective, num_particles, beta, beta_schedule, warmup_epochs, epochs)
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(f"learning_rate: expected a positive number, got {learning_rate}")
-    check_name("learning_rate_schedule", learning_rate_schedule, LEARNING_RATE_SCHEDULES)
-    if not 1 <= batch_size <= len(images):
-        raise ValueError(f"batch_size: expected 1 to {len(images)} images, got {batch_size}")
-    if (patience is None) != (validation_images is None) or (patience is not None and patience < 1):
-        raise ValueError(f"patience: expected at least 1, with validation_images; got {patience}")
-    chosen = ENGINES[choose_engine(engine)]
-    dtype = PRECISIONS[check_name("precision", precision, PRECISIONS)]
-    check_unit_interval(images) if dynamic else model.likelihood.check(images)
-    model.to(device, dtype)
-    held_out = []
-    for others in (test_images, validation_images):
-        if others is not None:
-            model.likelihood.check(others)
-            others = others.to(device, dtype)
-        held_out.append(others)
-    images = images.to(device, dtype)
-    steps = len(images) // batch_size
-    return Training(
-        engine=chosen(model, OBJECTIVES[objective], num_particles),
-        images=images,
-        test_images=held_out[0],
-        validation_images=held_out[1],
-        dynamic=dynamic,
-        batch_size=batch_size,
-        epochs=epochs,
-        warmup_epochs=warmup_epochs,
-        patience=patience,
-        beta=beta,
-        beta_at=lambda step: beta * BETA_SCHEDULES[beta_schedule](step, warmup_epochs * steps),
-        learning_rate_at=lambda step: (
-            learning_rate * LEARNING_RATE_SCHEDULES[learning_rate_schedule](step, epochs * steps)
-        ),
-        autocast=precision == "bf16",
-        seed=seed,
-        should_stop=should_stop,
-    )
-
-
 class Training(Iterator[Record]):
     """A run: each `next` trains for an epoch and gives its record.
 
@@ -154,7 +55,8 @@ class Training(Iterator[Record]):
 
     def __init__(
         self,
-        engine: Engine,
+        make_engine: Callable[[str], Engine],
+        choice: Choice,
         images: Tensor,
         test_images: Tensor | None,
         validation_images: Tensor | None,
@@ -166,24 +68,22 @@ class Training(Iterator[Record]):
         beta: float,
         beta_at: Callable[[int], float],
         learning_rate_at: Callable[[int], float],
-        autocast: bool,
         seed: int,
         should_stop: Callable[[], bool],
     ):
-        self.engine, self.images, self.dynamic = engine, images, dynamic
+        self.make_engine, self.images, self.dynamic = make_engine, images, dynamic
+        self._use(choice)
         self.test_images, self.validation_images = test_images, validation_images
         self.batch_size, self.steps_per_epoch = batch_size, len(images) // batch_size
         self.epochs, self.warmup_epochs, self.patience = epochs, warmup_epochs, patience
         self.beta, self.beta_at, self.learning_rate_at = beta, beta_at, learning_rate_at
-        bf16 = partial(torch.autocast, images.device.type, torch.bfloat16)
-        self.autocast = bf16 if autocast else nullcontext
         self.should_stop = should_stop
         self.order = torch.Generator().manual_seed(seed)
         self.epoch_order = self.order.get_state()  # as the current epoch found it
-        validate = engine.validates and pyro.infer.util.is_validation_enabled()
+        validate = self.engine.validates and pyro.infer.util.is_validation_enabled()
         self.private = PrivateState(seed, images.device, validate)
         self.step, self.seconds = 0, 0.0
-        self.terms: list[Tensor] = []  # of the steps of an epoch that was not finished
+        self.terms: list[Tensor] = []  # of the steps of an epoch that is not finished, in blocks
         self.best_epoch, self.best_loss = None, math.inf
 
     @property
@@ -197,10 +97,94 @@ class Training(Iterator[Record]):
         waited = self.epoch - max(self.best_epoch or 0, self.warmup_epochs)
         return self.epoch >= self.epochs or (self.patience is not None and waited >= self.patience)
 
+    def _use(self, choice: Choice) -> None:
+        self.choice, self.engine = choice, self.make_engine(choice.name)
+
     def __next__(self) -> Record:
         if self.finished:
             raise StopIteration
-        loss, rate, distortion = self._epoch()
+        with self.clock(), self.private.swapped_in():
+            self._take_steps(self.draw_epoch())
+            self.calibrate()
+        return self.finish_epoch()
+
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        """Time spent inside counts as training."""
+        start = time.perf_counter()
+        self.engine.model.train()
+        try:
+            yield
+            if self.images.is_cuda:
+                torch.cuda.synchronize()  # once in an epoch
+        finally:
+            self.engine.model.eval()
+            self.seconds += time.perf_counter() - start
+
+    def _take_steps(self, minibatches: Minibatches) -> None:
+        self._prepare(minibatches)
+        left, steps = len(minibatches.rows), self.engine.steps(minibatches)
+        while left:
+            if self.should_stop():
+                raise Stopped
+            try:
+                terms = next(steps)
+            except ValueError as error:  # Pyro's validation, where the engine lets it look
+                raise self._diverged("a distribution's argument", self.step + 1) from error
+            self.take(terms)
+            left -= len(terms)
+
+    def _prepare(self, minibatches: Minibatches) -> None:
+        try:
+            self.engine.prepare(minibatches)
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            if not self.choice.automatic:
+                if isinstance(error, ValueError):
+                    raise
+                raise RuntimeError(f"engine: {reason}; use eager") from error
+            adam = self.engine.adam_state()
+            self._use(Choice("eager", False, reason))
+            self.engine.load_adam_state(adam)
+            warnings.warn(f"engine: eager, since {reason}", stacklevel=4)
+
+    def take(self, terms: Tensor) -> None:
+        """Note steps that were taken, by their terms (k, 3)."""
+        self.terms.append(terms)
+        self.step += len(terms)
+
+    def draw_epoch(self) -> Minibatches:
+        """The steps that the epoch still has to take: every image once, in a fresh order.
+
+        The remainder of the last minibatch is dropped.
+        """
+        self.order.set_state(self.epoch_order)
+        order = torch.randperm(len(self.images), generator=self.order)
+        rows = order[: self.steps_per_epoch * self.batch_size].view(-1, self.batch_size)
+        taken = sum(map(len, self.terms))
+        steps = range(self.step, self.step - taken + self.steps_per_epoch)
+        return Minibatches(
+            images=self.images,
+            dynamic=self.dynamic,
+            rows=rows[taken:].to(self.images.device),
+            betas=[self.beta_at(step) for step in steps],
+            learning_rates=[self.learning_rate_at(step) for step in steps],
+        )
+
+    @torch.no_grad()
+    def calibrate(self) -> None:
+        """Set what the likelihood computes from the training set."""
+        model, draw = self.engine.model.eval(), draw_binary if self.dynamic else (lambda x: x)
+        model.likelihood.calibrate(
+            (x, model.outputs(model.encode(x).sample())) for x in map(draw, chunks(self.images))
+        )
+
+    def finish_epoch(self) -> Record:
+        """The record of an epoch whose steps are all taken; means of loss, rate, distortion."""
+        terms = torch.cat(self.terms).cpu()
+        self._check_finite(terms)
+        self.terms, self.epoch_order = [], self.order.get_state()
+        loss, rate, distortion = terms.double().mean(0).tolist()
         record = (self.epoch, self.step, self.seconds, self.beta_at(self.step - 1), loss)
         train, test, validation_loss = (-(rate + distortion), rate, distortion), (None,) * 3, None
         if self.test_images is not None:
@@ -209,58 +193,6 @@ class Training(Iterator[Record]):
         if self.validation_images is not None:
             validation_loss = self._select(self._score(self.validation_images))
         return Record(*record, *train, *test, validation_loss)
-
-    def _epoch(self) -> list[float]:
-        """Every image once, in a fresh order, the remainder dropped: mean loss, rate, distortion."""
-        with self._clock(), self.private.swapped_in():
-            images, minibatches = self._draw_epoch()
-            for rows in minibatches[len(self.terms) :]:
-                if self.should_stop():
-                    raise Stopped
-                self.terms.append(self._step(images.index_select(0, rows)))
-            self.engine.model.eval()
-            self._calibrate(images)
-            terms = torch.stack(self.terms).cpu()  # the epoch's one sync
-        self._check_finite(terms)
-        self.terms, self.epoch_order = [], self.order.get_state()
-        return terms.double().mean(0).tolist()
-
-    @contextmanager
-    def _clock(self) -> Iterator[None]:
-        start = time.perf_counter()
-        self.engine.model.train()
-        try:
-            yield
-        finally:
-            self.engine.model.eval()
-            self.seconds += time.perf_counter() - start
-
-    def _draw_epoch(self) -> tuple[Tensor, Tensor]:
-        """The epoch's images, and the rows of its minibatches (steps, batch_size)."""
-        device = self.images.device
-        self.order.set_state(self.epoch_order)
-        order = torch.randperm(len(self.images), generator=self.order)
-        rows = order[: self.steps_per_epoch * self.batch_size].view(-1, self.batch_size).to(device)
-        if not self.dynamic:
-            return self.images, rows
-        seed = torch.randint(2**62, (), generator=self.order).item()
-        return draw_binary(self.images, torch.Generator(device).manual_seed(seed)), rows
-
-    def _step(self, x: Tensor) -> Tensor:
-        beta, learning_rate = self.beta_at(self.step), self.learning_rate_at(self.step)
-        self.step += 1
-        try:
-            with self.autocast():
-                return torch.stack(self.engine.step(x, beta, learning_rate))
-        except ValueError as error:  # Pyro's validation, where the engine lets it look
-            raise self._diverged("a distribution's argument", self.step) from error
-
-    @torch.no_grad()
-    def _calibrate(self, images: Tensor) -> None:
-        model = self.engine.model
-        model.likelihood.calibrate(
-            (x, model.outputs(model.encode(x).sample())) for x in chunks(images)
-        )
 
     def _score(self, images: Tensor) -> ElboTerms:
         with pyro.validation_enabled(False):
@@ -296,9 +228,10 @@ class Training(Iterator[Record]):
     def state(self) -> dict:
         """Tensors and plain numbers, to be saved; it loads on any device, under any engine."""
         return {
+            "engine": self.engine.name,
             "step": self.step,
             "seconds": self.seconds,
-            "terms": torch.stack(self.terms) if self.terms else torch.empty(0, 3),
+            "terms": torch.cat(self.terms) if self.terms else torch.empty(0, 3),
             "best_epoch": self.best_epoch,
             "best_loss": self.best_loss,
             "order": self.epoch_order,
@@ -314,8 +247,11 @@ class Training(Iterator[Record]):
             ValueError: the state of another model, other data, or of more epochs than asked for.
         """
         try:
+            as_before = state.get("engine") == "compiled" and missing_compiler() is None
+            if self.choice.automatic and as_before:
+                self._use(Choice("compiled", True, "as before"))
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
-            self.terms = list(state["terms"].to(self.images))
+            self.terms = [state["terms"].to(self.images)]
             self.best_epoch, self.best_loss = state["best_epoch"], float(state["best_loss"])
             self.epoch_order = state["order"].cpu()
             self.order.set_state(self.epoch_order)
@@ -328,7 +264,7 @@ class Training(Iterator[Record]):
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise ValueError(f"checkpoint: does not fit this run ({reason})") from error
-        if len(self.terms) != self.step % self.steps_per_epoch:
+        if len(self.terms[0]) != self.step % self.steps_per_epoch:
             raise ValueError("checkpoint: does not fit this run (another number of images)")
         if self.step > self.epochs * self.steps_per_epoch:
             raise ValueError(f"epochs: {self.epoch} are done already, got {self.epochs}")
