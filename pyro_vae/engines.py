@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.export.graph_signature import InputKind
 
+from pyro_vae import products
 from pyro_vae.capture import Captured, Draw, capture
 from pyro_vae.compiled import (
     Learned,
@@ -23,7 +24,8 @@ from pyro_vae.compiled import (
 )
 from pyro_vae.data import draw_binary
 from pyro_vae.names import check_name
-from pyro_vae.objectives import Objective, Recorder, Terms, per_image
+from pyro_vae.objectives import Objective, Recorder, Terms, check_programs, per_image
+from pyro_vae.randomness import seeded
 from pyro_vae.vae import LatentImageModel
 
 AdamState = dict[str, Tensor]  # step, exp_avg and exp_avg_sq of one parameter
@@ -65,6 +67,12 @@ class Engine(ABC):
         Raises:
             ValueError: programs that the engine cannot take.
         """
+
+    def check(self, minibatches: Minibatches) -> None:
+        """Raise a ValueError where the model's programs need Pyro's own estimators."""
+        x = minibatches.images.index_select(0, minibatches.rows[0])
+        with seeded(0, x.device), self.model.unregistered(), torch.no_grad():
+            check_programs(self.model.model, self.model.guide, x, self.model.parameters())
 
     @abstractmethod
     def steps(self, minibatches: Minibatches) -> Iterator[Tensor]:
@@ -145,6 +153,9 @@ class Eager(SingleSteps):
         super().__init__(*arguments)
         self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
 
+    def prepare(self, minibatches):
+        self.check(minibatches)
+
     def step(self, x, beta, learning_rate):
         self.optimizer.param_groups[0]["lr"] = learning_rate
         programs = self.model.model, self.model.guide
@@ -193,7 +204,11 @@ class Compiled(Engine):
     def prepare(self, minibatches):
         if self.take is not None:
             return
+        self.check(minibatches)
         captured, draws = self.capture(minibatches)
+        if products.ONEDNN:
+            products.use_onednn(captured.graph)
+        self.captured = captured
         images, device = minibatches.images, minibatches.images.device
         step = compile_step(training_step(captured, minibatches.dynamic), device)
         self.take = STEPS[device.type](
@@ -254,6 +269,7 @@ class Compiled(Engine):
 STEPS: dict[str, type[Steps]] = {"cpu": Steps, "cuda": ReplayedSteps}
 
 ENGINES: dict[str, type[Engine]] = {"svi": Svi, "eager": Eager, "compiled": Compiled}
+PLAINER = {"compiled": "eager", "eager": "svi"}  # what `auto` turns to where one is refused
 STEPS_THAT_PAY = 20_000  # for compiling, which takes as long as about half as many eager steps
 
 

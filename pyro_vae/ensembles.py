@@ -93,7 +93,10 @@ class Ensemble(Iterator[dict[int, Outcome]]):
     def _compile(self, minibatches: Minibatches) -> None:
         first, device = self.members[0].engine, self.images.device
         with self.members[0].private.swapped_in():
+            first.check(minibatches)
+            first.model.train()
             captured, draws = first.capture(minibatches)
+            first.model.eval()
             self.learned = _stacked([m.engine for m in self.members], captured)
             self.generators = [torch.Generator(device) for _ in self.members]
             step = compile_step(training_step(captured, minibatches.dynamic, ensemble=True), device)
@@ -132,15 +135,11 @@ class Ensemble(Iterator[dict[int, Outcome]]):
     def _clock(self, lap: list[int]) -> Iterator[None]:
         """Time spent inside is shared among the members of the lap."""
         start, members = time.perf_counter(), [self.members[i] for i in lap]
-        for member in self.members:
-            member.engine.model.train()
         try:
             yield
             if self.images.is_cuda:
                 torch.cuda.synchronize()
         finally:
-            for member in self.members:
-                member.engine.model.eval()
             for member in members:
                 member.seconds += (time.perf_counter() - start) / len(members)
 

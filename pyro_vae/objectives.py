@@ -7,7 +7,7 @@ way, runs the same handlers as Pyro's, and equals it to rounding.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import pyro
@@ -84,6 +84,25 @@ def run(
     with Recorder(given=drawn.sites) as scored:
         model(x, beta)
     return drawn.sites, scored.sites
+
+
+def check_programs(model: Program, guide: Program, x: Tensor, parameters: Iterable[Tensor]) -> None:
+    """See that the sum over sites has the gradients of Pyro's own estimators.
+
+    Raises:
+        ValueError: the guide draws what is not reparameterised, so that a score function term
+            would be missing; a program has a parameter that is not among those that are trained.
+    """
+    drawn = poutine.trace(guide).get_trace(x, 1.0)
+    scored = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(x, 1.0)
+    for name in drawn.stochastic_nodes:
+        fn = drawn.nodes[name]["fn"]
+        if type(fn) is not _Subsample and not fn.has_rsample:
+            raise ValueError(f"guide: {name} has no reparameterised draws; use the engine svi")
+    trained = {id(p) for p in parameters}
+    for site in (*drawn.nodes.values(), *scored.nodes.values()):
+        if site["type"] == "param" and id(site["value"].unconstrained()) not in trained:
+            raise ValueError(f"param: {site['name']} is none of the model's; use the engine svi")
 
 
 class Objective(ABC):

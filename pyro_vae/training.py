@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_vae.compiled import missing_compiler
 from pyro_vae.data import draw_binary
-from pyro_vae.engines import Choice, Engine, Minibatches
+from pyro_vae.engines import PLAINER, Choice, Engine, Minibatches
 from pyro_vae.evaluation.bounds import ElboTerms, elbo_terms
 from pyro_vae.evaluation.latents import chunks
 from pyro_vae.randomness import PrivateState
@@ -98,7 +98,7 @@ class Training(Iterator[Record]):
         return self.epoch >= self.epochs or (self.patience is not None and waited >= self.patience)
 
     def _use(self, choice: Choice) -> None:
-        self.choice, self.engine = choice, self.make_engine(choice.name)
+        self.choice, self.engine, self.ready = choice, self.make_engine(choice.name), False
 
     def __next__(self) -> Record:
         if self.finished:
@@ -135,18 +135,23 @@ class Training(Iterator[Record]):
             left -= len(terms)
 
     def _prepare(self, minibatches: Minibatches) -> None:
+        if self.ready:
+            return
         try:
             self.engine.prepare(minibatches)
+            self.ready = True
         except Exception as error:
+            plainer = PLAINER.get(self.engine.name)
             reason = str(error).strip().partition("\n")[0]
-            if not self.choice.automatic:
-                if isinstance(error, ValueError):
-                    raise
-                raise RuntimeError(f"engine: {reason}; use eager") from error
+            if not self.choice.automatic or plainer is None:
+                known = isinstance(error, ValueError)
+                raise (ValueError if known else RuntimeError)(f"engine: {reason}") from error
             adam = self.engine.adam_state()
-            self._use(Choice("eager", False, reason))
+            self._use(Choice(plainer, True, reason))
             self.engine.load_adam_state(adam)
-            warnings.warn(f"engine: eager, since {reason}", stacklevel=4)
+            self._prepare(minibatches)
+            if self.engine.name == plainer:
+                warnings.warn(f"engine: {plainer}, since {reason}", stacklevel=4)
 
     def take(self, terms: Tensor) -> None:
         """Note steps that were taken, by their terms (k, 3)."""
@@ -174,7 +179,7 @@ class Training(Iterator[Record]):
     @torch.no_grad()
     def calibrate(self) -> None:
         """Set what the likelihood computes from the training set."""
-        model, draw = self.engine.model.eval(), draw_binary if self.dynamic else (lambda x: x)
+        model, draw = self.engine.model, draw_binary if self.dynamic else (lambda x: x)
         model.likelihood.calibrate(
             (x, model.outputs(model.encode(x).sample())) for x in map(draw, chunks(self.images))
         )
@@ -212,10 +217,10 @@ class Training(Iterator[Record]):
             row = int(bad.any(1).nonzero()[0])
             term = "the distortion" if bad[row, 1] else "the loss"
             raise self._diverged(term, self.step - len(terms) + row + 1)
-        weights = self.engine.model.state_dict().values()
-        averages = (t for state in self.engine.adam_state().values() for t in state.values())
+        weights = [*self.engine.model.parameters(), *self.engine.model.buffers()]
+        averages = [t for state in self.engine.adam_state().values() for t in state.values()]
         for what, tensors in (("a weight", weights), ("an average of Adam", averages)):
-            if not torch.stack([t.isfinite().all().to(terms) for t in tensors]).all():
+            if not torch.nn.utils.get_total_norm(tensors, math.inf).isfinite():
                 raise self._diverged(what, self.step)
 
     def _diverged(self, what: str, step: int) -> FloatingPointError:

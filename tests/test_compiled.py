@@ -1,11 +1,12 @@
 """The captured step equals the eager one, and Pyro's own through it."""
 
 import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae import compiled
+from pyro_vae import compiled, products
 from pyro_vae.capture import capture
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.objectives import OBJECTIVES
@@ -121,17 +122,192 @@ def test_a_loss_that_is_not_finite_is_named(interpreted):
         trained("compiled", vae)
 
 
-def test_what_cannot_be_captured_is_refused():
-    class Counting(pv.VAE):
-        def encode(self, x):
-            self._ones.add_(1)
-            return super().encode(x)
+class Counting(pv.VAE):
+    def encode(self, x):
+        self._ones.add_(1)
+        return super().encode(x)
 
-    class Dropping(pv.VAE):
-        def encode(self, x):
-            return super().encode(x * torch.bernoulli(torch.full_like(x, 0.5)))
 
-    cases = ((Counting, "changes buffers"), (Dropping, "standard Normal or uniform draws only"))
-    for kind, message in cases:
-        with pytest.raises(ValueError, match=message):
-            capture(model(kind=kind), OBJECTIVES["elbo"], 1, images())
+class Dropping(pv.VAE):
+    def encode(self, x):
+        return super().encode(x * torch.bernoulli(torch.full_like(x, 0.5)))
+
+
+class Branching(pv.VAE):
+    def encode(self, x):
+        return super().encode(x if x.mean() > 0.5 else -x)
+
+
+class Choosy(pv.VAE):
+    """A discrete draw in both programs."""
+
+    def model(self, x, beta=1.0):
+        with pyro.plate("more", len(x)):
+            pyro.sample("k", dist.Bernoulli(x.new_tensor(0.5)))
+        return super().model(x, beta)
+
+    def guide(self, x, beta=1.0):
+        with pyro.plate("more", len(x)):
+            pyro.sample("k", dist.Bernoulli(x.flatten(1).mean(1)))
+        return super().guide(x, beta)
+
+
+class Straying(pv.VAE):
+    """A parameter of the guide's own."""
+
+    def guide(self, x, beta=1.0):
+        return super().guide(x * pyro.param("mine", x.new_ones(())), beta)
+
+
+class Warping(pv.VAE):
+    """A user's own programs, which are sound: two more latent sites, a Laplace and a Normal."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.shift = torch.nn.Parameter(torch.zeros(2))
+
+    def model(self, x, beta=1.0):
+        pyro.sample("offset", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+        return super().model(x, beta)
+
+    def guide(self, x, beta=1.0):
+        pyro.sample("offset", dist.Normal(self.shift, 0.5).to_event(1))
+        return super().guide(x, beta)
+
+
+@pytest.mark.parametrize(
+    "kind, reason",
+    [
+        (Counting, "changes buffers"),
+        (Dropping, "expected standard Normal or uniform draws only, got aten.bernoulli"),
+        (Branching, "torch cannot export it"),
+        (Choosy, "guide: k has no reparameterised draws; use the engine svi"),
+        (Straying, "param: mine is none of the model's; use the engine svi"),
+    ],
+    ids=lambda kind: getattr(kind, "__name__", None),
+)
+def test_what_cannot_be_captured_is_refused(kind, reason):
+    with pytest.raises(ValueError, match=f"engine: .*{reason}"):
+        trained("compiled", model(kind=kind))
+
+
+@pytest.mark.parametrize("kind", [Choosy, Straying])
+def test_what_needs_pyros_estimators_is_refused_by_the_eager_engine_too(kind):
+    with pytest.raises(ValueError, match="use the engine svi"):
+        trained("eager", model(kind=kind))
+    assert trained("svi", model(kind=kind))
+
+
+@pytest.mark.parametrize(
+    "kind, engine", [(Dropping, "eager"), (Branching, "eager"), (Choosy, "svi"), (Straying, "svi")]
+)
+def test_auto_turns_to_a_plainer_engine(monkeypatch, kind, engine):
+    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 0)
+    with pytest.warns(UserWarning, match=f"engine: {engine}, since"):
+        _, weights = trained("auto", model(kind=kind))
+    assert_same(weights, trained(engine, model(kind=kind))[1], 0)
+
+
+def test_a_users_own_programs_are_captured(interpreted):
+    one, other = (trained(e, model(kind=Warping))[1] for e in ("compiled", "eager"))
+    assert_same(one, other, 1e-10)
+    assert other["shift"].abs().min() > 0
+
+
+# --- auto -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epochs, name", [(9_999, "eager"), (10_000, "compiled")])
+def test_auto_compiles_where_enough_steps_are_to_come(epochs, name):
+    """40 images make 2 steps of 16 an epoch."""
+    choice = pv.fit(model(), images(), epochs=epochs, batch_size=16).choice
+    assert choice.name == name and f"{2 * epochs:,} steps" in choice.reason
+
+
+def test_without_a_compiler_auto_is_eager_and_compiled_is_refused(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    choice = pv.fit(model(), images(), epochs=10**6).choice
+    assert choice == ("eager", True, "no C++ compiler (no-such-compiler)")
+    with pytest.raises(ValueError, match=r"engine: no C\+\+ compiler .* use eager"):
+        pv.fit(model(), images(), engine="compiled")
+
+
+def test_a_compiler_that_fails_is_named(monkeypatch):
+    def broken(step, device):
+        def fail(*_):
+            raise OSError("no space left\nand a page of advice")
+
+        return fail
+
+    monkeypatch.setattr("pyro_vae.engines.compile_step", broken)
+    with pytest.raises(RuntimeError, match=r"^engine: no space left$"):
+        trained("compiled", model())
+    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 0)
+    with pytest.warns(UserWarning, match="engine: eager, since no space left"):
+        _, weights = trained("auto", model())
+    assert_same(weights, trained("eager", model())[1], 0)
+
+
+def test_auto_goes_on_as_it_began(interpreted, monkeypatch):
+    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 10)
+    options = {"batch_size": 16, "precision": "float64"}
+    first = pv.fit(model(), images(), epochs=5, **options)
+    next(first)
+    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 11)
+    second = pv.fit(model(), images(), epochs=5, **options)
+    assert (first.engine.name, second.engine.name) == ("compiled", "eager")
+    second.restore(first.state())
+    assert second.choice == ("compiled", True, "as before")
+    list(first), list(second)
+    assert_same(*(run.engine.model.state_dict() for run in (first, second)), 0)
+
+
+# --- Adam, products -------------------------------------------------------------------------------
+
+
+def test_adams_averages_hold_no_denormal_numbers():
+    """Where a gradient has been zero for long: 0.9 to the 1,000th, and then no change in the weights."""
+    tiny = torch.finfo(torch.float32).tiny
+    p, m, v = torch.ones(3), torch.tensor([1.0, tiny, -tiny]), torch.tensor([1.0, tiny, 0.0])
+    one = torch.ones(())
+    for _ in range(1_000):
+        p, m, v = compiled._adam(p, m, v, torch.zeros(3), 1e-3 * one, one)
+    assert m.tolist() == [0.0, 0.0, 0.0] and v[1:].tolist() == [0.0, 0.0]
+    assert p[1] == 1.0 and p[2] == 1.0
+
+
+@pytest.mark.parametrize("objective, particles", [("elbo", 1), ("iwae", 3)])
+def test_onednn_changes_no_more_than_rounding(interpreted, monkeypatch, objective, particles):
+    """The switch on for every product: the first losses and gradients, in float32."""
+    moments = []
+    for switch in (True, False):
+        monkeypatch.setattr(products, "ONEDNN", switch)
+        monkeypatch.setattr(products, "LARGE", 0)
+        options = {"objective": objective, "num_particles": particles, "epochs": 1}
+        run = pv.fit(model(), images(), engine="compiled", batch_size=40, **options)
+        moments.append([next(run).loss, run.engine.averages])
+        calls = [n.target for n in run.engine.captured.graph.graph.nodes]
+        assert (torch.ops.pyro_vae.product.default in calls) == switch
+    (loss, ours), (other, theirs) = moments
+    assert loss == pytest.approx(other, rel=1e-6)
+    for name, average in ours.items():
+        assert torch.allclose(average, theirs[name], rtol=1e-4, atol=1e-7 * theirs[name].abs().max())
+
+
+def test_onednn_takes_large_products_only(monkeypatch):
+    def products_of(batch, width):
+        vae = pv.VAE((1, 28, 28), 2, "bernoulli", hidden=(width,), levels=2)
+        graph = capture(vae, OBJECTIVES["elbo"], 1, torch.zeros(batch, 1, 28, 28)).graph
+        products.use_onednn(graph)
+        targets = [str(n.target) for n in graph.graph.nodes]
+        return [sum(name in t for t in targets) for name in ("product", "aten.linear")]
+
+    assert products_of(128, 400) == [2, 2]
+    assert products_of(8, 64) == [0, 4]
+
+
+@pytest.mark.parametrize("vendor, amd", [("GenuineIntel", False), ("AuthenticAMD", True)])
+def test_the_processor_is_read_from_the_system(monkeypatch, vendor, amd):
+    monkeypatch.setattr(products.Path, "exists", lambda self: True)
+    monkeypatch.setattr(products.Path, "read_text", lambda self: f"vendor_id : {vendor}")
+    assert products.is_amd() == amd

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"special", "distributions", "levels", "names", "randomness", "files", "interrupts", "data"},
+    {"special", "distributions", "levels", "names", "randomness", "files", "interrupts", "data"}
+    | {"products"},
     {"likelihoods", "networks"},
     {"vae", "autoencoder"},
     {"objectives", "capture", "compiled", "checkpoints"},

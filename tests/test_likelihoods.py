@@ -105,7 +105,7 @@ REFERENCES = {
     "bernoulli": bernoulli_reference,
     "continuous_bernoulli": continuous_bernoulli_reference,
     "gaussian_fixed_sigma": lambda f, out, v: location_scale_reference(
-        "normal", out[0], f.sigma, v, f.levels
+        "normal", out[0], f.sigma.item(), v, f.levels
     ),
     "gaussian_shared_sigma": shared("normal"),
     "gaussian_image_sigma": own("normal"),

@@ -66,14 +66,6 @@ def test_the_autoencoder_trains_and_has_no_rate(engine):
     assert math.isnan(records[-1].train_rate) and math.isnan(records[-1].train_elbo)
 
 
-def test_auto_is_the_eager_engine():
-    assert_same(
-        trained(model(), images(), engine="auto")[1],
-        trained(model(), images(), engine="eager")[1],
-        0,
-    )
-
-
 # --- what a record says ---------------------------------------------------------------------------
 
 
