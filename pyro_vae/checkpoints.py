@@ -15,8 +15,18 @@ def save_checkpoint(path: str | Path, content: dict) -> None:
         OSError: the file cannot be written; what was there stays.
     """
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save(_compact(content), buffer)
     replace_file(path, buffer.getvalue())
+
+
+def _compact(value):
+    """The same with tensors of their own: a slice would take all that it was cut from along."""
+    if isinstance(value, torch.Tensor):
+        own = value.untyped_storage().nbytes() == value.nbytes
+        return value if own else value.detach().clone()
+    if isinstance(value, dict):
+        return {key: _compact(each) for key, each in value.items()}
+    return [_compact(each) for each in value] if isinstance(value, list) else value
 
 
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict:

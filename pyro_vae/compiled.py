@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from pyro_vae import products
 from pyro_vae.capture import Captured, Draw
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of torch's and Pyro's Adam
@@ -101,7 +102,10 @@ def compile_step(step: Step, device: torch.device) -> Step:
     """
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         return step  # the CUDA graph alone
-    return torch.compile(step, fullgraph=True, options={"guard_filter_fn": _no_guards})
+    options = {"guard_filter_fn": _no_guards}
+    if device.type == "cpu" and products.ONEDNN:
+        options["post_grad_custom_pre_pass"] = products.OneDnnProducts()
+    return torch.compile(step, fullgraph=True, options=options)
 
 
 def missing_compiler() -> str | None:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.export.graph_signature import InputKind
 
-from pyro_vae import products
 from pyro_vae.capture import Captured, Draw, capture
 from pyro_vae.compiled import (
     Learned,
@@ -206,9 +205,6 @@ class Compiled(Engine):
             return
         self.check(minibatches)
         captured, draws = self.capture(minibatches)
-        if products.ONEDNN:
-            products.use_onednn(captured.graph)
-        self.captured = captured
         images, device = minibatches.images, minibatches.images.device
         step = compile_step(training_step(captured, minibatches.dynamic), device)
         self.take = STEPS[device.type](

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
+from torch.fx import Graph, Node
+
+aten = torch.ops.aten
 
 LARGE = 2**23  # multiplications: 128 images through a layer of 256 x 256
 
@@ -28,49 +31,44 @@ ONEDNN = torch.backends.mkldnn.is_available() and is_amd()
 
 @torch.library.custom_op("pyro_vae::product", mutates_args=())
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """a (n, k) times the transpose of b (m, k), by oneDNN: (n, m), to float32 rounding.
+    """a (n, k) times b (k, m), by oneDNN: (n, m), to float32 rounding.
 
     An operator of its own, since inductor takes oneDNN's for weights that never change.
     """
-    return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+    return torch.ops.mkldnn._linear_pointwise(a, b.t(), None, "none", [], "")
 
 
 @product.register_fake
 def _(a: Tensor, b: Tensor) -> Tensor:
-    return a.new_empty(a.shape[0], b.shape[0])
+    return a.new_empty(a.shape[0], b.shape[1])
 
 
-def _backward(context, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    a, b = context.saved_tensors
-    of_a, of_b = context.needs_input_grad
-    return (
-        product(gradient, b.t()) if of_a else None,
-        product(gradient.t(), a.t()) if of_b else None,
-    )
+class OneDnnProducts(CustomGraphPass):
+    """A pass of inductor's that lets oneDNN take the large products of a graph."""
+
+    def __call__(self, graph: Graph) -> None:
+        for node in graph.find_nodes(op="call_function", target=aten.mm.default):
+            if _is_large(*node.args):
+                node.target = torch.ops.pyro_vae.product.default
+        for node in graph.find_nodes(op="call_function", target=aten.addmm.default):
+            if not node.kwargs and _is_large(*node.args[1:]):
+                _split(graph, node)
+
+    def uuid(self) -> bytes:
+        """What inductor's cache knows the pass by."""
+        return get_hash_for_files((__file__,), str(LARGE))
 
 
-def _save(context, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-    context.save_for_backward(*inputs)
+def _is_large(a: Node, b: Node) -> bool:
+    a, b = a.meta["val"], b.meta["val"]
+    kind = a.device.type, a.dtype
+    return kind == ("cpu", torch.float32) and a.numel() * b.shape[1] >= LARGE
 
 
-product.register_autograd(_backward, setup_context=_save)
-
-
-def use_onednn(graph: GraphModule) -> None:
-    """Let oneDNN take the linear layers of a captured graph whose products are large."""
-    for node in graph.graph.find_nodes(op="call_function", target=torch.ops.aten.linear.default):
-        if _is_large(node):
-            x, weight, *bias = node.args
-            with graph.graph.inserting_before(node):
-                new = graph.graph.call_function(torch.ops.pyro_vae.product.default, (x, weight))
-                for each in bias:
-                    new = graph.graph.call_function(torch.ops.aten.add.Tensor, (new, each))
-            node.replace_all_uses_with(new)
-            graph.graph.erase_node(node)
-    graph.recompile()
-
-
-def _is_large(node: Node) -> bool:
-    x, weight = (argument.meta["val"] for argument in node.args[:2])
-    kind = x.device.type, x.dtype, x.dim()
-    return kind == ("cpu", torch.float32, 2) and len(x) * weight.numel() >= LARGE
+def _split(graph: Graph, node: Node) -> None:
+    """bias + a b, as a product and a sum; inductor fuses that with what comes next."""
+    bias, a, b = node.args
+    with graph.inserting_before(node):
+        new = graph.call_function(torch.ops.pyro_vae.product.default, (a, b))
+        new.meta["val"] = node.meta["val"]
+    node.target, node.args = aten.add.Tensor, (new, bias)
