@@ -4,20 +4,21 @@ Inductor compiles it, for one model or for many of one shape at once. On a CPU i
 step; on CUDA it is recorded as a graph, which a step replays.
 """
 
+import importlib
 import importlib.util
+import logging
 import math
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from pyro_vae import products
 from pyro_vae.capture import Captured, Draw
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # of torch's and Pyro's Adam
@@ -102,10 +103,22 @@ def compile_step(step: Step, device: torch.device) -> Step:
     """
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         return step  # the CUDA graph alone
+    products = _import_products()
     options = {"guard_filter_fn": _no_guards}
     if device.type == "cpu" and products.ONEDNN:
         options["post_grad_custom_pre_pass"] = products.OneDnnProducts()
     return torch.compile(step, fullgraph=True, options=options)
+
+
+def _import_products() -> ModuleType:
+    """Imports inductor, which takes two seconds; and has it not tell where there is no GPU."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    before, logger.disabled = logger.disabled, True
+    try:
+        importlib.import_module("torch.utils.cpp_extension")
+        return importlib.import_module("pyro_vae.products")
+    finally:
+        logger.disabled = before
 
 
 def missing_compiler() -> str | None:

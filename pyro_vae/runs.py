@@ -1,8 +1,6 @@
 """Runs: from a configuration to a folder, and from a folder back to the model."""
 
 import dataclasses
-import math
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -11,27 +9,21 @@ from pathlib import Path
 
 import pyro
 import torch
-from torch import Tensor
 
-from pyro_vae import figures
 from pyro_vae.autoencoder import Autoencoder
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.config import RunConfig
 from pyro_vae.data import Dataset, is_path, load_dataset
 from pyro_vae.evaluation.bounds import Progress, no_progress
-from pyro_vae.evaluation.latents import rate_per_component
 from pyro_vae.fitting import fit
 from pyro_vae.folders import RunFolder, check_free, free_folder, resumable
 from pyro_vae.interrupts import Interrupts
 from pyro_vae.randomness import seeded
-from pyro_vae.report import write_report
-from pyro_vae.summaries import summarise
+from pyro_vae.recording import RunWriter
 from pyro_vae.training import PRECISIONS, Record, Stopped, Training
 from pyro_vae.vae import VAE, LatentImageModel
 
 MODELS: dict[str, type[LatentImageModel]] = {"vae": VAE, "autoencoder": Autoencoder}
-PROGRESS_PICTURES = 8
-SAVING_SHARE = 0.05  # of the time, at most, goes into checkpoints
 
 
 @dataclass(frozen=True)
@@ -78,14 +70,14 @@ def load_data(config: RunConfig) -> Dataset:
     )
 
 
-def load_data_again(config: RunConfig) -> Dataset:
+def load_data_again(config: RunConfig, load: Callable[[RunConfig], Dataset] = load_data) -> Dataset:
     """The data set of a run that was trained on it.
 
     Raises:
         OSError: it cannot be read any more.
     """
     try:
-        return load_data(config)
+        return load(config)
     except ValueError as error:
         raise OSError(f"the run's data cannot be read any more: {error}") from error
 
@@ -138,6 +130,71 @@ def train(
         OSError: the folder cannot be written, or the data of a resumed run cannot be read.
         Interrupted: a signal came; the state has been saved.
     """
+    job = prepare(config, out, resume, overwrite, interrupts)
+    if isinstance(job, Run):
+        return job
+    writer = job.start()
+    if announce:
+        announce(job.folder.path, job.config, job.data, job.training)
+    elif not job.training.engine.model.likelihood.is_likelihood:
+        warnings.warn(no_likelihood(job.config, job.data), stacklevel=2)
+    with pyro.validation_enabled(False):  # the images are checked; weights, after every epoch
+        with interrupts.deferred() if interrupts else nullcontext():
+            try:
+                for record in job.training:
+                    writer.add(record)
+                    if on_record:
+                        on_record(record, job.training.finished)
+            except Stopped:
+                writer.save()
+                interrupts.note = (
+                    f" after step {job.training.step}; all is saved:"
+                    f" pyro-vae train --resume --out {job.folder.path}"
+                )
+            except FloatingPointError as error:
+                raise writer.failure(error) from error
+        if interrupts:
+            interrupts.note = (
+                "; training is done and saved, its measuring goes on with:"
+                f" pyro-vae train --resume --out {job.folder.path}"
+            )
+        writer.finish(progress)
+    return load_run(job.folder.path)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that is ready to begin or to go on; nothing has been written for it yet."""
+
+    folder: RunFolder
+    config: RunConfig
+    data: Dataset
+    training: Training
+    resumed: bool
+
+    def start(self) -> RunWriter:
+        """Make the folder, or take up the one that the run goes on in."""
+        if self.resumed:
+            self.folder.go_on(self.config, self.training.epoch)
+        else:
+            self.folder.start(self.config)
+        return RunWriter(self.folder, self.config, self.data, self.training)
+
+
+def prepare(
+    config: RunConfig,
+    out: str | Path | None,
+    resume: bool = False,
+    overwrite: bool = False,
+    interrupts: Interrupts | None = None,
+    load: Callable[[RunConfig], Dataset] = load_data,
+) -> Job | Run:
+    """The job that `train` would do, or the run where that is finished; arguments as there.
+
+    Raises:
+        ValueError: a configuration that does not fit the data or the folder.
+        OSError: the data of a resumed run cannot be read.
+    """
     device = resolve_device(config.device)
     if is_path(config.dataset):
         config = dataclasses.replace(config, dataset=str(Path(config.dataset).resolve()))
@@ -152,46 +209,13 @@ def train(
             return load_run(folder.path)
     elif folder:
         check_free(folder, overwrite or resume)
-    data = load_data_again(config) if checkpoint else load_data(config)
+    data = load_data_again(config, load) if checkpoint else load(config)
     batch_size = config.batch_size or min(128, len(data.train))
     config = dataclasses.replace(config, batch_size=batch_size)
     training = _training(config, data, device, interrupts)
     if checkpoint:
         training.restore(checkpoint)
-    folder = folder or free_folder(config)
-    if checkpoint:
-        folder.go_on(config, training.epoch)
-    else:
-        folder.start(config)
-    writer = _Writer(folder, config, data, training)
-    if announce:
-        announce(folder.path, config, data, training)
-    elif not training.engine.model.likelihood.is_likelihood:
-        warnings.warn(no_likelihood(config, data), stacklevel=2)
-    with pyro.validation_enabled(False):  # the images are checked; weights, after every epoch
-        with interrupts.deferred() if interrupts else nullcontext():
-            try:
-                for record in training:
-                    writer.add(record)
-                    if on_record:
-                        on_record(record, training.finished)
-            except Stopped:
-                writer.save()
-                interrupts.note = (
-                    f" after step {training.step}; all is saved:"
-                    f" pyro-vae train --resume --out {folder.path}"
-                )
-            except FloatingPointError as error:
-                kept = folder.last if folder.last.exists() else "none yet"
-                raise FloatingPointError(f"{error}; last finite checkpoint: {kept}") from error
-        if interrupts:
-            interrupts.note = (
-                "; training is done and saved, its measuring goes on with:"
-                f" pyro-vae train --resume --out {folder.path}"
-            )
-        writer.finish(progress)
-    write_report(folder.path)
-    return load_run(folder.path)
+    return Job(folder or free_folder(config), config, data, training, resumed=bool(checkpoint))
 
 
 def no_likelihood(config: RunConfig, data: Dataset) -> str:
@@ -232,70 +256,6 @@ def _training(
         engine=config.engine,
         should_stop=lambda: interrupts is not None and interrupts.pending is not None,
     )
-
-
-class _Writer:
-    """Writes a run folder while the run goes on."""
-
-    def __init__(self, folder: RunFolder, config: RunConfig, data: Dataset, training: Training):
-        self.folder, self.config, self.data, self.training = folder, config, data, training
-        self.model = training.engine.model
-        self.saved_at, self.cost = time.monotonic(), 0.0
-        self.about = {"image_shape": list(data.image_shape), "levels": data.levels}
-
-    def add(self, record: Record) -> None:
-        """Append the row, keep the weights, and now and then draw a picture."""
-        self.folder.add(record)
-        every = math.ceil(self.config.epochs / PROGRESS_PICTURES)
-        last = self.training.finished
-        if last or record.epoch % every == 0:
-            self._draw_progress(record.epoch)
-        if self.training.best_epoch == record.epoch:
-            best = {"epoch": record.epoch, "model": self.model.state_dict()}
-            self.folder.save_checkpoint(self.folder.best, self.about | best)
-        if last or (time.monotonic() - self.saved_at) * SAVING_SHARE >= self.cost:
-            self.save()
-
-    def save(self) -> None:
-        """Write the checkpoint that the run can go on from."""
-        start = time.monotonic()
-        self.folder.save_checkpoint(self.folder.last, self.about | self.training.state())
-        self.saved_at = time.monotonic()
-        self.cost = self.saved_at - start
-
-    def finish(self, progress: Progress) -> None:
-        """The last figures and the summary, of the weights that the run is known by."""
-        if self.training.best_epoch is not None:
-            self.model.load_state_dict(load_checkpoint(self.folder.best)["model"])
-        with seeded(self.config.seed, self.test.device):
-            reconstructions, samples = self.model.reconstruct(self.test[:16]), self.model.sample(64)
-        save = self.folder.save_figure
-        save("reconstructions", figures.reconstruction_grid(
-            _array(self.test[:16]), _array(reconstructions)))  # fmt: skip
-        title = "Samples: expected images of codes from the prior"
-        save("samples", figures.image_grid(_array(samples), 8, title))
-        save("learning_curves", figures.learning_curves(self.folder.columns()))
-        if self.config.model == "vae":
-            rates = rate_per_component(self.model, self.test)
-            save("kl_histogram", figures.kl_histogram(_array(rates)))
-        self.folder.save_json(
-            self.folder.summary, summarise(self.config, self.data, self.training, progress)
-        )
-
-    @property
-    def test(self) -> Tensor:
-        return self.training.test_images
-
-    def _draw_progress(self, epoch: int) -> None:
-        x = self.test[:16]
-        with seeded(self.config.seed, x.device):
-            reconstructions, samples = self.model.reconstruct(x), self.model.sample(32)
-        picture = figures.progress(_array(x), _array(reconstructions), _array(samples), epoch)
-        self.folder.save_figure(f"progress_{epoch:04d}", picture)
-
-
-def _array(x: Tensor):
-    return x.detach().cpu().double().numpy()
 
 
 def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:

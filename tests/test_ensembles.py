@@ -61,7 +61,9 @@ def assert_alike(runs, others, tolerance=1e-10):
         for a, b in zip(records, expected, strict=True):
             for name, value in vars(b).items():
                 if name != "seconds" and value is not None:
-                    assert getattr(a, name) == pytest.approx(value, rel=1e-9, abs=1e-10, nan_ok=True)
+                    assert getattr(a, name) == pytest.approx(
+                        value, rel=1e-9, abs=1e-10, nan_ok=True
+                    )
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
@@ -120,7 +122,9 @@ def test_one_that_diverges_stops_alone(interpreted):
     each = models("laplace")
     with torch.no_grad():
         next(each[2].decoder.parameters()).fill_(math.nan)
-    laps = list(pv.fit_many(each, images(), betas=BETAS, seeds=SEEDS, learning_rates=RATES, **OPTIONS))
+    laps = list(
+        pv.fit_many(each, images(), betas=BETAS, seeds=SEEDS, learning_rates=RATES, **OPTIONS)
+    )
     assert isinstance(laps[0][2], FloatingPointError)
     assert "is not finite at epoch 1, step 1" in str(laps[0][2])
     assert all(2 not in lap for lap in laps[1:]) and len(laps) == 10
@@ -134,7 +138,9 @@ def alone_but(left_out, likelihood):
     for i, (beta, seed, rate) in enumerate(zip(BETAS, SEEDS, RATES)):
         if i != left_out:
             row = {"beta": beta, "seed": seed, "learning_rate": rate}
-            runs.append((list(pv.fit(each[i], images(), engine="eager", **row, **OPTIONS)), each[i]))
+            runs.append(
+                (list(pv.fit(each[i], images(), engine="eager", **row, **OPTIONS)), each[i])
+            )
     return runs
 
 

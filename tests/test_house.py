@@ -16,7 +16,7 @@ FLOORS = [
     {"objectives", "capture", "compiled", "checkpoints"},
     {"engines", "evaluation", "training", "ensembles", "fitting"},
     {"figures", "videos", "descriptions", "config"},
-    {"folders", "summaries", "runs", "report", "parts", "evaluations"},
+    {"folders", "summaries", "recording", "runs", "sweeps", "report"} | {"parts", "evaluations"},
     {"commands", "cli"},
     {"__main__", "__init__"},
 ]

@@ -187,7 +187,7 @@ def test_a_run_with_patience_is_known_by_its_best_weights():
 
 LONG = [
     *QUICK, "--binarize", "dynamic", "--likelihood", "bernoulli", "--beta-schedule", "linear",
-    "--beta", "2", "--patience", "1000",
+    "--beta", "2", "--patience", "1000", "--engine", "eager",
 ]  # fmt: skip
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["pyro_vae.cli", "sklearn.datasets", "torch._dynamo"])
@@ -264,19 +264,19 @@ def test_a_signal_saves_and_the_run_goes_on(number, status):
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("place", ["load_data", "summarise"])
+@pytest.mark.parametrize("place", ["runs.load_dataset", "recording.summarise"])
 def test_a_signal_outside_training_ends_the_command_at_once(
     capsys, monkeypatch, place, number, status
 ):
     folder = os.getcwd()
-    monkeypatch.setattr(f"pyro_vae.runs.{place}", lambda *_: os.kill(os.getpid(), number))
+    monkeypatch.setattr(f"pyro_vae.{place}", lambda *_, **__: os.kill(os.getpid(), number))
     before = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)]
     arguments = [*QUICK, "--epochs", "1", "--out", "a", "--resume"]
     assert main(arguments) == status
     error = capsys.readouterr().err
     assert error.startswith(f"pyro-vae: stopped by {signal.Signals(number).name}")
     assert error.count("\n") == 1
-    assert ("training is done and saved" in error) == (place == "summarise")
+    assert ("training is done and saved" in error) == (place == "recording.summarise")
     assert [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)] == before
     monkeypatch.undo()
     os.chdir(folder)

@@ -172,7 +172,7 @@ def test_cuda_where_there_is_none_is_an_error(capsys):
 
 
 def test_a_failed_run_exits_with_1(capsys, monkeypatch):
-    monkeypatch.setattr("pyro_vae.training.Training._epoch", lambda self: 1 / 0)
+    monkeypatch.setattr("pyro_vae.training.Training.draw_epoch", lambda self: 1 / 0)
     assert command() == 1
     assert capsys.readouterr().err.startswith("pyro-vae: ")
     with pytest.raises(ZeroDivisionError):

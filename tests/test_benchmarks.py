@@ -1,0 +1,191 @@
+"""The benchmark's peers train the same, and its page says what was measured."""
+
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+import speed
+from cases import CASES, betas
+from peers import PEERS, Unavailable, set_up
+from peers.handwritten import Handwritten
+from tables import Measured, number, quartiles, spread, table
+from workers import Slice, Worker
+
+SLOW = {"handwritten_compiled", "compiled", "fit_many"}  # inductor compiles
+EPOCHS = 20
+TOLERANCE = 1.1  # Monte Carlo: 5 standard errors of a difference; between seeds, 0.16 nats
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return CASES["digits"].task("data")
+
+
+@pytest.fixture(scope="module")
+def references(digits):
+    """Hand-written losses by epoch, with the rate of the drawn z or in closed form."""
+
+    @cache
+    def losses(closed_form):
+        peer = Handwritten(replace(digits, seed=1), closed_form=closed_form)
+        return [peer.epoch() for _ in range(EPOCHS)]
+
+    return losses
+
+
+@pytest.mark.parametrize("name", [name for name in PEERS if name not in SLOW])
+def test_everybody_trains_the_same(name, digits, references):
+    try:
+        peer = set_up(name, digits)
+    except Unavailable as error:
+        if not isinstance(error.__cause__, ImportError):
+            raise
+        pytest.skip(f"{name}: {error}")
+    losses = [peer.epoch() for _ in range(EPOCHS)]
+    assert peer.steps == 1437 // 64
+    assert losses[-1] == pytest.approx(references(name == "pythae")[-1], abs=TOLERANCE)
+
+
+def test_half_the_training_is_told_apart(references):
+    losses = references(False)
+    assert losses[EPOCHS // 2 - 1] - losses[-1] > TOLERANCE
+
+
+def test_a_missing_package_is_named(monkeypatch, digits):
+    monkeypatch.setitem(PEERS, "pythae", "a_missing_package:Thing")
+    with pytest.raises(Unavailable, match=r"^No module named 'a_missing_package'$"):
+        set_up("pythae", digits)
+
+
+def test_a_peer_that_fails_gives_its_error_in_one_line(monkeypatch, digits):
+    monkeypatch.setitem(PEERS, "pythae", "peers.base:Minibatches")
+    with pytest.raises(Unavailable, match=r"^ValueError: too many\.$"):
+        monkeypatch.setattr("peers.base.Minibatches.__init__", _fail)
+        set_up("pythae", digits)
+
+
+def _fail(*_):
+    raise ValueError("too many.\nAnd more.")
+
+
+def test_a_worker_answers_with_slices_or_the_reason_of_its_end():
+    with Worker("digits", "handwritten_eager", 1, "data", "cpu") as worker:
+        assert worker.receive() == 22
+        first, last = worker.run(1), worker.run(3)
+        assert first.seconds > 0 and last.loss < first.loss < 64
+        with pytest.raises(Unavailable, match=r"^TypeError: 'str' object cannot be interpreted"):
+            worker.run("many")
+        with pytest.raises(Unavailable, match="its process ended with exit code 0"):
+            worker.receive()
+    assert not worker.process.is_alive()
+
+
+ROWS = [
+    Measured("stock_pyro", 1, [2.0, 4.0, 6.0, 8.0, 10.0], 1.5, 20.0),
+    Measured("eager", 1, [1.0, 1.0, 3.0, 2.0, 4.0], 0.25, 20.125),
+]
+
+
+def test_ratios_are_formed_within_rounds():
+    """Ratios 0.5, 0.25, 0.5, 0.25, 0.4 by hand; the ratio of the medians would be 1/3."""
+    *_, stock, ours = table(ROWS).splitlines()
+    assert stock == "| stock_pyro | 6.00 [4.00, 8.00] | 1 |  |  | 1.50 | 20.00 |"
+    times, ratios = "2.00 [1.00, 3.00]", "0.400 [0.250, 0.500]"
+    assert ours == f"| eager | {times} | {ratios} |  |  | 0.250 | 20.12 |"
+
+
+def test_references_are_those_with_as_many_models_or_with_one():
+    many = [
+        Measured("numpyro", 1, [1.0], 1.0, 20.0),
+        Measured("numpyro", 4, [0.5], 1.0, 20.0),
+        Measured("fit_many", 4, [0.25], 1.0, 20.0),
+    ]
+    lines = table([*ROWS, *many]).splitlines()
+    assert lines[0].startswith("| peer | models | ms per step | ratio to stock_pyro |")
+    assert "| 0.125 [0.125, 0.125] |  | 0.500 [0.500, 0.500] |" in lines[-1]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_quartiles_and_numbers():
+    assert quartiles([4.0, 1.0, 2.0, 3.0]) == [1.75, 2.5, 3.25]
+    assert spread([0.07]) == "0.0700 [0.0700, 0.0700]"
+    assert [number(x) for x in (0.0123, 1.5, 123.4, 999.7, 12345.0)] == [
+        *("0.0123", "1.50", "123", "1000", "12345"),
+    ]
+
+
+def test_everybody_has_a_turn_in_every_round_and_two_alternate():
+    assert [speed.turn(["a", "b"], n) for n in range(4)] == [[*"ab"], [*"ba"], [*"ba"], [*"ab"]]
+    assert all(sorted(speed.turn([*"abcde"], n)) == [*"abcde"] for n in range(12))
+    assert len({speed.turn([*"abcde"], n)[0] for n in range(10)}) == 5
+
+
+def test_betas_lie_about_one():
+    assert betas(1) == (1.0,)
+    assert betas(4) == pytest.approx((2**-0.75, 2**-0.25, 2**0.25, 2**0.75))
+
+
+class MadeUp:
+    """In place of a worker: an epoch takes `seconds` for each model, and one peer is missing."""
+
+    seconds = {"stock_pyro": 0.2, "handwritten_eager": 0.05, "numpyro": 0.01}
+
+    def __init__(self, case, peer, models, data_dir, device):
+        self.peer, self.models = peer, models
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def receive(self):
+        if self.peer not in self.seconds:
+            raise Unavailable(f"No module named '{self.peer}'")
+        return 10
+
+    def run(self, epochs):
+        return Slice(epochs * self.models * self.seconds[self.peer], 20.0)
+
+
+def test_the_page_shows_ratios_and_names_who_was_skipped(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(speed, "Worker", MadeUp)
+    page = tmp_path / "page.md"
+    command = "--case digits sweep --peer stock_pyro numpyro pythae fit_many --rounds 2"
+    speed.main([*command.split(), "--data-dir", str(tmp_path), "--write", str(page)])
+    text = page.read_text()
+    assert text.strip() == capsys.readouterr().out.strip()
+    assert f"`python benchmarks/speed.py --device cpu --rounds 2 {command[:-11]}`" in text
+    assert str(tmp_path) not in text
+    digits, sweep = text.split("## ")[1:]
+    assert "| stock_pyro | 20.0 [20.0, 20.0] | 1 |" in digits
+    assert "| numpyro | 1.00 [1.00, 1.00] | 0.0500 [0.0500, 0.0500] |" in digits
+    assert "- pythae: skipped, No module named 'pythae'" in digits and "fit_many" not in digits
+    assert "| numpyro | 64 | 1.00 [1.00, 1.00] |" in sweep and sweep.count("skipped") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--case", "digit"], "argument --case: invalid choice: 'digit'"),
+        (["--peer", "pyro"], "argument --peer: invalid choice: 'pyro'"),
+        (["--rounds", "0"], "argument --rounds: expected at least 1, got 0"),
+    ],
+)
+def test_a_wrong_argument_is_an_error_of_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        speed.parse(arguments)
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_missing_mnist_is_one_line_with_the_folder(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        speed.parse(["--case", "mnist", "--data-dir", str(tmp_path)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"expected its published files in {tmp_path / 'MNIST' / 'raw'}" in line
+    assert not list(tmp_path.iterdir())
