@@ -105,6 +105,8 @@ def compile_step(step: Step, device: torch.device) -> Step:
         return step  # the CUDA graph alone
     products = _import_products()
     options = {"guard_filter_fn": _no_guards}
+    if device.type == "cpu":
+        options["cpp.min_chunk_size"] = 8192  # numbers that are worth the start of a thread
     if device.type == "cpu" and products.ONEDNN:
         options["post_grad_custom_pre_pass"] = products.OneDnnProducts()
     return torch.compile(step, fullgraph=True, options=options)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import pyro
@@ -89,6 +89,16 @@ class Engine(ABC):
         """Go on from what `adam_state` of any engine gave."""
 
 
+@contextmanager
+def training_mode(model: LatentImageModel) -> Iterator[None]:
+    """Inside, the model is in `train` mode, and then in `eval` mode."""
+    model.train()
+    try:
+        yield
+    finally:
+        model.eval()
+
+
 class SingleSteps(Engine):
     """An engine that is handed one minibatch at a time."""
 
@@ -98,12 +108,13 @@ class SingleSteps(Engine):
 
     def steps(self, minibatches):
         images, dynamic, *schedules = minibatches
-        for rows, beta, learning_rate in zip(*schedules):
-            x = images.index_select(0, rows)
-            x = draw_binary(x) if dynamic else x
-            with self.autocast():
-                terms = self.step(x, beta, learning_rate)
-            yield torch.stack(terms)[None]
+        with training_mode(self.model):
+            for rows, beta, learning_rate in zip(*schedules):
+                x = images.index_select(0, rows)
+                x = draw_binary(x) if dynamic else x
+                with self.autocast():
+                    terms = self.step(x, beta, learning_rate)
+                yield torch.stack(terms)[None]
 
 
 class Svi(SingleSteps):
@@ -232,7 +243,7 @@ class Compiled(Engine):
         """The graph of the objective, and all the noise that a step takes."""
         images, dynamic, rows = minibatches[:3]
         x = images.index_select(0, rows[0])
-        with self.autocast():
+        with self.autocast(), training_mode(self.model):
             captured = capture(self.model, self.objective, self.num_particles, x)
         pixels = [Draw("uniform_", x.shape, x.dtype)] if dynamic else []
         return captured, pixels + captured.noise

@@ -94,9 +94,7 @@ class Ensemble(Iterator[dict[int, Outcome]]):
         first, device = self.members[0].engine, self.images.device
         with self.members[0].private.swapped_in():
             first.check(minibatches)
-            first.model.train()
             captured, draws = first.capture(minibatches)
-            first.model.eval()
             self.learned = _stacked([m.engine for m in self.members], captured)
             self.generators = [torch.Generator(device) for _ in self.members]
             step = compile_step(training_step(captured, minibatches.dynamic, ensemble=True), device)

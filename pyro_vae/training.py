@@ -4,7 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import pyro
@@ -112,27 +112,26 @@ class Training(Iterator[Record]):
     def clock(self) -> Iterator[None]:
         """Time spent inside counts as training."""
         start = time.perf_counter()
-        self.engine.model.train()
         try:
             yield
             if self.images.is_cuda:
                 torch.cuda.synchronize()  # once in an epoch
         finally:
-            self.engine.model.eval()
             self.seconds += time.perf_counter() - start
 
     def _take_steps(self, minibatches: Minibatches) -> None:
         self._prepare(minibatches)
-        left, steps = len(minibatches.rows), self.engine.steps(minibatches)
-        while left:
-            if self.should_stop():
-                raise Stopped
-            try:
-                terms = next(steps)
-            except ValueError as error:  # Pyro's validation, where the engine lets it look
-                raise self._diverged("a distribution's argument", self.step + 1) from error
-            self.take(terms)
-            left -= len(terms)
+        left = len(minibatches.rows)
+        with closing(self.engine.steps(minibatches)) as steps:
+            while left:
+                if self.should_stop():
+                    raise Stopped
+                try:
+                    terms = next(steps)
+                except ValueError as error:  # Pyro's validation, where the engine lets it look
+                    raise self._diverged("a distribution's argument", self.step + 1) from error
+                self.take(terms)
+                left -= len(terms)
 
     def _prepare(self, minibatches: Minibatches) -> None:
         if self.ready:
@@ -179,7 +178,10 @@ class Training(Iterator[Record]):
     @torch.no_grad()
     def calibrate(self) -> None:
         """Set what the likelihood computes from the training set."""
-        model, draw = self.engine.model, draw_binary if self.dynamic else (lambda x: x)
+        model = self.engine.model
+        if model.training:  # since the user had it
+            model.eval()
+        draw = draw_binary if self.dynamic else (lambda x: x)
         model.likelihood.calibrate(
             (x, model.outputs(model.encode(x).sample())) for x in map(draw, chunks(self.images))
         )
@@ -219,9 +221,9 @@ class Training(Iterator[Record]):
             raise self._diverged(term, self.step - len(terms) + row + 1)
         weights = [*self.engine.model.parameters(), *self.engine.model.buffers()]
         averages = [t for state in self.engine.adam_state().values() for t in state.values()]
-        for what, tensors in (("a weight", weights), ("an average of Adam", averages)):
-            if not torch.nn.utils.get_total_norm(tensors, math.inf).isfinite():
-                raise self._diverged(what, self.step)
+        if not _all_finite([*weights, *averages]):
+            what = "an average of Adam" if _all_finite(weights) else "a weight"
+            raise self._diverged(what, self.step)
 
     def _diverged(self, what: str, step: int) -> FloatingPointError:
         epoch = math.ceil(step / self.steps_per_epoch)
@@ -273,3 +275,7 @@ class Training(Iterator[Record]):
             raise ValueError("checkpoint: does not fit this run (another number of images)")
         if self.step > self.epochs * self.steps_per_epoch:
             raise ValueError(f"epochs: {self.epoch} are done already, got {self.epochs}")
+
+
+def _all_finite(tensors: list[Tensor]) -> bool:
+    return bool(torch.nn.utils.get_total_norm(tensors, math.inf).isfinite())
