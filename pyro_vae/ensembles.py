@@ -1,17 +1,19 @@
 """Many models of one shape trained at once: their steps are one compiled function of stacks."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import torch
 from torch import Tensor
 
-from pyro_vae.capture import Captured
-from pyro_vae.compiled import Learned, Noise, compile_step, training_step
+from pyro_vae.capture import Captured, Draw
+from pyro_vae.compiled import Learned, Noise, Step, compile_step, training_step
 from pyro_vae.engines import STEPS, Compiled, Minibatches
 from pyro_vae.training import Record, Stopped, Training
 
+AT_ONCE = {"cpu": 16, "cuda": 1024}  # models in a stack: a CPU's caches hold no more of small ones
 Outcome = Record | FloatingPointError
 
 
@@ -19,9 +21,9 @@ class Ensemble(Iterator[dict[int, Outcome]]):
     """Each `next` trains the members for an epoch and gives what became of each, by its number.
 
     A member is a `Training` like any other: it has its own order, noise and schedules, and can be
-    saved and restored at any time; its weights and Adam's averages are slices of the ensemble's.
-    One that diverged gives its error, once; whoever is behind, after being restored, catches up
-    while the others wait.
+    saved and restored between two epochs or wherever training stopped; its weights and Adam's
+    averages are slices of a stack. One that diverged gives its error, once; whoever is behind,
+    after being restored, catches up while the others wait.
 
     Args:
         members: with the engine `compiled`, not yet started.
@@ -34,7 +36,7 @@ class Ensemble(Iterator[dict[int, Outcome]]):
         _check_alike(members)
         self.members, self.failed = list(members), set[int]()
         self.images, self.offsets = _joined([m.images for m in members])
-        self.take = None
+        self.stacks: list[Stack] = []
 
     @property
     def finished(self) -> bool:
@@ -51,34 +53,33 @@ class Ensemble(Iterator[dict[int, Outcome]]):
         behind = min(self.members[i].step for i in going)
         lap = [i for i in going if self.members[i].step == behind]
         minibatches = {i: self.members[i].draw_epoch() for i in lap}
-        with self._clock(lap):
-            if self.take is None:
-                self._compile(minibatches[lap[0]])
-            with self._others_wait(lap):
-                self._take_steps(minibatches)
-        return {i: self._finish(i) for i in lap}
+        outcomes: dict[int, Outcome] = {}
+        try:
+            with self._clock(lap):
+                if not self.stacks:
+                    self._compile(minibatches[lap[0]])
+            for stack in self.stacks:
+                together = {i: minibatches[i] for i in stack.numbers if i in minibatches}
+                if together:
+                    with self._clock(list(together)):
+                        stack.take_steps(together)
+                    outcomes |= {i: self._finish(i) for i in together}
+        except Stopped:
+            if not outcomes:
+                raise
+        return outcomes
 
-    def _take_steps(self, minibatches: dict[int, Minibatches]) -> None:
-        """A step of the ensemble is a step of each; the others' numbers are any, as they wait."""
-        anyone, left = next(iter(minibatches)), len(next(iter(minibatches.values())).rows)
-        drawn = [minibatches.get(i, minibatches[anyone]) for i in range(len(self.members))]
-        engines = [
-            self.members[i if i in minibatches else anyone].engine for i in range(len(drawn))
-        ]
-        rows = torch.stack([m.rows + o for m, o in zip(drawn, self.offsets)], 1)
-        numbers = torch.stack([e.numbers(m) for e, m in zip(engines, drawn)], 1).to(self.images)
-        steps, taken = self.take(rows, numbers), []
-        with self._private_noise(minibatches):
-            try:
-                while left:
-                    if self.members[anyone].should_stop():
-                        raise Stopped
-                    taken.append(next(steps))
-                    left -= len(taken[-1])
-            finally:
-                for i in minibatches if taken else ():
-                    self.members[i].take(torch.cat([terms[:, i] for terms in taken]))
-                    self.members[i].engine.count += sum(map(len, taken))
+    def _compile(self, minibatches: Minibatches) -> None:
+        first, device = self.members[0].engine, self.images.device
+        count = math.ceil(len(self.members) / AT_ONCE[device.type])
+        size = math.ceil(len(self.members) / count)
+        with self.members[0].private.swapped_in():
+            first.check(minibatches)
+            captured, draws = first.capture(minibatches)
+            step = compile_step(training_step(captured, minibatches.dynamic, ensemble=True), device)
+            for start in range(0, len(self.members), size):
+                numbers = range(start, min(start + size, len(self.members)))
+                self.stacks.append(Stack(self, numbers, size, step, captured, draws, minibatches))
 
     def _finish(self, i: int) -> Outcome:
         member = self.members[i]
@@ -90,37 +91,99 @@ class Ensemble(Iterator[dict[int, Outcome]]):
             self.failed.add(i)
             return error
 
-    def _compile(self, minibatches: Minibatches) -> None:
-        first, device = self.members[0].engine, self.images.device
-        with self.members[0].private.swapped_in():
-            first.check(minibatches)
-            captured, draws = first.capture(minibatches)
-            self.learned = _stacked([m.engine for m in self.members], captured)
-            self.generators = [torch.Generator(device) for _ in self.members]
-            step = compile_step(training_step(captured, minibatches.dynamic, ensemble=True), device)
-            rows = torch.stack([minibatches.rows[0]] * len(self.members))
-            numbers = torch.stack([first.numbers(minibatches)[0]] * len(self.members))
-            noise = Noise(draws, device, self.generators)
-            make = STEPS[device.type]
-            self.take = make(
-                step, self.learned, self.images, noise, rows, numbers.to(self.images)
-            )
+    @contextmanager
+    def _clock(self, lap: list[int]) -> Iterator[None]:
+        """Time spent inside is shared among the members of the lap."""
+        start = time.perf_counter()
+        try:
+            yield
+            if self.images.is_cuda:
+                torch.cuda.synchronize()
+        finally:
+            for i in lap:
+                self.members[i].seconds += (time.perf_counter() - start) / len(lap)
+
+
+class Stack:
+    """Members of an ensemble whose steps are taken together.
+
+    Args:
+        numbers: those of its members.
+        size: of every stack of the ensemble; places beyond the members are idle.
+        minibatches: as an example.
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        numbers: range,
+        size: int,
+        step: Step,
+        captured: Captured,
+        draws: list[Draw],
+        minibatches: Minibatches,
+    ):
+        self.numbers, self.members = numbers, [ensemble.members[i] for i in numbers]
+        self.offsets, self.images = [ensemble.offsets[i] for i in numbers], ensemble.images
+        self.idle, device = size - len(numbers), self.images.device
+        self.learned = _stacked([m.engine for m in self.members], captured, size)
+        self.generators = [torch.Generator(device) for _ in range(size)]
+        example = self.members[0].engine.numbers(minibatches).to(self.images)
+        self.take = STEPS[device.type](
+            step,
+            self.learned,
+            self.images,
+            Noise(draws, device, self.generators),
+            torch.stack([minibatches.rows[0]] * size),
+            torch.stack([example[0]] * size),
+        )
+
+    def take_steps(self, lap: dict[int, Minibatches]) -> None:
+        """An epoch's steps of the members in the lap; the others wait.
+
+        Raises:
+            Stopped: between two steps.
+        """
+        here = {self.numbers.index(i): minibatches for i, minibatches in lap.items()}
+        rows, numbers = self._schedules(here)
+        left, taken, should_stop = len(rows), [], self.members[next(iter(here))].should_stop
+        with self._others_wait(here), self._private_noise(here):
+            try:
+                with closing(self.take(rows, numbers)) as steps:
+                    while left:
+                        if should_stop():
+                            raise Stopped
+                        taken.append(next(steps))
+                        left -= len(taken[-1])
+            finally:
+                for i in here if taken else ():
+                    self.members[i].take(torch.cat([terms[:, i] for terms in taken]))
+                    self.members[i].engine.count += sum(map(len, taken))
+
+    def _schedules(self, here: dict[int, Minibatches]) -> tuple[Tensor, Tensor]:
+        """Rows (steps, size, B) and numbers (steps, size, 3); whoever waits gets someone else's."""
+        rows = {i: m.rows + self.offsets[i] for i, m in here.items()}
+        numbers = {i: self.members[i].engine.numbers(m) for i, m in here.items()}
+        anyone, places = next(iter(here)), range(len(self.members) + self.idle)
+        filled = ([each.get(i, each[anyone]) for i in places] for each in (rows, numbers))
+        rows, numbers = (torch.stack(each, 1) for each in filled)
+        return rows, numbers.to(self.images)
 
     @contextmanager
-    def _private_noise(self, lap: dict[int, Minibatches]) -> Iterator[None]:
+    def _private_noise(self, here: dict[int, Minibatches]) -> Iterator[None]:
         """Inside, the generators of the noise go on from the members' random states."""
-        for member, generator in zip(self.members, self.generators):
-            generator.set_state(member.private.random[-1])
+        for i in here:
+            self.generators[i].set_state(self.members[i].private.random[-1])
         try:
             yield
         finally:
-            for i in lap:
+            for i in here:
                 self.members[i].private.random[-1] = self.generators[i].get_state()
 
     @contextmanager
-    def _others_wait(self, lap: list[int]) -> Iterator[None]:
+    def _others_wait(self, here: dict[int, Minibatches]) -> Iterator[None]:
         """Members that are not in this lap are as before at its end."""
-        others = [i for i in range(len(self.members)) if i not in lap]
+        others = [i for i in range(len(self.members)) if i not in here]
         slices = [tensor[i] for column in self.learned for tensor in column for i in others]
         kept = [tensor.clone() for tensor in slices]
         try:
@@ -128,18 +191,6 @@ class Ensemble(Iterator[dict[int, Outcome]]):
         finally:
             for tensor, before in zip(slices, kept):
                 tensor.copy_(before)
-
-    @contextmanager
-    def _clock(self, lap: list[int]) -> Iterator[None]:
-        """Time spent inside is shared among the members of the lap."""
-        start, members = time.perf_counter(), [self.members[i] for i in lap]
-        try:
-            yield
-            if self.images.is_cuda:
-                torch.cuda.synchronize()
-        finally:
-            for member in members:
-                member.seconds += (time.perf_counter() - start) / len(members)
 
 
 def _check_alike(members: Sequence[Training]) -> None:
@@ -168,10 +219,11 @@ def _joined(images: list[Tensor]) -> tuple[Tensor, list[int]]:
     return joined, [starts[id(x)] for x in images]
 
 
-def _stacked(engines: list[Compiled], captured: Captured) -> Learned:
+def _stacked(engines: list[Compiled], captured: Captured, size: int) -> Learned:
     """What the models have learned, stacked; their own tensors become slices of the stacks."""
     each = [engine.learned(captured) for engine in engines]
-    stacks = Learned(*([torch.stack(t).detach() for t in zip(*column)] for column in zip(*each)))
+    filled = each + each[:1] * (size - len(each))
+    stacks = Learned(*([torch.stack(t).detach() for t in zip(*column)] for column in zip(*filled)))
     for i, learned in enumerate(each):
         for column, column_stacks in zip(learned, stacks):
             for tensor, stack in zip(column, column_stacks):

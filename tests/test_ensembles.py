@@ -89,6 +89,44 @@ def test_every_kind_of_training_as_alone(interpreted, options):
     assert_alike(together(**options), alone(**options))
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_several_stacks_as_alone(interpreted, monkeypatch, at_once):
+    """Four models in stacks of one and of two (with three at most, two and two)."""
+    monkeypatch.setitem(pv.ensembles.AT_ONCE, "cpu", at_once)
+    assert_alike(
+        together("gaussian_optimal_sigma", dynamic=True),
+        alone("gaussian_optimal_sigma", dynamic=True),
+    )
+
+
+def test_a_stack_may_have_idle_places(interpreted, monkeypatch):
+    monkeypatch.setitem(pv.ensembles.AT_ONCE, "cpu", 2)
+    many, single = models(count=3), models(count=3)
+    run = pv.fit_many(many, images(), seeds=SEEDS[:3], **OPTIONS)
+    assert [sorted(lap) for lap in run] == [[0, 1, 2]] * 10
+    assert [stack.idle for stack in run.stacks] == [0, 1]
+    for model, other, seed in zip(many, single, SEEDS):
+        list(pv.fit(other, images(), engine="eager", seed=seed, **OPTIONS))
+        assert_alike([([], model)], [([], other)])
+
+
+def test_a_stop_between_two_stacks_loses_no_record(interpreted, monkeypatch):
+    monkeypatch.setitem(pv.ensembles.AT_ONCE, "cpu", 2)
+    whole = models()
+    list(pv.fit_many(whole, images(), seeds=SEEDS, **OPTIONS))
+    again = models()
+    asked, options = iter([False] * 3 + [True] * 2), OPTIONS | {"should_stop": lambda: next(asked)}
+    first = pv.fit_many(again, images(), seeds=SEEDS, **options)
+    assert sorted(next(first)) == [0, 1]
+    with pytest.raises(pv.training.Stopped):
+        next(first)
+    assert [m.step for m in first.members] == [2, 2, 1, 1]
+    for member in first.members:
+        member.should_stop = lambda: False
+    list(first)
+    assert_alike([([], m) for m in again], [([], m) for m in whole], 0)
+
+
 def test_machine_code_as_alone():
     assert_alike(together(), alone())
 
