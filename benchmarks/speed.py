@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from cases import CASES, Case
+from floors import floor
 from peers import PEERS, Unavailable
 from tables import Measured, section
 from workers import Worker
@@ -69,7 +70,10 @@ def parts(asked: argparse.Namespace):
     yield heading(asked)
     for name in asked.case:
         rows, skipped = measure(name, asked)
-        yield section(name, CASES[name].description, CASES[name].warm_up, rows, skipped)
+        description = CASES[name].description
+        if CASES[name].floor:
+            description += f". {floor(CASES[name].task(asked.data_dir, asked.device))}"
+        yield section(name, description, CASES[name].warm_up, rows, skipped)
 
 
 def heading(asked: argparse.Namespace) -> str:

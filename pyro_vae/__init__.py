@@ -6,6 +6,7 @@ from pyro_vae.data import Dataset, Split, load_dataset
 from pyro_vae.fitting import fit, fit_many
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood
 from pyro_vae.runs import Run, load_run, train
+from pyro_vae.sweeps import train_many
 from pyro_vae.training import Record
 from pyro_vae.vae import VAE
 
@@ -26,4 +27,5 @@ __all__ = [
     "load_dataset",
     "load_run",
     "train",
+    "train_many",
 ]

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from importlib.metadata import version
@@ -232,7 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     input, 130 on Ctrl-C, 143 on SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        with Interrupts() as interrupts:
+        with Interrupts() as interrupts, warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: _complain(message)
             parsed = _parse(arguments)
             parsed.function(parsed, interrupts)
             sys.stdout.flush()

@@ -97,14 +97,15 @@ def _terms(record: Record) -> str:
 def _announce(folder: Path, config: RunConfig, data: Dataset, training: Training) -> None:
     model = training.engine.model
     shape = "x".join(map(str, data.image_shape))
+    reason = f", since {training.choice.reason}" if training.choice.automatic else ""
     levels = "unknown" if data.levels is None else data.levels
     held_out = f", {len(data.validation)} validation" if data.validation else ""
     print(
         f"{data.name}: {len(data.train)} training{held_out} and {len(data.test)} test images"
         f" {shape}, {levels} grey levels\n"
         f"{config.model}: {config.likelihood}, {config.network}, {config.latent_dim} latents,"
-        f" {sum(parameter_counts(model).values())} parameters;"
-        f" {training.engine.name} on {resolve_device(config.device)}"
+        f" {sum(parameter_counts(model).values())} parameters\n"
+        f"{training.engine.name} on {resolve_device(config.device)}{reason}"
     )
     if training.step:
         print(f"Going on in {folder} after step {training.step}, epoch {training.epoch}")

@@ -115,8 +115,8 @@ class RunConfig:
     )
     engine: str = _setting(
         "auto",
-        "how a step is computed: svi is Pyro's own, eager the same without waiting, compiled the same as"
-        " machine code, which takes up to a minute to make; auto is eager",
+        "how a step is computed: svi is Pyro's own, eager the same without waiting, compiled the same"
+        " as machine code, which takes up to a minute to make; auto compiles for long training",
         ("auto", *ENGINES),
     )
 

@@ -277,7 +277,7 @@ STEPS: dict[str, type[Steps]] = {"cpu": Steps, "cuda": ReplayedSteps}
 
 ENGINES: dict[str, type[Engine]] = {"svi": Svi, "eager": Eager, "compiled": Compiled}
 PLAINER = {"compiled": "eager", "eager": "svi"}  # what `auto` turns to where one is refused
-STEPS_THAT_PAY = 20_000  # for compiling, which takes as long as about half as many eager steps
+STEPS_THAT_PAY = 15_000  # for compiling: 200 to 13,000 did in trials, the most on tiny networks
 
 
 class Choice(NamedTuple):
@@ -303,7 +303,7 @@ def choose_engine(name: str, steps: int) -> Choice:
         if missing:
             return Choice("eager", True, missing)
         if steps < STEPS_THAT_PAY:
-            return Choice("eager", True, f"{steps:,} steps are too few to compile for")
+            return Choice("eager", True, f"{steps:,} steps do not pay for compiling")
         return Choice("compiled", True, f"{steps:,} steps pay for compiling")
     if name == "compiled" and missing:
         raise ValueError(f"engine: {missing}, which compiled needs; use eager")
