@@ -277,7 +277,7 @@ STEPS: dict[str, type[Steps]] = {"cpu": Steps, "cuda": ReplayedSteps}
 
 ENGINES: dict[str, type[Engine]] = {"svi": Svi, "eager": Eager, "compiled": Compiled}
 PLAINER = {"compiled": "eager", "eager": "svi"}  # what `auto` turns to where one is refused
-STEPS_THAT_PAY = 15_000  # for compiling: 200 to 13,000 did in trials, the most on tiny networks
+STEPS_THAT_PAY = 20_000  # for compiling: 200 to 15,000 did in trials, the most on tiny networks
 
 
 class Choice(NamedTuple):

@@ -218,7 +218,7 @@ def test_a_users_own_programs_are_captured(interpreted):
 # --- auto -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("epochs, name", [(7_499, "eager"), (7_500, "compiled")])
+@pytest.mark.parametrize("epochs, name", [(9_999, "eager"), (10_000, "compiled")])
 def test_auto_compiles_where_enough_steps_are_to_come(epochs, name):
     """40 images make 2 steps of 16 an epoch."""
     choice = pv.fit(model(), images(), epochs=epochs, batch_size=16).choice
