@@ -4,11 +4,9 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from torch._subclasses import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
 
 import pyro_vae as pv
-from pyro_vae import compiled, products
+from pyro_vae import compiled
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.objectives import OBJECTIVES
 
@@ -199,71 +197,10 @@ def test_what_needs_pyros_estimators_is_refused_by_the_eager_engine_too(kind):
     assert trained("svi", model(kind=kind))
 
 
-@pytest.mark.parametrize(
-    "kind, engine", [(Dropping, "eager"), (Branching, "eager"), (Choosy, "svi"), (Straying, "svi")]
-)
-def test_auto_turns_to_a_plainer_engine(monkeypatch, kind, engine):
-    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 0)
-    with pytest.warns(UserWarning, match=f"engine: {engine}, since"):
-        _, weights = trained("auto", model(kind=kind))
-    assert_same(weights, trained(engine, model(kind=kind))[1], 0)
-
-
 def test_a_users_own_programs_are_captured(interpreted):
     one, other = (trained(e, model(kind=Warping))[1] for e in ("compiled", "eager"))
     assert_same(one, other, 1e-10)
     assert other["shift"].abs().min() > 0
-
-
-# --- auto -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("epochs, name", [(9_999, "eager"), (10_000, "compiled")])
-def test_auto_compiles_where_enough_steps_are_to_come(epochs, name):
-    """40 images make 2 steps of 16 an epoch."""
-    choice = pv.fit(model(), images(), epochs=epochs, batch_size=16).choice
-    assert choice.name == name and f"{2 * epochs:,} steps" in choice.reason
-
-
-def test_without_a_compiler_auto_is_eager_and_compiled_is_refused(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    choice = pv.fit(model(), images(), epochs=10**6).choice
-    assert choice == ("eager", True, "no C++ compiler (no-such-compiler)")
-    with pytest.raises(ValueError, match=r"engine: no C\+\+ compiler .* use eager"):
-        pv.fit(model(), images(), engine="compiled")
-
-
-def test_a_compiler_that_fails_is_named(monkeypatch):
-    def broken(step, device):
-        def fail(*_):
-            raise OSError("no space left\nand a page of advice")
-
-        return fail
-
-    monkeypatch.setattr("pyro_vae.engines.compile_step", broken)
-    with pytest.raises(RuntimeError, match=r"^engine: no space left$"):
-        trained("compiled", model())
-    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 0)
-    with pytest.warns(UserWarning, match="engine: eager, since no space left"):
-        _, weights = trained("auto", model())
-    assert_same(weights, trained("eager", model())[1], 0)
-
-
-def test_auto_goes_on_as_it_began(interpreted, monkeypatch):
-    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 10)
-    options = {"batch_size": 16, "precision": "float64"}
-    first = pv.fit(model(), images(), epochs=5, **options)
-    next(first)
-    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 11)
-    second = pv.fit(model(), images(), epochs=5, **options)
-    assert (first.engine.name, second.engine.name) == ("compiled", "eager")
-    second.restore(first.state())
-    assert second.choice == ("compiled", True, "as before")
-    list(first), list(second)
-    assert_same(*(run.engine.model.state_dict() for run in (first, second)), 0)
-
-
-# --- Adam, products -------------------------------------------------------------------------------
 
 
 def test_adams_averages_hold_no_denormal_numbers():
@@ -277,42 +214,45 @@ def test_adams_averages_hold_no_denormal_numbers():
     assert p[1] == 1.0 and p[2] == 1.0
 
 
-def test_onednn_changes_no_more_than_rounding(monkeypatch):
-    """The switch on for every product: the first loss and all first gradients, in float32."""
-    monkeypatch.setattr(products, "LARGE", 0)
-    moments, taken, split = [], [], products._is_large
-    monkeypatch.setattr(products, "_is_large", lambda *ab: taken.append(ab) or split(*ab))
-    for switch in (True, False):
-        monkeypatch.setattr(products, "ONEDNN", switch)
-        run = pv.fit(model(), images(), engine="compiled", batch_size=40, epochs=1)
-        moments.append((next(run).loss, run.engine.averages))
-    assert len(taken) == 4 + 7  # one per layer, and twice for gradients, but for the images'
-    (loss, ours), (other, theirs) = moments
-    assert loss == pytest.approx(other, rel=1e-6)
-    for name, average in ours.items():
-        scale = theirs[name].abs().max().item()
-        assert torch.allclose(average, theirs[name], rtol=0, atol=1e-5 * scale), name
+
+# --- CUDA -----------------------------------------------------------------------------------------
 
 
-def test_onednn_takes_large_products_only():
-    def targets(n, k, m):
-        def products_of(bias, a, b):
-            return a @ b, torch.addmm(bias, a, b)
-
-        with FakeTensorMode():
-            example = torch.empty(m), torch.empty(n, k), torch.empty(k, m)
-            graph = make_fx(products_of)(*example).graph
-        products.OneDnnProducts()(graph)
-        graph.lint()
-        return [n.target for n in graph.nodes if n.op == "call_function"]
-
-    ours, aten = torch.ops.pyro_vae.product.default, torch.ops.aten
-    assert targets(128, 784, 400) == [ours, ours, aten.add.Tensor]
-    assert targets(64, 64, 128) == [aten.mm.default, aten.addmm.default]
+@pytest.mark.cuda
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_cuda_graphs_are_the_eager_step(name, objective):
+    """On the device's own noise, with dynamic pixels, in float64: every parameter to 1e-10."""
+    options = {"objective": objective, "num_particles": 3 if objective == "iwae" else 1}
+    options |= {"device": "cuda", "dynamic": True}
+    _, weights = trained("compiled", model(name), **options)
+    _, expected = trained("eager", model(name), **options)
+    assert_same(weights, expected, 1e-10)
 
 
-@pytest.mark.parametrize("vendor, amd", [("GenuineIntel", False), ("AuthenticAMD", True)])
-def test_the_processor_is_read_from_the_system(monkeypatch, vendor, amd):
-    monkeypatch.setattr(products.Path, "exists", lambda self: True)
-    monkeypatch.setattr(products.Path, "read_text", lambda self: f"vendor_id : {vendor}")
-    assert products.is_amd() == amd
+@pytest.mark.cuda
+def test_a_cuda_graph_goes_on_within_an_epoch(monkeypatch):
+    monkeypatch.setattr(compiled.ReplayedSteps, "block", 7)
+    options = {"device": "cuda", "epochs": 3, "batch_size": 2, "precision": "float64"}
+    asked = iter([False, True])
+    whole, first, second = (pv.fit(model(), images(), engine="compiled", **options) for _ in "abc")
+    list(whole)
+    first.should_stop = lambda: next(asked)
+    with pytest.raises(pv.training.Stopped):
+        list(first)
+    second.restore(first.state())
+    list(second)
+    assert_same(*(run.engine.model.state_dict() for run in (second, whole)), 0)
+
+
+@pytest.mark.cuda
+def test_a_replay_does_not_wait_for_the_gpu():
+    run = pv.fit(model(), images(), engine="compiled", device="cuda", epochs=9, batch_size=16)
+    next(run)
+    with run.private.swapped_in():
+        steps = run.engine.steps(run.draw_epoch())
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            next(steps)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")

@@ -249,3 +249,9 @@ def test_models_of_other_shapes_are_refused(odd):
 def test_no_models_are_refused():
     with pytest.raises(ValueError, match="models: expected one at least"):
         pv.fit_many([], images())
+
+
+@pytest.mark.cuda
+def test_cuda_graphs_of_an_ensemble_are_graphs_of_single_models():
+    runs = [train(device="cuda", dynamic=True) for train in (together, alone)]
+    assert_alike(*runs)
