@@ -1,6 +1,7 @@
 """A checkpoint: one dict of tensors and plain values, written whole or not at all."""
 
 import io
+import zipfile
 from pathlib import Path
 
 import torch
@@ -38,6 +39,10 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     """
     file = io.BytesIO(Path(path).read_bytes())
     try:
+        with zipfile.ZipFile(file) as archive:
+            if archive.testzip():  # its checksums, which torch does not look at
+                raise zipfile.BadZipFile
+        file.seek(0)
         content = torch.load(file, map_location=device, weights_only=True)
     except Exception as error:  # torch has no common class for what a damaged file raises
         raise ValueError(f"checkpoint: {path} cannot be read: {type(error).__name__}") from error
