@@ -40,6 +40,11 @@ class Captured(NamedTuple):
         """The model's names of the inputs of a kind."""
         return [name for k, name in self.inputs if k == kind]
 
+    def shapes(self, kind: InputKind) -> list[torch.Size]:
+        """The shapes of the inputs of a kind."""
+        nodes = zip(self.graph.graph.find_nodes(op="placeholder"), self.inputs)
+        return [node.meta["val"].shape for node, (k, _) in nodes if k == kind]
+
     def __call__(
         self, parameters: list[Tensor], buffers: list[Tensor], x: Tensor, beta: Tensor, noise
     ) -> Tensor:

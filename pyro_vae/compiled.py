@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
+from torch.export.graph_signature import InputKind
 
 from pyro_vae.capture import Captured, Draw
 
@@ -25,12 +26,20 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8  # of torch's and Pyro's Adam
 
 
 class Learned(NamedTuple):
-    """What a step reads and changes, in the graph's order; models lead where there are many."""
+    """What a step reads and changes, in the graph's order; models lead where there are many.
+
+    Numbers of a single model have one dimension: torch 2.11 does not write to those that have none.
+    """
 
     parameters: list[Tensor]
     averages: list[Tensor]  # of the gradients, Adam's
     squares: list[Tensor]
     buffers: list[Tensor]
+
+    def of_one(self) -> "Learned":
+        """The same tensors of a single model, as a step takes them."""
+        *columns, buffers = self
+        return Learned(*([torch.atleast_1d(t.detach()) for t in c] for c in columns), buffers)
 
 
 Step = Callable[[Learned, Tensor, Tensor, Tensor, list[Tensor]], Tensor]
@@ -44,6 +53,8 @@ def training_step(captured: Captured, dynamic: bool, ensemble: bool = False) -> 
     dimension of models, and so have the terms.
     """
 
+    shapes = captured.shapes(InputKind.PARAMETER)
+
     def update(learned, images, rows, numbers, noise):
         x = images.index_select(0, rows)
         if dynamic:
@@ -51,7 +62,8 @@ def training_step(captured: Captured, dynamic: bool, ensemble: bool = False) -> 
         beta, step_size, root_correction = numbers.unbind()
 
         def loss(parameters):
-            terms = captured(parameters, learned.buffers, x, beta, noise)
+            shaped = [p.view(shape) for p, shape in zip(parameters, shapes)]
+            terms = captured(shaped, learned.buffers, x, beta, noise)
             return terms[0], terms
 
         gradients, (_, terms) = torch.func.grad_and_value(loss, has_aux=True)(learned.parameters)

@@ -220,7 +220,7 @@ class Compiled(Engine):
         step = compile_step(training_step(captured, minibatches.dynamic), device)
         self.take = STEPS[device.type](
             step,
-            Learned(*([t.detach() for t in column] for column in self.learned(captured))),
+            self.learned(captured).of_one(),
             images,
             Noise(draws, device),
             minibatches.rows[0],
