@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -35,7 +35,9 @@ def do_without_inductor(setattr, pays=1):
     for room in ("engines", "ensembles"):
         setattr(sys.modules[f"pyro_vae.{room}"], "compile_step", lambda step, device: step)
     setattr(sys.modules["pyro_vae.engines"], "STEPS_THAT_PAY", pays)
-    setattr(sys.modules["pyro_vae.recording"], "figures", Mock())
+    setattr(sys.modules["pyro_vae.recording"], "figures", MagicMock())
+    setattr(sys.modules["pyro_vae.report"], "figures", MagicMock())
+    setattr(sys.modules["pyro_vae.report"], "_svg", lambda *figure: "")
     setattr(RunFolder, "save_figure", lambda self, name, figure: None)
 
 
@@ -50,15 +52,13 @@ def stamps(*folders):
     return {str(p): p.stat().st_mtime_ns for p in files}
 
 
-def engines(folder="a"):
-    return {
-        path.parent.name: json.loads(path.read_text())["engine"]
-        for path in Path(folder).glob("*/summary.json")
-    }
+def engines():
+    summaries = Path("a").glob("*/summary.json")
+    return {path.parent.name: json.loads(path.read_text())["engine"] for path in summaries}
 
 
-def folders(path="a"):
-    return sorted(p.name for p in Path(path).iterdir() if p.is_dir())
+def folders():
+    return sorted(p.name for p in Path("a").iterdir() if p.is_dir())
 
 
 # --- what it leaves ---------------------------------------------------------------------------------
@@ -76,11 +76,10 @@ def test_the_folders_are_those_of_single_runs(capsys, engine):
     assert [line.split(": ")[0] for line in lines[1:5]] == NAMES
     assert lines[1].startswith("beta=0.5,seed=0: test  ELBO -") and "(1 of 4 runs done)" in lines[1]
     assert lines[-1] == "All 4 runs are finished: look at a/*/report.html"
-    for name in (NAMES[1], NAMES[2]):
-        config = pv.RunConfig.load(f"a/{name}/config.yaml")
-        assert (config.beta, config.seed) == ((0.5, 1) if name == NAMES[1] else (2.0, 0))
-        pv.train(config, f"{name}-alone")
-        assert_same_folder(f"a/{name}", f"{name}-alone")
+    config = pv.RunConfig.load(f"a/{NAMES[1]}/config.yaml")
+    assert (config.beta, config.seed) == (0.5, 1)
+    pv.train(config, "alone")
+    assert_same_folder(f"a/{NAMES[1]}", "alone")
 
 
 def test_the_grid_is_kept_and_repeats_the_sweep(capsys):
@@ -140,13 +139,11 @@ def test_which_groups_are_trained_at_once(monkeypatch):
 
 
 def test_groups_are_judged_by_their_own_steps(monkeypatch):
-    """Of a group with too few steps, each is trained as `train` would."""
+    """Two groups of two runs, 33 steps each: none has enough, though all four would."""
     grid = ["--likelihood", "bernoulli", "--seed", "0", "1", "--latent-dim", "2", "3"]
-    assert main([*SWEEP, *grid, "--engine", "compiled"]) == 0
-    assert set(engines().values()) == {"compiled"}
     monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 2 * 33 + 1)
-    assert main([*SWEEP[:-1], "b", *grid]) == 0
-    assert set(engines("b").values()) == {"eager"}
+    assert main([*SWEEP, *grid]) == 0
+    assert set(engines().values()) == {"eager"}
 
 
 def test_a_group_that_cannot_go_together_goes_one_by_one(capsys, monkeypatch):
@@ -188,8 +185,7 @@ def status_of(folder, arguments, writes=10**9):
     return process.exitcode
 
 
-@pytest.mark.parametrize("engine", ["auto", "eager"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("engine, seed", [("auto", 0), ("auto", 1), ("eager", 2)])
 def test_a_sweep_that_is_killed_twice_goes_on_to_the_same_bits(tmp_path, engine, seed):
     """Without a kill it writes 28 files at least: 4 runs x (settings, 3 epochs, 3 at the end)."""
     moments = random.Random(seed)
@@ -210,8 +206,9 @@ def test_a_sweep_that_is_killed_twice_goes_on_to_the_same_bits(tmp_path, engine,
         assert_same_run(f"a/{name}", f"whole/{name}")
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("engine", ["auto", "eager"])
+@pytest.mark.parametrize(
+    "engine, number, status", [("auto", signal.SIGTERM, 143), ("eager", signal.SIGINT, 130)]
+)
 def test_a_signal_saves_and_the_same_command_goes_on(capsys, monkeypatch, engine, number, status):
     arguments = [*SWEEP, *BETAS, "--engine", engine]
     add, calls = RunWriter.add, iter(range(1, 5))
