@@ -6,7 +6,7 @@ from pyro_vae.data import Dataset, Split, load_dataset
 from pyro_vae.fitting import fit, fit_many
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood
 from pyro_vae.runs import Run, load_run, train
-from pyro_vae.sweeps import train_many
+from pyro_vae.sweeps import sweep, train_many
 from pyro_vae.training import Record
 from pyro_vae.vae import VAE
 
@@ -26,6 +26,7 @@ __all__ = [
     "fit_many",
     "load_dataset",
     "load_run",
+    "sweep",
     "train",
     "train_many",
 ]

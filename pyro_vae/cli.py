@@ -22,12 +22,35 @@ TRAIN_EXAMPLES = """examples:
   pyro-vae train --dataset pictures/ --patience 10 --out runs/pictures
   pyro-vae train --config runs/conv/config.yaml --beta 4 --out runs/conv-beta4
   pyro-vae train --out runs/conv-beta4 --resume"""
+SWEEP_EXAMPLES = """Every combination of the values becomes a run folder in DIR, named by what
+varies, as in DIR/beta=4,seed=0; DIR/sweep.yaml keeps the values. Runs that
+differ in beta, seed, learning rate and sigma alone are trained at once where it
+pays.
+
+A sweep that was stopped, by whatever, goes on when the same command is given
+again; more values add their runs. A run that fails leaves a line in failed.txt
+and is not tried again unless its folder is deleted; the others go on, and the
+exit status is 1.
+
+examples:
+  pyro-vae sweep --out runs/betas --beta 0.25 1 4 --seed 0 1
+  pyro-vae sweep --out runs/sizes --hidden 128 400,200 --latent-dim 2 8 32
+  pyro-vae sweep --out runs/families --dataset mnist --epochs 20 \\
+      --likelihood bernoulli gaussian_shared_sigma discretized_logistic
+  pyro-vae sweep --out runs/betas --config runs/betas/sweep.yaml --seed 0 1 2"""
 EXAMPLES = """examples:
   pyro-vae train --out runs/first
+  pyro-vae sweep --out runs/betas --beta 0.25 1 4
   pyro-vae evaluate runs/first
   pyro-vae sample runs/first --out samples.png
   pyro-vae datasets mnist
   pyro-vae COMMAND --help"""
+USAGES = {  # of commands with a flag for each setting
+    "train": "pyro-vae train [-h] [--out DIR] [--config FILE] [--resume | --overwrite]\n"
+    "                      [--SETTING VALUE ...]",
+    "sweep": "pyro-vae sweep [-h] --out DIR [--config FILE]\n"
+    "                      [--SETTING VALUE [VALUE ...] ...]",
+}
 GROUPS = {  # the first setting of each group of flags
     "dataset": "data",
     "model": "model",
@@ -95,11 +118,31 @@ def _add_train(parser: _Parser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="delete the run in --out and start anew"
     )
+    _add_settings(parser)
+
+
+def _add_settings(parser: _Parser, **kind) -> None:
+    """A flag for each field of `RunConfig`."""
     for f in fields(RunConfig):
         if f.name in GROUPS:
             group = parser.add_argument_group(GROUPS[f.name])
-        kind = {"metavar": f.name.split("_")[-1].upper(), "default": argparse.SUPPRESS}
+        kind |= {"metavar": f.name.split("_")[-1].upper(), "default": argparse.SUPPRESS}
         group.add_argument("--" + f.name.replace("_", "-"), dest=f.name, help=_help(f), **kind)
+
+
+def _add_sweep(parser: _Parser) -> None:
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        required=True,
+        help="the sweep's folder: a new one, or that of a sweep, which goes on",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="YAML with any of the settings below, each a value or a list of values; flags win",
+    )
+    _add_settings(parser, nargs="+")
 
 
 def _add_run(parser: _Parser, measures: bool = True) -> None:
@@ -171,6 +214,7 @@ def _add_datasets(parser: _Parser) -> None:
 
 COMMANDS = {  # what it does, how its flags are added, the function that does it
     "train": ("train a model and leave a run folder", _add_train, commands.run_train),
+    "sweep": ("train every combination of settings", _add_sweep, commands.run_sweep),
     "evaluate": ("measure a run, with standard errors", _add_evaluate, commands.run_evaluate),
     "sample": ("decode random codes into images", _add_sample, commands.run_sample),
     "report": (
@@ -190,16 +234,11 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.add_argument("--version", action="version", version=f"pyro-vae {version('pyro_vae')}")
     choices = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    each = {}
+    each, epilogs = {}, {"train": TRAIN_EXAMPLES, "sweep": SWEEP_EXAMPLES}
     for name, (what, add, function) in COMMANDS.items():
-        epilog = TRAIN_EXAMPLES if name == "train" else None
-        each[name] = choices.add_parser(name, help=what, description=what, epilog=epilog)
+        options = {"epilog": epilogs.get(name), "usage": USAGES.get(name)}
+        each[name] = choices.add_parser(name, help=what, description=what, **options)
         add(each[name])
-        if name == "train":
-            each[name].usage = (
-                "pyro-vae train [-h] [--out DIR] [--config FILE] [--resume | --overwrite]\n"
-                "                      [--SETTING VALUE ...]"
-            )
         hidden = {"action": "store_true", "default": argparse.SUPPRESS}
         each[name].add_argument("--debug", help="show tracebacks", **hidden)
         each[name].set_defaults(function=function)

@@ -11,17 +11,19 @@ import torch
 from tqdm import tqdm
 
 from pyro_vae import figures
-from pyro_vae.config import RunConfig
+from pyro_vae.config import RunConfig, load_settings
 from pyro_vae.data import DATASETS, Dataset, load_dataset
 from pyro_vae.descriptions import SECTIONS, rows_of
 from pyro_vae.folders import RunFolder
 from pyro_vae.interrupts import Interrupts
 from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.members import Member
 from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
 from pyro_vae.report import write_report
 from pyro_vae.runs import Run, load_run, no_likelihood, resolve_device, train
 from pyro_vae.summaries import parameter_counts
+from pyro_vae.sweeps import sweep
 from pyro_vae.training import Record, Training
 
 PICTURE_TYPES = (".png", ".npy")
@@ -29,9 +31,7 @@ PICTURE_TYPES = (".png", ".npy")
 
 def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
     """Train a model and leave a run folder."""
-    names = {f.name for f in fields(RunConfig)}
-    flags = {k: v for k, v in vars(parsed).items() if k in names}
-    file = parsed.config
+    flags, file = _settings(parsed), parsed.config
     if parsed.resume and parsed.out and file is None and RunFolder(parsed.out).config.exists():
         file = RunFolder(parsed.out).config
     config = RunConfig.load(file, **flags) if file else RunConfig(**flags)
@@ -66,6 +66,11 @@ def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
     measuring.close()
     print(_results(run))
     print(f"Look at {run.folder / 'report.html'}")
+
+
+def _settings(parsed: Namespace) -> dict:
+    names = {f.name for f in fields(RunConfig)}
+    return {k: v for k, v in vars(parsed).items() if k in names}
 
 
 class _Measuring:
@@ -148,6 +153,89 @@ def _elbo_line(split: str, terms: dict) -> str:
         f"{split:5s} ELBO {terms['elbo_nats']:.4f} = -(rate {terms['rate_nats']:.4f}"
         f" + distortion {terms['distortion_nats']:.4f}) nats per image"
     )
+
+
+def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Train every combination of settings."""
+    settings = (load_settings(parsed.config) if parsed.config else {}) | _settings(parsed)
+    progress = _SweepProgress(parsed.out)
+    try:
+        sweep(
+            settings,
+            parsed.out,
+            announce=progress.announce,
+            on_record=progress.add,
+            on_end=progress.end,
+            interrupts=interrupts,
+        )
+    finally:
+        progress.close()
+    failed = [str(member.path) for member in progress.members if member.failed]
+    if failed:
+        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+        raise RuntimeError(
+            f"{len(failed)} of {len(progress.members)} runs failed, as failed.txt in their folders"
+            f" says: {', '.join(failed[:3])}{more}; delete a folder to try its run again"
+        )
+    print(f"All {len(progress.members)} runs are finished: look at {parsed.out}/*/report.html")
+
+
+class _SweepProgress:
+    """A bar over the epochs of all runs, and a line for each run that ends."""
+
+    members: list[Member] = []
+    bar: tqdm | None = None
+
+    def __init__(self, out: str):
+        self.out, self.epochs = out, dict[str, int]()  # epochs that are done of each run
+
+    def announce(self, members: list[Member]) -> None:
+        self.members = members
+        self.left = {m.name for m in members if not m.ended}
+        self.failed = sum(m.failed for m in members)
+        print(f"{len(members)} runs in {self.out}, {len(self.left)} of them to train", flush=True)
+        done = sum(m.config.epochs for m in members if m.ended)
+        style = "{n}/{total} epochs |{bar}| {remaining} left{postfix}"
+        total = sum(m.config.epochs for m in members)
+        options = {"bar_format": style, "disable": None, "dynamic_ncols": True}
+        self.bar = tqdm(total=total, initial=done, postfix=self._counts(), **options)
+
+    def _counts(self) -> str:
+        failed = f", {self.failed} failed" if self.failed else ""
+        done = len(self.members) - len(self.left) - self.failed
+        return f"{done} of {len(self.members)} runs done{failed}"
+
+    def add(self, name: str, record: Record, finished: bool) -> None:
+        before = self.epochs.get(name)
+        if before is None:  # an earlier process did these
+            before = record.epoch - 1
+            self._skip(before)
+        self.bar.update(max(0, record.epoch - before))
+        self.epochs[name] = max(before, record.epoch)
+
+    def end(self, member: Member) -> None:
+        self.left.discard(member.name)
+        self.failed += member.failed
+        self._skip(member.config.epochs - self.epochs.get(member.name, 0))
+        self.bar.set_postfix_str(self._counts())
+        with tqdm.external_write_mode():
+            print(f"{member.name}: {_outcome(member)} ({self._counts()})", flush=True)
+
+    def _skip(self, epochs: int) -> None:
+        """Count epochs that say nothing of the time that one takes."""
+        if not self.bar.disable:
+            self.bar.initial += epochs
+            self.bar.n += epochs
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _outcome(member: Member) -> str:
+    if member.failed:
+        return f"failed: {member.mark.read_text().strip()}"
+    return _elbo_line("test", member.summary()["test"])
 
 
 def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:

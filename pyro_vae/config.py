@@ -122,7 +122,7 @@ class RunConfig:
 
     def __post_init__(self):
         for f in fields(self):
-            object.__setattr__(self, f.name, _checked(f, getattr(self, f.name)))
+            object.__setattr__(self, f.name, check_setting(f, getattr(self, f.name)))
         check_dataset_name(self.dataset)
         check_arguments(
             self.objective, self.num_particles, self.beta, self.beta_schedule,
@@ -144,23 +144,36 @@ class RunConfig:
         Raises:
             ValueError: not a YAML mapping, an unknown key, or a value that does not fit.
         """
-        try:
-            content = yaml.safe_load(Path(path).read_text()) or {}
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"config: {path} cannot be read: {reason}") from error
-        if not isinstance(content, dict):
-            raise ValueError(f"config: expected 'key: value' lines in {path}, got {content!r}")
-        for key in content:
-            check_name(f"config: key in {path}", key, [f.name for f in fields(cls)])
-        return cls(**content | flags)
+        return cls(**load_settings(path) | flags)
+
+
+def load_settings(path: str | Path) -> dict:
+    """What a YAML file sets, by field of `RunConfig`; the values are as they stand there.
+
+    Raises:
+        ValueError: not a YAML mapping, or an unknown key.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text()) or {}
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"config: {path} cannot be read: {reason}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"config: expected 'key: value' lines in {path}, got {content!r}")
+    for key in content:
+        check_name(f"config: key in {path}", key, [f.name for f in fields(RunConfig)])
+    return content
 
 
 _NUMBERS = {int: int, int | None: int, float: float, float | None: float}
 
 
-def _checked(f: dataclasses.Field, value):
-    """The value as its field's type, or a ValueError that names the field."""
+def check_setting(f: dataclasses.Field, value):
+    """The value as the type of its field of `RunConfig`.
+
+    Raises:
+        ValueError: of another type, out of range, or an unknown name.
+    """
     if value is None and f.default is None:
         return None
     if f.name == "hidden":

@@ -133,33 +133,7 @@ def train(
     job = prepare(config, out, resume, overwrite, interrupts)
     if isinstance(job, Run):
         return job
-    writer = job.start()
-    if announce:
-        announce(job.folder.path, job.config, job.data, job.training)
-    elif not job.training.engine.model.likelihood.is_likelihood:
-        warnings.warn(no_likelihood(job.config, job.data), stacklevel=2)
-    with pyro.validation_enabled(False):  # the images are checked; weights, after every epoch
-        with interrupts.deferred() if interrupts else nullcontext():
-            try:
-                for record in job.training:
-                    writer.add(record)
-                    if on_record:
-                        on_record(record, job.training.finished)
-            except Stopped:
-                writer.save()
-                interrupts.note = (
-                    f" after step {job.training.step}; all is saved:"
-                    f" pyro-vae train --resume --out {job.folder.path}"
-                )
-            except FloatingPointError as error:
-                raise writer.failure(error) from error
-        if interrupts:
-            interrupts.note = (
-                "; training is done and saved, its measuring goes on with:"
-                f" pyro-vae train --resume --out {job.folder.path}"
-            )
-        writer.finish(progress)
-    return load_run(job.folder.path)
+    return job.train(announce, on_record, interrupts, progress)
 
 
 @dataclass(frozen=True)
@@ -179,6 +153,50 @@ class Job:
         else:
             self.folder.start(self.config)
         return RunWriter(self.folder, self.config, self.data, self.training)
+
+    def train(
+        self,
+        announce: Callable[[Path, RunConfig, Dataset, Training], None] | None = None,
+        on_record: Callable[[Record, bool], None] | None = None,
+        interrupts: Interrupts | None = None,
+        progress: Progress = no_progress,
+    ) -> Run:
+        """Do it; arguments and errors as in the function `train`."""
+        writer = self.start()
+        if announce:
+            announce(self.folder.path, self.config, self.data, self.training)
+        elif not self.training.engine.model.likelihood.is_likelihood:
+            warnings.warn(no_likelihood(self.config, self.data), stacklevel=3)
+        with pyro.validation_enabled(False):  # the images are checked; weights, after every epoch
+            self._take_epochs(writer, on_record, interrupts)
+            if interrupts:
+                interrupts.note = (
+                    "; training is done and saved, its measuring goes on with:"
+                    f" pyro-vae train --resume --out {self.folder.path}"
+                )
+            writer.finish(progress)
+        return load_run(self.folder.path)
+
+    def _take_epochs(
+        self,
+        writer: RunWriter,
+        on_record: Callable[[Record, bool], None] | None,
+        interrupts: Interrupts | None,
+    ) -> None:
+        with interrupts.deferred() if interrupts else nullcontext():
+            try:
+                for record in self.training:
+                    writer.add(record)
+                    if on_record:
+                        on_record(record, self.training.finished)
+            except Stopped:
+                writer.save()
+                interrupts.note = (
+                    f" after step {self.training.step}; all is saved:"
+                    f" pyro-vae train --resume --out {self.folder.path}"
+                )
+            except FloatingPointError as error:
+                raise writer.failure(error) from error
 
 
 def prepare(

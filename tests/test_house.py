@@ -16,7 +16,8 @@ FLOORS = [
     {"objectives", "capture", "compiled", "checkpoints"},
     {"engines", "evaluation", "training", "ensembles", "fitting"},
     {"figures", "videos", "descriptions", "config"},
-    {"folders", "summaries", "recording", "runs", "sweeps", "report"} | {"parts", "evaluations"},
+    {"folders", "summaries", "recording", "runs", "grids", "members", "sweeps", "report"}
+    | {"parts", "evaluations"},
     {"commands", "cli"},
     {"__main__", "__init__"},
 ]
