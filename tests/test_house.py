@@ -15,8 +15,10 @@ FLOORS = [
     {"vae", "autoencoder"},
     {"objectives", "capture", "compiled", "checkpoints"},
     {"engines", "evaluation", "training", "ensembles", "fitting"},
-    {"figures", "videos", "descriptions", "config"},
-    {"folders", "summaries", "recording", "runs", "sweeps", "report"} | {"parts", "evaluations"},
+    {"figures", "comparison_figures", "pages", "videos", "descriptions", "config"},
+    {"folders", "summaries", "recording", "runs", "sweeps", "report"}
+    | {"parts", "evaluations"}
+    | {"comparison", "comparison_plots", "comparison_report"},
     {"commands", "cli"},
     {"__main__", "__init__"},
 ]
