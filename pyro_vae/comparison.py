@@ -19,9 +19,9 @@ DATA = ("dataset", "binarize", "levels")  # figures of other data are on another
 NO_MATTER = ("seed", "data_dir", "device", "engine")  # settings that tell no two points apart
 EFFORT = ("images", "quick", "bits_per_dim_samples")  # of a part of an evaluation
 SCALES = {  # what ELBO and distortion count; densities under the name of their `score`
-    "density": "densities of pixels",
-    "levels": "probabilities of grey levels",
-    "none": "scores that are no likelihood",
+    "density": "pixel densities",
+    "levels": "level probabilities",
+    "none": "no likelihood",
 }
 ROWS = (  # what columns are called
     {row.key: row for row in SUMMARY}

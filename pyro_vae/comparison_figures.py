@@ -1,5 +1,6 @@
 """Figures of many runs: curves in, a matplotlib `Figure` out."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,14 +32,16 @@ class Curve(NamedTuple):
     ends: tuple[str, str] | None = None  # what is written at the first point and the last
 
 
-def _draw(axes: Axes, curve: Curve, markers: bool = True) -> None:
+def _draw(axes: Axes, curve: Curve, markers: int | None = None) -> None:
+    """The line with its bars and ring; a marker at every point, or at so many in all."""
     colour = COLOURS[curve.colour % len(COLOURS)]
     hollow = curve.dash // len(DASHES) % 2 == 1
     axes.plot(
         curve.x,
         curve.y,
         DASHES[curve.dash % len(DASHES)],
-        marker=MARKERS[curve.colour % len(MARKERS)] if markers else None,
+        marker=MARKERS[curve.colour % len(MARKERS)],
+        markevery=markers and max(1, len(curve.x) // markers),
         fillstyle="none" if hollow else "full",
         color=colour,
         label=curve.label,
@@ -53,11 +56,13 @@ def _draw(axes: Axes, curve: Curve, markers: bool = True) -> None:
         axes.plot(*place, "o", color=BLACK, fillstyle="none", markersize=12, label="_best")
 
 
+def _legend_columns(curves: Sequence[Curve]) -> int:
+    return max(1, min(3, 44 // (max(len(curve.label) for curve in curves) + 6)))
+
+
 def _figure(curves: Sequence[Curve], title: str, named: bool = True) -> tuple[Figure, Axes]:
-    longest = max(len(curve.label) for curve in curves)
-    columns = max(1, min(3, 48 // (longest + 6)))
-    rows = -(-len(curves) // columns) if named else 0
-    figure = Figure(figsize=(4.4, 3.1 + 0.19 * rows), layout="constrained")
+    rows = math.ceil(len(curves) / _legend_columns(curves)) if named else 0
+    figure = Figure(figsize=(4.0, 2.9 + 0.19 * rows), layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.3)
@@ -66,13 +71,11 @@ def _figure(curves: Sequence[Curve], title: str, named: bool = True) -> tuple[Fi
 
 def _legend(figure: Figure, axes: Axes, curves: Sequence[Curve]) -> None:
     """Under the axes, where it covers nothing; none for a line without a name."""
-    longest = max(len(curve.label) for curve in curves)
-    if longest:
-        columns = max(1, min(3, 48 // (longest + 6)))
+    if any(curve.label for curve in curves):
         figure.legend(
             *axes.get_legend_handles_labels(),
             loc="outside lower center",
-            ncols=columns,
+            ncols=_legend_columns(curves),
             frameon=False,
             fontsize=8,
             handlelength=3.2,
@@ -124,6 +127,8 @@ def over_setting(
         axes.axhline(level, color=BLACK, linestyle=":", linewidth=1, label=level_label)
     if diagonal:
         axes.plot(*[sorted(places.values())] * 2, ":", color=BLACK, linewidth=1, label="_all")
+    if all(float(y).is_integer() for curve in curves for y in curve.y):
+        axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     _legend(figure, axes, named)
@@ -156,7 +161,7 @@ def elbo_over_epochs(curves: Sequence[Curve], title: str) -> Figure:
     figure, axes = _figure(curves, title, any(c.label for c in curves))
     lows, highs = [], []
     for curve in curves:
-        _draw(axes, curve, markers=len(np.asarray(curve.x)) < 2)
+        _draw(axes, curve, markers=6)
         y = np.asarray(curve.y, dtype=float)
         lows.append(np.nanmin(y[len(y) // 10 :]))
         highs.append(np.nanmax(y))

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from pyro_vae import comparison_figures as figures
 from pyro_vae.comparison import (
+    NO_MATTER,
     ROWS,
     SCALES,
     Finished,
@@ -32,6 +33,10 @@ LOOK_AT_PLANE = (
     "Each line is a family from small to large beta: a larger one buys a smaller rate with more"
     " distortion. Look which line runs nearest to the lower left corner, and where it turns steep:"
     " a beta beyond it gives up much for little."
+)
+LOOK_AT_ENDS = (
+    "Numbers: the smallest and the largest beta of a line, whose slope is minus beta where training"
+    " has found the best trade."
 )
 LOOK_AT_AXES = {
     "beta": "Each line is a family, or another setting that varies; beta goes by factors. Look for"
@@ -97,11 +102,10 @@ def plane(group: Group) -> str:
                   if len((c := _plane_curve(group, name, line, settings)).x) > 1]  # fmt: skip
         if curves:
             title = f"Rate and distortion{more}"
-            look = "Numbers: the smallest and the largest beta of a line. The line's slope is"
-            look += " -beta where training has found the best trade."
             figure = figures.rate_distortion(curves, title)
-            drawn.append(_drawn(group, figure, title, look + _seeds(runs, "beta")))
-    return section("Rate and distortion", LOOK_AT_PLANE, _grid(drawn)) if drawn else ""
+            drawn.append(_drawn(group, figure, title, LOOK_AT_ENDS))
+    look = LOOK_AT_PLANE + _seeds(group.runs, "beta")
+    return section("Rate and distortion", look, _grid(drawn)) if drawn else ""
 
 
 def _plane_curve(group: Group, name: str, line: list[Finished], settings: list[str]) -> Curve:
@@ -128,7 +132,8 @@ def over(group: Group, axis: str) -> str:
         for more, runs in group.panels(measure.own_scale)
         if (figure := _over(group, axis, column, measure, more, runs))
     ]
-    return section(f"Over {AXES[axis]}", LOOK_AT_AXES[axis], _grid(drawn)) if drawn else ""
+    look = LOOK_AT_AXES[axis] + _seeds(group.runs, axis)
+    return section(f"Over {AXES[axis]}", look, _grid(drawn)) if drawn else ""
 
 
 def _over(
@@ -160,35 +165,35 @@ def _over(
     )
     best = f" Best ({measure.best}) at {AXES[axis]} {', '.join(ringed)}." if ringed else ""
     title = f"{measure.name}{more} over {AXES[axis]}"
-    return _drawn(group, figure, title, measure.look + best + _seeds(runs, axis))
+    return _drawn(group, figure, title, measure.look + best)
 
 
 def learning_curves(group: Group) -> str:
     """The test ELBO of every run over epochs, where they are few."""
     if len(group.runs) > FEW:
         return ""
-    settings, drawn, number = varying(group.runs), [], 0
+    drawn = []
     for more, runs in group.panels(own_scale=True):
-        curves = []
-        for run in _in_order(runs, settings):
-            metrics = run.folder.columns()
-            known = [
-                (e, v) for e, v in zip(metrics["epoch"], metrics["test_elbo"]) if v is not None
-            ]
-            if known:
-                name = label(run, settings) or group.name_of(run)
-                curves.append(Curve(name, number, number // len(figures.COLOURS), *zip(*known)))
-                number += 1
-        if curves:
+        if curves := _learning_curves(group, runs):
             title = f"Test ELBO over epochs{more}"
             figure = figures.elbo_over_epochs(curves, title)
             drawn.append(_drawn(group, figure, title, "Higher is better, within this panel."))
     return section("Learning curves", LOOK_AT_CURVES, _grid(drawn)) if drawn else ""
 
 
-def _in_order(runs: Sequence[Finished], settings: Sequence[str]) -> list[Finished]:
-    """Runs in the order of these settings."""
-    return [run for line in lines(runs, settings).values() for run in line]
+def _learning_curves(group: Group, runs: list[Finished]) -> list[Curve]:
+    """A curve for each run: its colour is that of its settings, its dashes of its seed."""
+    settings, curves = varying(group.runs), []
+    alike = lines(runs, [name for name in settings if name not in NO_MATTER])
+    for colour, line in enumerate(alike.values()):
+        for dash, run in enumerate(sorted(line, key=lambda run: run.config.seed)):
+            metrics = run.folder.columns()
+            both = zip(metrics["epoch"], metrics["test_elbo"])
+            known = [(epoch, value) for epoch, value in both if value is not None]
+            if known:
+                name = label(run, settings) or group.name_of(run)
+                curves.append(Curve(name, colour, dash, *zip(*known)))
+    return curves
 
 
 def _seeds(runs: Sequence[Finished], axis: str) -> str:

@@ -190,14 +190,11 @@ class _Table:
             for column in (bits, *COLUMNS)
             if any(run.measures.get(column) is not None for run in self.runs)
         ]
-        heads = "".join(
-            f'<th class="number">{escape(ROWS[c].name)}<br><span class="look">'
-            f"{escape(ROWS[c].unit)}</span></th>"
-            for c in columns
-        )
-        names = ["", "run", *(s.replace("_", " ") for s in settings)]
-        names += ["scored are"] if len(self.scales) > 1 else []
-        head = "".join(f"<th>{escape(name)}</th>" for name in names) + heads
+        first, *heads = (_head(column) for column in columns)
+        names = [name.replace("_", " ") for name in settings]
+        names += ["ELBO is of"] if len(self.scales) > 1 else []
+        settings_heads = "".join(f"<th>{escape(name)}</th>" for name in names)
+        head = f"<th></th>{first}{settings_heads}{''.join(heads)}<th>run</th>"
         rows = "".join(self._row(rank, run, settings, columns) for rank, run in ranked(self.runs))
         words = "".join(f"<p>{escape(sentence)}</p>" for sentence in self._warnings(bits))
         table = f'<div class="wide" tabindex="0"><table><tr>{head}</tr>{rows}</table></div>'
@@ -207,13 +204,14 @@ class _Table:
         words = [setting(getattr(run.config, name)) for name in settings]
         words += [SCALES[run.scale]] if len(self.scales) > 1 else []
         cells = "".join(f"<td>{escape(word)}</td>" for word in words)
-        numbers = "".join(
+        first, *numbers = (
             f'<td class="number">{escape(_cell(run.measures, column))}</td>' for column in columns
         )
         place = "-" if rank is None else str(rank)
+        name = escape(self.group.name_of(run))
         return (
-            f'<tr><td class="number">{place}</td><td class="name">{escape(self.group.name_of(run))}</td>'
-            f"{cells}{numbers}</tr>"
+            f'<tr><td class="number">{place}</td>{first}{cells}{"".join(numbers)}'
+            f'<td class="name">{name}</td></tr>'
         )
 
     def _warnings(self, bits: str) -> list[str]:
@@ -243,6 +241,12 @@ class _Table:
                 f" {', '.join(uneven)}. Do not compare these figures between runs."
             )
         return found
+
+
+def _head(column: str) -> str:
+    row = ROWS[column]
+    unit = f'<br><span class="look">{escape(row.unit)}</span>' if row.unit else ""
+    return f'<th class="number">{escape(row.name)}{unit}</th>'
 
 
 def _cell(measures: dict, column: str) -> str:

@@ -255,13 +255,13 @@ MEASURES: dict[str, Measure] = {
     ),
     "test.bits_per_dim": Measure(
         "bits per dimension",
-        "bits (upper bound)",
+        "upper bound",
         "lowest",
         "Lower is better, and families compare: look which line runs lowest, and how flat it is.",
     ),
     "test.active_units": Measure(
         "active components",
-        "number",
+        "of the latent size",
         "",
         "Components whose mean varies over images: look where they fall short of the latent size.",
     ),

@@ -41,8 +41,10 @@ table { border-collapse: collapse; font-size: .9rem } td, th { text-align: left;
 td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 pre { background: var(--card); border-radius: .5rem; padding: .8rem; overflow-x: auto }
 summary { cursor: pointer }
-.wide { overflow-x: auto; margin: .8rem 0 } .wide th, .wide td { white-space: nowrap }
-td.name { overflow-wrap: normal; font-weight: 600 } th.number { text-align: right }
+.wide { overflow-x: auto; margin: .8rem 0 } .wide th, .wide td { padding-right: .8rem }
+.wide td { white-space: nowrap } .wide th { overflow-wrap: normal; vertical-align: bottom }
+td.name { font-weight: 600 } th.number { text-align: right }
+th span { font-weight: normal; white-space: nowrap }
 """
 
 
