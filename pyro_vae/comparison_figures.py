@@ -1,13 +1,13 @@
 """Figures of many runs: curves in, a matplotlib `Figure` out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
 from pyro_vae.figures import BLUE, GREY, ORANGE
@@ -19,7 +19,10 @@ DASHES = ("-", "--", "-.", ":")
 
 
 class Curve(NamedTuple):
-    """A line: its name, which colour and marker, which dashes, points, half-lengths of its bars."""
+    """A line: its name, which colour and dashes, its points, half-lengths of its bars.
+
+    The marker goes with both, so that two lines of one colour or of one dash differ in it too.
+    """
 
     label: str
     colour: int
@@ -40,7 +43,7 @@ def _draw(axes: Axes, curve: Curve, markers: int | None = None) -> None:
         curve.x,
         curve.y,
         DASHES[curve.dash % len(DASHES)],
-        marker=MARKERS[curve.colour % len(MARKERS)],
+        marker=MARKERS[(curve.colour + curve.dash) % len(MARKERS)],
         markevery=markers and max(1, len(curve.x) // markers),
         fillstyle="none" if hollow else "full",
         color=colour,
@@ -82,25 +85,28 @@ def _legend(figure: Figure, axes: Axes, curves: Sequence[Curve]) -> None:
         )
 
 
-def _log_axis(axes: Axes, values: Sequence[float]) -> dict[float, float]:
-    """A logarithmic x axis with ticks at the values, 0 beyond a dotted line; the place of each."""
-    positive = sorted({v for v in values if v > 0}) or [1.0]
+def _log_places(values: Iterable[float]) -> dict[float, float]:
+    """Where values stand on a logarithmic axis: 0 left of the others, a step and a half away."""
+    distinct = sorted(set(values))
+    positive = [v for v in distinct if v > 0] or [1.0]
     ratios = np.diff(np.log(positive))
     step = float(np.exp(np.median(ratios))) if len(ratios) else 2.0
-    zero = positive[0] / step**1.5
-    places = {v: v if v > 0 else zero for v in sorted(set(values))}
+    return {v: v if v > 0 else positive[0] / step**1.5 for v in distinct}
+
+
+def _log_axis(axes: Axes, places: dict[float, float]) -> None:
+    """Ticks at the values themselves, and a dotted line between 0 and the others."""
     axes.set_xscale("log")
-    if 0 in places:
-        axes.axvline(zero * step**0.75, color=GREY, linestyle=":", linewidth=1)
-    span = np.log(max(places.values()) / min(places.values())) or 1.0
+    first, *others = places.values()
+    if 0 in places and others:
+        axes.axvline(math.sqrt(first * others[0]), color=GREY, linestyle=":", linewidth=1)
+    span = math.log(max(places.values()) / first) or 1.0
     shown: list[float] = []
     for value, place in places.items():
-        if not shown or np.log(place / places[shown[-1]]) >= span / 9:
+        if not shown or math.log(place / places[shown[-1]]) >= span / 9:
             shown.append(value)
-    axes.xaxis.set_major_locator(FixedLocator([places[v] for v in shown]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks([places[v] for v in shown], [f"{v:g}" for v in shown])
-    return places
 
 
 def over_setting(
@@ -110,23 +116,26 @@ def over_setting(
     y_label: str,
     level: float | None = None,
     level_label: str = "",
-    diagonal: bool = False,
+    diagonal_label: str = "",
 ) -> Figure:
     """A measure over a setting on a logarithmic axis, a line per curve, bars for standard errors.
 
     Args:
         level: what a dotted line marks, named by `level_label`.
-        diagonal: a dotted line where the measure is the setting itself.
+        diagonal_label: of a dotted line where the measure is the setting itself; none unless set.
     """
-    named = [*curves, Curve(level_label, 0, 0, [], [])] if level is not None else list(curves)
+    dotted = [label for label in (level_label, diagonal_label) if label]
+    named = [*curves, *(Curve(label, 0, 0, [], []) for label in dotted)]
     figure, axes = _figure(named, title, any(c.label for c in named))
-    places = _log_axis(axes, [x for curve in curves for x in curve.x])
+    places = _log_places(x for curve in curves for x in curve.x)
     for curve in curves:
         _draw(axes, curve._replace(x=[places[x] for x in curve.x]))
     if level is not None:
         axes.axhline(level, color=BLACK, linestyle=":", linewidth=1, label=level_label)
-    if diagonal:
-        axes.plot(*[sorted(places.values())] * 2, ":", color=BLACK, linewidth=1, label="_all")
+    if diagonal_label:
+        ends = [min(places.values()), max(places.values())]
+        axes.plot(ends, ends, ":", color=BLACK, linewidth=1, label=diagonal_label)
+    _log_axis(axes, places)
     if all(float(y).is_integer() for curve in curves for y in curve.y):
         axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(x_label)

@@ -27,7 +27,8 @@ from pyro_vae.descriptions import MEASURES, Measure
 from pyro_vae.pages import section, svg
 
 FEW = 12  # runs whose learning curves can be told apart
-AXES = {"beta": "beta", "latent_dim": "latent components"}
+AXES = {"beta": "beta", "latent_dim": "latent size"}
+UNITS = {"beta": "", "latent_dim": " (components)"}
 
 LOOK_AT_PLANE = (
     "Each line is a family from small to large beta: a larger one buys a smaller rate with more"
@@ -70,14 +71,11 @@ class Group:
         return str(path) if alike > 1 else path.name
 
     def place_of(self, run: Finished, settings: list[str]) -> tuple[int, int]:
-        """Colour and marker by family, dashes by the rest; both by the rest in a single family."""
+        """Colour by the other settings, dashes by family; both by one of them where one varies."""
         rest = [name for name in settings if name != "likelihood"]
         families, others = list(lines(self.runs, ["likelihood"])), list(lines(self.runs, rest))
-        colour = families.index(label(run, ["likelihood"]))
-        dash = others.index(label(run, rest))
-        if len(families) == 1:
-            return dash, dash
-        return colour, dash if len(others) > 1 else colour
+        dash, colour = families.index(label(run, ["likelihood"])), others.index(label(run, rest))
+        return (colour if len(others) > 1 else dash), (dash if len(families) > 1 else colour)
 
     def panels(self, own_scale: bool) -> list[tuple[str, list[Finished]]]:
         """What is drawn together, with what a title adds."""
@@ -144,7 +142,7 @@ def _over(
         found = points(line, axis, column)
         best = best_point(found, measure.best) if len(found) > 1 else None
         if best:
-            ringed.append(f"{setting(best.x)}{f' ({name})' if name else ''}")
+            ringed.append((setting(best.x), name))
         if found:
             x, y, error, _ = zip(*found)
             ring = found.index(best) if best else None
@@ -154,18 +152,27 @@ def _over(
     floors = [r.measures.get(measure.floor) for r in runs]
     floor = [value for value in floors if value is not None]
     level = float(np.mean(floor)) if floor else 1.0 if measure.best == "nearest 1" else None
+    zero = any(0 in curve.x for curve in curves)
+    every = (axis, column) == ("latent_dim", "test.active_units")
     figure = figures.over_setting(
         curves,
         measure.name + more,
-        AXES[axis] + (" (log scale, 0 apart)" if any(0 in c.x for c in curves) else " (log scale)"),
+        f"{AXES[axis]}{UNITS[axis]}, log scale{', 0 apart' if zero else ''}",
         f"{measure.name.split(' of ')[0]} ({measure.unit})",
         level,
-        ROWS[measure.floor].name if floor else "the data",
-        diagonal=(axis, column) == ("latent_dim", "test.active_units"),
+        "" if level is None else ROWS[measure.floor].name if floor else "the data",
+        "all in use" if every else "",
     )
-    best = f" Best ({measure.best}) at {AXES[axis]} {', '.join(ringed)}." if ringed else ""
+    best = f" Best ({measure.best}) at {AXES[axis]} {_listed(ringed)}." if ringed else ""
     title = f"{measure.name}{more} over {AXES[axis]}"
     return _drawn(group, figure, title, measure.look + best)
+
+
+def _listed(ringed: list[tuple[str, str]]) -> str:
+    """Where lines are best: with their names where they are few, else in the legend's order."""
+    if len(ringed) > 2:
+        return f"{', '.join(x for x, _ in ringed)}, in the legend's order"
+    return " and ".join(f"{x} ({name})" if name else x for x, name in ringed)
 
 
 def learning_curves(group: Group) -> str:

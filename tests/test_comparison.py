@@ -179,16 +179,27 @@ def test_a_measure_is_drawn_where_it_was_measured():
     curve = Curve("a", 0, 0, [0, 0.5, 1, 2], [1, 2, 3, 4.0], [0.1] * 4, best=3)
     figure = over_setting([curve], "t", "beta", "bits", level=1.5, level_label="floor")
     (axes,) = figure.axes
-    line = axes.lines[1]  # after the one that sets 0 apart
+    line, between = axes.lines[0], axes.lines[-1]
     (ring,) = (line for line in axes.lines if line.get_label() == "_best")
     assert axes.get_xscale() == "log" and axes.get_xlabel() == "beta"
     assert list(line.get_ydata()) == [1, 2, 3, 4] and list(line.get_xdata()[1:]) == [0.5, 1, 2]
-    assert 0 < line.get_xdata()[0] < axes.lines[0].get_xdata()[0] < 0.5
+    assert 0 < line.get_xdata()[0] < between.get_xdata()[0] < 0.5
     assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "0.5", "1", "2"]
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (2, 4)
     (bars,) = axes.collections
     assert bars.get_segments()[3][:, 1] == pytest.approx([3.9, 4.1])
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["a", "floor"]
+
+
+def test_components_that_are_all_in_use_lie_on_the_dotted_line():
+    curves = [Curve("a", 0, 0, [2, 8], [2, 5]), Curve("b", 1, 0, [2, 32], [2, 8])]
+    (axes,) = over_setting(curves, "t", "size", "active", diagonal_label="all").axes
+    (every,) = (line for line in axes.lines if line.get_label() == "all")
+    assert list(every.get_xdata()) == list(every.get_ydata()) == [2, 32]
+    low, high = axes.get_xlim()
+    assert 1 < low < 2 and 32 < high < 64  # nothing but the data
+    drawn = [(c.get_color(), c.get_linestyle(), c.get_marker()) for c in axes.lines[:2]]
+    assert drawn[0][0] != drawn[1][0] and drawn[0][2] != drawn[1][2]
 
 
 def test_the_plane_names_the_ends_of_a_line():
@@ -222,10 +233,10 @@ def test_the_page_needs_nothing_beside_it(capsys):
     for words in (
         "They differ in likelihood, beta, seed", "Ranked by bits per dimension (16 draws)",
         "Rate and distortion", "Over beta", "2 scales", "0 apart", "bars their standard errors",
-        "Best (lowest) at beta 1 (gaussian_shared_sigma), 1 (discretized_logistic).",
+        "Best (lowest) at beta 1 (gaussian_shared_sigma) and 1 (discretized_logistic).",
     ):  # fmt: skip
         assert words in page.text, words
-    for words in ("Over latent components", "Learning curves", "Not finished", "Failed"):
+    for words in ("Over latent size", "Learning curves", "Not finished", "Failed"):
         assert words not in page.text, words
     drawn = [a for tag, a in page.tags if tag == "svg"]
     # the plane, the ELBO and the distortion on each scale; rate, bits and active units once
@@ -239,7 +250,7 @@ def test_a_plot_appears_only_where_its_setting_varies():
     finished("x/b", latent_dim=8)
     main(["compare", "x"])
     page = Page("x/report.html")
-    assert "Over latent components" in page.text
+    assert "Over latent size" in page.text
     assert "Over beta" not in page.text and "Rate and distortion" not in page.text
 
 
