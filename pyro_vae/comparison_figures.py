@@ -133,8 +133,7 @@ def over_setting(
     if level is not None:
         axes.axhline(level, color=BLACK, linestyle=":", linewidth=1, label=level_label)
     if diagonal_label:
-        ends = [min(places.values()), max(places.values())]
-        axes.plot(ends, ends, ":", color=BLACK, linewidth=1, label=diagonal_label)
+        axes.plot(*[list(places.values())] * 2, ":", color=BLACK, linewidth=1, label=diagonal_label)
     _log_axis(axes, places)
     if all(float(y).is_integer() for curve in curves for y in curve.y):
         axes.yaxis.get_major_locator().set_params(integer=True)

@@ -195,7 +195,7 @@ def test_components_that_are_all_in_use_lie_on_the_dotted_line():
     curves = [Curve("a", 0, 0, [2, 8], [2, 5]), Curve("b", 1, 0, [2, 32], [2, 8])]
     (axes,) = over_setting(curves, "t", "size", "active", diagonal_label="all").axes
     (every,) = (line for line in axes.lines if line.get_label() == "all")
-    assert list(every.get_xdata()) == list(every.get_ydata()) == [2, 32]
+    assert list(every.get_xdata()) == list(every.get_ydata()) == [2, 8, 32]
     low, high = axes.get_xlim()
     assert 1 < low < 2 and 32 < high < 64  # nothing but the data
     drawn = [(c.get_color(), c.get_linestyle(), c.get_marker()) for c in axes.lines[:2]]
