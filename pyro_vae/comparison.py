@@ -91,13 +91,12 @@ def read_runs(runs: Paths) -> Comparison:
     """The runs in `runs`, arguments and errors as those of `compare`."""
     found = Comparison([], {}, {})
     for folder in find_runs(runs):
-        summary = folder.load_json(folder.summary)
         note = folder.path / FAILED
-        if summary is not None:
-            found.finished.append(_finished(folder, summary))
-        elif note.exists():
+        if note.exists():
             lines = note.read_text(errors="replace").strip().splitlines() or ["no reason given"]
             found.failed[str(folder.path)] = lines[-1]
+        elif (summary := folder.load_json(folder.summary)) is not None:
+            found.finished.append(_finished(folder, summary))
         else:
             epochs = RunConfig.load(folder.config).epochs
             done = len(folder.columns()["epoch"])
