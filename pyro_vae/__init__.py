@@ -1,6 +1,7 @@
 """pyro_vae: a laboratory for variational autoencoders, written as Pyro programs."""
 
 from pyro_vae.autoencoder import Autoencoder
+from pyro_vae.comparison import compare
 from pyro_vae.config import RunConfig
 from pyro_vae.data import Dataset, Split, load_dataset
 from pyro_vae.fitting import fit, fit_many
@@ -22,6 +23,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "Split",
+    "compare",
     "fit",
     "fit_many",
     "load_dataset",

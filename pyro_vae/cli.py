@@ -43,6 +43,7 @@ EXAMPLES = """examples:
   pyro-vae sweep --out runs/betas --beta 0.25 1 4
   pyro-vae evaluate runs/first
   pyro-vae sample runs/first --out samples.png
+  pyro-vae compare runs --out comparison
   pyro-vae datasets mnist
   pyro-vae COMMAND --help"""
 USAGES = {  # of commands with a flag for each setting
@@ -205,6 +206,18 @@ def _add_sample(parser: _Parser) -> None:
     )
 
 
+def _add_compare(parser: _Parser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folders, and folders that hold run folders"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="where compare.csv and report.html go (RUN, where that is a single folder of runs, else"
+        " comparison/)",
+    )
+
+
 def _add_datasets(parser: _Parser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="download this one ahead")
     parser.add_argument(
@@ -221,6 +234,11 @@ COMMANDS = {  # what it does, how its flags are added, the function that does it
         "write a run's report.html anew",
         lambda parser: _add_run(parser, measures=False),
         commands.run_report,
+    ),
+    "compare": (
+        "put finished runs side by side: a table, and a page with plots",
+        _add_compare,
+        commands.run_compare,
     ),
     "likelihoods": ("list the likelihood families", lambda p: None, commands.run_likelihoods),
     "datasets": ("list the data sets, or download one", _add_datasets, commands.run_datasets),

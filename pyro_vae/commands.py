@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from pyro_vae import figures
+from pyro_vae.comparison_report import write_comparison
 from pyro_vae.config import RunConfig, load_settings
 from pyro_vae.data import DATASETS, Dataset, load_dataset
 from pyro_vae.descriptions import SECTIONS, rows_of
@@ -294,6 +295,16 @@ def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
 def run_report(parsed: Namespace, interrupts: Interrupts) -> None:
     """Write a run's page anew."""
     print(f"Look at {write_report(parsed.run)}")
+
+
+def run_compare(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Put finished runs side by side."""
+    path, found = write_comparison(parsed.runs, parsed.out)
+    print(f"{len(found.finished)} finished runs in {path.with_name('compare.csv')}")
+    for word, which in (("not finished", found.unfinished), ("failed", found.failed)):
+        for folder, why in which.items():
+            print(f"{word}: {folder}: {why}")
+    print(f"Look at {path}")
 
 
 def run_likelihoods(parsed: Namespace, interrupts: Interrupts) -> None:

@@ -200,6 +200,117 @@ SECTIONS: dict[str, Section] = {
     ),
 }
 
+SUMMARY = (  # of `summary.json`
+    Row("test.elbo_nats", "test ELBO", NATS),
+    Row("test.rate_nats", "test rate", NATS),
+    Row("test.distortion_nats", "test distortion", NATS),
+    Row("test.bits_per_dim", "bits per dimension"),
+    Row("test.bits_per_dim_samples", "draws of its bound"),
+    Row("test.active_units", "active components"),
+    Row("test.collapsed_units", "collapsed components"),
+    Row("train.elbo_nats", "training ELBO", NATS),
+    Row("linear_optimum.elbo_nats", "ELBO of the optimum", NATS),
+    Row("epochs", "epochs"),
+    Row("best_epoch", "best epoch"),
+    Row("seconds", "training", "seconds"),
+    Row("device", "device"),
+    Row("engine", "engine"),
+)
+
+
+class Measure(NamedTuple):
+    """What runs are compared by: its name and unit, which value is best, what to look for.
+
+    `own_scale` marks figures in nats of a density or of a probability, which do not compare.
+    """
+
+    name: str
+    unit: str
+    best: str
+    look: str
+    own_scale: bool = False
+    floor: str = ""  # the column with the value that the real images themselves have
+
+
+MEASURES: dict[str, Measure] = {
+    "test.elbo_nats": Measure(
+        "test ELBO",
+        NATS,
+        "highest",
+        "Higher is better, at beta = 1 whatever beta was trained with; look where a line turns down.",
+        own_scale=True,
+    ),
+    "test.rate_nats": Measure(
+        "test rate",
+        NATS,
+        "",
+        "What a code tells of its image: look where a line reaches 0, the decoder then ignores codes.",
+    ),
+    "test.distortion_nats": Measure(
+        "test distortion",
+        NATS,
+        "",
+        "The error of reconstructions, lower is closer: look how much of it a larger rate buys.",
+        own_scale=True,
+    ),
+    "test.bits_per_dim": Measure(
+        "bits per dimension",
+        "upper bound",
+        "lowest",
+        "Lower is better, and families compare: look which line runs lowest, and how flat it is.",
+    ),
+    "test.active_units": Measure(
+        "active components",
+        "of the latent size",
+        "",
+        "Components whose mean varies over images: look where they fall short of the latent size.",
+    ),
+    "likelihood.ladder.log_prob_nats": Measure(
+        "log P(x), best bound",
+        NATS,
+        "highest",
+        "Higher is better: by AIS or the importance bound, free of what a poor encoder costs.",
+    ),
+    "latents.mutual_information_nats": Measure(
+        "mutual information",
+        NATS,
+        "",
+        "What codes say about which image it is: look where it levels off at the log of their number.",
+    ),
+    "samples.frechet_distance_samples": Measure(
+        "Fréchet distance of samples",
+        "squared features",
+        "lowest",
+        "Lower is better: look how near a line comes to the dotted one, which real images reach.",
+        floor="samples.frechet_distance_real",
+    ),
+    "samples.sharpness_ratio_samples": Measure(
+        "sharpness of samples",
+        "of the data's",
+        "nearest 1",
+        "1 is as sharp as the data: look which lines stay far below it, their samples are blurred.",
+    ),
+    "samples.sharpness_ratio_reconstructions": Measure(
+        "sharpness of reconstructions",
+        "of the data's",
+        "nearest 1",
+        "1 is as sharp as the data: look whether samples fall below what reconstructions reach.",
+    ),
+    "factors.label_accuracy": Measure(
+        "accuracy of a linear probe",
+        "share",
+        "highest",
+        "How well labels are read off the codes: look whether it falls as components collapse.",
+        floor="factors.label_chance",
+    ),
+    "factors.mutual_information_gap": Measure(
+        "MIG",
+        "0 to 1",
+        "highest",
+        "1 where each true factor has a component of its own: look for a beta that raises it.",
+    ),
+}
+
 
 def lookup(part: dict[str, Any], key: str) -> Any:
     """The figure at a dotted key, None where there is none."""

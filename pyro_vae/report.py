@@ -1,52 +1,16 @@
 """`report.html`: a run on one page that opens anywhere and needs nothing beside it."""
 
 import base64
-import io
-import re
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
-
-import matplotlib
-from matplotlib.figure import Figure
 
 from pyro_vae import figures
 from pyro_vae.config import RunConfig
 from pyro_vae.descriptions import SECTIONS, Section, rows_of
 from pyro_vae.files import replace_file
 from pyro_vae.folders import RunFolder
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #59636e; --page: #fff; --card: #f4f6f8;
-  --line: #d1d9e0; --blue: #0072b2; --orange: #d55e00 }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9aa5b1; --page: #0f1419;
-  --card: #1a212a; --line: #333d48; --blue: #56b4e9; --orange: #ff8f3f } }
-* { box-sizing: border-box }
-body { margin: 0 auto; max-width: 75rem; padding: 1rem; color: var(--ink); background: var(--page);
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0 } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem }
-p { margin: .5rem 0; max-width: 45rem } .look { color: var(--soft) }
-.numbers, .plots { display: grid; gap: .8rem; margin: .8rem 0 }
-.numbers { grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)) }
-.numbers div { background: var(--card); border-radius: .5rem; padding: .6rem .8rem }
-.numbers b { display: block; font-size: 1.25rem } .numbers span { color: var(--soft); font-size: .85rem }
-.plots { grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)) }
-.plots > :only-child { max-width: 38rem }
-.plots > * { background: var(--card); border-radius: .5rem; padding: .5rem }
-svg { display: block; width: 100%; height: auto; max-width: 32rem; margin: auto }
-svg text { fill: currentColor }
-img { display: block; max-width: 100%; height: auto; margin: auto; background: #fff;
-  border-radius: .5rem }
-figure { margin: 0 } figcaption { color: var(--soft); font-size: .9rem; padding: .4rem }
-video { display: block; width: min(30rem, 100%); margin: 1rem auto; border-radius: .5rem }
-.strip { display: flex; gap: .8rem; overflow-x: auto; padding-bottom: .6rem }
-.strip img { height: 15rem; max-width: none; margin: 0 }
-table { border-collapse: collapse; font-size: .9rem } td, th { text-align: left; vertical-align: top;
-  padding: .2rem 1.2rem .2rem 0; border-bottom: 1px solid var(--line) }
-td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
-pre { background: var(--card); border-radius: .5rem; padding: .8rem; overflow-x: auto }
-summary { cursor: pointer }
-"""
+from pyro_vae.pages import image, page, plots, section, svg
 
 LOOK_AT_RECONSTRUCTIONS = {
     "vae": "Each row of originals stands over the row of its reconstructions. Look whether the"
@@ -89,7 +53,7 @@ def write_report(path: str | Path) -> Path:
     folder = RunFolder(path)
     config = RunConfig.load(folder.config)
     title = f"{Path(config.dataset).stem}: {_kind(config)}"
-    sections = [
+    parts = [
         _numbers,
         _settings,
         _curves,
@@ -99,14 +63,8 @@ def write_report(path: str | Path) -> Path:
         _progress,
         _evaluation,
     ]
-    body = "\n".join(part for section in sections if (part := section(folder, config)))
-    page = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
-    )
-    replace_file(folder.report, page)
+    body = "\n".join(found for part in parts if (found := part(folder, config)))
+    replace_file(folder.report, page(title, body))
     return folder.report
 
 
@@ -185,11 +143,11 @@ def _setting(value: object) -> str:
 
 def _evaluation(folder: RunFolder, config: RunConfig) -> str:
     found = folder.load_json(folder.evaluation) or {}
-    parts = ((name, section) for name, section in SECTIONS.items() if found.get(name))
-    return "\n".join(_part(folder, section, rows_of(name, found[name])) for name, section in parts)
+    parts = ((name, about) for name, about in SECTIONS.items() if found.get(name))
+    return "\n".join(_part(folder, about, rows_of(name, found[name])) for name, about in parts)
 
 
-def _part(folder: RunFolder, section: Section, rows: list[tuple[str, str, str]]) -> str:
+def _part(folder: RunFolder, about: Section, rows: list[tuple[str, str, str]]) -> str:
     words = "".join(
         f"<p><b>{escape(name)}:</b> {escape(value)}</p>"
         for name, value, _ in rows
@@ -201,21 +159,21 @@ def _part(folder: RunFolder, section: Section, rows: list[tuple[str, str, str]])
         for name, value, unit in rows
         if not value[0].isalpha()
     )
-    pictures = (_shown(folder.figures / f"{p.name}.png", p.look) for p in section.pictures)
+    pictures = (_shown(folder.figures / f"{p.name}.png", p.look) for p in about.pictures)
     content = f'{words}<table>{table}</table>\n<div class="plots">{"".join(pictures)}</div>'
-    return _section(section.title, section.look, content) + _video(folder, section)
+    return section(about.title, about.look, content) + _video(folder, about)
 
 
 def _shown(path: Path, look: str) -> str:
     if not path.exists():
         return ""
     name = path.stem.replace("_", " ")
-    return f"<figure>{_image(path, name)}<figcaption>{escape(look)}</figcaption></figure>"
+    return f"<figure>{image(path, name)}<figcaption>{escape(look)}</figcaption></figure>"
 
 
-def _video(folder: RunFolder, section: Section) -> str:
+def _video(folder: RunFolder, about: Section) -> str:
     """The section's moving picture, if it has one: embedded like everything else."""
-    for picture in section.pictures:
+    for picture in about.pictures:
         path = folder.figures / f"{picture.name}.mp4"
         if path.exists():
             data = base64.b64encode(path.read_bytes()).decode()
@@ -229,9 +187,9 @@ def _curves(folder: RunFolder, config: RunConfig) -> str:
     if not metrics["epoch"]:
         return ""
     terms = figures.TERMS if config.model == "vae" else ("distortion",)
-    plots = [_svg(figures.learning_curve(metrics, t), f"{t} over epochs") for t in terms]
+    drawn = [svg(figures.learning_curve(metrics, t), f"{t} over epochs") for t in terms]
     look = LOOK_AT_CURVES if config.model == "vae" else "The distortion should fall and level off."
-    return _section("Learning curves", look, _plots(plots))
+    return section("Learning curves", look, plots(drawn))
 
 
 def _reconstructions(folder: RunFolder, config: RunConfig) -> str:
@@ -250,42 +208,18 @@ def _kl(folder: RunFolder, config: RunConfig) -> str:
     if not rates:
         return ""
     names = ("KL of each latent component", "histogram of the KL of components")
-    plots = [_svg(*panel) for panel in zip(figures.kl_panels(rates), names)]
-    return _section("KL per latent component", LOOK_AT_KL, _plots(plots))
+    drawn = [svg(*panel) for panel in zip(figures.kl_panels(rates), names)]
+    return section("KL per latent component", LOOK_AT_KL, plots(drawn))
 
 
 def _progress(folder: RunFolder, config: RunConfig) -> str:
     pictures = sorted(folder.figures.glob("progress_*.png"))
     if not pictures:
         return ""
-    strip = "".join(_image(p, f"after epoch {int(p.stem.split('_')[1])}") for p in pictures)
-    return _section("Progress", LOOK_AT_PROGRESS, f'<div class="strip" tabindex="0">{strip}</div>')
-
-
-def _section(title: str, look: str, content: str) -> str:
-    return f'<h2>{escape(title)}</h2>\n<p class="look">{escape(look)}</p>\n{content}'
-
-
-def _plots(plots: list[str]) -> str:
-    return '<div class="plots">' + "".join(f"<div>{plot}</div>" for plot in plots) + "</div>"
+    strip = "".join(image(p, f"after epoch {int(p.stem.split('_')[1])}") for p in pictures)
+    return section("Progress", LOOK_AT_PROGRESS, f'<div class="strip" tabindex="0">{strip}</div>')
 
 
 def _picture(folder: RunFolder, name: str, title: str, look: str) -> str:
     path = folder.figures / f"{name}.png"
-    return _section(title, look, _image(path, title.lower())) if path.exists() else ""
-
-
-def _image(path: Path, description: str) -> str:
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{escape(description)}" src="data:image/png;base64,{data}">'
-
-
-def _svg(figure: Figure, description: str) -> str:
-    """The figure inline, its lines and letters in the page's colour."""
-    text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": description}):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.S)
-    svg = svg[svg.index("<svg") :].replace("#000000", "currentColor")
-    svg = svg.replace(figures.BLUE, "var(--blue)").replace(figures.ORANGE, "var(--orange)")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)
+    return section(title, look, image(path, title.lower())) if path.exists() else ""

@@ -150,7 +150,11 @@ def go_on(*more):
 
 WRONG = [
     # flags, keys and names
-    ([], "expected a command: train, sweep, evaluate, sample, report, likelihoods, datasets"),
+    (
+        [],
+        "expected a command: train, sweep, evaluate, sample, report, compare, likelihoods,"
+        " datasets",
+    ),
     (["trian"], "command: unknown name 'trian'; did you mean 'train'?"),
     (["train", "--epoch", "3"], "unknown argument --epoch; did you mean --epochs?"),
     (["train", "--zzz"], "unknown argument --zzz; see pyro-vae train --help"),

@@ -15,9 +15,9 @@ FLOORS = [
     {"vae", "autoencoder"},
     {"objectives", "capture", "compiled", "checkpoints"},
     {"engines", "evaluation", "training", "ensembles", "fitting"},
-    {"figures", "videos", "descriptions", "config"},
+    {"figures", "comparison_figures", "pages", "videos", "descriptions", "config"},
     {"folders", "summaries", "recording", "runs", "grids", "members", "sweeps", "report"}
-    | {"parts", "evaluations"},
+    | {"parts", "evaluations", "comparison", "comparison_plots", "comparison_report"},
     {"commands", "cli"},
     {"__main__", "__init__"},
 ]
