@@ -76,6 +76,18 @@ def test_lower_precisions_are_captured(interpreted, precision):
     assert one.loss == pytest.approx(other.loss, rel=1e-6 if precision == "float32" else 1e-2)
 
 
+def test_first_gradients_in_single_precision(interpreted):
+    """A tenth of them are Adam's averages after one step: equal to the rounding of the largest."""
+    averages = []
+    for engine in ("compiled", "eager"):
+        run = pv.fit(model(), images(), engine=engine, epochs=1, batch_size=40)
+        next(run)
+        averages.append({n: state["exp_avg"] for n, state in run.engine.adam_state().items()})
+    for name, average in averages[0].items():
+        scale = averages[1][name].abs().max()
+        assert (average - averages[1][name]).abs().max() <= 1e-5 * scale, name
+
+
 @pytest.mark.parametrize(
     "name, objective",
     [("bernoulli", "elbo"), ("gaussian_shared_sigma", "elbo_analytic"), ("laplace", "iwae")],
