@@ -172,13 +172,15 @@ def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:
     finally:
         progress.close()
     failed = [str(member.path) for member in progress.members if member.failed]
+    finished = [member.path for member in progress.members if not member.failed]
+    page = write_comparison(finished, parsed.out)[0] if len(finished) > 1 else None
     if failed:
         more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise RuntimeError(
             f"{len(failed)} of {len(progress.members)} runs failed, as failed.txt in their folders"
             f" says: {', '.join(failed[:3])}{more}; delete a folder to try its run again"
         )
-    print(f"All {len(progress.members)} runs are finished: look at {parsed.out}/*/report.html")
+    print(f"All {len(finished)} runs are finished: look at {page or finished[0] / 'report.html'}")
 
 
 class _SweepProgress:

@@ -37,7 +37,8 @@ def do_without_inductor(setattr, pays=1):
     setattr(sys.modules["pyro_vae.engines"], "STEPS_THAT_PAY", pays)
     setattr(sys.modules["pyro_vae.recording"], "figures", MagicMock())
     setattr(sys.modules["pyro_vae.report"], "figures", MagicMock())
-    setattr(sys.modules["pyro_vae.report"], "_svg", lambda *figure: "")
+    for room in ("report", "comparison_plots"):
+        setattr(sys.modules[f"pyro_vae.{room}"], "svg", lambda *figure: "")
     setattr(RunFolder, "save_figure", lambda self, name, figure: None)
 
 
@@ -48,8 +49,10 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def stamps(*folders):
+    """When the files were written, but for the sweep's own page, which is written anew."""
+    page = {Path("a/report.html"), Path("a/compare.csv")}
     files = (p for folder in folders for p in Path(folder).rglob("*") if p.is_file())
-    return {str(p): p.stat().st_mtime_ns for p in files}
+    return {str(p): p.stat().st_mtime_ns for p in files if p not in page}
 
 
 def engines():
@@ -75,7 +78,8 @@ def test_the_folders_are_those_of_single_runs(capsys, engine):
     assert lines[0] == "4 runs in a, 4 of them to train" and len(lines) == 6
     assert [line.split(": ")[0] for line in lines[1:5]] == NAMES
     assert lines[1].startswith("beta=0.5,seed=0: test  ELBO -") and "(1 of 4 runs done)" in lines[1]
-    assert lines[-1] == "All 4 runs are finished: look at a/*/report.html"
+    assert lines[-1] == "All 4 runs are finished: look at a/report.html"
+    assert "Comparison of 4 runs" in Path("a/report.html").read_text()
     config = pv.RunConfig.load(f"a/{NAMES[1]}/config.yaml")
     assert (config.beta, config.seed) == (0.5, 1)
     pv.train(config, "alone")
