@@ -110,6 +110,13 @@ def test_a_stack_may_have_idle_places(interpreted, monkeypatch):
         assert_alike([([], model)], [([], other)])
 
 
+@pytest.mark.parametrize("network, stacks", [("mlp", 1), ("conv", 4)])
+def test_convolutions_are_not_stacked_on_a_cpu(interpreted, network, stacks):
+    run = pv.fit_many(models(network=network, hidden=(4,)), images(), epochs=1)
+    next(run)
+    assert len(run.stacks) == stacks
+
+
 def test_a_stop_between_two_stacks_loses_no_record(interpreted, monkeypatch):
     monkeypatch.setitem(pv.ensembles.AT_ONCE, "cpu", 2)
     whole = models()
