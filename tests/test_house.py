@@ -63,6 +63,7 @@ CONDA_NAMES = {
     "torch": "pytorch-gpu",
     "matplotlib": "matplotlib-base",
     "graphviz": "python-graphviz",
+    "ray": "ray-core",
 }
 
 
