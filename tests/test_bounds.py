@@ -22,6 +22,7 @@ from pyro_vae.evaluation.bounds import (
 )
 from pyro_vae.evaluation.exact import LinearGaussian
 from pyro_vae.evaluation.gaps import refit_posterior
+from pyro_vae.evaluation.sigma import refit_sigma
 from tests.conftest import drawn_images, linear_gaussian_vae
 
 ORTHOGONAL, OBLIQUE = False, True
@@ -225,3 +226,34 @@ def test_refitting_leaves_the_weights_alone():
 
 def test_elbo_terms_add_up():
     assert ElboTerms(torch.ones(2), torch.full((2,), 3.0)).elbo.tolist() == [-4, -4]
+
+
+# --- sigma after training ---------------------------------------------------------------------------
+
+
+def test_a_refitted_sigma_is_the_root_mean_squared_error_and_beats_every_other():
+    vae, exact = linear_gaussian_vae(ORTHOGONAL, sigma=0.3)
+    x = drawn_images(vae, 400)
+    other, _ = linear_gaussian_vae(ORTHOGONAL, sigma=0.3)
+    other.likelihood.sigma.fill_(0.8)  # what it was given, and not what suits
+    refitted = refit_sigma(other, x)
+    found = refitted.likelihood.sigma.item()
+    q = other.encode(x)
+    expected = (x - other.outputs(q.mean)).square() + (exact.weight**2 @ q.base_dist.variance.T).T.view_as(x)
+    error = 5 * 0.5 * found * math.sqrt(2 / x.numel())  # five standard errors of a root of a mean
+    assert abs(found - expected.mean().sqrt().item()) < error
+    at = {s: _elbo_at(refitted, s, x) for s in (found, 0.98 * found, 1.02 * found)}
+    assert max(at, key=at.get) == found
+    assert other.likelihood.sigma.item() == 0.8
+    assert torch.equal(refitted.encode(x).mean, q.mean)
+
+
+def _elbo_at(vae, sigma, x):
+    vae.likelihood.sigma.fill_(sigma)
+    return elbo_terms(vae, x).elbo.mean().item()
+
+
+def test_a_family_without_one_sigma_is_refused():
+    vae = pv.VAE((1, 4, 4), 2, "laplace", hidden=(4,))
+    with pytest.raises(ValueError, match="expected a Normal with one sigma, got Laplace"):
+        refit_sigma(vae.eval(), torch.zeros(2, 1, 4, 4))
