@@ -155,7 +155,7 @@ def _add_sweep(parser: _Parser) -> None:
         metavar="ADDRESS",
         help="train on the Ray cluster at this address, on all its CPUs, or its GPUs where it has"
         " some; 'auto' finds one that runs on this machine, 'local' starts one for the sweep"
-        " (one run after the other in this process unless set)",
+        " (in this process unless set)",
     )
     _add_settings(parser, nargs="+")
 
