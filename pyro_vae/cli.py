@@ -32,11 +32,18 @@ again; more values add their runs. A run that fails leaves a line in failed.txt
 and is not tried again unless its folder is deleted; the others go on, and the
 exit status is 1.
 
+With --ray the runs are trained by the workers of a Ray cluster, where pip
+install 'pyro_vae[cluster]' was run on every machine. DIR and the data must lie on
+a file system that all machines share. What a lost worker trained goes on from
+its checkpoint on another; losing three in a row without an epoch between fails
+the run.
+
 examples:
   pyro-vae sweep --out runs/betas --beta 0.25 1 4 --seed 0 1
   pyro-vae sweep --out runs/sizes --hidden 128 400,200 --latent-dim 2 8 32
   pyro-vae sweep --out runs/families --dataset mnist --epochs 20 \\
       --likelihood bernoulli gaussian_shared_sigma discretized_logistic
+  pyro-vae sweep --out runs/betas --beta 0.25 1 4 --ray local
   pyro-vae sweep --out runs/betas --config runs/betas/sweep.yaml --seed 0 1 2"""
 EXAMPLES = """examples:
   pyro-vae train --out runs/first
@@ -49,7 +56,7 @@ EXAMPLES = """examples:
 USAGES = {  # of commands with a flag for each setting
     "train": "pyro-vae train [-h] [--out DIR] [--config FILE] [--resume | --overwrite]\n"
     "                      [--SETTING VALUE ...]",
-    "sweep": "pyro-vae sweep [-h] --out DIR [--config FILE]\n"
+    "sweep": "pyro-vae sweep [-h] --out DIR [--config FILE] [--ray ADDRESS]\n"
     "                      [--SETTING VALUE [VALUE ...] ...]",
 }
 GROUPS = {  # the first setting of each group of flags
@@ -142,6 +149,13 @@ def _add_sweep(parser: _Parser) -> None:
         "--config",
         metavar="FILE",
         help="YAML with any of the settings below, each a value or a list of values; flags win",
+    )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="train on the Ray cluster at this address, on all its CPUs, or its GPUs where it has"
+        " some; 'auto' finds one that runs on this machine, 'local' starts one for the sweep"
+        " (in this process unless set)",
     )
     _add_settings(parser, nargs="+")
 

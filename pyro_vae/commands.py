@@ -164,6 +164,7 @@ def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:
         sweep(
             settings,
             parsed.out,
+            ray=parsed.ray,
             announce=progress.announce,
             on_record=progress.add,
             on_end=progress.end,

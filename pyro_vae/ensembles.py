@@ -27,13 +27,16 @@ class Ensemble(Iterator[dict[int, Outcome]]):
 
     Args:
         members: with the engine `compiled`, not yet started.
+        stack: places in a stack, of which some may stay idle; for all of them in as few as go,
+            unless told.
 
     Raises:
         ValueError: models of different shapes, or none.
     """
 
-    def __init__(self, members: Sequence[Training]):
+    def __init__(self, members: Sequence[Training], stack: int | None = None):
         _check_alike(members)
+        self.stack = stack
         self.members, self.failed = list(members), set[int]()
         self.images, self.offsets = _joined([m.images for m in members])
         self.stacks: list[Stack] = []
@@ -71,8 +74,7 @@ class Ensemble(Iterator[dict[int, Outcome]]):
 
     def _compile(self, minibatches: Minibatches) -> None:
         first, device = self.members[0].engine, self.images.device
-        count = math.ceil(len(self.members) / _at_once(first.model, device))
-        size = math.ceil(len(self.members) / count)
+        size = self.stack or stack_size(len(self.members), first.model, device.type)
         with self.members[0].private.swapped_in():
             first.check(minibatches)
             captured, draws = first.capture(minibatches)
@@ -193,10 +195,14 @@ class Stack:
                 tensor.copy_(before)
 
 
-def _at_once(model: nn.Module, device: torch.device) -> int:
-    """Models in a stack; on a CPU, stacked convolutions are slower than one after the other."""
+def stack_size(count: int, model: nn.Module, device: str) -> int:
+    """Places in each stack where so many models of one shape go into as few equal ones as hold them.
+
+    On a CPU, stacked convolutions are slower than one after the other.
+    """
     convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    return 1 if convolves and device.type == "cpu" else AT_ONCE[device.type]
+    most = 1 if convolves and device == "cpu" else AT_ONCE[device]
+    return math.ceil(count / math.ceil(count / most))
 
 
 def _check_alike(members: Sequence[Training]) -> None:

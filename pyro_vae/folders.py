@@ -93,6 +93,18 @@ class RunFolder:
         rows = self._rows()
         return {key: [float(row[key]) if row[key] else None for row in rows] for key in COLUMNS}
 
+    def records(self) -> list[Record]:
+        """The rows of metrics as training gave them.
+
+        Raises:
+            ValueError: not a table of metrics.
+        """
+        rows = [dict(zip(COLUMNS, values)) for values in zip(*self.columns().values())]
+        counts = [{name: int(row[name]) for name in ("epoch", "step")} for row in rows]
+        blank = {f.name: math.nan for f in fields(Record) if f.default is dataclasses.MISSING}
+        known = ({k: v for k, v in row.items() if v is not None} for row in rows)
+        return [Record(**blank | row | count) for row, count in zip(known, counts)]
+
     def save_checkpoint(self, path: Path, content: dict) -> None:
         """Write `last` or `best`."""
         save_checkpoint(path, content)

@@ -17,7 +17,8 @@ FLOORS = [
     {"engines", "evaluation", "training", "ensembles", "fitting"},
     {"figures", "comparison_figures", "pages", "videos", "descriptions", "config"},
     {"folders", "summaries", "recording", "runs", "grids", "members", "sweeps", "report"}
-    | {"parts", "evaluations", "comparison", "comparison_plots", "comparison_report"},
+    | {"parts", "evaluations", "comparison", "comparison_plots", "comparison_report", "trainers"}
+    | {"clusters"},
     {"commands", "cli"},
     {"__main__", "__init__"},
 ]

@@ -19,7 +19,7 @@ from pyro_vae import ensembles
 from pyro_vae.cli import main
 from pyro_vae.folders import RunFolder
 from pyro_vae.recording import RunWriter
-from pyro_vae.sweeps import trained_at_once
+from pyro_vae.trainers import trained_at_once
 from tests.test_resume import _processes, assert_same_run
 from tests.test_sweeps import assert_same_folder
 
