@@ -239,7 +239,8 @@ def test_a_refitted_sigma_is_the_root_mean_squared_error_and_beats_every_other()
     refitted = refit_sigma(other, x)
     found = refitted.likelihood.sigma.item()
     q = other.encode(x)
-    expected = (x - other.outputs(q.mean)).square() + (exact.weight**2 @ q.base_dist.variance.T).T.view_as(x)
+    noise = (q.base_dist.variance @ exact.weight.T**2).view_as(x)
+    expected = (x - other.outputs(q.mean)).square() + noise
     error = 5 * 0.5 * found * math.sqrt(2 / x.numel())  # five standard errors of a root of a mean
     assert abs(found - expected.mean().sqrt().item()) < error
     at = {s: _elbo_at(refitted, s, x) for s in (found, 0.98 * found, 1.02 * found)}
