@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal
 
 import pyro_vae as pv
 from pyro_vae.evaluation.bounds import bits_per_dim, elbo_terms, importance_bound
-from pyro_vae.evaluation.exact import linear_optimum
+from pyro_vae.evaluation.exact import LinearGaussian, linear_optimum, optimal_linear_vae
 from pyro_vae.evaluation.latents import active_units, collapsed_units, rate_per_component
 
 SIGMA, D, K = 0.4, 6, 2
@@ -145,3 +145,21 @@ def test_a_sigma_that_could_vanish_stays_at_its_floor(digits, latent_dim):
 def test_beta_must_be_positive(digits):
     with pytest.raises(ValueError, match="beta: expected a positive number, got 0"):
         linear_optimum(digits, 8, 0)
+
+
+def test_the_optimal_linear_vae_is_at_the_optimum_and_its_posterior_is_exact(digits):
+    """Its mean log p(x) is the optimum's ELBO, and q has no gap: closed forms, to rounding."""
+    images = digits.double().view(-1, 1, 8, 8)
+    vae, optimum = optimal_linear_vae(images, 8, levels=17), linear_optimum(images, 8)
+    model, q = LinearGaussian.of(vae), vae.encode(images).base_dist
+    assert model.log_prob(images).mean().item() == pytest.approx(optimum.elbo, abs=1e-9)
+    assert rate_per_component(vae, images).mean(0).tolist() == pytest.approx(optimum.rates.tolist())
+    assert model.gap(q, images).abs().max() < 1e-9
+    wide = type(q)(q.loc, 1.1 * q.scale)
+    expected = 8 * (1.1**2 - 1 - 2 * math.log(1.1)) / 2
+    assert model.gap(wide, images).mean().item() == pytest.approx(expected)
+
+
+def test_the_optimal_linear_vae_has_no_more_components_than_pixels(digits):
+    with pytest.raises(ValueError, match="latent_dim: expected 64 pixels at most, got 65"):
+        optimal_linear_vae(digits.view(-1, 1, 8, 8), 65)

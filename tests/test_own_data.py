@@ -83,6 +83,21 @@ def test_an_archive_with_labels_and_factors(tmp_path):
         assert torch.equal(split.factors, pixels[:, 0, 0, :2])
 
 
+def test_an_archive_names_its_factors(tmp_path):
+    path, factors = tmp_path / "a.npz", GREY[:, 0, :2]
+    np.savez(path, images=GREY, factors=factors, factor_names=["height", "width"])
+    assert pv.load_dataset(path).factor_names == ("height", "width")
+    np.savez(path, images=GREY, factors=factors)
+    assert pv.load_dataset(path).factor_names == ()
+
+
+@pytest.mark.parametrize("names", [["height"], [1, 2], [["height", "width"]]])
+def test_names_that_fit_no_factors_are_refused(tmp_path, names):
+    np.savez(tmp_path / "a.npz", images=GREY, factors=GREY[:, 0, :2], factor_names=names)
+    with pytest.raises(ValueError, match=r"expected 2 strings as factor_names in .*, got"):
+        pv.load_dataset(tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize("style", ["{}_images {}_labels", "x_{} y_{}"])
 def test_an_archive_with_a_split_of_its_own(tmp_path, style):
     arrays = {}

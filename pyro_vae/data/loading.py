@@ -106,8 +106,9 @@ def load_dataset(
 
     - an `.npy` array (N, H, W), (N, C, H, W) or (N, H, W, C): uint8 (256 grey levels), bool (2),
       other whole numbers (with `levels`), or floats in [0, 1], on the grid that `levels` names;
-    - an `.npz` archive of `images` (or a single array), with `labels` and `factors` where there are
-      any, or of `train_images`, `train_labels`, `test_images`, `test_labels`;
+    - an `.npz` archive of `images` (or a single array), with `labels`, `factors` and `factor_names`
+      where there are any (whole numbers with names are what disentanglement is scored by), or of
+      `train_images`, `train_labels`, `test_images`, `test_labels`;
     - a folder of 8-bit pictures of one size; subfolders are labels, unless they are `train` and
       `test`.
 

@@ -11,7 +11,12 @@ from torch import Tensor
 from pyro_vae.data.images import Dataset, Split, check_unit_interval, random_test_rows
 
 # Names in an .npz, the first that is there: our own, those of dSprites, Keras and MedMNIST.
-WHOLE = {"images": ("images", "imgs", "x"), "labels": ("labels", "y"), "factors": ("factors",)}
+WHOLE = {
+    "images": ("images", "imgs", "x"),
+    "labels": ("labels", "y"),
+    "factors": ("factors",),
+    "factor_names": ("factor_names",),
+}
 PARTS = {
     "train": {"images": ("train_images", "x_train"), "labels": ("train_labels", "y_train")},
     "test": {"images": ("test_images", "x_test"), "labels": ("test_labels", "y_test")},
@@ -26,6 +31,7 @@ class Arrays(NamedTuple):
     images: np.ndarray
     labels: np.ndarray | None = None
     factors: np.ndarray | None = None
+    factor_names: np.ndarray | None = None
 
 
 def load_own(path: Path, levels: int | None) -> Dataset:
@@ -49,7 +55,22 @@ def load_own(path: Path, levels: int | None) -> Dataset:
     (_, levels), splits = found.pop(), {name: split for name, (split, _) in splits.items()}
     if "train" not in splits:
         splits = _divide(path, splits["whole"])
-    return Dataset(path.stem, levels=levels, **splits)
+    names = _factor_names(parts.get("whole"), path)
+    return Dataset(path.stem, levels=levels, factor_names=names, **splits)
+
+
+def _factor_names(arrays: Arrays | None, path: Path) -> tuple[str, ...]:
+    """What an archive calls its factors; those without names are kept, and not scored."""
+    if arrays is None or arrays.factor_names is None:
+        return ()
+    names = arrays.factor_names
+    columns = 0 if arrays.factors is None else arrays.factors.shape[1]
+    if names.dtype.kind != "U" or names.shape != (columns,):
+        raise ValueError(
+            f"dataset: expected {columns} strings as factor_names in {path}, got {names.dtype} of"
+            f" shape {names.shape}"
+        )
+    return tuple(names.tolist())
 
 
 def _divide(path: Path, whole: Split) -> dict[str, Split]:

@@ -91,6 +91,56 @@ def _optimum(eigenvalues: Tensor, latent_dim: int, beta: float, sigma: float) ->
     return LinearOptimum(rates, normaliser + squared_error.item() / (2 * sigma**2), sigma)
 
 
+@torch.no_grad()
+def optimal_linear_vae(images: Tensor, latent_dim: int, levels: int = 256) -> VAE:
+    """The linear VAE at its optimum, untrained: its weights by `linear_optimum`, its q the posterior.
+
+    With U_i and l_i the leading eigenvectors and eigenvalues of the images' covariance and s^2 the
+    noise's variance, `W_i = sqrt(l_i - s^2) U_i`; the columns are orthogonal, so the posterior is a
+    diagonal Normal: means `W_i' (x - mean) / l_i`, scales `s / sqrt(l_i)`. Components with l_i below
+    s^2 are idle. A control for whatever tells a right posterior from a wrong one.
+
+    Args:
+        images: (N, C, H, W).
+        levels: their grey levels.
+
+    Raises:
+        ValueError: more components than pixels.
+
+    Source: Tipping and Bishop, "Probabilistic principal component analysis", 1999.
+
+    Example:
+        >>> from pyro_vae import load_dataset
+        >>> images = load_dataset("digits").train.images
+        >>> vae = optimal_linear_vae(images, latent_dim=2, levels=17)
+        >>> gap = LinearGaussian.of(vae).gap(vae.encode(images).base_dist, images)
+        >>> bool(gap.abs().max() < 1e-4)
+        True
+    """
+    x = images.flatten(1).double()
+    if latent_dim > x.shape[1]:
+        raise ValueError(f"latent_dim: expected {x.shape[1]} pixels at most, got {latent_dim}")
+    sigma = linear_optimum(images, latent_dim).sigma
+    vae = VAE(
+        images.shape[1:], latent_dim, "gaussian_fixed_sigma", "linear", levels=levels, sigma=sigma
+    )
+    vae = vae.to(images).eval()
+    mean, centred = x.mean(0), x - x.mean(0)
+    eigenvalues, vectors = torch.linalg.eigh(centred.T @ centred / len(x))
+    top = eigenvalues.flip(0)[:latent_dim].clamp_min(sigma**2)
+    weight = vectors.flip(1)[:, :latent_dim] * (top - sigma**2).sqrt()
+    gain = weight.T / top.unsqueeze(1)
+    encoder, decoder = (
+        next(m for m in net.modules() if isinstance(m, nn.Linear))
+        for net in (vae.encoder, vae.decoder)
+    )
+    decoder.weight.copy_(weight)
+    decoder.bias.copy_(mean)
+    encoder.weight.copy_(torch.cat([gain, torch.zeros_like(gain)]))
+    encoder.bias.copy_(torch.cat([-gain @ mean, (sigma / top.sqrt()).log()]))
+    return vae
+
+
 class LinearGaussian(NamedTuple):
     """x = W z + b + sigma e with z and e standard Normal: the VAE whose every answer is known.
 

@@ -1,4 +1,6 @@
-"""Tests of many components at once."""
+"""Tests of many components at once, and of many runs."""
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,3 +40,50 @@ def uniform_rank_p_values(ranks: ArrayLike, num_draws: int, num_bins: int) -> np
     bins = np.asarray(ranks) // ((num_draws + 1) // num_bins)
     counts = (np.bincount(column, minlength=num_bins) for column in bins.T)
     return np.array([stats.chisquare(count).pvalue for count in counts])
+
+
+class Trend(NamedTuple):
+    """How a measure goes with a setting, beside its spread over repeats."""
+
+    correlation: float  # of the ranks; 0 where the measure never varies
+    p_value: float  # of there being no monotonic relation
+    values: np.ndarray  # (V,) of the setting, rising; means and spreads go with them
+    means: np.ndarray
+    spreads: np.ndarray  # standard deviations of the repeats
+
+    @property
+    def effect(self) -> float:
+        """The largest mean less the smallest."""
+        return float(np.ptp(self.means))
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of repeats, pooled over the values."""
+        return float(np.sqrt(np.square(self.spreads).mean()))
+
+
+def trend(x: ArrayLike, y: ArrayLike) -> Trend:
+    """Whether a measure y (N,) goes with a setting x (N,), a run each, and how far beside chance.
+
+    Spearman's rank correlation over all runs with its two-sided p-value (scipy's, by Student's t),
+    and the mean and standard deviation of y over the runs at each value of x.
+
+    Raises:
+        ValueError: fewer than two values of the setting, or than two runs at one of them.
+
+    Example:
+        >>> found = trend([1, 1, 4, 4], [0.1, 0.3, 0.7, 0.9])
+        >>> round(found.effect, 6), round(found.spread, 6), round(found.correlation, 3)
+        (0.6, 0.141421, 0.894)
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    values, counts = np.unique(x, return_counts=True)
+    if len(values) < 2 or counts.min() < 2:
+        got = f"{len(values)} with {counts.min()} runs and more"
+        raise ValueError(f"x: expected two values or more with two runs or more each, got {got}")
+    groups = [y[x == value] for value in values]
+    means = np.array([group.mean() for group in groups])
+    spreads = np.array([group.std(ddof=1) for group in groups])
+    rank = stats.spearmanr(x, y) if np.ptp(y) > 0 else None
+    correlation, p_value = (float(rank.statistic), float(rank.pvalue)) if rank else (0.0, 1.0)
+    return Trend(correlation, p_value, values, means, spreads)
