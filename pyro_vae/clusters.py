@@ -26,6 +26,7 @@ from pyro_vae.training import Record
 LOSSES = 3  # of workers in a row, without an epoch between, after which runs are given up
 LOOK_EVERY = 0.5  # seconds
 WAIT = 60  # seconds, at most, for tasks to stop, and for a shared file system to show their files
+TOKEN = "where it asks for a token, as Ray 2.60 does, set RAY_AUTH_MODE=token"
 STORE = 80 * 2**20  # bytes, about the least that Ray takes: nothing of size goes through its store
 
 
@@ -67,7 +68,7 @@ def _connection(ray: ModuleType, address: str) -> Iterator[None]:
                 ray.init(address, **quiet)
             except (ConnectionError, OSError, RuntimeError, ValueError) as error:
                 reason = str(error).strip().partition("\n")[0]
-                raise ValueError(f"ray: no cluster at {address}: {reason}") from error
+                raise ValueError(f"ray: no cluster at {address}: {reason}; {TOKEN}") from error
             for number, handler in handlers.items():
                 if signal.getsignal(number) is not handler:  # Ray puts its own for SIGTERM
                     signal.signal(number, handler)
