@@ -87,5 +87,22 @@ class RunWriter:
         self.folder.save_figure(f"progress_{epoch:04d}", picture)
 
 
+class Onlooker:
+    """Stands in for the writer on the ranks that leave all writing to the first."""
+
+    def add(self, record: Record) -> None:
+        """Nothing."""
+
+    def save(self) -> None:
+        """Nothing."""
+
+    def failure(self, error: FloatingPointError) -> FloatingPointError:
+        """The error as it is."""
+        return error
+
+    def finish(self, progress: Progress = no_progress) -> None:
+        """Nothing."""
+
+
 def _array(x: Tensor):
     return x.detach().cpu().double().numpy()
