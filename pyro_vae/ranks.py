@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -145,13 +145,16 @@ class Ranks:
         if self.count == 1:
             say()
             return status
-        try:
-            if self.store.add("ended", 1) == 1:
-                say()
+        words = True
+        with suppress(RuntimeError):  # the store may have gone with the process that held it
+            words = self.store.add("ended", 1) == 1
+        if words:
+            say()
+        with suppress(RuntimeError):
+            if words:
                 self.store.set("status", str(status))
-            return int(self.store.get("status"))
-        except (RuntimeError, ValueError):  # the store went away with whoever has spoken
-            return status
+            status = int(self.store.get("status"))
+        return status
 
 
 ALONE = Ranks()
