@@ -23,7 +23,8 @@ TRAIN_EXAMPLES = """examples:
   pyro-vae train --dataset mnist --network conv --epochs 20 --out runs/conv
   pyro-vae train --dataset pictures/ --patience 10 --out runs/pictures
   pyro-vae train --config runs/conv/config.yaml --beta 4 --out runs/conv-beta4
-  pyro-vae train --out runs/conv-beta4 --resume"""
+  pyro-vae train --out runs/conv-beta4 --resume
+  torchrun --standalone --nproc-per-node 4 -m pyro_vae train --batch-size 1024"""
 SWEEP_EXAMPLES = """Every combination of the values becomes a run folder in DIR, named by what
 varies, as in DIR/beta=4,seed=0; DIR/sweep.yaml keeps the values. Runs that
 differ in beta, seed, learning rate and sigma alone are trained at once where it

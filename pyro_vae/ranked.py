@@ -1,8 +1,9 @@
 """The engines of several ranks: each takes its share of a minibatch, and one sum joins them.
 
 A step is that of one process to rounding. Every rank draws the noise of the whole minibatch and
-takes the share that belongs to its images, so all have the same random state; gradients, terms and
-the wish to stop go through one sum, so all have the same weights.
+takes the share that belongs to its images, so all have the same random state (equal GPUs give equal
+numbers for a seed); gradients, terms and the wish to stop go through one sum, so all have the same
+weights.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from pyro_vae.engines import Compiled, Minibatches
 from pyro_vae.randomness import seeded
 from pyro_vae.ranks import Ranks
 
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}  # relative, of sums in another order
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}  # of sums in another order, per nat or pixel
 AT_ONCE = {"cpu": 1, "cuda": 4}  # steps between two looks at the wish to stop
 
 
@@ -154,7 +155,7 @@ class Ranked(Compiled):
 
         mean = sum(map(loss, [part] * len(shares), x.chunk(len(shares)), shares)) / len(shares)
         once = loss(whole, x, noise.tensors)
-        if abs(once - mean) > TOLERANCE[x.dtype] * max(1, abs(once)):
+        if abs(once - mean) > TOLERANCE[x.dtype] * max(x[0].numel(), abs(once)):
             raise ValueError(
                 f"the loss of a minibatch, {once:.6g}, is not the mean over its shares, {mean:.6g}:"
                 f" {len(shares)} ranks would train another model; train in a single process"

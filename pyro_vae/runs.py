@@ -54,7 +54,8 @@ def resolve_device(name: str, index: int = 0) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: cuda asked for, but torch finds no CUDA device; use cpu or auto")
     if name == "cuda" and index >= torch.cuda.device_count():
-        raise ValueError(f"device: expected a GPU for each rank, got {torch.cuda.device_count()}")
+        count = torch.cuda.device_count()
+        raise ValueError(f"device: expected a GPU for each rank of a node, got {count}; use fewer")
     return torch.device(name, index) if name == "cuda" else torch.device(name)
 
 
@@ -159,7 +160,7 @@ class Job:
     def start(self) -> RunWriter | Onlooker:
         """Make the folder, or take up the one that the run goes on in."""
         if not self.ranks.first:
-            return Onlooker()
+            return Onlooker(self.folder)
         if self.resumed:
             self.folder.go_on(self.config, self.training.epoch)
         else:

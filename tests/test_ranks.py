@@ -20,8 +20,10 @@ from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli import main
 from pyro_vae.ranked import _shares
 from pyro_vae.ranks import RankLost, Ranks
+from pyro_vae.runs import resolve_device
 
 SHAPE = (1, 4, 4)
+_stores = []  # the launcher's, which outlive the ranks
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["pyro_vae.cli", "sklearn.datasets", "torch._dynamo"])
 
@@ -36,8 +38,8 @@ def start(function, *arguments, count=2):
 
     What they print and complain of goes into two files.
     """
-    global store  # the launcher's, which is to outlive the ranks
     store = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    _stores.append(store)
     each = [(os.getcwd(), n, count, store.port, function, arguments) for n in range(count)]
     processes = [_processes.Process(target=_as_rank, args=args) for args in each]
     for process in processes:
@@ -168,6 +170,14 @@ def test_what_ranks_cannot_train_is_refused(options, message):
         training(ranks=Ranks(0, 2), **options)
 
 
+def test_more_ranks_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert resolve_device("auto", 2) == torch.device("cuda", 2)
+    with pytest.raises(ValueError, match="device: expected a GPU for each rank of a node, got 3"):
+        resolve_device("cuda", 3)
+
+
 def test_noise_is_divided_along_the_images():
     noise = [torch.rand(3, 4, 5), torch.rand(2)]
     parts = [Draw("normal_", torch.Size(s), torch.float32) for s in [(3, 2, 5), (2,)]]
@@ -289,12 +299,16 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step():
     assert f"after step {step}; all is saved: pyro-vae train --resume --out a" in message
 
 
+DIVERGED = "last finite checkpoint: none yet"
+
+
 @pytest.mark.parametrize(
     "arguments, status, message",
     [
         (["train", "--beta", "-1"], 2, "beta: expected"),
         (["train", "--batch-size", "15"], 2, "batch_size: expected a multiple of 2"),
         (["train", "--out", "file/run"], 1, "Not a directory"),  # which the first rank finds
+        ([*QUICK, "--out", "a", "--learning-rate", "1e300"], 1, DIVERGED),
         (["sweep", "--out", "a"], 2, "sweep: runs in one process; leave torchrun out"),
     ],
 )
