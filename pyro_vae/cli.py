@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from importlib.metadata import version
 
 from pyro_vae import commands
@@ -14,6 +15,7 @@ from pyro_vae.config import DEVICES, RunConfig
 from pyro_vae.descriptions import SECTIONS
 from pyro_vae.interrupts import Interrupted, Interrupts
 from pyro_vae.names import check_name
+from pyro_vae.ranks import Ranks
 
 TRAIN_EXAMPLES = """examples:
   pyro-vae train
@@ -21,7 +23,8 @@ TRAIN_EXAMPLES = """examples:
   pyro-vae train --dataset mnist --network conv --epochs 20 --out runs/conv
   pyro-vae train --dataset pictures/ --patience 10 --out runs/pictures
   pyro-vae train --config runs/conv/config.yaml --beta 4 --out runs/conv-beta4
-  pyro-vae train --out runs/conv-beta4 --resume"""
+  pyro-vae train --out runs/conv-beta4 --resume
+  torchrun --standalone --nproc-per-node 4 -m pyro_vae train --batch-size 1024"""
 SWEEP_EXAMPLES = """Every combination of the values becomes a run folder in DIR, named by what
 varies, as in DIR/beta=4,seed=0; DIR/sweep.yaml keeps the values. Runs that
 differ in beta, seed, learning rate and sigma alone are trained at once where it
@@ -304,21 +307,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status: 0 done, 1 the run failed, 2 a wrong argument or unreadable
     input, 130 on Ctrl-C, 143 on SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    ranks = Ranks.launched()
     try:
         with Interrupts() as interrupts, warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: _complain(message)
+            warnings.showwarning = lambda message, *_, **__: ranks.first and _complain(message)
             parsed = _parse(arguments)
+            if ranks.count > 1 and parsed.command != "train":
+                raise ValueError(f"{parsed.command}: runs in one process; leave torchrun out")
+            parsed.ranks = ranks
             parsed.function(parsed, interrupts)
             sys.stdout.flush()
         return 0
     except Interrupted as error:
-        _complain(error)
-        return 128 + error.signal
+        return ranks.last_words(128 + error.signal, partial(_complain, error))
     except BrokenPipeError:  # the reader has gone, as in `pyro-vae datasets | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         if "--debug" in arguments:
             raise
-        _complain(str(error).strip() or type(error).__name__)
-        return 2 if isinstance(error, ValueError) else 1
+        status = 2 if isinstance(error, ValueError) else 1
+        message = str(error).strip() or type(error).__name__
+        return ranks.last_words(status, partial(_complain, message))

@@ -3,6 +3,7 @@
 import math
 from argparse import Namespace
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from textwrap import fill
 
@@ -36,6 +37,11 @@ def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
     if parsed.resume and parsed.out and file is None and RunFolder(parsed.out).config.exists():
         file = RunFolder(parsed.out).config
     config = RunConfig.load(file, **flags) if file else RunConfig(**flags)
+    options = {name: getattr(parsed, name) for name in ("resume", "overwrite", "ranks")}
+    go = partial(train, config, parsed.out, interrupts=interrupts, **options)
+    if not parsed.ranks.first:  # it is the first one that speaks
+        go()
+        return
     measuring = _Measuring()
     style = "{n}/{total} epochs |{bar}| {remaining} left{postfix}"
     with tqdm(total=config.epochs, bar_format=style, disable=None, dynamic_ncols=True) as bar:
@@ -54,16 +60,7 @@ def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
                 bar.close()
                 print("Measuring the trained model ...", flush=True)
 
-        run = train(
-            config,
-            parsed.out,
-            resume=parsed.resume,
-            overwrite=parsed.overwrite,
-            announce=announce,
-            on_record=show,
-            interrupts=interrupts,
-            progress=measuring,
-        )
+        run = go(announce=announce, on_record=show, progress=measuring)
     measuring.close()
     print(_results(run))
     print(f"Look at {run.folder / 'report.html'}")
@@ -105,13 +102,14 @@ def _announce(folder: Path, config: RunConfig, data: Dataset, training: Training
     shape = "x".join(map(str, data.image_shape))
     reason = f", since {training.choice.reason}" if training.choice.automatic else ""
     levels = "unknown" if data.levels is None else data.levels
+    ranks = f", {training.ranks.count} ranks" if training.ranks.count > 1 else ""
     held_out = f", {len(data.validation)} validation" if data.validation else ""
     print(
         f"{data.name}: {len(data.train)} training{held_out} and {len(data.test)} test images"
         f" {shape}, {levels} grey levels\n"
         f"{config.model}: {config.likelihood}, {config.network}, {config.latent_dim} latents,"
         f" {sum(parameter_counts(model).values())} parameters\n"
-        f"{training.engine.name} on {resolve_device(config.device)}{reason}"
+        f"{training.engine.name} on {resolve_device(config.device)}{ranks}{reason}"
     )
     if training.step:
         print(f"Going on in {folder} after step {training.step}, epoch {training.epoch}")

@@ -41,8 +41,41 @@ class Learned(NamedTuple):
         *columns, buffers = self
         return Learned(*([torch.atleast_1d(t.detach()) for t in c] for c in columns), buffers)
 
+    def write(self, new: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Put in place what `updated` gave."""
+        for current, values in zip(zip(*self[:3]), new):
+            for tensor, value in zip(current, values):
+                tensor.copy_(value)
+
+    def clone(self) -> "Learned":
+        """A copy, to try a step on."""
+        return Learned(*([t.clone() for t in column] for column in self))
+
 
 Step = Callable[[Learned, Tensor, Tensor, Tensor, list[Tensor]], Tensor]
+Gradients = Callable[
+    [Learned, Tensor, Tensor, Tensor, list[Tensor]], tuple[Sequence[Tensor], Tensor]
+]
+
+
+def loss_gradients(captured: Captured, dynamic: bool) -> Gradients:
+    """A function of what a step takes; it gives the loss's gradients and the terms (3,)."""
+    shapes = captured.shapes(InputKind.PARAMETER)
+
+    def gradients(learned, images, rows, numbers, noise):
+        x = images.index_select(0, rows)
+        if dynamic:
+            x, noise = (noise[0] < x).to(x.dtype), noise[1:]
+
+        def loss(parameters):
+            shaped = [p.view(shape) for p, shape in zip(parameters, shapes)]
+            terms = captured(shaped, learned.buffers, x, numbers[0], noise)
+            return terms[0], terms
+
+        found, (_, terms) = torch.func.grad_and_value(loss, has_aux=True)(learned.parameters)
+        return found, terms
+
+    return gradients
 
 
 def training_step(captured: Captured, dynamic: bool, ensemble: bool = False) -> Step:
@@ -52,37 +85,37 @@ def training_step(captured: Captured, dynamic: bool, ensemble: bool = False) -> 
     of `adam_numbers` (3,), and the noise; in an ensemble all but the images have a leading
     dimension of models, and so have the terms.
     """
-
-    shapes = captured.shapes(InputKind.PARAMETER)
+    gradients = loss_gradients(captured, dynamic)
 
     def update(learned, images, rows, numbers, noise):
-        x = images.index_select(0, rows)
-        if dynamic:
-            x, noise = (noise[0] < x).to(x.dtype), noise[1:]
-        beta, step_size, root_correction = numbers.unbind()
-
-        def loss(parameters):
-            shaped = [p.view(shape) for p, shape in zip(parameters, shapes)]
-            terms = captured(shaped, learned.buffers, x, beta, noise)
-            return terms[0], terms
-
-        gradients, (_, terms) = torch.func.grad_and_value(loss, has_aux=True)(learned.parameters)
-        adam = partial(_adam, step_size=step_size, root_correction=root_correction)
-        return terms, [adam(*each) for each in zip(*learned[:3], gradients)]
+        found, terms = gradients(learned, images, rows, numbers, noise)
+        return terms, updated(learned, found, numbers)
 
     if ensemble:
         update = torch.func.vmap(update, in_dims=(0, None, 0, 0, 0))
 
     def step(learned, images, rows, numbers, noise):
-        terms, updated = update(learned, images, rows, numbers, noise)
-        for current, new in zip(zip(*learned[:3]), updated):
-            for tensor, value in zip(current, new):
-                tensor.copy_(value)
+        terms, new = update(learned, images, rows, numbers, noise)
+        learned.write(new)
         return terms
 
-    # Dynamo keeps what it compiled by code object, so each step gets one.
-    code = step.__code__.replace(co_name="step")
-    return FunctionType(code, step.__globals__, "step", closure=step.__closure__)
+    return of_its_own(step)
+
+
+def of_its_own(function: Callable) -> Callable:
+    """The function with a code object of its own, since Dynamo keeps what it compiled by that."""
+    code = function.__code__.replace(co_name=function.__name__)
+    closure = function.__closure__
+    return FunctionType(code, function.__globals__, function.__name__, closure=closure)
+
+
+def updated(
+    learned: Learned, gradients: Sequence[Tensor], numbers: Tensor
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Each parameter with its averages after Adam's step, by beta and `adam_numbers` (3,)."""
+    _, step_size, root_correction = numbers.unbind()
+    adam = partial(_adam, step_size=step_size, root_correction=root_correction)
+    return [adam(*each) for each in zip(*learned[:3], gradients)]
 
 
 def _adam(
@@ -108,7 +141,7 @@ def adam_numbers(count: int, learning_rate: float) -> tuple[float, float]:
     return learning_rate / (1 - BETAS[0] ** count), math.sqrt(1 - BETAS[1] ** count)
 
 
-def compile_step(step: Step, device: torch.device) -> Step:
+def compile_step(step: Callable, device: torch.device) -> Callable:
     """The step as machine code, by inductor, at its first call.
 
     No guards: a step is only ever called with tensors of one shape, type and place.
@@ -194,8 +227,8 @@ class Steps:
         self._warm_up(rows, numbers)
 
     def _warm_up(self, *each: Tensor) -> None:
-        scratch = Learned(*([t.clone() for t in column] for column in self.learned))
-        self.step(scratch, self.images, *each, self.noise.tensors)  # it trains: on a copy
+        copy = self.learned.clone()  # since it trains
+        self.step(copy, self.images, *each, self.noise.tensors)
 
     def __call__(self, rows: Tensor, numbers: Tensor) -> Iterator[Tensor]:
         """The terms of steps as they are taken, in blocks (steps, ..., 3).

@@ -49,6 +49,7 @@ class Engine(ABC):
 
     name: str
     validates: bool  # whether Pyro validates as the user has it, or not at all
+    plainer: str | None = None  # what `auto` turns to where this one is refused
 
     def __init__(
         self,
@@ -158,6 +159,7 @@ class Eager(SingleSteps):
 
     name = "eager"
     validates = False
+    plainer = "svi"
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -202,6 +204,7 @@ class Compiled(Engine):
 
     name = "compiled"
     validates = False
+    plainer = "eager"
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -276,7 +279,6 @@ class Compiled(Engine):
 STEPS: dict[str, type[Steps]] = {"cpu": Steps, "cuda": ReplayedSteps}
 
 ENGINES: dict[str, type[Engine]] = {"svi": Svi, "eager": Eager, "compiled": Compiled}
-PLAINER = {"compiled": "eager", "eager": "svi"}  # what `auto` turns to where one is refused
 STEPS_THAT_PAY = 20_000  # for compiling: 200 to 15,000 did in trials, the most on tiny networks
 
 

@@ -18,6 +18,8 @@ from pyro_vae.objectives import (
     OBJECTIVES,
     check_arguments,
 )
+from pyro_vae.ranked import Ranked
+from pyro_vae.ranks import ALONE, Ranks
 from pyro_vae.training import PRECISIONS, Training
 from pyro_vae.vae import LatentImageModel
 
@@ -44,6 +46,7 @@ def fit(
     validation_images: Tensor | None = None,
     patience: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    ranks: Ranks = ALONE,
 ) -> Training:
     """Train the model in place on images (N, C, H, W), yielding a record after each epoch.
 
@@ -67,11 +70,14 @@ def fit(
             the warm-up's end; whoever iterates keeps the weights of `best_epoch`.
         should_stop: asked before every step; once true, `Stopped` is raised and `state` can be
             saved.
+        ranks: processes that train together, each of which calls this with the same arguments, in
+            `ranks.joined()`; `batch_size` is the sum of their shares. All have the same weights.
 
     Raises:
         ValueError: arguments out of range, or that do not go together; images that the
             likelihood cannot score.
         FloatingPointError: a loss that is not finite.
+        RankLost: another rank is gone.
     """
     batch_size = min(128, len(images)) if batch_size is None else batch_size
     check_arguments(objective, num_particles, beta, beta_schedule, warmup_epochs, epochs)
@@ -80,6 +86,11 @@ def fit(
     check_name("learning_rate_schedule", learning_rate_schedule, LEARNING_RATE_SCHEDULES)
     if not 1 <= batch_size <= len(images):
         raise ValueError(f"batch_size: expected 1 to {len(images)} images, got {batch_size}")
+    if batch_size % ranks.count:
+        raise ValueError(
+            f"batch_size: expected a multiple of {ranks.count}, the number of ranks, got"
+            f" {batch_size}"
+        )
     if (patience is None) != (validation_images is None) or (patience is not None and patience < 1):
         raise ValueError(f"patience: expected at least 1, with validation_images; got {patience}")
     choice = choose_engine(engine, epochs * (len(images) // batch_size))
@@ -96,8 +107,10 @@ def fit(
     steps = len(images) // batch_size
     bf16 = partial(torch.autocast, images.device.type, torch.bfloat16)
     options = (OBJECTIVES[objective], num_particles, bf16 if precision == "bf16" else nullcontext)
+    several = {name: partial(Ranked, name, ranks) for name in ENGINES}
+    engines = several if ranks.count > 1 else ENGINES
     return Training(
-        make_engine=lambda name: ENGINES[name](model, *options),
+        make_engine=lambda name: engines[name](model, *options),
         choice=choice,
         images=images,
         test_images=held_out[0],
@@ -114,6 +127,7 @@ def fit(
         ),
         seed=seed,
         should_stop=should_stop,
+        ranks=ranks,
     )
 
 

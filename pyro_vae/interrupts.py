@@ -26,7 +26,7 @@ class Interrupts:
     def __init__(self):
         self.pending: int | None = None
         self.note = ""  # what a user who stops the work now should know
-        self._deferring = False
+        self._deferring = self._patient = False
 
     def __enter__(self) -> "Interrupts":
         self._before = {s: signal.signal(s, self._receive) for s in SIGNALS}
@@ -37,14 +37,15 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if not self._deferring or self.pending is not None:
+        again = self.pending is not None and not self._patient
+        if not self._deferring or again:
             raise Interrupted(number, self.note)
-        self.pending = number
+        self.pending = self.pending or number
 
     @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Inside, one signal waits; it is raised at the end."""
-        self._deferring = True
+    def deferred(self, patient: bool = False) -> Iterator[None]:
+        """Inside, one signal waits, and all that follow if `patient`; it is raised at the end."""
+        self._deferring, self._patient = True, patient
         try:
             yield
         finally:

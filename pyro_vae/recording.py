@@ -52,8 +52,7 @@ class RunWriter:
 
     def failure(self, error: FloatingPointError) -> FloatingPointError:
         """The error of a training that diverged, with what is left of it."""
-        kept = self.folder.last if self.folder.last.exists() else "none yet"
-        return FloatingPointError(f"{error}; last finite checkpoint: {kept}")
+        return _failure(error, self.folder)
 
     def finish(self, progress: Progress = no_progress) -> None:
         """The last figures, summary and report, of the weights that the run is known by."""
@@ -85,6 +84,31 @@ class RunWriter:
             reconstructions, samples = self.model.reconstruct(x), self.model.sample(32)
         picture = figures.progress(_array(x), _array(reconstructions), _array(samples), epoch)
         self.folder.save_figure(f"progress_{epoch:04d}", picture)
+
+
+class Onlooker:
+    """Stands in for the writer on the ranks that leave all writing to the first."""
+
+    def __init__(self, folder: RunFolder):
+        self.folder = folder
+
+    def add(self, record: Record) -> None:
+        """Nothing."""
+
+    def save(self) -> None:
+        """Nothing."""
+
+    def failure(self, error: FloatingPointError) -> FloatingPointError:
+        """As the writer's."""
+        return _failure(error, self.folder)
+
+    def finish(self, progress: Progress = no_progress) -> None:
+        """Nothing."""
+
+
+def _failure(error: FloatingPointError, folder: RunFolder) -> FloatingPointError:
+    kept = folder.last if folder.last.exists() else "none yet"
+    return FloatingPointError(f"{error}; last finite checkpoint: {kept}")
 
 
 def _array(x: Tensor):

@@ -1,6 +1,7 @@
 """Runs: from a configuration to a folder, and from a folder back to the model."""
 
 import dataclasses
+import signal
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,7 +20,8 @@ from pyro_vae.fitting import fit
 from pyro_vae.folders import RunFolder, check_free, free_folder, resumable
 from pyro_vae.interrupts import Interrupts
 from pyro_vae.randomness import seeded
-from pyro_vae.recording import RunWriter
+from pyro_vae.ranks import ALONE, RankLost, Ranks
+from pyro_vae.recording import Onlooker, RunWriter
 from pyro_vae.training import PRECISIONS, Record, Stopped, Training
 from pyro_vae.vae import VAE, LatentImageModel
 
@@ -41,17 +43,20 @@ class Run:
     summary: dict | None
 
 
-def resolve_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one.
+def resolve_device(name: str, index: int = 0) -> torch.device:
+    """`auto` is CUDA where there is one; `index` is the GPU's.
 
     Raises:
-        ValueError: CUDA asked for where there is none.
+        ValueError: CUDA asked for where there is none, or not so many GPUs.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: cuda asked for, but torch finds no CUDA device; use cpu or auto")
-    return torch.device(name, 0) if name == "cuda" else torch.device(name)
+    if name == "cuda" and index >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ValueError(f"device: expected a GPU for each rank of a node, got {count}; use fewer")
+    return torch.device(name, index) if name == "cuda" else torch.device(name)
 
 
 def load_data(config: RunConfig) -> Dataset:
@@ -110,6 +115,7 @@ def train(
     on_record: Callable[[Record, bool], None] | None = None,
     interrupts: Interrupts | None = None,
     progress: Progress = no_progress,
+    ranks: Ranks = ALONE,
 ) -> Run:
     """Train by a configuration and leave a run folder.
 
@@ -122,6 +128,8 @@ def train(
         on_record: called after every epoch, with its record and whether it was the last.
         progress: called with the fraction that is done of measuring the trained model.
         interrupts: signals that end training after its step, when all of it has been saved.
+        ranks: processes that train together, each of which calls this with the same arguments, as
+            in `ranks=Ranks.launched()` under torchrun; the first one writes the folder.
 
     Raises:
         ValueError: a configuration that does not fit the data or the folder; nothing has been
@@ -129,11 +137,13 @@ def train(
         FloatingPointError: training diverged; the last finite checkpoint stays.
         OSError: the folder cannot be written, or the data of a resumed run cannot be read.
         Interrupted: a signal came; the state has been saved.
+        RankLost: another rank is gone; the last checkpoint stays.
     """
-    job = prepare(config, out, resume, overwrite, interrupts)
-    if isinstance(job, Run):
-        return job
-    return job.train(announce, on_record, interrupts, progress)
+    with ranks.joined(resolve_device(config.device, ranks.local)):
+        job = prepare(config, out, resume, overwrite, interrupts, ranks=ranks)
+        if isinstance(job, Run):
+            return job
+        return job.train(announce, on_record, interrupts, progress)
 
 
 @dataclass(frozen=True)
@@ -145,9 +155,12 @@ class Job:
     data: Dataset
     training: Training
     resumed: bool
+    ranks: Ranks = ALONE
 
-    def start(self) -> RunWriter:
+    def start(self) -> RunWriter | Onlooker:
         """Make the folder, or take up the one that the run goes on in."""
+        if not self.ranks.first:
+            return Onlooker(self.folder)
         if self.resumed:
             self.folder.go_on(self.config, self.training.epoch)
         else:
@@ -162,28 +175,45 @@ class Job:
         progress: Progress = no_progress,
     ) -> Run:
         """Do it; arguments and errors as in the function `train`."""
-        writer = self.start()
+        try:
+            self._train(self.start(), announce, on_record, interrupts, progress)
+            self.ranks.gather()  # all is written
+        except RankLost as error:
+            raise RankLost(f"{error}; the last checkpoint stays: {self._again}") from error
+        return load_run(self.folder.path)
+
+    @property
+    def _again(self) -> str:
+        return f"pyro-vae train --resume --out {self.folder.path}"
+
+    def _train(
+        self,
+        writer: RunWriter | Onlooker,
+        announce: Callable[[Path, RunConfig, Dataset, Training], None] | None,
+        on_record: Callable[[Record, bool], None] | None,
+        interrupts: Interrupts | None,
+        progress: Progress,
+    ) -> None:
         if announce:
             announce(self.folder.path, self.config, self.data, self.training)
         elif not self.training.engine.model.likelihood.is_likelihood:
-            warnings.warn(no_likelihood(self.config, self.data), stacklevel=3)
+            warnings.warn(no_likelihood(self.config, self.data), stacklevel=4)
         with pyro.validation_enabled(False):  # the images are checked; weights, after every epoch
             self._take_epochs(writer, on_record, interrupts)
             if interrupts:
                 interrupts.note = (
-                    "; training is done and saved, its measuring goes on with:"
-                    f" pyro-vae train --resume --out {self.folder.path}"
+                    f"; training is done and saved, its measuring goes on with: {self._again}"
                 )
             writer.finish(progress)
-        return load_run(self.folder.path)
 
     def _take_epochs(
         self,
-        writer: RunWriter,
+        writer: RunWriter | Onlooker,
         on_record: Callable[[Record, bool], None] | None,
         interrupts: Interrupts | None,
     ) -> None:
-        with interrupts.deferred() if interrupts else nullcontext():
+        patient = self.ranks.count > 1  # torchrun passes on a signal that all may have had
+        with interrupts.deferred(patient) if interrupts else nullcontext():
             try:
                 for record in self.training:
                     writer.add(record)
@@ -191,10 +221,9 @@ class Job:
                         on_record(record, self.training.finished)
             except Stopped:
                 writer.save()
-                interrupts.note = (
-                    f" after step {self.training.step}; all is saved:"
-                    f" pyro-vae train --resume --out {self.folder.path}"
-                )
+                self.ranks.gather()  # torchrun ends all as soon as one has gone
+                interrupts.pending = interrupts.pending or signal.SIGTERM  # which another rank had
+                interrupts.note = f" after step {self.training.step}; all is saved: {self._again}"
             except FloatingPointError as error:
                 raise writer.failure(error) from error
 
@@ -206,6 +235,7 @@ def prepare(
     overwrite: bool = False,
     interrupts: Interrupts | None = None,
     load: Callable[[RunConfig], Dataset] = load_data,
+    ranks: Ranks = ALONE,
 ) -> Job | Run:
     """The job that `train` would do, or the run where that is finished; arguments as there.
 
@@ -213,7 +243,6 @@ def prepare(
         ValueError: a configuration that does not fit the data or the folder.
         OSError: the data of a resumed run cannot be read.
     """
-    device = resolve_device(config.device)
     if is_path(config.dataset):
         config = dataclasses.replace(config, dataset=str(Path(config.dataset).resolve()))
     folder, checkpoint = None if out is None else RunFolder(out), None
@@ -221,19 +250,23 @@ def prepare(
         raise ValueError(f"{'resume' if resume else 'overwrite'}: name the run folder with --out")
     if resume and overwrite:
         raise ValueError("resume: goes on with a run that --overwrite deletes; give one of the two")
-    if resume and (previous := resumable(folder, config)):
-        config, checkpoint = previous
-        if folder.summary.exists() and RunConfig.load(folder.config).epochs == config.epochs:
-            return load_run(folder.path)
-    elif folder:
-        check_free(folder, overwrite or resume)
-    data = load_data_again(config, load) if checkpoint else load(config)
+    with ranks.in_turn():  # data are downloaded once
+        if resume and (previous := resumable(folder, config)):
+            config, checkpoint = previous
+            if folder.summary.exists() and RunConfig.load(folder.config).epochs == config.epochs:
+                return load_run(folder.path)
+        elif folder:
+            check_free(folder, overwrite or resume)
+        data = load_data_again(config, load) if checkpoint else load(config)
     batch_size = config.batch_size or min(128, len(data.train))
     config = dataclasses.replace(config, batch_size=batch_size)
-    training = _training(config, data, device, interrupts)
+    training = _training(config, data, interrupts, ranks)
     if checkpoint:
         training.restore(checkpoint)
-    return Job(folder or free_folder(config), config, data, training, resumed=bool(checkpoint))
+    if folder is None and ranks.first:
+        folder = free_folder(config)
+    folder = ranks.gather(folder)[0]  # and from here on the first rank may write
+    return Job(folder, config, data, training, bool(checkpoint), ranks)
 
 
 def no_likelihood(config: RunConfig, data: Dataset) -> str:
@@ -245,7 +278,7 @@ def no_likelihood(config: RunConfig, data: Dataset) -> str:
 
 
 def _training(
-    config: RunConfig, data: Dataset, device: torch.device, interrupts: Interrupts | None
+    config: RunConfig, data: Dataset, interrupts: Interrupts | None, ranks: Ranks
 ) -> Training:
     model = build_model(config, data.image_shape, data.levels)
     if data.levels is None and not model.likelihood.scores_grey:
@@ -269,10 +302,11 @@ def _training(
         learning_rate_schedule=config.learning_rate_schedule,
         patience=config.patience,
         seed=config.seed,
-        device=device,
+        device=resolve_device(config.device, ranks.local),
         precision=config.precision,
         engine=config.engine,
         should_stop=lambda: interrupts is not None and interrupts.pending is not None,
+        ranks=ranks,
     )
 
 

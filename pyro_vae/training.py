@@ -13,10 +13,11 @@ from torch import Tensor
 
 from pyro_vae.compiled import missing_compiler
 from pyro_vae.data import draw_binary
-from pyro_vae.engines import PLAINER, Choice, Engine, Minibatches
+from pyro_vae.engines import Choice, Engine, Minibatches
 from pyro_vae.evaluation.bounds import ElboTerms, elbo_terms
 from pyro_vae.evaluation.latents import chunks
 from pyro_vae.randomness import PrivateState
+from pyro_vae.ranks import RankLost, Ranks
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
 
@@ -70,6 +71,7 @@ class Training(Iterator[Record]):
         learning_rate_at: Callable[[int], float],
         seed: int,
         should_stop: Callable[[], bool],
+        ranks: Ranks,
     ):
         self.make_engine, self.images, self.dynamic = make_engine, images, dynamic
         self._use(choice)
@@ -77,7 +79,7 @@ class Training(Iterator[Record]):
         self.batch_size, self.steps_per_epoch = batch_size, len(images) // batch_size
         self.epochs, self.warmup_epochs, self.patience = epochs, warmup_epochs, patience
         self.beta, self.beta_at, self.learning_rate_at = beta, beta_at, learning_rate_at
-        self.should_stop = should_stop
+        self.should_stop, self.ranks = ranks.agreed(should_stop), ranks
         self.order = torch.Generator().manual_seed(seed)
         self.epoch_order = self.order.get_state()  # as the current epoch found it
         validate = self.engine.validates and pyro.infer.util.is_validation_enabled()
@@ -139,8 +141,10 @@ class Training(Iterator[Record]):
         try:
             self.engine.prepare(minibatches)
             self.ready = True
+        except RankLost:
+            raise
         except Exception as error:
-            plainer = PLAINER.get(self.engine.name)
+            plainer = self.engine.plainer
             reason = str(error).strip().partition("\n")[0]
             if not self.choice.automatic or plainer is None:
                 known = isinstance(error, ValueError)
@@ -209,6 +213,7 @@ class Training(Iterator[Record]):
         distortion = scored.distortion.mean().item()
         rate = scored.rate.mean().item()
         loss = distortion if math.isnan(rate) else distortion + self.beta * rate
+        loss = self.ranks.gather(loss)[0]  # rounding must not divide them on when to end
         if self.epoch > self.warmup_epochs and loss < self.best_loss:
             self.best_epoch, self.best_loss = self.epoch, loss
         return loss

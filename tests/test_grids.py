@@ -135,7 +135,10 @@ def test_runs_keep_their_folders_in_a_larger_grid(tmp_path):
         "beta=8,latent_dim=2,batch_size=128", "beta=8,latent_dim=2,batch_size=64",
         "beta=8,latent_dim=3,batch_size=128", "beta=8,latent_dim=3,batch_size=64",
     ]  # fmt: skip
-    assert leave(folder, beta=[8, 16], latent_dim=2) == ["beta=8,latent_dim=2,batch_size=128", "beta=16"]
+    assert leave(folder, beta=[8, 16], latent_dim=2) == [
+        "beta=8,latent_dim=2,batch_size=128",
+        "beta=16",
+    ]
 
 
 def test_no_two_runs_share_a_folder(tmp_path):
@@ -161,7 +164,9 @@ def test_the_engine_and_the_device_may_change_and_nothing_else(tmp_path):
 def test_what_is_no_sweep_is_left_alone(tmp_path):
     configs = combinations(read_grid({"beta": [1, 4]}))
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(ValueError, match=r"is no sweep: it has no sweep\.yaml; name another folder"):
+    with pytest.raises(
+        ValueError, match=r"is no sweep: it has no sweep\.yaml; name another folder"
+    ):
         SweepFolder(tmp_path).members(configs)
     with pytest.raises(ValueError, match="is there already, and is not a folder"):
         SweepFolder(tmp_path / "thesis.tex").members(configs)

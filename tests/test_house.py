@@ -9,12 +9,22 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"special", "distributions", "levels", "names", "randomness", "files", "interrupts", "data"}
+    {
+        "special",
+        "distributions",
+        "levels",
+        "names",
+        "randomness",
+        "ranks",
+        "files",
+        "interrupts",
+        "data",
+    }
     | {"products"},
     {"likelihoods", "networks"},
     {"vae", "autoencoder"},
     {"objectives", "capture", "compiled", "checkpoints"},
-    {"engines", "evaluation", "training", "ensembles", "fitting"},
+    {"engines", "ranked", "evaluation", "training", "ensembles", "fitting"},
     {"figures", "comparison_figures", "pages", "videos", "descriptions", "config"},
     {"folders", "summaries", "recording", "runs", "grids", "members", "sweeps", "report"}
     | {"parts", "evaluations", "comparison", "comparison_plots", "comparison_report", "trainers"}
@@ -96,7 +106,13 @@ def test_the_readme_opens_with_the_two_commands():
     assert second in (ROOT / ".ci" / "run").read_text()
     for block in re.findall(r"```sh\n(.*?)```", readme[readme.index(second) :], re.S):
         for line in block.strip().splitlines():
-            known = ("pyro-vae ", "conda ", "python3 -m venv", "python benchmarks/speed.py")
+            known = (
+                "pyro-vae ",
+                "conda ",
+                "python3 -m venv",
+                "python benchmarks/speed.py",
+                "torchrun ",
+            )
             assert line.startswith(known), line
 
 

@@ -46,9 +46,13 @@ def test_a_notebook_answers_in_numbers(path, tmp_path, monkeypatch):
     NotebookClient(notebook, timeout=300, resources=place).execute()
     last = notebook.cells[-1]
     assert last.cell_type == "code"
-    (answer,) = [o.data["text/markdown"] for o in last.outputs if "text/markdown" in o.get("data", {})]
+    (answer,) = [
+        o.data["text/markdown"] for o in last.outputs if "text/markdown" in o.get("data", {})
+    ]
     assert len(re.findall(r"\d", answer)) >= 5, answer
     assert not re.search(r"\bnan\b|\bNone\b|\binf\b", answer), answer
-    assert any("image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", []))
+    assert any(
+        "image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", [])
+    )
     written = {p.name for p in tmp_path.iterdir()}
     assert written <= {"notebooks", "runs", "data"}  # data: classifiers that measure samples

@@ -122,7 +122,9 @@ def test_one_that_diverges_stops_alone(monkeypatch):
 
     monkeypatch.setattr("pyro_vae.runs.build_model", broken)
     first, error, third = train_many(CONFIGS, NAMES)
-    message = "the distortion is not finite at epoch 1, step 1; .*; last finite checkpoint: none yet"
+    message = (
+        "the distortion is not finite at epoch 1, step 1; .*; last finite checkpoint: none yet"
+    )
     with pytest.raises(FloatingPointError, match=message):
         raise error
     assert first.summary["epochs"] == third.summary["epochs"] == 3
