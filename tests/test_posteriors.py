@@ -8,7 +8,7 @@ import xarray
 from scipy import stats
 
 import pyro_vae as pv
-from pyro_vae.evaluation.chain import limiting_distribution
+from pyro_vae.evaluation.chain import FARTHEST, limiting_distribution
 from pyro_vae.evaluation.posteriors import (
     compare_moments,
     importance_diagnostics,
@@ -209,6 +209,17 @@ def test_the_chain_finds_a_wrong_posterior(name):
 def test_the_chain_does_not_see_a_posterior_that_is_the_prior():
     """Nor can it: the codes are drawn from the prior again at every step."""
     assert limiting_distribution(WRONG["the prior"], 4096, 5).p_value > ACCEPTED
+
+
+def test_chains_that_run_away_are_held():
+    """An encoder that answers a bright image with a wide q, whose scale soon overflows."""
+    vae = linear_gaussian_vae()[0]
+    with torch.no_grad():
+        encoder_of(vae).weight[3:] += 1
+    found = limiting_distribution(vae, 256, 20, 8)
+    assert found.z.abs().max() == FARTHEST
+    assert found.images.isfinite().all()
+    assert found.p_value < REJECTED
 
 
 def test_more_watched_chains_than_there_are():
