@@ -9,7 +9,7 @@ from arviz_stats.base import array_stats
 from torch import Tensor
 
 from pyro_vae.evaluation.bounds import decoded_at_once
-from pyro_vae.evaluation.significance import holm, normal_p_values
+from pyro_vae.evaluation.significance import holm, normal_tests
 from pyro_vae.randomness import seeded
 from pyro_vae.vae import LatentImageModel
 
@@ -20,6 +20,7 @@ class Limit(NamedTuple):
     """Where the chain ended, and whether that is the prior."""
 
     z: Tensor  # (num_chains, latent_dim), after the last step
+    distances: np.ndarray  # (latent_dim,), Kolmogorov's between z and the prior, from 0 to 1
     p_values: np.ndarray  # (latent_dim,), adjusted for their number
     r_hat: Tensor  # (latent_dim,), of the watched chains: says how they mix, not where
     images: Tensor  # (num_steps + 1, num_watched, C, H, W): the watched chains' expected images
@@ -64,8 +65,9 @@ def limiting_distribution(
             z = torch.cat([_step(model, part) for part in z.split(at_once)])
             path[step + 1] = z[:num_watched]
         images = torch.stack([model.decode(codes.to(z)).mean.clamp(0, 1) for codes in path])
+    distances, p_values = normal_tests(z.double().cpu().numpy())
     r_hat = array_stats.rhat(path.double().numpy(), chain_axis=1, draw_axis=0)
-    return Limit(z, holm(normal_p_values(z.double().cpu().numpy())), torch.as_tensor(r_hat), images)
+    return Limit(z, distances, holm(p_values), torch.as_tensor(r_hat), images)
 
 
 def _step(model: LatentImageModel, z: Tensor) -> Tensor:
