@@ -38,9 +38,9 @@ exit status is 1.
 With --ray the runs are trained by the workers of a Ray cluster, each machine of
 which needs pip install 'pyro_vae[cluster]'. DIR and the data must lie on a file
 system that all machines share. A cluster that asks for a token, as those of Ray
-2.60 do, needs RAY_AUTH_MODE=token in the environment. What a lost worker trained
-goes on from its checkpoint on another; losing three in a row without an epoch
-between fails the run.
+2.60 do, needs RAY_AUTH_MODE=token in the environment. What a lost worker
+trained goes on from its checkpoint on another; losing three in a row without an
+epoch between fails the run.
 
 examples:
   pyro-vae sweep --out runs/betas --beta 0.25 1 4 --seed 0 1

@@ -42,6 +42,23 @@ def image_grid(images: ArrayLike, columns: int, title: str) -> Figure:
     return figure
 
 
+def named_rows(rows: dict[str, ArrayLike], title: str) -> Figure:
+    """Rows of equally many images (N, C, H, W), each with its name to the left."""
+    images = [np.asarray(row) for row in rows.values()]
+    picture = tile(np.concatenate(images), len(images[0]))
+    height = 5.2 * picture.shape[0] / picture.shape[1] + 0.35
+    figure = Figure(figsize=(7, height), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(picture, interpolation="nearest", vmin=0, vmax=1)
+    pitch = (picture.shape[0] + 1) / len(rows)
+    axes.set_yticks([pitch * (n + 0.5) - 1 for n in range(len(rows))], rows)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.set_frame_on(False)
+    axes.set_title(title, fontsize=10)
+    return figure
+
+
 def _in_pairs(originals: ArrayLike, reconstructions: ArrayLike, columns: int) -> np.ndarray:
     """Rows of `columns` originals, each over the row of its reconstructions."""
     originals, reconstructions = np.asarray(originals), np.asarray(reconstructions)

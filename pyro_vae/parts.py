@@ -222,6 +222,7 @@ def limit(subject: Subject) -> Part:
     return {
         "chains": len(found.z),
         "steps": len(found.images) - 1,
+        "distances": found.distances.tolist(),
         "p_values": found.p_values.tolist(),
         "p_value": found.p_value,
         "r_hat": found.r_hat.max().item(),

@@ -30,6 +30,16 @@ def test_originals_stand_over_their_reconstructions():
     assert np.array_equal(shown[10:14, 0:4, 0], originals[8, 0])
 
 
+def test_named_rows_stand_beside_their_names():
+    above, below = rng.random((2, 3, 1, 4, 5))
+    axes = figures.named_rows({"above": above, "below": below}, "title").axes[0]
+    shown = axes.images[0].get_array()
+    assert np.array_equal(shown[0:4, 6:11, 0], above[1, 0])
+    assert np.array_equal(shown[5:9, 6:11, 0], below[1, 0])
+    places = dict(zip([t.get_text() for t in axes.get_yticklabels()], axes.get_yticks()))
+    assert places == {"above": 1.5, "below": 6.5}  # the middle rows of pixels
+
+
 def labelled(figure):
     assert isinstance(figure, Figure)
     return all(a.get_xlabel() and a.get_ylabel() for a in figure.axes if a.axison)

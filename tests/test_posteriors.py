@@ -8,7 +8,7 @@ import xarray
 from scipy import stats
 
 import pyro_vae as pv
-from pyro_vae.evaluation.chain import limiting_distribution
+from pyro_vae.evaluation.chain import FARTHEST, limiting_distribution
 from pyro_vae.evaluation.posteriors import (
     compare_moments,
     importance_diagnostics,
@@ -17,12 +17,7 @@ from pyro_vae.evaluation.posteriors import (
     save_draws,
     simulation_based_calibration,
 )
-from pyro_vae.evaluation.significance import (
-    holm,
-    normal_p_values,
-    trend,
-    uniform_rank_p_values,
-)
+from pyro_vae.evaluation.significance import holm, normal_tests, trend, uniform_rank_p_values
 from tests.conftest import drawn_images, linear_gaussian_vae
 
 REJECTED, ACCEPTED = 1e-6, 1e-3
@@ -216,6 +211,18 @@ def test_the_chain_does_not_see_a_posterior_that_is_the_prior():
     assert limiting_distribution(WRONG["the prior"], 4096, 5).p_value > ACCEPTED
 
 
+def test_chains_that_run_away_are_held():
+    """An encoder that answers a bright image with a wide q, whose scale soon overflows."""
+    vae = linear_gaussian_vae()[0]
+    with torch.no_grad():
+        encoder_of(vae).weight[3:] += 1
+    found = limiting_distribution(vae, 256, 20, 8)
+    assert found.z.abs().max() == FARTHEST
+    assert found.images.isfinite().all()
+    assert found.distances.max() > 0.3
+    assert found.p_value < REJECTED
+
+
 def test_more_watched_chains_than_there_are():
     with pytest.raises(ValueError, match="num_watched: expected 1 to 10 chains, got 64"):
         limiting_distribution(EXACT, 10)
@@ -233,8 +240,10 @@ def test_holm_keeps_the_level_of_many_tests():
 def test_p_values_of_normals_and_ranks():
     rng = np.random.default_rng(0)
     z = np.stack([rng.normal(size=500), rng.normal(0.5, size=500)], 1)
-    p = normal_p_values(z)
+    distances, p = normal_tests(z)
     assert p[0] > ACCEPTED and p[1] < REJECTED
+    shifted = 2 * stats.norm.cdf(0.25) - 1  # of Phi(t - 0.5) from Phi(t), at t = 0.25
+    assert abs(distances[1] - shifted) < 5 * 0.5 / np.sqrt(500)  # Monte Carlo, five errors
     ranks = np.stack([rng.integers(0, 100, 2000), rng.integers(0, 100, 2000) // 2], 1)
     p = uniform_rank_p_values(ranks, 99, 20)
     assert p[0] > ACCEPTED and p[1] < REJECTED

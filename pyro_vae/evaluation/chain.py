@@ -9,15 +9,18 @@ from arviz_stats.base import array_stats
 from torch import Tensor
 
 from pyro_vae.evaluation.bounds import decoded_at_once
-from pyro_vae.evaluation.significance import holm, normal_p_values
+from pyro_vae.evaluation.significance import holm, normal_tests
 from pyro_vae.randomness import seeded
 from pyro_vae.vae import LatentImageModel
+
+FARTHEST = 1e4  # standard deviations of the prior
 
 
 class Limit(NamedTuple):
     """Where the chain ended, and whether that is the prior."""
 
     z: Tensor  # (num_chains, latent_dim), after the last step
+    distances: np.ndarray  # (latent_dim,), Kolmogorov's between z and the prior, from 0 to 1
     p_values: np.ndarray  # (latent_dim,), adjusted for their number
     r_hat: Tensor  # (latent_dim,), of the watched chains: says how they mix, not where
     images: Tensor  # (num_steps + 1, num_watched, C, H, W): the watched chains' expected images
@@ -39,7 +42,9 @@ def limiting_distribution(
     """Run independent chains from codes of the prior: z -> x ~ p(x | z) -> z ~ q(z | x) -> ...
 
     With an exact posterior this is a Gibbs sampler of p(x, z), and z stays standard Normal at every
-    step; what it drifts to tells how the encoder errs. Pixels are drawn unclipped.
+    step; what it drifts to tells how the encoder errs. Pixels are drawn unclipped. The encoder was
+    never trained on what lies far out, so chains can run away from there: they are held within
+    `FARTHEST` in every component.
 
     Args:
         model: in `eval` mode.
@@ -57,10 +62,15 @@ def limiting_distribution(
         z = model.prior.sample((num_chains,))
         path[0] = z[:num_watched]
         for step in range(num_steps):
-            z = torch.cat([model.encode(model.decode(part).sample()).sample()
-                           for part in z.split(at_once)])  # fmt: skip
+            z = torch.cat([_step(model, part) for part in z.split(at_once)])
             path[step + 1] = z[:num_watched]
         images = torch.stack([model.decode(codes.to(z)).mean.clamp(0, 1) for codes in path])
-    finite = torch.nan_to_num(z, nan=torch.inf).double().cpu().numpy()
+    distances, p_values = normal_tests(z.double().cpu().numpy())
     r_hat = array_stats.rhat(path.double().numpy(), chain_axis=1, draw_axis=0)
-    return Limit(z, holm(normal_p_values(finite)), torch.as_tensor(r_hat), images)
+    return Limit(z, distances, holm(p_values), torch.as_tensor(r_hat), images)
+
+
+def _step(model: LatentImageModel, z: Tensor) -> Tensor:
+    # `sample` refuses a scale that overflowed; `rsample` carries it on.
+    z = model.encode(model.decode(z).sample()).rsample()
+    return z.nan_to_num(nan=FARTHEST).clamp(-FARTHEST, FARTHEST)

@@ -24,9 +24,13 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     return adjusted
 
 
-def normal_p_values(z: ArrayLike) -> np.ndarray:
-    """Kolmogorov-Smirnov p-values, one per column of independent rows z (N, D), of standard Normals."""
-    return np.array([stats.kstest(column, "norm").pvalue for column in np.asarray(z).T])
+def normal_tests(z: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the columns of independent rows z (N, D) are standard Normal, by Kolmogorov and Smirnov.
+
+    Their distances `sup_t |share of z under t - Phi(t)|`, (D,), and the p-values of these, (D,).
+    """
+    tests = [stats.kstest(column, "norm") for column in np.asarray(z).T]
+    return np.array([t.statistic for t in tests]), np.array([t.pvalue for t in tests])
 
 
 def uniform_rank_p_values(ranks: ArrayLike, num_draws: int, num_bins: int) -> np.ndarray:
