@@ -48,8 +48,8 @@ def _langevin_coefficients(terms: int) -> list[float]:
 _LANGEVIN = _langevin_coefficients(14)
 
 
-def _polynomial(coefficients: list[float], x: Tensor) -> Tensor:
-    value = torch.full_like(x, coefficients[-1])
+def _polynomial(coefficients: list, x: Tensor) -> Tensor:
+    value = coefficients[-1]
     for c in reversed(coefficients[:-1]):
         value = value * x + c
     return value
@@ -102,14 +102,26 @@ def log_normal_bin(t: Tensor, h: Tensor) -> Tensor:
     cancel; that difference, in log space, elsewhere.
     """
     narrow = (h < 0.5) & (t * h < 2)
-    th, hh = torch.where(narrow, t * h, 0.0), torch.where(narrow, h, 0.0)
-    mean = sum(
-        w * torch.cosh(th * s) * torch.exp(-((hh * s) ** 2) / 2) for s, w in zip(_NODES, _WEIGHTS)
-    )
-    near = -(t**2) / 2 - LOG_2PI / 2 + (2 * h).log() + mean.log()
+    if _all_seen(narrow):
+        return _log_narrow_normal_bin(t, h)
+    near = _log_narrow_normal_bin(torch.where(narrow, t, 0.0), torch.where(narrow, h, 0.25))
     t, h = torch.where(narrow, 1.0, t), torch.where(narrow, 1.0, h)
     upper, lower = log_normal_sf(t - h), log_normal_sf(t + h)
     return torch.where(narrow, near, upper + log1mexp(upper - lower))
+
+
+def _all_seen(mask: Tensor) -> bool:
+    """Whether all are true, where to look costs nothing: not on a GPU, not while a graph is made."""
+    return mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask.all())
+
+
+def _log_narrow_normal_bin(t: Tensor, h: Tensor) -> Tensor:
+    """For t * h < 2, where twelve terms of cosh(t * h * s) are all of it in float64."""
+    weights = [w * torch.exp(-((h * s) ** 2) / 2) for s, w in zip(_NODES, _WEIGHTS)]
+    moments = (sum(w * s ** (2 * k) for s, w in zip(_NODES, weights)) for k in range(12))
+    terms = [moment / float(math.factorial(2 * k)) for k, moment in enumerate(moments)]
+    mean = _polynomial(terms, (t * h) ** 2)
+    return -(t**2) / 2 - LOG_2PI / 2 + (2 * h).log() + mean.log()
 
 
 def log_logistic_sf(t: Tensor) -> Tensor:
