@@ -109,6 +109,7 @@ def test_the_readme_opens_with_the_two_commands():
             known = (
                 "pyro-vae ",
                 "conda ",
+                "jupyter nbconvert ",
                 "python3 -m venv",
                 "python benchmarks/speed.py",
                 "torchrun ",
