@@ -109,7 +109,7 @@ def test_the_readme_opens_with_the_two_commands():
             known = (
                 "pyro-vae ",
                 "conda ",
-                "jupyter nbconvert ",
+                "pip install -e ",
                 "python3 -m venv",
                 "python benchmarks/speed.py",
                 "torchrun ",
