@@ -1,7 +1,6 @@
 """The captured step equals the eager one, and Pyro's own through it."""
 
 import pyro
-import pyro.distributions as dist
 import pytest
 import torch
 
@@ -10,17 +9,7 @@ from pyro_vae import compiled
 from pyro_vae.capture import capture
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.objectives import OBJECTIVES
-
-SHAPE = (1, 4, 4)
-
-
-def model(likelihood="bernoulli", kind=pv.VAE, **options):
-    torch.manual_seed(0)
-    return kind(SHAPE, 2, likelihood, **({"hidden": (8,), "levels": 2} | options))
-
-
-def images(count=40):
-    return torch.randint(2, (count, *SHAPE), generator=torch.Generator().manual_seed(5)).float()
+from tests.programs import Branching, Choosy, Counting, Dropping, Straying, Warping, images, model
 
 
 def trained(engine, vae, **options):
@@ -133,59 +122,6 @@ def test_a_loss_that_is_not_finite_is_named(interpreted):
         next(vae.decoder.parameters()).fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="is not finite at epoch 1, step 1"):
         trained("compiled", vae)
-
-
-class Counting(pv.VAE):
-    def encode(self, x):
-        self._ones.add_(1)
-        return super().encode(x)
-
-
-class Dropping(pv.VAE):
-    def encode(self, x):
-        return super().encode(x * torch.bernoulli(torch.full_like(x, 0.5)))
-
-
-class Branching(pv.VAE):
-    def encode(self, x):
-        return super().encode(x if x.mean() > 0.5 else -x)
-
-
-class Choosy(pv.VAE):
-    """A discrete draw in both programs."""
-
-    def model(self, x, beta=1.0):
-        with pyro.plate("more", len(x)):
-            pyro.sample("k", dist.Bernoulli(x.new_tensor(0.5)))
-        return super().model(x, beta)
-
-    def guide(self, x, beta=1.0):
-        with pyro.plate("more", len(x)):
-            pyro.sample("k", dist.Bernoulli(x.flatten(1).mean(1)))
-        return super().guide(x, beta)
-
-
-class Straying(pv.VAE):
-    """A parameter of the guide's own."""
-
-    def guide(self, x, beta=1.0):
-        return super().guide(x * pyro.param("mine", x.new_ones(())), beta)
-
-
-class Warping(pv.VAE):
-    """A user's own programs, which are sound: two more latent sites, a Laplace and a Normal."""
-
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.shift = torch.nn.Parameter(torch.zeros(2))
-
-    def model(self, x, beta=1.0):
-        pyro.sample("offset", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
-        return super().model(x, beta)
-
-    def guide(self, x, beta=1.0):
-        pyro.sample("offset", dist.Normal(self.shift, 0.5).to_event(1))
-        return super().guide(x, beta)
 
 
 @pytest.mark.parametrize(

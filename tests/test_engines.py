@@ -1,22 +1,10 @@
 """The choice of an engine: what `auto` takes, what it turns to, and what is said of it."""
 
-import pyro
-import pyro.distributions as dist
 import pytest
 import torch
 
 import pyro_vae as pv
-
-SHAPE = (1, 4, 4)
-
-
-def model(likelihood="bernoulli", kind=pv.VAE, **options):
-    torch.manual_seed(0)
-    return kind(SHAPE, 2, likelihood, **({"hidden": (8,), "levels": 2} | options))
-
-
-def images(count=40):
-    return torch.randint(2, (count, *SHAPE), generator=torch.Generator().manual_seed(5)).float()
+from tests.programs import Choosy, Dropping, images, model
 
 
 def trained(engine, vae, **options):
@@ -28,27 +16,6 @@ def trained(engine, vae, **options):
 def assert_same(one, other):
     for a, b in zip(one.values(), other.values(), strict=True):
         assert torch.equal(a, b)
-
-
-class Dropping(pv.VAE):
-    """Draws what is no standard noise."""
-
-    def encode(self, x):
-        return super().encode(x * torch.bernoulli(torch.full_like(x, 0.5)))
-
-
-class Choosy(pv.VAE):
-    """Draws what is not reparameterised."""
-
-    def model(self, x, beta=1.0):
-        with pyro.plate("more", len(x)):
-            pyro.sample("k", dist.Bernoulli(x.new_tensor(0.5)))
-        return super().model(x, beta)
-
-    def guide(self, x, beta=1.0):
-        with pyro.plate("more", len(x)):
-            pyro.sample("k", dist.Bernoulli(x.flatten(1).mean(1)))
-        return super().guide(x, beta)
 
 
 @pytest.mark.parametrize("kind, engine", [(Dropping, "eager"), (Choosy, "svi")])

@@ -7,8 +7,8 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.likelihoods import LIKELIHOODS
+from tests.programs import images, model
 
-SHAPE = (1, 4, 4)
 BETAS = [0.25, 1.0, 4.0, 1.0]
 SEEDS = [0, 1, 2, 3]
 RATES = [1e-3, 1e-2, 1e-3, 3e-3]
@@ -23,25 +23,16 @@ def interpreted(monkeypatch):
 
 
 def models(likelihood="bernoulli", kind=pv.VAE, count=4, **options):
-    options = {"hidden": (8,), "levels": 2} | options
-    made = []
-    for seed in range(count):
-        torch.manual_seed(seed)
-        made.append(kind(SHAPE, 2, likelihood, **options))
-    return made
-
-
-def images(count=40):
-    return torch.randint(2, (count, *SHAPE), generator=torch.Generator().manual_seed(5)).float()
+    return [model(likelihood, kind, seed, **options) for seed in range(count)]
 
 
 def alone(likelihood="bernoulli", engine="eager", kind=pv.VAE, betas=BETAS, **options):
     """The records and weights of the same models trained one by one."""
     network = {k: options.pop(k) for k in ("network", "hidden") if k in options}
     runs, options = [], OPTIONS | options
-    for model, *row in zip(models(likelihood, kind, **network), betas, SEEDS, RATES):
+    for vae, *row in zip(models(likelihood, kind, **network), betas, SEEDS, RATES):
         row = dict(zip(("beta", "seed", "learning_rate"), row))
-        runs.append((list(pv.fit(model, images(), engine=engine, **row, **options)), model))
+        runs.append((list(pv.fit(vae, images(), engine=engine, **row, **options)), vae))
     return runs
 
 
@@ -50,13 +41,13 @@ def together(likelihood="bernoulli", kind=pv.VAE, betas=BETAS, **options):
     each, options = models(likelihood, kind, **network), OPTIONS | options
     lists = {"betas": betas, "seeds": SEEDS, "learning_rates": RATES}
     laps = list(pv.fit_many(each, images(), **lists, **options))
-    return [([lap[i] for lap in laps if i in lap], model) for i, model in enumerate(each)]
+    return [([lap[i] for lap in laps if i in lap], vae) for i, vae in enumerate(each)]
 
 
 def assert_alike(runs, others, tolerance=1e-10):
     """Weights and every column of the records but the seconds."""
-    for (records, model), (expected, other) in zip(runs, others, strict=True):
-        pairs = zip(model.state_dict().values(), other.state_dict().values(), strict=True)
+    for (records, vae), (expected, other) in zip(runs, others, strict=True):
+        pairs = zip(vae.state_dict().values(), other.state_dict().values(), strict=True)
         assert all((a - b).abs().max() <= tolerance for a, b in pairs)
         for a, b in zip(records, expected, strict=True):
             for name, value in vars(b).items():
@@ -105,9 +96,9 @@ def test_a_stack_may_have_idle_places(interpreted, monkeypatch):
     run = pv.fit_many(many, images(), seeds=SEEDS[:3], **OPTIONS)
     assert [sorted(lap) for lap in run] == [[0, 1, 2]] * 10
     assert [stack.idle for stack in run.stacks] == [0, 1]
-    for model, other, seed in zip(many, single, SEEDS):
+    for vae, other, seed in zip(many, single, SEEDS):
         list(pv.fit(other, images(), engine="eager", seed=seed, **OPTIONS))
-        assert_alike([([], model)], [([], other)])
+        assert_alike([([], vae)], [([], other)])
 
 
 @pytest.mark.parametrize("network, stacks", [("mlp", 1), ("conv", 4)])
@@ -146,10 +137,10 @@ def test_fixed_sigmas_may_differ(interpreted):
 
     many, single = each(), each()
     list(pv.fit_many(many, images(), **OPTIONS))
-    for model, other, sigma in zip(many, single, sigmas):
+    for vae, other, sigma in zip(many, single, sigmas):
         list(pv.fit(other, images(), engine="eager", **OPTIONS))
-        assert model.likelihood.sigma == sigma
-        pairs = zip(model.state_dict().values(), other.state_dict().values())
+        assert vae.likelihood.sigma == sigma
+        pairs = zip(vae.state_dict().values(), other.state_dict().values())
         assert all((a - b).abs().max() <= 1e-10 for a, b in pairs)
 
 
@@ -157,9 +148,9 @@ def test_images_may_differ(interpreted):
     data = [images(), 1 - images(), images(), images()]
     many, single = models(), models()
     list(pv.fit_many(many, data, seeds=SEEDS, **OPTIONS))
-    for model, other, x, seed in zip(many, single, data, SEEDS):
+    for vae, other, x, seed in zip(many, single, data, SEEDS):
         list(pv.fit(other, x, engine="eager", seed=seed, **OPTIONS))
-        pairs = zip(model.state_dict().values(), other.state_dict().values())
+        pairs = zip(vae.state_dict().values(), other.state_dict().values())
         assert all((a - b).abs().max() <= 1e-10 for a, b in pairs)
 
 

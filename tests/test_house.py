@@ -19,8 +19,8 @@ FLOORS = [
         "files",
         "interrupts",
         "data",
-    }
-    | {"products"},
+        "products",
+    },
     {"likelihoods", "networks"},
     {"vae", "autoencoder"},
     {"objectives", "capture", "compiled", "checkpoints"},

@@ -7,17 +7,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import pyro_vae as pv
 from pyro_vae import products
-
-SHAPE = (1, 4, 4)
-
-
-def model(likelihood="bernoulli", kind=pv.VAE, **options):
-    torch.manual_seed(0)
-    return kind(SHAPE, 2, likelihood, **({"hidden": (8,), "levels": 2} | options))
-
-
-def images(count=40):
-    return torch.randint(2, (count, *SHAPE), generator=torch.Generator().manual_seed(5)).float()
+from tests.programs import images, model
 
 
 def test_onednn_changes_no_more_than_rounding(monkeypatch, tmp_path):

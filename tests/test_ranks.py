@@ -9,8 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import pyro
-import pyro.distributions as dist
 import pytest
 import torch
 
@@ -21,8 +19,8 @@ from pyro_vae.cli import main
 from pyro_vae.ranked import _shares
 from pyro_vae.ranks import RankLost, Ranks
 from pyro_vae.runs import resolve_device
+from tests.programs import Warping, images, model
 
-SHAPE = (1, 4, 4)
 _stores = []  # the launcher's, which outlive the ranks
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["pyro_vae.cli", "sklearn.datasets", "torch._dynamo"])
@@ -64,26 +62,6 @@ def statuses(processes):
     return [process.exitcode for process in processes]
 
 
-def images(count=40):
-    return torch.randint(2, (count, *SHAPE), generator=torch.Generator().manual_seed(5)).float()
-
-
-class Warping(pv.VAE):
-    """A user's own programs: a latent site that all images share, and one for each."""
-
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.shift = torch.nn.Parameter(torch.zeros(2))
-
-    def model(self, x, beta=1.0):
-        pyro.sample("offset", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
-        return super().model(x, beta)
-
-    def guide(self, x, beta=1.0):
-        pyro.sample("offset", dist.Normal(self.shift, 0.5).to_event(1))
-        return super().guide(x, beta)
-
-
 DYNAMIC = {"dynamic": True, "beta_schedule": "linear", "warmup_epochs": 4}
 HELD_OUT = {"patience": 3, "validation_images": images(9), "test_images": images(7)}
 ANALYTIC = {"family": "gaussian_shared_sigma", "objective": "elbo_analytic"}
@@ -100,9 +78,7 @@ CASES = {
 
 def training(family="bernoulli", kind=pv.VAE, network="mlp", **options):
     """A run of 24 steps, which is what Adam needs to forget its first ones."""
-    torch.manual_seed(0)
-    hidden = {"linear": (), "mlp": (8,), "conv": (4,)}[network]
-    vae = kind(SHAPE, 2, family, network=network, hidden=hidden, levels=2)
+    vae = model(family, kind, network=network, hidden={"mlp": (8,), "conv": (4,)}[network])
     settings = {"epochs": 12, "batch_size": 16, "precision": "float64", "engine": "eager"}
     return pv.fit(vae, images() * 0.7, **(settings | options))
 

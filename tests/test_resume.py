@@ -22,8 +22,8 @@ from pyro_vae.cli import main
 from pyro_vae.files import replace_file
 from pyro_vae.interrupts import Interrupted, Interrupts
 from pyro_vae.training import Stopped
+from tests.programs import images, model
 
-SHAPE = (1, 4, 4)
 QUICK = ["train", "--hidden", "8", "--latent-dim", "2"]
 
 
@@ -32,20 +32,14 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def images(count=40):
-    return torch.randint(2, (count, *SHAPE), generator=torch.Generator().manual_seed(5)).float()
-
-
 def training(engine="eager", **options):
     """A small run with all that a state has to hold: noise, schedules, dynamic pixels, selection."""
-    torch.manual_seed(0)
-    vae = pv.VAE(SHAPE, 2, "bernoulli", hidden=(8,), levels=2)
     settings = {
         "test_images": images(7), "validation_images": images(9), "patience": 3, "dynamic": True,
         "beta": 2.0, "beta_schedule": "linear", "warmup_epochs": 2, "epochs": 5, "batch_size": 8,
         "learning_rate_schedule": "cosine", "engine": engine,
     }  # fmt: skip
-    return pv.fit(vae, images() * 0.7, **(settings | options))
+    return pv.fit(model(), images() * 0.7, **(settings | options))
 
 
 def weights(run):

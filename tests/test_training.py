@@ -11,18 +11,7 @@ from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.evaluation.latents import COLLAPSED_RATE, rate_per_component
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.objectives import OBJECTIVES
-
-SHAPE = (1, 4, 4)
-
-
-def model(likelihood="bernoulli", kind=pv.VAE, seed=0, **options):
-    torch.manual_seed(seed)
-    options = {"hidden": (8,), "levels": 2} | options
-    return kind(SHAPE, 2, likelihood, **options)
-
-
-def images(count=40):
-    return torch.randint(2, (count, *SHAPE), generator=torch.Generator().manual_seed(5)).float()
+from tests.programs import SHAPE, images, model
 
 
 def trained(vae, x, **options):
