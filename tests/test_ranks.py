@@ -65,6 +65,7 @@ def statuses(processes):
 DYNAMIC = {"dynamic": True, "beta_schedule": "linear", "warmup_epochs": 4}
 HELD_OUT = {"patience": 3, "validation_images": images(9), "test_images": images(7)}
 ANALYTIC = {"family": "gaussian_shared_sigma", "objective": "elbo_analytic"}
+HIDDEN = {"linear": (), "mlp": (8,), "conv": (4,)}
 PARTICLES = {"num_particles": 3, "learning_rate_schedule": "cosine"}
 CASES = {
     "dynamic pixels": DYNAMIC,
@@ -78,7 +79,7 @@ CASES = {
 
 def training(family="bernoulli", kind=pv.VAE, network="mlp", **options):
     """A run of 24 steps, which is what Adam needs to forget its first ones."""
-    vae = model(family, kind, network=network, hidden={"mlp": (8,), "conv": (4,)}[network])
+    vae = model(family, kind, network=network, hidden=HIDDEN[network])
     settings = {"epochs": 12, "batch_size": 16, "precision": "float64", "engine": "eager"}
     return pv.fit(vae, images() * 0.7, **(settings | options))
 
@@ -190,7 +191,7 @@ def disagree():
         try:
             ranks.agree(ValueError("no compiler") if ranks.number else None)
         except (RuntimeError, ValueError) as error:
-            print(f"{type(error).__name__}: {error}", flush=True)
+            os.write(1, f"{type(error).__name__}: {error}\n".encode())  # a line at once
 
 
 def test_an_error_of_one_rank_is_everybodys():

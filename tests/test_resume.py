@@ -229,7 +229,8 @@ def test_twenty_kills_change_no_bit(tmp_path, engine):
         kills += 1
         if last.exists():
             assert all(torch.isfinite(p).all() for p in pv.load_run("a").vae.parameters())
-    arguments += ["--epochs", str(load_checkpoint(last)["step"] // 10 + 33)]
+    epochs = max(200, load_checkpoint(last)["step"] // 10 + 33)  # a slow machine came less far
+    arguments += ["--epochs", str(epochs)]
     for run in ("a", "whole"):
         process = start(tmp_path, [*arguments, "--out", run])
         process.join()
