@@ -24,6 +24,7 @@ __all__ = [
     "RunConfig",
     "Split",
     "compare",
+    "evaluate",
     "fit",
     "fit_many",
     "load_dataset",
@@ -32,3 +33,11 @@ __all__ = [
     "train",
     "train_many",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "evaluate":  # what it needs is slow to import
+        from pyro_vae.evaluations import evaluate
+
+        return evaluate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

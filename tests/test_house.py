@@ -2,10 +2,14 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+import pyro_vae
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
@@ -123,3 +127,14 @@ def test_every_version_is_the_same():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert pyro_vae.__version__ == project["version"]
     assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_evaluate_is_imported_when_it_is_asked_for():
+    said = subprocess.run(
+        [sys.executable, "-c", "import sys, pyro_vae as pv; a = 'pyro_vae.evaluations' in sys.modules;"
+         "from pyro_vae.evaluations import evaluate; print(a, pv.evaluate is evaluate)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout.split() == ["False", "True"]
+    with pytest.raises(AttributeError, match="no attribute 'evalute'"):
+        pyro_vae.evalute  # noqa: B018
