@@ -106,7 +106,7 @@ def _log_axis(axes: Axes, places: dict[float, float]) -> None:
         if not shown or math.log(place / places[shown[-1]]) >= span / 9:
             shown.append(value)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks([places[v] for v in shown], [f"{v:g}" for v in shown])
+    axes.set_xticks([places[v] for v in shown], [f"{v:.4g}" for v in shown])
 
 
 def over_setting(

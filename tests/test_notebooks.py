@@ -40,6 +40,7 @@ def test_a_notebook_is_a_short_question_without_outputs(path):
 def test_a_notebook_answers_in_numbers(path, tmp_path, monkeypatch):
     """On the embedded images, with everything written below `tmp_path`."""
     monkeypatch.setenv("PYRO_VAE_NOTEBOOKS", "small")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
     notebook = nbformat.read(path, as_version=4)
     (tmp_path / "notebooks").mkdir()
     place = {"metadata": {"path": str(tmp_path / "notebooks")}}
