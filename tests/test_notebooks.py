@@ -52,8 +52,8 @@ def test_a_notebook_answers_in_numbers(path, tmp_path, monkeypatch):
     ]
     assert len(re.findall(r"\d", answer)) >= 5, answer
     assert not re.search(r"\bnan\b|\bNone\b|\binf\b", answer), answer
-    assert any(
-        "image/png" in o.get("data", {}) for c in notebook.cells for o in c.get("outputs", [])
-    )
+    outputs = [o for c in notebook.cells for o in c.get("outputs", [])]
+    assert any("image/png" in o.get("data", {}) for o in outputs)
+    assert not any(o.output_type == "execute_result" for o in outputs), "a value that is not shown"
     written = {p.name for p in tmp_path.iterdir()}
     assert written <= {"notebooks", "runs", "data"}  # data: classifiers that measure samples
