@@ -320,7 +320,7 @@ def test_optimal_sigma_profiles_while_training_and_is_frozen_after():
     x, loc = torch.rand(2, 10, 1, 3, 3, dtype=torch.float64).unbind()
     fixed = LIKELIHOODS["gaussian_fixed_sigma"]
     others = [
-        fixed((1, 3, 3), sigma=s)(loc).log_prob(x).sum() for s in torch.linspace(0.05, 1, 400)
+        fixed((1, 3, 3), sigma=s)(loc).log_prob(x).sum() for s in torch.linspace(0.05, 1, 400).tolist()
     ]
     profiled = family.train()(loc).log_prob(x).sum()
     assert profiled > max(others) and profiled - max(others) < 0.01  # the grid's resolution
