@@ -14,7 +14,7 @@ from pyro_vae.evaluation.aggregate import (
     decompose_rate,
     marginal_distances,
 )
-from pyro_vae.evaluation.discrepancy import maximum_mean_discrepancy, mmd_permutation_test
+from pyro_vae.evaluation.mmd import maximum_mean_discrepancy, mmd_permutation_test
 
 
 def normal(*shape):

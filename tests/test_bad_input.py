@@ -17,8 +17,8 @@ from hypothesis.extra import numpy as arrays_of
 from PIL import Image
 
 import pyro_vae as pv
-from pyro_vae.checkpoints import load_checkpoint, save_checkpoint
-from pyro_vae.cli import main
+from pyro_vae.cli.main import main
+from pyro_vae.runs.checkpoints import load_checkpoint, save_checkpoint
 
 rng = np.random.default_rng(0)
 

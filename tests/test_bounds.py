@@ -7,22 +7,17 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.distributions import Normal
 from pyro_vae.evaluation.ais import (
     annealed_importance_sampling,
     bidirectional_monte_carlo,
     temperatures,
 )
-from pyro_vae.evaluation.bounds import (
-    ElboTerms,
-    decoded_at_once,
-    elbo_terms,
-    importance_bound,
-    log_weights,
-)
+from pyro_vae.evaluation.bounds import decoded_at_once, importance_bound, log_weights
 from pyro_vae.evaluation.exact import LinearGaussian
 from pyro_vae.evaluation.gaps import refit_posterior
 from pyro_vae.evaluation.sigma import refit_sigma
+from pyro_vae.likelihoods.distributions import Normal
+from pyro_vae.models.elbo import ElboTerms, elbo_terms
 from tests.conftest import drawn_images, linear_gaussian_vae
 
 ORTHOGONAL, OBLIQUE = False, True

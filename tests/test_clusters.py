@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 import pyro_vae as pv
-from pyro_vae.checkpoints import load_checkpoint
-from pyro_vae.cli import main
-from pyro_vae.clusters import LOSSES, _Watched
-from pyro_vae.interrupts import Interrupted, Interrupts
-from pyro_vae.members import Member
-from pyro_vae.trainers import Trainer, Unit, units
+from pyro_vae.cli.main import main
+from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.runs.interrupts import Interrupted, Interrupts
+from pyro_vae.sweeps.folder import Member
+from pyro_vae.sweeps.ray import LOSSES, _Watched
+from pyro_vae.sweeps.trainer import Trainer, Unit, units
 from tests.test_resume import assert_same_run
 from tests.test_sweep_command import do_without_inductor
 
@@ -27,7 +27,7 @@ def elsewhere(tmp_path, monkeypatch):
     """A folder of its own, no inductor, no pictures, and stacks of two models."""
     monkeypatch.chdir(tmp_path)
     do_without_inductor(monkeypatch.setattr)
-    monkeypatch.setattr("pyro_vae.ensembles.AT_ONCE", {"cpu": 2, "cuda": 2})
+    monkeypatch.setattr("pyro_vae.training.ensembles.AT_ONCE", {"cpu": 2, "cuda": 2})
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def cluster():
     """Two workers; the one that adds the second epoch of DIR/RUN is killed if there is DIR-kill/RUN."""
 
     def prepare_worker():
-        from pyro_vae.recording import RunWriter
+        from pyro_vae.runs.writer import RunWriter
         from tests.test_sweep_command import do_without_inductor
 
         def add_or_die(writer, record):
@@ -175,7 +175,7 @@ def test_runs_that_fail_are_marked_as_in_one_process(cluster):
 
 
 def test_a_signal_stops_the_workers_when_they_have_saved(cluster, monkeypatch):
-    monkeypatch.setattr("pyro_vae.clusters.LOOK_EVERY", 0.05)
+    monkeypatch.setattr("pyro_vae.sweeps.ray.LOOK_EVERY", 0.05)
     interrupts, grid = Interrupts(), SMALL | {"engine": "eager", "epochs": 60, "seed": [0, 1]}
 
     def stop(name, record, last):
@@ -198,7 +198,7 @@ def test_a_cluster_without_a_gpu_is_told_first(cluster):
 
 
 def test_a_folder_that_the_workers_do_not_see_ends_the_sweep(cluster, monkeypatch):
-    monkeypatch.setattr("pyro_vae.sweeps.SweepFolder.start", lambda *_: Path("a").mkdir())
+    monkeypatch.setattr("pyro_vae.sweeps.sweep.SweepFolder.start", lambda *_: Path("a").mkdir())
     with pytest.raises(OSError, match=r"sweep\.yaml is not there on .*; the sweep.s folder"):
         pv.sweep(SMALL | {"engine": "eager", "seed": [0, 1]}, "a", ray=cluster)
     assert list(Path("a").iterdir()) == []

@@ -11,10 +11,10 @@ import pytest
 from test_report import Page
 
 import pyro_vae as pv
-from pyro_vae import comparison
-from pyro_vae.cli import main
-from pyro_vae.comparison_figures import Curve, elbo_over_epochs, over_setting, rate_distortion
-from pyro_vae.descriptions import MEASURES
+from pyro_vae.cli.main import main
+from pyro_vae.comparison import table as comparison
+from pyro_vae.figures.many_runs import Curve, elbo_over_epochs, over_setting, rate_distortion
+from pyro_vae.pages.wording import MEASURES
 
 SMALL = {"hidden": (8,), "latent_dim": 3, "epochs": 1, "batch_size": 128}
 

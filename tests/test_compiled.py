@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae import compiled
-from pyro_vae.capture import capture
-from pyro_vae.likelihoods import LIKELIHOODS
-from pyro_vae.objectives import OBJECTIVES
+from pyro_vae.likelihoods.families import LIKELIHOODS
+from pyro_vae.training import step as compiled
+from pyro_vae.training.capture import capture
+from pyro_vae.training.objectives import OBJECTIVES
 from tests.programs import Branching, Choosy, Counting, Dropping, Straying, Warping, images, model
 
 
@@ -26,7 +26,7 @@ def assert_same(one, other, tolerance):
 @pytest.fixture
 def interpreted(monkeypatch):
     """The captured graph is run as it is, without inductor: it is the capture that is tested."""
-    monkeypatch.setattr("pyro_vae.engines.compile_step", lambda step, device: step)
+    monkeypatch.setattr("pyro_vae.training.engines.compile_step", lambda step, device: step)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

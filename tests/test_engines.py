@@ -20,7 +20,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("kind, engine", [(Dropping, "eager"), (Choosy, "svi")])
 def test_auto_turns_to_a_plainer_engine(monkeypatch, kind, engine):
-    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 0)
+    monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", 0)
     with pytest.warns(UserWarning, match=f"engine: {engine}, since"):
         weights = trained("auto", model(kind=kind))
     assert_same(weights, trained(engine, model(kind=kind)))
@@ -48,22 +48,22 @@ def test_a_compiler_that_fails_is_named(monkeypatch):
 
         return fail
 
-    monkeypatch.setattr("pyro_vae.engines.compile_step", broken)
+    monkeypatch.setattr("pyro_vae.training.engines.compile_step", broken)
     with pytest.raises(RuntimeError, match=r"^engine: no space left$"):
         trained("compiled", model())
-    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 0)
+    monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", 0)
     with pytest.warns(UserWarning, match="engine: eager, since no space left"):
         weights = trained("auto", model())
     assert_same(weights, trained("eager", model()))
 
 
 def test_auto_goes_on_as_it_began(monkeypatch):
-    monkeypatch.setattr("pyro_vae.engines.compile_step", lambda step, device: step)
-    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 10)
+    monkeypatch.setattr("pyro_vae.training.engines.compile_step", lambda step, device: step)
+    monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", 10)
     options = {"batch_size": 16, "precision": "float64"}
     first = pv.fit(model(), images(), epochs=5, **options)
     next(first)
-    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 11)
+    monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", 11)
     second = pv.fit(model(), images(), epochs=5, **options)
     assert (first.engine.name, second.engine.name) == ("compiled", "eager")
     second.restore(first.state())

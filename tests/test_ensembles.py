@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.likelihoods.families import LIKELIHOODS
 from tests.programs import images, model
 
 BETAS = [0.25, 1.0, 4.0, 1.0]

@@ -8,9 +8,10 @@ import torch
 from torch.distributions import MultivariateNormal
 
 import pyro_vae as pv
-from pyro_vae.evaluation.bounds import bits_per_dim, elbo_terms, importance_bound
+from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
 from pyro_vae.evaluation.exact import LinearGaussian, linear_optimum, optimal_linear_vae
 from pyro_vae.evaluation.latents import active_units, collapsed_units, rate_per_component
+from pyro_vae.models.elbo import elbo_terms
 
 SIGMA, D, K = 0.4, 6, 2
 

@@ -9,10 +9,12 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae import evaluations, parts
-from pyro_vae.cli import main
-from pyro_vae.descriptions import SECTIONS, lookup, rows_of, shown
-from pyro_vae.evaluation.bounds import bits_per_dim, elbo_terms, importance_bound
+from pyro_vae.cli.main import main
+from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
+from pyro_vae.models.elbo import elbo_terms
+from pyro_vae.pages.wording import SECTIONS, lookup, rows_of, shown
+from pyro_vae.runs import evaluate as evaluations
+from pyro_vae.runs import parts
 
 TINY = parts.Effort(60, 4, 20, 20, 4, 20, 2, 30, 60, 64, 1500)
 FIGURES = {picture.name for section in SECTIONS.values() for picture in section.pictures}

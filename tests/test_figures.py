@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from pyro_vae import figures
+from pyro_vae.figures import one_run as figures
 
 rng = np.random.default_rng(0)
 

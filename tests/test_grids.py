@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import pyro_vae as pv
-from pyro_vae.config import load_settings
-from pyro_vae.grids import combinations, read_grid, save_grid
-from pyro_vae.members import SweepFolder
+from pyro_vae.runs.config import load_settings
+from pyro_vae.sweeps.folder import SweepFolder
+from pyro_vae.sweeps.grid import combinations, read_grid, save_grid
 
 
 def names(**settings):

@@ -131,8 +131,8 @@ def test_every_version_is_the_same():
 
 def test_evaluate_is_imported_when_it_is_asked_for():
     said = subprocess.run(
-        [sys.executable, "-c", "import sys, pyro_vae as pv; a = 'pyro_vae.evaluations' in sys.modules;"
-         "from pyro_vae.evaluations import evaluate; print(a, pv.evaluate is evaluate)"],
+        [sys.executable, "-c", "import sys, pyro_vae as pv; a = 'pyro_vae.runs.evaluate' in sys.modules;"
+         "from pyro_vae.runs.evaluate import evaluate; print(a, pv.evaluate is evaluate)"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert said.stdout.split() == ["False", "True"]

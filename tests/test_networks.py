@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyro_vae.networks import ACTIVATIONS, NETWORKS
+from pyro_vae.models.networks import ACTIVATIONS, NETWORKS
 
 SIZES = {"linear": (), "mlp": (6, 5), "conv": (3, 4)}
 

@@ -11,8 +11,8 @@ from pyro.infer import RenyiELBO
 from torch.distributions import Normal, kl_divergence
 
 from pyro_vae import VAE, Autoencoder
-from pyro_vae.likelihoods import LIKELIHOODS
-from pyro_vae.objectives import (
+from pyro_vae.likelihoods.families import LIKELIHOODS
+from pyro_vae.training.objectives import (
     BETA_SCHEDULES,
     LEARNING_RATE_SCHEDULES,
     OBJECTIVES,

@@ -8,7 +8,7 @@ import torch
 from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.evaluation.exact import LinearGaussian
 from pyro_vae.evaluation.paths import interpolate, linear, slerp, traverse
-from pyro_vae.videos import frames, write_video
+from pyro_vae.figures.videos import frames, write_video
 from tests.conftest import drawn_images, linear_gaussian_vae
 
 T = torch.linspace(0, 1, 5, dtype=torch.float64)

@@ -8,7 +8,7 @@ import xarray
 from scipy import stats
 
 import pyro_vae as pv
-from pyro_vae.evaluation.chain import FARTHEST, limiting_distribution
+from pyro_vae.evaluation.limit import FARTHEST, limiting_distribution
 from pyro_vae.evaluation.posteriors import (
     compare_moments,
     importance_diagnostics,

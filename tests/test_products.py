@@ -6,7 +6,7 @@ from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import pyro_vae as pv
-from pyro_vae import products
+from pyro_vae.training import onednn as products
 from tests.programs import images, model
 
 

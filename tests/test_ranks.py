@@ -13,17 +13,17 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.capture import Draw
-from pyro_vae.checkpoints import load_checkpoint
-from pyro_vae.cli import main
-from pyro_vae.ranked import _shares
-from pyro_vae.ranks import RankLost, Ranks
-from pyro_vae.runs import resolve_device
+from pyro_vae.cli.main import main
+from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.runs.run import resolve_device
+from pyro_vae.training.capture import Draw
+from pyro_vae.training.distributed import _shares
+from pyro_vae.training.processes import RankLost, Ranks
 from tests.programs import Warping, images, model
 
 _stores = []  # the launcher's, which outlive the ranks
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["pyro_vae.cli", "sklearn.datasets", "torch._dynamo"])
+_processes.set_forkserver_preload(["pyro_vae.cli.parser", "sklearn.datasets", "torch._dynamo"])
 
 
 @pytest.fixture(autouse=True)
@@ -205,7 +205,7 @@ def test_a_step_that_outlasts_a_signal_tells_of_a_lost_rank(monkeypatch):
     ranks, looks = Ranks(0, 2), iter([False, False, True])
     ranks.agreed(lambda: True)
     ranks.wait(lambda: next(looks))
-    monkeypatch.setattr("pyro_vae.ranks.GRACE", -1)
+    monkeypatch.setattr("pyro_vae.training.processes.GRACE", -1)
     with pytest.raises(RankLost, match="one of 2 processes was lost"):
         ranks.wait(lambda: False)
 

@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 import pyro_vae as pv
-from pyro_vae.cli import main
-from pyro_vae.evaluation.measures import estimate, measure
-from pyro_vae.report import write_report
+from pyro_vae.cli.main import main
+from pyro_vae.evaluation.estimates import estimate
+from pyro_vae.evaluation.measures import measure
+from pyro_vae.runs.report import write_report
 
 QUICK = {"hidden": (8,), "latent_dim": 3, "epochs": 2}
 

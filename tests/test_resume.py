@@ -17,11 +17,11 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.checkpoints import load_checkpoint, save_checkpoint
-from pyro_vae.cli import main
+from pyro_vae.cli.main import main
 from pyro_vae.files import replace_file
-from pyro_vae.interrupts import Interrupted, Interrupts
-from pyro_vae.training import Stopped
+from pyro_vae.runs.checkpoints import load_checkpoint, save_checkpoint
+from pyro_vae.runs.interrupts import Interrupted, Interrupts
+from pyro_vae.training.loop import Stopped
 from tests.programs import images, model
 
 QUICK = ["train", "--hidden", "8", "--latent-dim", "2"]
@@ -184,7 +184,7 @@ LONG = [
     "--beta", "2", "--patience", "1000", "--engine", "eager",
 ]  # fmt: skip
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["pyro_vae.cli", "sklearn.datasets", "torch._dynamo"])
+_processes.set_forkserver_preload(["pyro_vae.cli.parser", "sklearn.datasets", "torch._dynamo"])
 
 
 def start(folder, arguments):
@@ -325,7 +325,7 @@ def test_a_kill_while_overwriting_leaves_no_old_checkpoint_with_new_settings(mon
     first, second = (pv.RunConfig(hidden=(8,), epochs=1, beta=beta) for beta in (1.0, 2.0))
     pv.train(first, "a")
     with monkeypatch.context() as disk, pytest.raises(OSError, match="No space left"):
-        disk.setattr("pyro_vae.config.replace_file", full)
+        disk.setattr("pyro_vae.runs.config.replace_file", full)
         pv.train(second, "a", overwrite=True)
     assert not Path("a/checkpoints").exists() and pv.RunConfig.load("a/config.yaml").beta == 1.0
 

@@ -13,10 +13,10 @@ import yaml
 from PIL import Image
 
 import pyro_vae as pv
-from pyro_vae.cli import main
-from pyro_vae.evaluation.bounds import elbo_terms
+from pyro_vae.cli.main import main
 from pyro_vae.evaluation.exact import linear_optimum
-from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.likelihoods.families import LIKELIHOODS
+from pyro_vae.models.elbo import elbo_terms
 
 QUICK = {"hidden": "8", "latent_dim": 2, "epochs": 2}
 HEADER = (
@@ -172,7 +172,7 @@ def test_cuda_where_there_is_none_is_an_error(capsys):
 
 
 def test_a_failed_run_exits_with_1(capsys, monkeypatch):
-    monkeypatch.setattr("pyro_vae.training.Training.draw_epoch", lambda self: 1 / 0)
+    monkeypatch.setattr("pyro_vae.training.loop.Training.draw_epoch", lambda self: 1 / 0)
     assert command() == 1
     assert capsys.readouterr().err.startswith("pyro-vae: ")
     with pytest.raises(ZeroDivisionError):

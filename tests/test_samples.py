@@ -8,19 +8,13 @@ import scipy.linalg
 import torch
 
 import pyro_vae as pv
-from pyro_vae.checkpoints import save_checkpoint
 from pyro_vae.data import Dataset, Split
 from pyro_vae.evaluation import samples
-from pyro_vae.evaluation.features import (
-    FeatureNet,
-    classifier_for,
-    feature_count,
-    load_features,
-    save_features,
-    train_features,
-)
+from pyro_vae.evaluation.features import FeatureNet, feature_count, train_features
 from pyro_vae.evaluation.samples import frechet_distance, precision_recall, sample_quality
 from pyro_vae.evaluation.sharpness import radial_power_spectrum, sharpness_ratio
+from pyro_vae.runs.checkpoints import save_checkpoint
+from pyro_vae.runs.classifiers import classifier_for, load_features, save_features
 
 
 def closed_form(a, b):

@@ -6,7 +6,7 @@ import mpmath as mp
 import pytest
 import torch
 
-from pyro_vae import special
+from pyro_vae.likelihoods import special
 
 mp.mp.dps = 40
 ROUNDING = 1e-10  # float64 functions of a handful of operations

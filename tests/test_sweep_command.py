@@ -15,11 +15,11 @@ import torch
 import yaml
 
 import pyro_vae as pv
-from pyro_vae import ensembles
-from pyro_vae.cli import main
-from pyro_vae.folders import RunFolder
-from pyro_vae.recording import RunWriter
-from pyro_vae.trainers import trained_at_once
+from pyro_vae.cli.main import main
+from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.writer import RunWriter
+from pyro_vae.sweeps.trainer import trained_at_once
+from pyro_vae.training import ensembles
 from tests.test_resume import _processes, assert_same_run
 from tests.test_sweeps import assert_same_folder
 
@@ -34,9 +34,9 @@ def do_without_inductor(setattr, pays=1):
     """No inductor, no pictures: it is the sweeps that are tested."""
     for room in ("engines", "ensembles"):
         setattr(sys.modules[f"pyro_vae.{room}"], "compile_step", lambda step, device: step)
-    setattr(sys.modules["pyro_vae.engines"], "STEPS_THAT_PAY", pays)
-    setattr(sys.modules["pyro_vae.recording"], "figures", MagicMock())
-    setattr(sys.modules["pyro_vae.report"], "figures", MagicMock())
+    setattr(sys.modules["pyro_vae.training.engines"], "STEPS_THAT_PAY", pays)
+    setattr(sys.modules["pyro_vae.runs.writer"], "figures", MagicMock())
+    setattr(sys.modules["pyro_vae.runs.report"], "figures", MagicMock())
     for room in ("report", "comparison_plots"):
         setattr(sys.modules[f"pyro_vae.{room}"], "svg", lambda *figure: "")
     setattr(RunFolder, "save_figure", lambda self, name, figure: None)
@@ -127,7 +127,7 @@ def test_a_larger_grid_adds_runs_and_keeps_those_that_are_there():
 
 
 def test_which_groups_are_trained_at_once(monkeypatch):
-    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 20_000)
+    monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", 20_000)
     of = lambda count, **options: [pv.RunConfig(seed=n, **options) for n in range(count)]  # noqa: E731
     assert trained_at_once(of(10, epochs=200), 1280) is True  # 10 x 200 x 10 steps
     assert trained_at_once(of(10, epochs=199), 1280) is False
@@ -138,14 +138,14 @@ def test_which_groups_are_trained_at_once(monkeypatch):
     assert trained_at_once(of(2, epochs=1, engine="compiled"), 1280) is True
     for engine in ("svi", "eager"):
         assert trained_at_once(of(99, epochs=999, engine=engine), 1280) is False
-    monkeypatch.setattr("pyro_vae.engines.missing_compiler", lambda: "no C++ compiler (g++)")
+    monkeypatch.setattr("pyro_vae.training.engines.missing_compiler", lambda: "no C++ compiler (g++)")
     assert trained_at_once(of(10, epochs=200), 1280) is False
 
 
 def test_groups_are_judged_by_their_own_steps(monkeypatch):
     """Two groups of two runs, 33 steps each: none has enough, though all four would."""
     grid = ["--likelihood", "bernoulli", "--seed", "0", "1", "--latent-dim", "2", "3"]
-    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 2 * 33 + 1)
+    monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", 2 * 33 + 1)
     assert main([*SWEEP, *grid]) == 0
     assert set(engines().values()) == {"eager"}
 
@@ -154,8 +154,8 @@ def test_a_group_that_cannot_go_together_goes_one_by_one(capsys, monkeypatch):
     def refuse(*arguments):
         raise RuntimeError("the compiler has crashed\nwith a long story")
 
-    monkeypatch.setattr("pyro_vae.ensembles.compile_step", refuse)
-    monkeypatch.setattr("pyro_vae.engines.STEPS_THAT_PAY", 100)  # of 33 steps each
+    monkeypatch.setattr("pyro_vae.training.ensembles.compile_step", refuse)
+    monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", 100)  # of 33 steps each
     assert main([*SWEEP, *BETAS]) == 0
     message = "engine: one run after the other, since the compiler has crashed\n"
     assert message in capsys.readouterr().err
@@ -256,7 +256,7 @@ def test_a_run_that_diverges_is_marked_and_the_rest_go_on(capsys, monkeypatch, e
                 next(model.decoder.parameters()).fill_(math.nan)
         return model
 
-    monkeypatch.setattr("pyro_vae.runs.build_model", broken)
+    monkeypatch.setattr("pyro_vae.runs.run.build_model", broken)
     arguments = [*SWEEP, *BETAS, "--engine", engine]
     assert main(arguments) == 1
     out, err = capsys.readouterr()
@@ -273,7 +273,7 @@ def test_a_run_that_diverges_is_marked_and_the_rest_go_on(capsys, monkeypatch, e
     assert main(arguments) == 1
     assert stamps("a") == before
     shutil.rmtree(Path("a", NAMES[1]))
-    monkeypatch.setattr("pyro_vae.runs.build_model", build)
+    monkeypatch.setattr("pyro_vae.runs.run.build_model", build)
     assert main(arguments) == 0
     assert set(engines()) == set(NAMES)
 
@@ -286,7 +286,7 @@ def test_a_failed_run_keeps_its_place_beside_those_that_go_on(monkeypatch):
         sizes.append((len(numbers), size))
         return stack(ensemble, numbers, size, *rest)
 
-    monkeypatch.setattr("pyro_vae.ensembles.Stack", noted)
+    monkeypatch.setattr("pyro_vae.training.ensembles.Stack", noted)
     Path("a/seed=1").mkdir(parents=True)
     Path("a/sweep.yaml").touch()
     Path("a/seed=1/failed.txt").write_text("it diverged\n")
@@ -382,7 +382,7 @@ def test_what_is_refused_writes_nothing(tmp_path, capsys, arguments, message):
 
 
 def test_a_machine_that_cannot_is_told_first(capsys, monkeypatch):
-    monkeypatch.setattr("pyro_vae.engines.missing_compiler", lambda: "no C++ compiler (g++)")
+    monkeypatch.setattr("pyro_vae.training.engines.missing_compiler", lambda: "no C++ compiler (g++)")
     assert main([*SWEEP, "--engine", "eager", "compiled"]) == 2
     assert "engine: no C++ compiler (g++), which compiled needs" in capsys.readouterr().err
     if not torch.cuda.is_available():

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.checkpoints import load_checkpoint
-from pyro_vae.interrupts import Interrupted, Interrupts
-from pyro_vae.sweeps import train_many
+from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.runs.interrupts import Interrupted, Interrupts
+from pyro_vae.sweeps.together import train_many
 
 BASE = pv.RunConfig(
     likelihood="bernoulli", binarize="dynamic", hidden=(8,), latent_dim=2, epochs=3,
@@ -120,7 +120,7 @@ def test_one_that_diverges_stops_alone(monkeypatch):
                 next(model.decoder.parameters()).fill_(math.nan)
         return model
 
-    monkeypatch.setattr("pyro_vae.runs.build_model", broken)
+    monkeypatch.setattr("pyro_vae.runs.run.build_model", broken)
     first, error, third = train_many(CONFIGS, NAMES)
     message = (
         "the distortion is not finite at epoch 1, step 1; .*; last finite checkpoint: none yet"

@@ -8,9 +8,10 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.evaluation.exact import linear_optimum
-from pyro_vae.evaluation.latents import COLLAPSED_RATE, rate_per_component
-from pyro_vae.likelihoods import LIKELIHOODS
-from pyro_vae.objectives import OBJECTIVES
+from pyro_vae.evaluation.latents import rate_per_component
+from pyro_vae.likelihoods.families import LIKELIHOODS
+from pyro_vae.models.elbo import COLLAPSED_RATE
+from pyro_vae.training.objectives import OBJECTIVES
 from tests.programs import SHAPE, images, model
 
 

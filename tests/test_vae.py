@@ -19,7 +19,7 @@ from pyro.infer import (
 from torch.distributions import Independent, Normal, kl_divergence
 
 from pyro_vae import VAE, Autoencoder
-from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.likelihoods.families import LIKELIHOODS
 
 SHAPE = (1, 6, 6)
 

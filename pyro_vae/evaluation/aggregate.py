@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from pyro_vae.evaluation.discrepancy import MmdTest, permutation_test
-from pyro_vae.evaluation.measures import Estimate, estimate
+from pyro_vae.evaluation.estimates import Estimate, estimate
+from pyro_vae.evaluation.mmd import MmdTest, permutation_test
 from pyro_vae.randomness import seeded
 
 UNIDENTIFIED_ROOM = 0.5  # nats

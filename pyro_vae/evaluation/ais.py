@@ -20,9 +20,9 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from pyro_vae.evaluation.bounds import Progress, decoded_at_once, log_likelihood, no_progress
+from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
-from pyro_vae.vae import VAE
 
 ACCEPTANCE = 0.65  # the rate that step sizes are tuned to
 PILOT_CHAINS = 4

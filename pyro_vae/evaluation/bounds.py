@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import pyro
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from pyro_vae.evaluation.latents import chunks, component_rates
+from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
-from pyro_vae.vae import VAE, LatentImageModel
 
 Progress = Callable[[float], None]
 _NUMBERS_AT_ONCE = 2**22
@@ -20,39 +18,6 @@ _NUMBERS_AT_ONCE = 2**22
 
 def no_progress(fraction: float) -> None:
     """Says nothing."""
-
-
-class ElboTerms(NamedTuple):
-    """Per image, nats, beta = 1: (N,) each. The rate is NaN where the posterior is a point."""
-
-    rate: Tensor
-    distortion: Tensor
-
-    @property
-    def elbo(self) -> Tensor:
-        return -(self.rate + self.distortion)
-
-
-@torch.no_grad()
-def elbo_terms(
-    model: LatentImageModel, images: Tensor, num_samples: int = 1, seed: int = 0
-) -> ElboTerms:
-    """Rate in closed form, distortion averaged over draws of z, as the likelihood scores images.
-
-    Args:
-        model: in `eval` mode.
-        images: (N, C, H, W).
-        num_samples: draws of z per image.
-        seed: of the draws; equal seeds let models be compared on the same noise.
-    """
-    rates, distortions = [], []
-    with seeded(seed, images.device):
-        for x in chunks(images):
-            q = model.encode(x)
-            log_probs = [model.decode(q.rsample()).log_prob(x) for _ in range(num_samples)]
-            rates.append(component_rates(q).sum(-1))
-            distortions.append(-torch.stack(log_probs).mean(0))
-    return ElboTerms(torch.cat(rates), torch.cat(distortions))
 
 
 @torch.no_grad()

@@ -19,8 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.evaluation.latents import ACTIVE_VARIANCE
-from pyro_vae.evaluation.measures import Estimate, estimate
 
 _FOREST = {"n_estimators": 30, "max_features": None, "min_samples_leaf": 5}
 _BINS, _SHUFFLES = 20, 3

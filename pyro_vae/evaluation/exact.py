@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from pyro_vae.distributions import Normal
-from pyro_vae.likelihoods import SCALE_FLOOR
-from pyro_vae.vae import VAE
+from pyro_vae.likelihoods.distributions import Normal
+from pyro_vae.likelihoods.families import SCALE_FLOOR
+from pyro_vae.models.vae import VAE
 
 
 class LinearOptimum(NamedTuple):

@@ -10,11 +10,11 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.distributions import Normal
 from pyro_vae.evaluation.bounds import Progress, decoded_at_once, log_likelihood, no_progress
-from pyro_vae.evaluation.latents import component_rates
+from pyro_vae.likelihoods.distributions import Normal
+from pyro_vae.models.elbo import component_rates
+from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
-from pyro_vae.vae import VAE
 
 LEARNING_RATE = 0.1
 SAMPLES_PER_STEP = 8

@@ -13,7 +13,7 @@ from pyro_vae.evaluation.ais import (
 )
 from pyro_vae.evaluation.bounds import Progress, importance_bound, no_progress
 from pyro_vae.evaluation.gaps import refit_posterior
-from pyro_vae.vae import VAE
+from pyro_vae.models.vae import VAE
 
 BOUNDS = ("importance_bound", *(f"ais_from_{start}" for start in STARTS))
 WORTH_A_WARNING = 0.5  # nats

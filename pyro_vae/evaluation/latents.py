@@ -1,31 +1,12 @@
 """What each latent component does."""
 
-from collections.abc import Iterator
-
-import pyro.distributions as dist
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor
-from torch.distributions import kl_divergence
 
-from pyro_vae.vae import LatentImageModel
+from pyro_vae.models.elbo import COLLAPSED_RATE, chunks, component_rates
+from pyro_vae.models.vae import LatentImageModel
 
 ACTIVE_VARIANCE = 0.01
-COLLAPSED_RATE = 0.01
-_PIXELS_AT_ONCE = 2**16  # decoded at a time: 0.2 GB where a family needs 3 kB for each
-
-
-def chunks(images: Tensor, copies: int = 1) -> Iterator[Tensor]:
-    """The images in pieces small enough to encode, and to decode `copies` times, at once."""
-    return iter(images.split(max(1, _PIXELS_AT_ONCE // (images[0].numel() * copies))))
-
-
-def component_rates(q: TorchDistribution) -> Tensor:
-    """KL(q_i || N(0, 1)) of each component in closed form, nats, (..., latent_dim); NaN for points."""
-    q = q.base_dist
-    if isinstance(q, dist.Delta):
-        return torch.full_like(q.v, torch.nan)
-    return kl_divergence(q, dist.Normal(torch.zeros_like(q.loc), torch.ones_like(q.scale)))
 
 
 @torch.no_grad()

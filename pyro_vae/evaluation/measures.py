@@ -1,33 +1,12 @@
 """What a run's summary says of a model: means over images, with their standard errors."""
 
-import math
-from typing import NamedTuple
-
 from torch import Tensor
 
-from pyro_vae.evaluation.bounds import (
-    Progress,
-    bits_per_dim,
-    elbo_terms,
-    importance_bound,
-    no_progress,
-)
+from pyro_vae.evaluation.bounds import Progress, bits_per_dim, importance_bound, no_progress
+from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.evaluation.latents import active_units, collapsed_units, rate_per_component
-from pyro_vae.vae import VAE, LatentImageModel
-
-
-class Estimate(NamedTuple):
-    """A mean over images, with its standard error (NaN for a single image)."""
-
-    mean: float
-    standard_error: float
-
-
-def estimate(values: Tensor) -> Estimate:
-    """The mean of independent values (N,), and how far it may be from the expectation."""
-    values = values.double()
-    spread = values.std().item() if len(values) > 1 else math.nan
-    return Estimate(values.mean().item(), spread / math.sqrt(len(values)))
+from pyro_vae.models.elbo import elbo_terms
+from pyro_vae.models.vae import VAE, LatentImageModel
 
 
 def measure(

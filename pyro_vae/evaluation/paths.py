@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import check_name
-from pyro_vae.vae import LatentImageModel
 
 
 def linear(start: Tensor, end: Tensor, t: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood, log_weights
 from pyro_vae.evaluation.significance import holm, uniform_rank_p_values
+from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
-from pyro_vae.vae import VAE
 
 UNRELIABLE_K = 0.7
 COVERAGES = (0.5, 0.9)

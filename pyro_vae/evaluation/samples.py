@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.evaluation.features import FeatureNet
-from pyro_vae.evaluation.measures import Estimate, estimate
 from pyro_vae.evaluation.sharpness import sharpness_ratio
 
 _DISTANCES_AT_ONCE = 2**24  # 0.13 GB

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from pyro_vae.evaluation.latents import chunks
-from pyro_vae.evaluation.measures import Estimate, estimate
+from pyro_vae.evaluation.estimates import Estimate, estimate
+from pyro_vae.models.elbo import chunks
 
 _NO_POWER = 1e-20  # squared grey values; rounding leaves far less of a constant image
 

@@ -5,10 +5,14 @@ import copy
 import torch
 from torch import Tensor
 
-from pyro_vae.evaluation.latents import chunks
-from pyro_vae.likelihoods import GaussianFixedSigma, GaussianOptimalSigma, GaussianSharedSigma
+from pyro_vae.likelihoods.families import (
+    GaussianFixedSigma,
+    GaussianOptimalSigma,
+    GaussianSharedSigma,
+)
+from pyro_vae.models.elbo import chunks
+from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
-from pyro_vae.vae import VAE
 
 
 @torch.no_grad()

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyro_vae.evaluation.latents import chunks
-from pyro_vae.vae import LatentImageModel
+from pyro_vae.models.elbo import chunks
+from pyro_vae.models.vae import LatentImageModel
 
 ALIKE = 0.3  # of the data's variance
 WORSE = 3.0  # times the reconstructions' distance

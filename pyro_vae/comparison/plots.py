@@ -1,0 +1,215 @@
+"""The plots of a comparison, each with the sentence that says how to read it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pyro_vae.comparison.table import (
+    NO_MATTER,
+    ROWS,
+    SCALES,
+    Finished,
+    best_point,
+    label,
+    line_settings,
+    lines,
+    points,
+    setting,
+    varying,
+)
+from pyro_vae.figures import many_runs as figures
+from pyro_vae.figures.many_runs import Curve
+from pyro_vae.pages.frame import section, svg
+from pyro_vae.pages.wording import MEASURES, Measure
+
+FEW = 12  # runs whose learning curves can be told apart
+AXES = {"beta": "beta", "latent_dim": "latent size"}
+UNITS = {"beta": "", "latent_dim": " (components)"}
+
+LOOK_AT_PLANE = (
+    "Each line is a family from small to large beta: a larger one buys a smaller rate with more"
+    " distortion. Look which line runs nearest to the lower left corner, and where it turns steep:"
+    " a beta beyond it gives up much for little."
+)
+LOOK_AT_ENDS = (
+    "Numbers: the smallest and the largest beta of a line, whose slope is minus beta where training"
+    " has found the best trade."
+)
+LOOK_AT_AXES = {
+    "beta": "Each line is a family, or another setting that varies; beta goes by factors. Look for"
+    " the beta at which measures turn, and whether it is one for all of them: ringed is the best.",
+    "latent_dim": "Look where a larger latent space stops paying, and whether the components that"
+    " it adds are in use: where active ones fall short of the dotted line, the rest is idle.",
+}
+LOOK_AT_CURVES = (
+    "The test ELBO while training went on; what the first tenth of the epochs alone reaches is out"
+    " of the frame. Look for lines that still climb (train for longer) and for lines that turn down"
+    " (over-fitting)."
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs on the same data, and the name of these."""
+
+    runs: list[Finished]
+    name: str
+
+    @property
+    def scales(self) -> list[str]:
+        """What ELBO and distortion count in these runs, keys of `SCALES`."""
+        return [scale for scale in SCALES if any(run.scale == scale for run in self.runs)]
+
+    def name_of(self, run: Finished) -> str:
+        """The folder's name, or its path where two runs have that name."""
+        path = run.folder.path
+        alike = sum(path.name == other.folder.path.name for other in self.runs)
+        return str(path) if alike > 1 else path.name
+
+    def place_of(self, run: Finished, settings: list[str]) -> tuple[int, int]:
+        """Colour by the other settings, dashes by family; both by one of them where one varies."""
+        rest = [name for name in settings if name != "likelihood"]
+        families, others = list(lines(self.runs, ["likelihood"])), list(lines(self.runs, rest))
+        dash, colour = families.index(label(run, ["likelihood"])), others.index(label(run, rest))
+        return (colour if len(others) > 1 else dash), (dash if len(families) > 1 else colour)
+
+    def panels(self, own_scale: bool) -> list[tuple[str, list[Finished]]]:
+        """What is drawn together, with what a title adds."""
+        if not own_scale or len(self.scales) == 1:
+            return [("", self.runs)]
+        return [
+            (f": {SCALES[scale]}", [run for run in self.runs if run.scale == scale])
+            for scale in self.scales
+        ]
+
+
+def _drawn(group: Group, figure: Figure, title: str, look: str) -> str:
+    drawing = svg(figure, f"{title} ({group.name})")
+    return f"<figure>{drawing}<figcaption>{escape(look)}</figcaption></figure>"
+
+
+def plane(group: Group) -> str:
+    """Distortion over rate, where beta varies."""
+    settings, drawn = line_settings(group.runs, "beta"), []
+    for more, runs in group.panels(own_scale=True):
+        curves = [c for name, line in lines(runs, settings).items()
+                  if len((c := _plane_curve(group, name, line, settings)).x) > 1]  # fmt: skip
+        if curves:
+            title = f"Rate and distortion{more}"
+            figure = figures.rate_distortion(curves, title)
+            drawn.append(_drawn(group, figure, title, LOOK_AT_ENDS))
+    look = LOOK_AT_PLANE + _seeds(group.runs, "beta")
+    return section("Rate and distortion", look, _grid(drawn)) if drawn else ""
+
+
+def _plane_curve(group: Group, name: str, line: list[Finished], settings: list[str]) -> Curve:
+    rate = points(line, "beta", "test.rate_nats")
+    distortion = {p.x: p for p in points(line, "beta", "test.distortion_nats")}
+    both = [(r, distortion[r.x]) for r in rate if r.x in distortion]
+    ends = (f"{both[0][0].x:g}", f"{both[-1][0].x:g}") if both else None
+    return Curve(
+        name,
+        *group.place_of(line[0], settings),
+        [r.mean for r, _ in both],
+        [d.mean for _, d in both],
+        [d.standard_error for _, d in both],
+        [r.standard_error for r, _ in both],
+        ends=ends,
+    )
+
+
+def over(group: Group, axis: str) -> str:
+    """Every measure over a setting of `AXES`, where that varies."""
+    drawn = [
+        figure
+        for column, measure in MEASURES.items()
+        for more, runs in group.panels(measure.own_scale)
+        if (figure := _over(group, axis, column, measure, more, runs))
+    ]
+    look = LOOK_AT_AXES[axis] + _seeds(group.runs, axis)
+    return section(f"Over {AXES[axis]}", look, _grid(drawn)) if drawn else ""
+
+
+def _over(
+    group: Group, axis: str, column: str, measure: Measure, more: str, runs: list[Finished]
+) -> str:
+    settings, curves, ringed = line_settings(group.runs, axis), [], []
+    for name, line in lines(runs, settings).items():
+        found = points(line, axis, column)
+        best = best_point(found, measure.best) if len(found) > 1 else None
+        if best:
+            ringed.append((setting(best.x), name))
+        if found:
+            x, y, error, _ = zip(*found)
+            ring = found.index(best) if best else None
+            curves.append(Curve(name, *group.place_of(line[0], settings), x, y, error, best=ring))
+    if not any(len(curve.x) > 1 for curve in curves):
+        return ""
+    floors = [r.measures.get(measure.floor) for r in runs]
+    floor = [value for value in floors if value is not None]
+    level = float(np.mean(floor)) if floor else 1.0 if measure.best == "nearest 1" else None
+    zero = any(0 in curve.x for curve in curves)
+    every = (axis, column) == ("latent_dim", "test.active_units")
+    figure = figures.over_setting(
+        curves,
+        measure.name + more,
+        f"{AXES[axis]}{UNITS[axis]}, log scale{', 0 apart' if zero else ''}",
+        f"{measure.name.split(' of ')[0]} ({measure.unit})",
+        level,
+        "" if level is None else ROWS[measure.floor].name if floor else "the data",
+        "all in use" if every else "",
+    )
+    best = f" Best ({measure.best}) at {AXES[axis]} {_listed(ringed)}." if ringed else ""
+    title = f"{measure.name}{more} over {AXES[axis]}"
+    return _drawn(group, figure, title, measure.look + best)
+
+
+def _listed(ringed: list[tuple[str, str]]) -> str:
+    """Where lines are best: with their names where they are few, else in the legend's order."""
+    if len(ringed) > 2:
+        return f"{', '.join(x for x, _ in ringed)}, in the legend's order"
+    return " and ".join(f"{x} ({name})" if name else x for x, name in ringed)
+
+
+def learning_curves(group: Group) -> str:
+    """The test ELBO of every run over epochs, where they are few."""
+    if len(group.runs) > FEW:
+        return ""
+    drawn = []
+    for more, runs in group.panels(own_scale=True):
+        if curves := _learning_curves(group, runs):
+            title = f"Test ELBO over epochs{more}"
+            figure = figures.elbo_over_epochs(curves, title)
+            drawn.append(_drawn(group, figure, title, "Higher is better, within this panel."))
+    return section("Learning curves", LOOK_AT_CURVES, _grid(drawn)) if drawn else ""
+
+
+def _learning_curves(group: Group, runs: list[Finished]) -> list[Curve]:
+    """A curve for each run: its colour is that of its settings, its dashes of its seed."""
+    settings, curves = varying(group.runs), []
+    alike = lines(runs, [name for name in settings if name not in NO_MATTER])
+    for colour, line in enumerate(alike.values()):
+        for dash, run in enumerate(sorted(line, key=lambda run: run.config.seed)):
+            metrics = run.folder.columns()
+            both = zip(metrics["epoch"], metrics["test_elbo"])
+            known = [(epoch, value) for epoch, value in both if value is not None]
+            if known:
+                name = label(run, settings) or group.name_of(run)
+                curves.append(Curve(name, colour, dash, *zip(*known)))
+    return curves
+
+
+def _seeds(runs: Sequence[Finished], axis: str) -> str:
+    """What the bars are, where there are any."""
+    settings = line_settings(runs, axis)
+    means = [p for line in lines(runs, settings).values() for p in points(line, axis, "seconds")]
+    several = any(not math.isnan(p.standard_error) for p in means)
+    return " Points are means over seeds, bars their standard errors." if several else ""
+
+
+def _grid(drawn: list[str]) -> str:
+    return f'<div class="plots">{"".join(drawn)}</div>'

@@ -1,0 +1,76 @@
+"""The chain decode - sample - encode - sample, and the distribution that it tends to."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyro
+import torch
+from arviz_stats.base import array_stats
+from torch import Tensor
+
+from pyro_vae.evaluation.bounds import decoded_at_once
+from pyro_vae.evaluation.significance import holm, normal_tests
+from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.randomness import seeded
+
+FARTHEST = 1e4  # standard deviations of the prior
+
+
+class Limit(NamedTuple):
+    """Where the chain ended, and whether that is the prior."""
+
+    z: Tensor  # (num_chains, latent_dim), after the last step
+    distances: np.ndarray  # (latent_dim,), Kolmogorov's between z and the prior, from 0 to 1
+    p_values: np.ndarray  # (latent_dim,), adjusted for their number
+    r_hat: Tensor  # (latent_dim,), of the watched chains: says how they mix, not where
+    images: Tensor  # (num_steps + 1, num_watched, C, H, W): the watched chains' expected images
+
+    @property
+    def p_value(self) -> float:
+        """The smallest: of the codes being standard Normal in every component."""
+        return float(self.p_values.min())
+
+
+@torch.no_grad()
+def limiting_distribution(
+    model: LatentImageModel,
+    num_chains: int = 4096,
+    num_steps: int = 100,
+    num_watched: int = 64,
+    seed: int = 0,
+) -> Limit:
+    """Run independent chains from codes of the prior: z -> x ~ p(x | z) -> z ~ q(z | x) -> ...
+
+    With an exact posterior this is a Gibbs sampler of p(x, z), and z stays standard Normal at every
+    step; what it drifts to tells how the encoder errs. Pixels are drawn unclipped. The encoder was
+    never trained on what lies far out, so chains can run away from there: they are held within
+    `FARTHEST` in every component.
+
+    Args:
+        model: in `eval` mode.
+        num_chains: tested at the last step; independent, so the test keeps its level.
+        num_watched: the chains whose images and mixing are kept.
+
+    Raises:
+        ValueError: more chains to watch than there are.
+    """
+    if not 1 <= num_watched <= num_chains:
+        raise ValueError(f"num_watched: expected 1 to {num_chains} chains, got {num_watched}")
+    path = torch.empty(num_steps + 1, num_watched, model.latent_dim)
+    at_once = 8 * decoded_at_once(model)
+    with seeded(seed, model._zeros.device), pyro.validation_enabled(False):
+        z = model.prior.sample((num_chains,))
+        path[0] = z[:num_watched]
+        for step in range(num_steps):
+            z = torch.cat([_step(model, part) for part in z.split(at_once)])
+            path[step + 1] = z[:num_watched]
+        images = torch.stack([model.decode(codes.to(z)).mean.clamp(0, 1) for codes in path])
+    distances, p_values = normal_tests(z.double().cpu().numpy())
+    r_hat = array_stats.rhat(path.double().numpy(), chain_axis=1, draw_axis=0)
+    return Limit(z, distances, holm(p_values), torch.as_tensor(r_hat), images)
+
+
+def _step(model: LatentImageModel, z: Tensor) -> Tensor:
+    # `sample` refuses a scale that overflowed; `rsample` carries it on.
+    z = model.encode(model.decode(z).sample()).rsample()
+    return z.nan_to_num(nan=FARTHEST).clamp(-FARTHEST, FARTHEST)

@@ -1,0 +1,39 @@
+"""Pictures in, a moving picture out."""
+
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pyro_vae.figures.one_run import tile
+from pyro_vae.names import check_name
+
+VIDEO_TYPES = (".mp4", ".gif")
+
+
+def frames(images: ArrayLike, columns: int, side: int = 480) -> np.ndarray:
+    """Images (T, N, C, H, W) in [0, 1] as T pictures of 8 bits, each a grid of `columns`.
+
+    Every pixel becomes a square, so that a picture is about `side` wide; both sides are even, as
+    players want them.
+    """
+    pictures = np.stack([tile(step, columns) for step in np.asarray(images)])
+    factor = max(1, round(side / pictures.shape[2] / 2) * 2)
+    pictures = pictures.repeat(factor, 1).repeat(factor, 2)
+    return (pictures.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def write_video(path: str | Path, pictures: np.ndarray, frames_per_second: int = 10) -> None:
+    """Write pictures (T, height, width, 3) of 8 bits as MP4 (H.264), or GIF for notebooks.
+
+    Raises:
+        ValueError: another ending of the name.
+        OSError: the file cannot be written.
+    """
+    ending = check_name("path: file type", Path(path).suffix, VIDEO_TYPES)
+    if ending == ".mp4":
+        options = {"fps": frames_per_second, "codec": "libx264", "macro_block_size": 2}
+    else:
+        options = {"duration": 1000 / frames_per_second, "loop": 0}
+    imageio.imwrite(path, pictures, **options)

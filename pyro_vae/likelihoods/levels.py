@@ -1,0 +1,129 @@
+"""Distributions over the grey levels v / (levels - 1) of an image, v = 0 ... levels - 1."""
+
+import torch
+from pyro.distributions import TorchDistribution, constraints
+from torch import Tensor
+
+from pyro_vae.likelihoods.distributions import half_bin
+
+
+class GreyLevels(constraints.Constraint):
+    """The grid v / (levels - 1), v = 0 ... levels - 1."""
+
+    is_discrete = True
+
+    def __init__(self, levels: int):
+        self.levels = levels
+        super().__init__()
+
+    def check(self, value: Tensor) -> Tensor:
+        v = value * (self.levels - 1)
+        return ((v - v.round()).abs() < 1e-3) & (v > -0.5) & (v < self.levels - 0.5)
+
+
+class Quantized(TorchDistribution):
+    """The grey levels of a density: P(level) is the density's probability of the level's bin."""
+
+    arg_constraints = {}
+
+    def __init__(self, base: TorchDistribution, levels: int):
+        self.base, self.levels = base, levels
+        super().__init__(base.batch_shape, validate_args=False)
+
+    @property
+    def support(self):
+        return GreyLevels(self.levels)
+
+    def expand(self, batch_shape, _instance=None):
+        return Quantized(self.base.expand(batch_shape), self.levels)
+
+    @property
+    def mean(self) -> Tensor:
+        """Sum over the levels, one at a time: as exact as the masses, `levels` times their cost."""
+        grid = [v / (self.levels - 1) for v in range(1, self.levels)]
+        blank = torch.zeros_like(self.base.mean)
+        return sum(x * self.log_prob(blank + x).exp() for x in grid)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.base.log_bin_prob(value, half_bin(self.levels))
+
+    def sample(self, sample_shape=torch.Size()) -> Tensor:
+        with torch.no_grad():
+            v = self.base.sample(sample_shape) * (self.levels - 1)
+            return v.round().clamp(0, self.levels - 1) / (self.levels - 1)
+
+
+class CategoricalLevels(TorchDistribution):
+    """A free probability for every grey level.
+
+    Args:
+        logits: (..., levels).
+    """
+
+    arg_constraints = {}
+
+    def __init__(self, logits: Tensor):
+        self.logits, self.levels = logits.log_softmax(-1), logits.shape[-1]
+        super().__init__(logits.shape[:-1], validate_args=False)
+
+    @property
+    def support(self):
+        return GreyLevels(self.levels)
+
+    def expand(self, batch_shape, _instance=None):
+        return CategoricalLevels(self.logits.expand(*batch_shape, self.levels))
+
+    @property
+    def mean(self) -> Tensor:
+        grid = torch.linspace(0, 1, self.levels, dtype=self.logits.dtype, device=self.logits.device)
+        return self.logits.exp() @ grid
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        level = (value * (self.levels - 1)).round().long().unsqueeze(-1)
+        level, logits = torch.broadcast_tensors(level, self.logits)
+        return logits.gather(-1, level[..., :1]).squeeze(-1)
+
+    def sample(self, sample_shape=torch.Size()) -> Tensor:
+        categorical = torch.distributions.Categorical(logits=self.logits, validate_args=False)
+        return categorical.sample(sample_shape) / (self.levels - 1)
+
+
+class ImageMixture(TorchDistribution):
+    """A mixture per pixel whose weights all channels share; channels are independent given the component.
+
+    Args:
+        logits: (..., K, 1, H, W), the components' log weights up to a constant.
+        components: distribution with batch shape (..., K, C, H, W).
+    """
+
+    arg_constraints = {}
+
+    def __init__(self, logits: Tensor, components: TorchDistribution):
+        self.logits, self.components = logits.log_softmax(-4), components
+        shape = components.batch_shape
+        super().__init__(shape[:-4], shape[-3:], validate_args=False)
+
+    @property
+    def support(self):
+        return constraints.independent(self.components.support, 3)
+
+    def expand(self, batch_shape, _instance=None):
+        inner = self.logits.shape[-4:], self.components.batch_shape[-4:]
+        logits, components = (torch.Size(batch_shape) + s for s in inner)
+        return ImageMixture(self.logits.expand(logits), self.components.expand(components))
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.logits.exp() * self.components.mean).sum(-4)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        given = self.components.log_prob(value.unsqueeze(-4)).sum(-3, keepdim=True)
+        return torch.logsumexp(self.logits + given, -4).sum((-3, -2, -1))
+
+    def sample(self, sample_shape=torch.Size()) -> Tensor:
+        with torch.no_grad():
+            draws = self.components.sample(sample_shape)
+            logits = self.logits.expand(*sample_shape, *self.logits.shape).movedim(-4, -1)
+            k = torch.distributions.Categorical(logits=logits, validate_args=False).sample()
+            k = k.unsqueeze(-4).expand(*draws.shape[:-4], 1, *draws.shape[-3:])
+            return draws.gather(-4, k).squeeze(-4)

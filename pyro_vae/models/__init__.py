@@ -1,0 +1,1 @@
+"""The VAE and the autoencoder as Pyro programs, and the networks that they are made of."""

@@ -1,0 +1,201 @@
+"""The variational autoencoder as two Pyro programs over one plate."""
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions import TorchDistribution
+from torch import Tensor, nn
+
+from pyro_vae.likelihoods.distributions import Normal
+from pyro_vae.likelihoods.families import LIKELIHOODS, Likelihood
+from pyro_vae.models.networks import ACTIVATIONS, NETWORKS, batched
+from pyro_vae.names import check_name
+
+_serial = itertools.count()
+
+
+def scale_latent(beta: float | Tensor):
+    """The handler that multiplies the log probabilities of the latent site by beta.
+
+    `poutine.scale` refuses 0: the number 0 masks the site instead, and a tensor, which may not be
+    looked at without a device sync, is kept above the smallest positive number.
+
+    Raises:
+        ValueError: beta a negative number, or not finite.
+    """
+    if isinstance(beta, Tensor):
+        return poutine.scale(scale=beta.clamp_min(torch.finfo(beta.dtype).tiny))
+    if not 0 <= beta < float("inf"):
+        raise ValueError(f"beta: expected a number >= 0, got {beta}")
+    if beta == 1:
+        return nullcontext()  # a handler less for every message
+    return poutine.scale(scale=beta) if beta > 0 else poutine.mask(mask=False)
+
+
+class LatentImageModel(nn.Module, ABC):
+    """What the VAE and the autoencoder share: networks, likelihood, and the generative program.
+
+    Args:
+        image_shape: (C, H, W).
+        latent_dim: number of latent components.
+        likelihood: a family's name (`pyro_vae.likelihoods.families.LIKELIHOODS`).
+        network: `linear`, `mlp` or `conv`.
+        hidden: sizes of the encoder's hidden layers (channels for `conv`); the decoder mirrors them.
+        activation: `relu`, `tanh` or `softplus`.
+        levels: grey levels in the data.
+        score: `density` or `levels`, what the images are scored by.
+        sigma: for `gaussian_fixed_sigma`.
+
+    Raises:
+        ValueError: an unknown name, a size that is not positive, a sigma that the family lacks.
+    """
+
+    outputs_per_latent: int  # encoder outputs per latent component
+    registers = True  # see `unregistered`
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        latent_dim: int = 8,
+        likelihood: str = "gaussian_shared_sigma",
+        network: str = "mlp",
+        hidden: tuple[int, ...] | None = None,
+        activation: str = "relu",
+        levels: int = 256,
+        score: str = "density",
+        sigma: float | None = None,
+    ):
+        super().__init__()
+        family = LIKELIHOODS[check_name("likelihood", likelihood, LIKELIHOODS)]
+        builder = NETWORKS[check_name("network", network, NETWORKS)]
+        check_name("activation", activation, ACTIVATIONS)
+        hidden = builder.hidden if hidden is None else tuple(hidden)
+        if len(image_shape) != 3 or min(image_shape) < 1:
+            raise ValueError(f"image_shape: expected (C, H, W), got {tuple(image_shape)}")
+        if latent_dim < 1 or min(hidden, default=1) < 1:
+            raise ValueError(f"latent_dim, hidden: expected sizes >= 1, got {latent_dim}, {hidden}")
+        if sigma is not None and likelihood != "gaussian_fixed_sigma":
+            raise ValueError(f"sigma: only gaussian_fixed_sigma takes one, not {likelihood}")
+        builder.check(image_shape, hidden)
+        options = {} if sigma is None else {"sigma": sigma}
+        self.image_shape, self.latent_dim = tuple(image_shape), latent_dim
+        self.likelihood: Likelihood = family(image_shape, levels, score, **options)
+        outputs = self.outputs_per_latent * latent_dim
+        output_shape = (self.likelihood.channels, *image_shape[1:])
+        self.encoder = builder.encoder(self.image_shape, outputs, hidden, activation)
+        self.decoder = builder.decoder(latent_dim, output_shape, hidden, activation)
+        self.register_buffer("_zeros", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("_ones", torch.ones(latent_dim), persistent=False)
+        self._renew_name()
+
+    def _renew_name(self) -> None:
+        # Pyro keys its parameter store by name: two models of one name would share parameters.
+        self.name = f"{type(self).__name__.lower()}_{next(_serial)}"
+
+    def __setstate__(self, state: dict) -> None:  # deepcopy and unpickling come through here
+        super().__setstate__(state)
+        self._renew_name()
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> TorchDistribution:
+        """q(z | x), event shape (latent_dim,), of images (..., C, H, W)."""
+
+    def outputs(self, z: Tensor) -> Tensor:
+        """The decoder's outputs (..., channels, H, W), of latents (..., latent_dim)."""
+        return batched(self.decoder, z, 1)
+
+    def decode(self, z: Tensor) -> TorchDistribution:
+        """p(x | z), event shape (C, H, W), of latents (..., latent_dim)."""
+        return self.likelihood(self.outputs(z))
+
+    def decode_levels(self, z: Tensor) -> TorchDistribution:
+        """P(x | z) over the grey levels, the measure that all families have in common.
+
+        Raises:
+            ValueError: the family is no likelihood of such data (`bernoulli` on grey levels).
+        """
+        return self.likelihood.mass(self.outputs(z))
+
+    @property
+    def prior(self) -> TorchDistribution:
+        """p(z), the standard Normal."""
+        return Normal(self._zeros, self._ones).to_event(1)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """For the eye: expected images (..., C, H, W) of z ~ q(z | x), clamped to [0, 1]."""
+        return self.decode(self.encode(x).sample()).mean.clamp(0, 1)
+
+    @torch.no_grad()
+    def sample(self, num_samples: int) -> Tensor:
+        """For the eye: expected images (num_samples, C, H, W) of z ~ p(z), clamped to [0, 1]."""
+        return self.decode(self.prior.sample((num_samples,))).mean.clamp(0, 1)
+
+    @contextmanager
+    def unregistered(self) -> Iterator[None]:
+        """Inside, the programs do not enter their parameters in Pyro's store.
+
+        For an optimiser that has the module's parameters anyway: registering them is a tenth of
+        what the handlers of a small model cost.
+        """
+        self.registers = False
+        try:
+            yield
+        finally:
+            self.registers = True
+
+    def _register(self, part: str) -> None:
+        if self.registers:
+            pyro.module(f"{self.name}.{part}", getattr(self, part))
+
+    def _generate(self, x: Tensor, latent_handler) -> Tensor:
+        self._register("decoder")
+        self._register("likelihood")
+        with pyro.plate("data", x.shape[0]):
+            with latent_handler:
+                z = pyro.sample("z", self.prior)
+            return pyro.sample("x", self.decode(z), obs=x)
+
+    def _recognise(self, x: Tensor, latent_handler) -> Tensor:
+        self._register("encoder")
+        with pyro.plate("data", x.shape[0]), latent_handler:
+            return pyro.sample("z", self.encode(x))
+
+
+class VAE(LatentImageModel):
+    """Standard Normal prior, decoder likelihood, amortized diagonal Normal posterior.
+
+    `model` and `guide` are ordinary Pyro programs: latent site `z`, observed site `x`, plate
+    `data`; beta multiplies the latent site in both.
+
+    Source: Kingma and Welling, "Auto-encoding variational Bayes", 2013,
+    https://arxiv.org/abs/1312.6114; for beta Higgins et al., "beta-VAE", 2017.
+
+    Example:
+        >>> vae = VAE((1, 8, 8), latent_dim=2, likelihood="bernoulli", levels=2)
+        >>> x = torch.zeros(5, 1, 8, 8)
+        >>> vae.encode(x).event_shape, vae.decode(torch.zeros(5, 2)).event_shape
+        (torch.Size([2]), torch.Size([1, 8, 8]))
+        >>> svi = pyro.infer.SVI(vae.model, vae.guide, pyro.optim.Adam({}), pyro.infer.Trace_ELBO())
+        >>> svi.step(x, beta=4.0) > 0
+        True
+    """
+
+    outputs_per_latent = 2
+
+    def encode(self, x: Tensor) -> TorchDistribution:
+        loc, log_scale = batched(self.encoder, x, 3).chunk(2, -1)
+        return Normal(loc, log_scale.exp()).to_event(1)
+
+    def model(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+        """z ~ p(z), x ~ p(x | z): the generative program, for images (B, C, H, W)."""
+        return self._generate(x, scale_latent(beta))
+
+    def guide(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+        """z ~ q(z | x): the amortized posterior, for images (B, C, H, W)."""
+        return self._recognise(x, scale_latent(beta))

@@ -1,0 +1,1 @@
+"""Run folders: everything that knows what lies in one."""

@@ -1,0 +1,64 @@
+"""The classifiers of the data sets, kept in the data folder."""
+
+import contextlib
+import zlib
+from pathlib import Path
+
+import torch
+
+from pyro_vae.data import Dataset
+from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.evaluation.features import FeatureNet, feature_count, train_features
+from pyro_vae.randomness import seeded
+from pyro_vae.runs.checkpoints import load_checkpoint, save_checkpoint
+
+
+def save_features(path: str | Path, net: FeatureNet) -> None:
+    """Write a classifier and its accuracy as a checkpoint; an OSError where that is impossible."""
+    content = {"sizes": net.sizes, "accuracy": tuple(net.accuracy), "weights": net.state_dict()}
+    save_checkpoint(path, content)
+
+
+def load_features(path: str | Path, device: torch.device | str = "cpu") -> FeatureNet:
+    """Read what `save_features` wrote.
+
+    Raises:
+        OSError: no such file.
+        ValueError: not a classifier's checkpoint.
+    """
+    content = load_checkpoint(path, device)
+    try:
+        with seeded(0):  # draws first weights, which are then replaced
+            net = FeatureNet(*content["sizes"])
+        net.load_state_dict(content["weights"])
+        net.accuracy = Estimate(*content["accuracy"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"features: {path} holds no classifier: {error!r}") from error
+    return net.to(device).eval()
+
+
+def classifier_for(data: Dataset, folder: str | Path, seed: int = 0) -> FeatureNet:
+    """The classifier of a labelled data set: read from `folder/features`, or trained and kept there.
+
+    The file is named by the set's name, number, content and seed; one that cannot be read is
+    replaced, and a folder that cannot be written to is left alone.
+
+    Args:
+        data: only its training images are used. For binary pixels drawn from grey values give the
+            grey set, so that all versions of it are measured alike.
+        folder: the data folder.
+        seed: of the training.
+
+    Raises:
+        ValueError: as `train_features`.
+    """
+    images, labels = data.train.images, data.train.labels
+    content = zlib.crc32(images.cpu().contiguous().numpy())  # users' own sets may share a name
+    path = Path(folder) / "features" / f"{data.name}-{len(images)}-{content:08x}-{seed}.pt"
+    with contextlib.suppress(OSError, ValueError):
+        return load_features(path, images.device)
+    net = train_features(images, labels, feature_count(len(images)), seed)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_features(path, net)
+    return net

@@ -1,0 +1,215 @@
+"""A run folder on the disk: what lies in it, whose it is, and how it is read and written."""
+
+import csv
+import dataclasses
+import io
+import itertools
+import json
+import math
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from pyro_vae.files import replace_file
+from pyro_vae.runs.checkpoints import load_checkpoint, save_checkpoint
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.training.loop import Record
+
+MAY_CHANGE = ("epochs", "device", "engine")  # of a run that goes on
+COLUMNS = [f.name for f in fields(Record)]
+
+
+class RunFolder:
+    """The files of one run, by name."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.csv"
+        self.summary = self.path / "summary.json"
+        self.evaluation = self.path / "evaluation.json"
+        self.report = self.path / "report.html"
+        self.checkpoints = self.path / "checkpoints"
+        self.figures = self.path / "figures"
+        drawn = (self.path / "likelihood.csv", self.path / "posterior.nc")
+        self.results = (self.summary, self.evaluation, self.report, *drawn)  # of finished training
+        self.last, self.best = self.checkpoints / "last.pt", self.checkpoints / "best.pt"
+
+    def start(self, config: RunConfig) -> None:
+        """Make the folder, or empty it of an earlier run."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for folder in (self.checkpoints, self.figures):
+            if folder.exists():
+                shutil.rmtree(folder)
+        for file in (self.metrics, *self.results):
+            file.unlink(missing_ok=True)
+        config.save(self.config)  # only now: an old checkpoint never stands beside new settings
+        self.checkpoints.mkdir()
+        self.figures.mkdir()
+
+    def go_on(self, config: RunConfig, epoch: int) -> None:
+        """Make the folder that of a run which has finished `epoch` epochs and goes on."""
+        config.save(self.config)
+        for file in self.results:
+            file.unlink(missing_ok=True)
+        self.figures.mkdir(exist_ok=True)
+        rows = [row for row in self._rows() if int(row["epoch"]) <= epoch]
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, COLUMNS)
+        table.writeheader()
+        table.writerows(rows)
+        replace_file(self.metrics, text.getvalue())
+
+    def add(self, record: Record) -> None:
+        """Append a row of metrics."""
+        with open(self.metrics, "a", newline="") as file:
+            table = csv.DictWriter(file, COLUMNS)
+            if file.tell() == 0:
+                table.writeheader()
+            table.writerow({k: _blank(v) for k, v in dataclasses.asdict(record).items()})
+
+    def _rows(self) -> list[dict[str, str]]:
+        """The rows of metrics; a last one that was cut off does not count."""
+        if not self.metrics.exists():
+            return []
+        try:
+            with open(self.metrics, newline="") as file:
+                lines = [line for line in file if line.endswith("\n")]
+            rows = list(csv.DictReader(lines))
+            for row in rows:
+                {key: float(row[key] or 0) for key in COLUMNS}
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"metrics: {self.metrics} is no table of metrics") from error
+        return rows
+
+    def columns(self) -> dict[str, list[float | None]]:
+        """The columns of metrics by name, None where there was nothing to measure.
+
+        Raises:
+            ValueError: not a table of metrics.
+        """
+        rows = self._rows()
+        return {key: [float(row[key]) if row[key] else None for row in rows] for key in COLUMNS}
+
+    def records(self) -> list[Record]:
+        """The rows of metrics as training gave them.
+
+        Raises:
+            ValueError: not a table of metrics.
+        """
+        rows = [dict(zip(COLUMNS, values)) for values in zip(*self.columns().values())]
+        counts = [{name: int(row[name]) for name in ("epoch", "step")} for row in rows]
+        blank = {f.name: math.nan for f in fields(Record) if f.default is dataclasses.MISSING}
+        known = ({k: v for k, v in row.items() if v is not None} for row in rows)
+        return [Record(**blank | row | count) for row, count in zip(known, counts)]
+
+    def save_checkpoint(self, path: Path, content: dict) -> None:
+        """Write `last` or `best`."""
+        save_checkpoint(path, content)
+
+    def save_json(self, path: Path, content: dict) -> None:
+        """Write `summary` or `evaluation`; numbers that JSON does not have become null."""
+        replace_file(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+
+    def load_json(self, path: Path) -> dict | None:
+        """What `save_json` wrote, None where there is none yet.
+
+        Raises:
+            ValueError: not JSON.
+        """
+        try:
+            return json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise ValueError(f"{path.stem}: {path} is not JSON") from error
+
+    def save_columns(self, name: str, columns: dict[str, list[float]]) -> None:
+        """Write NAME.csv, a row for each image."""
+        text = io.StringIO(newline="")
+        table = csv.writer(text)
+        table.writerow(["image", *columns])
+        table.writerows([n, *values] for n, values in enumerate(zip(*columns.values())))
+        replace_file(self.path / f"{name}.csv", text.getvalue())
+
+    def save_figure(self, name: str, figure: Figure) -> None:
+        """Write figures/NAME.png."""
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=150)
+        replace_file(self.figures / f"{name}.png", picture.getvalue())
+
+
+def _blank(value):
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
+
+
+def _finite(value):
+    """The same with None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# --- whose folder it is --------------------------------------------------------------------------
+
+
+def free_folder(config: RunConfig) -> RunFolder:
+    """Make and give the first free `runs/DATASET-LIKELIHOOD-NUMBER`."""
+    kind = config.likelihood if config.model == "vae" else config.model
+    for number in itertools.count(1):
+        folder = RunFolder(Path("runs", f"{Path(config.dataset).stem}-{kind}-{number}"))
+        try:
+            folder.path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+
+
+def check_free(folder: RunFolder, overwrite: bool = False) -> None:
+    """See that a run may begin in the folder.
+
+    Raises:
+        ValueError: it is there already, unless it may be overwritten; it is not a run's.
+    """
+    path = folder.path
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise ValueError(f"out: {path} is there already, and is not a folder")
+    if not overwrite:
+        raise ValueError(
+            f"out: {path} is there already; name another folder, go on in it with --resume, or"
+            " replace it with --overwrite"
+        )
+    if _entries(path) and not folder.config.exists():
+        raise ValueError(f"out: {path} is not a run folder: it has no config.yaml; left as it is")
+
+
+def _entries(path: Path) -> list[Path]:
+    return [p for p in path.iterdir() if p.suffix != ".part"]
+
+
+def resumable(folder: RunFolder, config: RunConfig) -> tuple[RunConfig, dict] | None:
+    """The settings and the checkpoint that a run can go on from; None where there is none yet.
+
+    Raises:
+        ValueError: not a run folder; other settings than the folder's; a damaged checkpoint.
+    """
+    check_free(folder, overwrite=True)
+    if not folder.last.exists():
+        return None
+    saved = RunConfig.load(folder.config)
+    if config.batch_size is None:
+        config = dataclasses.replace(config, batch_size=saved.batch_size)
+    for f in fields(RunConfig):
+        before, now = getattr(saved, f.name), getattr(config, f.name)
+        if before != now and f.name not in MAY_CHANGE:
+            raise ValueError(
+                f"resume: {f.name} is {before} in {folder.path}, got {now};"
+                f" only {', '.join(MAY_CHANGE)} may change"
+            )
+    return config, load_checkpoint(folder.last)

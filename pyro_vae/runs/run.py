@@ -1,0 +1,126 @@
+"""Runs: from a configuration to a folder, and from a folder back to the model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pyro_vae.data import Dataset, load_dataset
+from pyro_vae.models.autoencoder import Autoencoder
+from pyro_vae.models.vae import VAE, LatentImageModel
+from pyro_vae.randomness import seeded
+from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.folder import RunFolder
+from pyro_vae.training.loop import PRECISIONS
+
+MODELS: dict[str, type[LatentImageModel]] = {"vae": VAE, "autoencoder": Autoencoder}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model with its folder, its configuration and its columns of metrics.
+
+    The weights are the best on the validation images where the run held some out, else the last.
+    `summary` is None until the run is finished.
+    """
+
+    folder: Path
+    config: RunConfig
+    vae: LatentImageModel
+    metrics: dict[str, list[float | None]]
+    summary: dict | None
+
+
+def resolve_device(name: str, index: int = 0) -> torch.device:
+    """`auto` is CUDA where there is one; `index` is the GPU's.
+
+    Raises:
+        ValueError: CUDA asked for where there is none, or not so many GPUs.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: cuda asked for, but torch finds no CUDA device; use cpu or auto")
+    if name == "cuda" and index >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise ValueError(f"device: expected a GPU for each rank of a node, got {count}; use fewer")
+    return torch.device(name, index) if name == "cuda" else torch.device(name)
+
+
+def load_data(config: RunConfig) -> Dataset:
+    """The data set of a configuration, with validation images where it selects by them.
+
+    Raises:
+        ValueError: no such data, or unreadable ones.
+    """
+    return load_dataset(
+        config.dataset,
+        config.data_dir,
+        config.binarize,
+        validation=config.patience is not None,
+        seed=config.seed,
+        levels=config.levels,
+    )
+
+
+def load_data_again(config: RunConfig, load: Callable[[RunConfig], Dataset] = load_data) -> Dataset:
+    """The data set of a run that was trained on it.
+
+    Raises:
+        OSError: it cannot be read any more.
+    """
+    try:
+        return load(config)
+    except ValueError as error:
+        raise OSError(f"the run's data cannot be read any more: {error}") from error
+
+
+def build_model(
+    config: RunConfig, image_shape: tuple[int, int, int], levels: int | None
+) -> LatentImageModel:
+    """The untrained model of a configuration, its weights drawn from `config.seed`."""
+    with seeded(config.seed):
+        return MODELS[config.model](
+            image_shape,
+            latent_dim=config.latent_dim,
+            likelihood=config.likelihood,
+            network=config.network,
+            hidden=config.hidden,
+            activation=config.activation,
+            levels=levels or 256,
+            score=config.score,
+            sigma=config.sigma,
+        )
+
+
+def no_likelihood(config: RunConfig, data: Dataset) -> str:
+    """What to know of a family that is no likelihood of the data."""
+    return (
+        f"{config.likelihood} is no likelihood of {data.levels or 'unknown'} grey levels:"
+        " the ELBO is not comparable, bits per dimension are not reported"
+    )
+
+
+def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:
+    """A run with a checkpoint, finished or not: the model in `eval` mode on `device`.
+
+    Raises:
+        ValueError: no such run, or a file of the folder that cannot be read.
+    """
+    files = RunFolder(folder)
+    if not files.config.exists():
+        raise ValueError(f"run: {files.path} is no run folder: it has no config.yaml")
+    config = RunConfig.load(files.config)
+    path = files.best if config.patience is not None and files.best.exists() else files.last
+    if not path.exists():
+        raise ValueError(f"run: {files.path} has no checkpoint yet; train it first")
+    content = load_checkpoint(path)
+    try:
+        model = build_model(config, tuple(content["image_shape"]), content["levels"])
+        model.to(device, PRECISIONS[config.precision]).eval()
+        model.load_state_dict(content["model"])
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"checkpoint: {path} does not fit {files.config}: {error}") from error
+    return Run(files.path, config, model, files.columns(), files.load_json(files.summary))

@@ -1,0 +1,91 @@
+"""What `summary.json` says of a run: its settings, its size, its speed, and its final figures."""
+
+import math
+
+from torch import Tensor
+
+from pyro_vae.data import Dataset, draw_binary
+from pyro_vae.evaluation.bounds import Progress, no_progress
+from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.evaluation.exact import linear_optimum
+from pyro_vae.evaluation.measures import measure
+from pyro_vae.likelihoods.families import (
+    GaussianFixedSigma,
+    GaussianOptimalSigma,
+    GaussianSharedSigma,
+)
+from pyro_vae.models.elbo import elbo_terms
+from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.randomness import seeded
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.training.loop import Training
+
+BITS_PER_DIM_SAMPLES = 16
+TRAIN_DRAWS = 2**17
+
+
+def summarise(
+    config: RunConfig, data: Dataset, training: Training, progress: Progress = no_progress
+) -> dict:
+    """The summary of a finished run, measured on the weights that its model has now."""
+    model = training.engine.model
+    optimum = _linear_optimum(config, model, data)
+    test = measure(
+        model, training.test_images, data.levels, BITS_PER_DIM_SAMPLES, progress=progress
+    )
+    return {
+        "dataset": config.dataset,
+        "likelihood": config.likelihood,
+        "beta": config.beta,
+        "latent_dim": config.latent_dim,
+        "network": config.network,
+        "seed": config.seed,
+        "device": str(training.images.device),
+        "engine": training.engine.name,
+        "parameters": parameter_counts(model),
+        "epochs": training.epoch,
+        "best_epoch": training.best_epoch,
+        "steps": training.step,
+        "seconds": training.seconds,
+        "steps_per_second": training.step / training.seconds,
+        "train": _train_summary(model, data, training.images, optimum),
+        "test": {k: v.mean if isinstance(v, Estimate) else v for k, v in test.items()},
+        "linear_optimum": optimum,
+    }
+
+
+def _train_summary(
+    model: LatentImageModel, data: Dataset, images: Tensor, optimum: dict | None
+) -> dict:
+    """The model on its training images; where there is an optimum, noise of z is averaged out."""
+    with seeded(0, images.device):
+        images = draw_binary(images) if data.dynamic else images
+    num_samples = math.ceil(TRAIN_DRAWS / len(images)) if optimum else 1
+    terms = elbo_terms(model, images, num_samples)
+    named = {"elbo": terms.elbo, "rate": terms.rate, "distortion": terms.distortion}
+    means = {f"{name}_nats": values.mean().item() for name, values in named.items()}
+    return means | {"elbo_samples": num_samples}
+
+
+def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -> dict | None:
+    """What the closed form says of this very run, where there is one."""
+    family = model.likelihood
+    one_sigma = isinstance(family, (GaussianFixedSigma, GaussianSharedSigma, GaussianOptimalSigma))
+    plain = config.model == "vae" and config.network == "linear" and config.score == "density"
+    if not (one_sigma and plain and config.objective != "iwae" and config.beta > 0) or data.dynamic:
+        return None
+    sigma = family.sigma.item() if isinstance(family, GaussianFixedSigma) else None
+    optimum = linear_optimum(data.train.images, config.latent_dim, config.beta, sigma)
+    return {
+        "elbo_nats": optimum.elbo,
+        "rate_nats": optimum.rate,
+        "distortion_nats": optimum.distortion,
+        "sigma": optimum.sigma,
+        "active_units": optimum.active,
+    }
+
+
+def parameter_counts(model: LatentImageModel) -> dict[str, int]:
+    """Trainable numbers in the encoder, the decoder and the likelihood."""
+    parts = {"encoder": model.encoder, "decoder": model.decoder, "likelihood": model.likelihood}
+    return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}

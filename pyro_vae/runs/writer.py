@@ -1,0 +1,115 @@
+"""What a training leaves in its run folder while it goes on, and at its end."""
+
+import math
+import time
+
+from torch import Tensor
+
+from pyro_vae.data import Dataset
+from pyro_vae.evaluation.bounds import Progress, no_progress
+from pyro_vae.evaluation.latents import rate_per_component
+from pyro_vae.figures import one_run as figures
+from pyro_vae.randomness import seeded
+from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.report import write_report
+from pyro_vae.runs.summary import summarise
+from pyro_vae.training.loop import Record, Training
+
+PROGRESS_PICTURES = 8
+SAVING_SHARE = 0.05  # of the time, at most, goes into checkpoints
+
+
+class RunWriter:
+    """Writes a run folder while the run goes on."""
+
+    def __init__(self, folder: RunFolder, config: RunConfig, data: Dataset, training: Training):
+        self.folder, self.config, self.data, self.training = folder, config, data, training
+        self.model = training.engine.model
+        self.saved_at, self.cost = time.monotonic(), 0.0
+        self.about = {"image_shape": list(data.image_shape), "levels": data.levels}
+
+    def add(self, record: Record) -> None:
+        """Append the row, keep the weights, and now and then draw a picture."""
+        self.folder.add(record)
+        every = math.ceil(self.config.epochs / PROGRESS_PICTURES)
+        last = self.training.finished
+        if last or record.epoch % every == 0:
+            self._draw_progress(record.epoch)
+        if self.training.best_epoch == record.epoch:
+            best = {"epoch": record.epoch, "model": self.model.state_dict()}
+            self.folder.save_checkpoint(self.folder.best, self.about | best)
+        if last or (time.monotonic() - self.saved_at) * SAVING_SHARE >= self.cost:
+            self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint that the run can go on from."""
+        start = time.monotonic()
+        self.folder.save_checkpoint(self.folder.last, self.about | self.training.state())
+        self.saved_at = time.monotonic()
+        self.cost = self.saved_at - start
+
+    def failure(self, error: FloatingPointError) -> FloatingPointError:
+        """The error of a training that diverged, with what is left of it."""
+        return _failure(error, self.folder)
+
+    def finish(self, progress: Progress = no_progress) -> None:
+        """The last figures, summary and report, of the weights that the run is known by."""
+        if self.training.best_epoch is not None:
+            self.model.load_state_dict(load_checkpoint(self.folder.best)["model"])
+        with seeded(self.config.seed, self.test.device):
+            reconstructions, samples = self.model.reconstruct(self.test[:16]), self.model.sample(64)
+        save = self.folder.save_figure
+        save("reconstructions", figures.reconstruction_grid(
+            _array(self.test[:16]), _array(reconstructions)))  # fmt: skip
+        title = "Samples: expected images of codes from the prior"
+        save("samples", figures.image_grid(_array(samples), 8, title))
+        save("learning_curves", figures.learning_curves(self.folder.columns()))
+        if self.config.model == "vae":
+            rates = rate_per_component(self.model, self.test)
+            save("kl_histogram", figures.kl_histogram(_array(rates)))
+        self.folder.save_json(
+            self.folder.summary, summarise(self.config, self.data, self.training, progress)
+        )
+        write_report(self.folder.path)
+
+    @property
+    def test(self) -> Tensor:
+        return self.training.test_images
+
+    def _draw_progress(self, epoch: int) -> None:
+        x = self.test[:16]
+        with seeded(self.config.seed, x.device):
+            reconstructions, samples = self.model.reconstruct(x), self.model.sample(32)
+        picture = figures.progress(_array(x), _array(reconstructions), _array(samples), epoch)
+        self.folder.save_figure(f"progress_{epoch:04d}", picture)
+
+
+class Onlooker:
+    """Stands in for the writer on the ranks that leave all writing to the first."""
+
+    def __init__(self, folder: RunFolder):
+        self.folder = folder
+
+    def add(self, record: Record) -> None:
+        """Nothing."""
+
+    def save(self) -> None:
+        """Nothing."""
+
+    def failure(self, error: FloatingPointError) -> FloatingPointError:
+        """As the writer's."""
+        return _failure(error, self.folder)
+
+    def finish(self, progress: Progress = no_progress) -> None:
+        """Nothing."""
+
+
+def _failure(error: FloatingPointError, folder: RunFolder) -> FloatingPointError:
+    kept = folder.last if folder.last.exists() else "none yet"
+    return FloatingPointError(f"{error}; last finite checkpoint: {kept}")
+
+
+def _array(x: Tensor):
+    return x.detach().cpu().double().numpy()

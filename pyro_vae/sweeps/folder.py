@@ -1,0 +1,139 @@
+"""A sweep's folder on the disk, and the runs in it."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from pyro_vae.files import replace_file
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.folder import RunFolder, check_free
+from pyro_vae.sweeps.grid import Grid, save_grid
+
+MAY_CHANGE = ("device", "engine")  # of runs that are there already
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run of a sweep: its name, its settings, and how it stands by its folder."""
+
+    name: str
+    config: RunConfig
+    path: Path
+
+    @property
+    def mark(self) -> Path:
+        """The file that says why the run failed, where it did."""
+        return self.path / "failed.txt"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run has failed; it is not tried again."""
+        return self.mark.exists()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is finished or has failed."""
+        folder = RunFolder(self.path)
+        return self.failed or (folder.summary.exists() and folder.report.exists())
+
+    def summary(self) -> dict | None:
+        """What the finished run's `summary.json` holds; None for one that failed.
+
+        Raises:
+            ValueError: not JSON.
+        """
+        folder = RunFolder(self.path)
+        return None if self.failed else folder.load_json(folder.summary)
+
+    def fail(self, error: Exception) -> None:
+        """Mark the run as failed, with the reason in one line.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not RunFolder(self.path).config.exists():
+            self.config.save(RunFolder(self.path).config)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        replace_file(self.mark, f"{reason}\n")
+
+
+class SweepFolder:
+    """The folder of a sweep: a run folder for each combination, and the grid in `sweep.yaml`."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.grid = self.path / "sweep.yaml"
+
+    def members(self, configs: dict[str, RunConfig]) -> list[Member]:
+        """The runs of the configurations, in the folders that they have or will get.
+
+        A run that an earlier grid left under another name keeps its folder and its name.
+
+        Raises:
+            ValueError: not a sweep's folder; a folder of other settings, or of no run.
+        """
+        self._check()
+        earlier = self._earlier(configs)
+        members = []
+        for name, config in configs.items():
+            if _identity(config) in earlier and not (self.path / name).exists():
+                name = earlier[_identity(config)]
+                earlier = {c: other for c, other in earlier.items() if other != name}
+            members.append(Member(name, config, self.path / name))
+            self._check_member(members[-1])
+        return members
+
+    def start(self, grid: Grid) -> None:
+        """Make the folder and note the grid.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        save_grid(self.grid, grid)
+
+    def _check(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"out: {self.path} is there already, and is not a folder")
+        if self._entries() and not self.grid.exists():
+            raise ValueError(
+                f"out: {self.path} is no sweep: it has no sweep.yaml; name another folder"
+            )
+
+    def _entries(self) -> list[Path]:
+        entries = sorted(self.path.iterdir()) if self.path.exists() else []
+        return [path for path in entries if path.suffix != ".part"]
+
+    def _earlier(self, configs: dict[str, RunConfig]) -> dict[RunConfig, str]:
+        """The names of other runs in the folder, by their settings."""
+        others = {p.name: _saved(p) for p in self._entries() if p.name not in configs}
+        found = {_identity(config): name for name, config in others.items() if config}
+        for config, name in sorted(found.items(), key=lambda item: item[0].batch_size == 128):
+            found[replace(config, batch_size=None)] = name  # of several, that of 128
+        return found
+
+    def _check_member(self, member: Member) -> None:
+        folder = RunFolder(member.path)
+        check_free(folder, overwrite=True)
+        if not folder.config.exists():
+            return
+        saved, config = RunConfig.load(folder.config), member.config
+        if config.batch_size is None:
+            config = replace(config, batch_size=saved.batch_size)
+        for f in fields(RunConfig):
+            before, now = getattr(saved, f.name), getattr(config, f.name)
+            if before != now and f.name not in MAY_CHANGE:
+                raise ValueError(
+                    f"out: {f.name} is {before} in {member.path}, got {now}; name another folder"
+                )
+
+
+def _saved(path: Path) -> RunConfig | None:
+    try:
+        return RunConfig.load(RunFolder(path).config)
+    except ValueError:
+        return None
+
+
+def _identity(config: RunConfig) -> RunConfig:
+    return replace(config, **{name: getattr(RunConfig, name) for name in MAY_CHANGE})

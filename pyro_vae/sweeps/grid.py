@@ -1,0 +1,137 @@
+"""Grids: settings of several values each, and the configurations that they span, by name."""
+
+import hashlib
+import itertools
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import Field, fields, replace
+from pathlib import Path
+
+import yaml
+
+from pyro_vae.data import is_path
+from pyro_vae.files import replace_file
+from pyro_vae.names import check_name
+from pyro_vae.runs.config import RunConfig, check_setting
+
+Grid = dict[str, list]  # the values of each setting that is given, in the order it was given
+MAY_DIFFER = ("beta", "seed", "learning_rate", "sigma")  # among runs that are trained at once
+LONGEST_NAME = 200  # bytes; file systems take 255
+
+
+def read_grid(settings: Mapping[str, object]) -> Grid:
+    """The values of each setting, checked, each of them once.
+
+    Args:
+        settings: by field of `RunConfig`, a value or several. Hidden sizes (400, 200) are one
+            value; several are a list of such tuples, or of strings like "400,200".
+
+    Raises:
+        ValueError: an unknown setting; a value that does not fit it, or none.
+
+    Example:
+        >>> read_grid({"beta": [0.5, "4"], "hidden": [400, 200]})
+        {'beta': [0.5, 4.0], 'hidden': [(400, 200)]}
+    """
+    known = {f.name: f for f in fields(RunConfig)}
+    for name in settings:
+        check_name("sweep: setting", name, known)
+    return {name: _values(known[name], given) for name, given in settings.items()}
+
+
+def _values(f: Field, given: object) -> list:
+    several = list(given) if _is_several(f.name, given) else [given]
+    if not several:
+        raise ValueError(f"{f.name}: expected one value at least, got none")
+    values = [check_setting(f, value) for value in several]
+    if f.name == "dataset":
+        values = [str(Path(v).resolve()) if is_path(v) else v for v in values]
+    return list(dict.fromkeys(values))
+
+
+def _is_several(name: str, given: object) -> bool:
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+        return False
+    return name != "hidden" or any(v is None or isinstance(v, (str, list, tuple)) for v in given)
+
+
+def combinations(grid: Grid) -> dict[str, RunConfig]:
+    """The configurations of a grid, by names that tell what varies.
+
+    Raises:
+        ValueError: settings that do not go together; the message names the combination.
+
+    Example:
+        >>> list(combinations({"beta": [0.25, 4.0], "seed": [0, 1], "epochs": [9]}))
+        ['beta=0.25,seed=0', 'beta=0.25,seed=1', 'beta=4,seed=0', 'beta=4,seed=1']
+    """
+    labels = {name: _labels(values) for name, values in grid.items() if len(values) > 1}
+    named = ([f"{name}={label}" for label in each] for name, each in labels.items())
+    names = [",".join(parts) for parts in itertools.product(*named)]
+    rows = [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
+    configs = [_config(name, row) for name, row in zip(names, rows)]
+    if not labels:
+        names = [_only_name(configs[0])]
+    return {_shortened(name): config for name, config in zip(names, configs)}
+
+
+def _config(name: str, settings: dict) -> RunConfig:
+    try:
+        return RunConfig(**settings)
+    except ValueError as error:
+        where = f"combination {name}: " if name else ""
+        raise ValueError(f"{where}{error}") from error
+
+
+def _only_name(config: RunConfig) -> str:
+    kind = config.likelihood if config.model == "vae" else config.model
+    return f"{_label(config.dataset)}-{kind}"
+
+
+def _labels(values: list) -> list[str]:
+    """What stands for the values in file names, no two alike."""
+    labels: list[str] = []
+    for value in values:
+        label, taken = _label(value), {each.casefold() for each in labels}
+        numbered = (f"{label}-{n}" for n in itertools.count(2))
+        free = (x for x in itertools.chain([label], numbered) if x.casefold() not in taken)
+        labels.append(next(free))
+    return labels
+
+
+def _label(value: object) -> str:
+    if value is None:
+        return "unset"
+    if isinstance(value, tuple):
+        return "x".join(map(str, value)) or "none"
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
+    text = str(value)
+    return re.sub(r"[^\w.+-]+", "_", Path(text).stem if os.sep in text else text) or "_"
+
+
+def _shortened(name: str) -> str:
+    content = name.encode()
+    if len(content) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    return f"{content[: LONGEST_NAME - 9].decode(errors='ignore')}-{digest}"
+
+
+def save_grid(path: Path, grid: Grid) -> None:
+    """Write YAML that `load_settings` and `read_grid` read back; not where it stands already.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    plain = {n: [list(v) if isinstance(v, tuple) else v for v in vs] for n, vs in grid.items()}
+    content = {name: values if len(values) > 1 else values[0] for name, values in plain.items()}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    if not path.exists() or path.read_bytes() != text.encode():
+        replace_file(path, text)
+
+
+def shape(config: RunConfig) -> RunConfig:
+    """The same for all runs that can be trained at once: what may differ is at its default."""
+    return replace(config, **{name: getattr(RunConfig, name) for name in MAY_DIFFER})

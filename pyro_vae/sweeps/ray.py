@@ -1,0 +1,267 @@
+"""Sweeps on a Ray cluster: its workers train, and this process watches the run folders."""
+
+import logging
+import os
+import signal
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+
+from pyro_vae.data import Dataset
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.interrupts import SIGNALS, Interrupts
+from pyro_vae.runs.run import load_data
+from pyro_vae.sweeps.folder import Member
+from pyro_vae.sweeps.trainer import Trainer, Unit, units
+from pyro_vae.training.loop import Record
+
+LOSSES = 3  # of workers in a row, without an epoch between, after which runs are given up
+LOOK_EVERY = 0.5  # seconds
+WAIT = 60  # seconds, at most, for tasks to stop, and for a shared file system to show their files
+TOKEN = "where it asks for a token, as Ray 2.60 does, set RAY_AUTH_MODE=token"
+STORE = 80 * 2**20  # bytes, about the least that Ray takes: nothing of size goes through its store
+
+
+@contextmanager
+def on_cluster(
+    address: str,
+    on_record: Callable[[str, Record, bool], None] | None,
+    on_end: Callable[[Member], None],
+    interrupts: Interrupts | None,
+) -> Iterator["ClusterTrainer"]:
+    """Inside, a trainer on the Ray cluster at an address, or on one that is started here.
+
+    Args:
+        address: as `ray.init` takes it, or `local`; it does not count where this process is
+            connected to a cluster already.
+
+    Raises:
+        ValueError: Ray is not installed, or there is no such cluster.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ValueError("ray: Ray is missing; pip install 'pyro_vae[cluster]'") from error
+    with nullcontext() if ray.is_initialized() else _connection(ray, address):
+        yield ClusterTrainer(ray, on_record, on_end, interrupts)
+
+
+@contextmanager
+def _connection(ray: ModuleType, address: str) -> Iterator[None]:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    with TemporaryDirectory(prefix="pyro-vae-", dir="/tmp") as folder:  # short: sockets lie in it
+        if address == "local":
+            quiet |= {"include_dashboard": False, "object_store_memory": STORE, "_temp_dir": folder}
+            if hasattr(os, "sched_getaffinity"):  # those of a Slurm job, and not all of the node
+                quiet["num_cpus"] = len(os.sched_getaffinity(0))
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        try:
+            try:
+                ray.init(address, **quiet)
+            except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+                reason = str(error).strip().partition("\n")[0]
+                raise ValueError(f"ray: no cluster at {address}: {reason}; {TOKEN}") from error
+            for number, handler in handlers.items():
+                if signal.getsignal(number) is not handler:  # Ray puts its own for SIGTERM
+                    signal.signal(number, handler)
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _train(unit: Unit, sweep: Path, here: str) -> list[str]:
+    """A worker's task: train what is left of the unit; the warnings that it gave."""
+    if not sweep.exists():
+        raise OSError(
+            f"out: {sweep} is not there on {socket.gethostname()}; the sweep's folder must lie on a"
+            " file system that all machines of the cluster share"
+        )
+
+    def load(config: RunConfig) -> Dataset:
+        return load_data(replace(config, data_dir=str(Path(here, config.data_dir))))
+
+    with Interrupts() as interrupts, warnings.catch_warnings(record=True) as caught:
+        Trainer(None, lambda member: None, interrupts, load).train_unit(unit)
+    return [str(warning.message) for warning in caught]
+
+
+class ClusterTrainer:
+    """Trains the runs of a sweep on the workers of a Ray cluster, each of them a CPU or a GPU.
+
+    What it knows of a run it reads in the run's folder, so that a worker may be lost at any time.
+    """
+
+    def __init__(
+        self,
+        ray: ModuleType,
+        on_record: Callable[[str, Record, bool], None] | None,
+        on_end: Callable[[Member], None],
+        interrupts: Interrupts | None,
+    ):
+        self.ray, self.interrupts = ray, interrupts
+        self.watch = partial(_Watched, on_record=on_record, on_end=on_end)
+        self.task = ray.remote(max_retries=0)(_train)  # it is submitted anew here, as long as pays
+        self.gpus = ray.cluster_resources().get("GPU", 0)
+
+    def check_device(self, name: str) -> None:
+        """Raise a ValueError where the cluster has no such device."""
+        if name == "cuda" and not self.gpus:
+            raise ValueError(
+                "device: cuda asked for, but the Ray cluster has no GPU; use cpu or auto"
+            )
+
+    def train(self, groups: list[list[Member]]) -> None:
+        """Train what is left of groups of alike runs, each group on as many workers as it fills.
+
+        Raises:
+            OSError: a folder cannot be written.
+            Interrupted: a signal came; the workers have saved the state.
+        """
+        running: dict[object, _Watched] = {}
+        try:
+            for group in groups:
+                for unit in self._units(group):
+                    running[self._submit(unit)] = self.watch(unit)
+            with self.interrupts.deferred() if self.interrupts else nullcontext():
+                self._follow(running)
+        finally:
+            self._stop(running)
+
+    def _units(self, group: list[Member]) -> list[Unit]:
+        if all(member.ended for member in group):
+            return []
+        try:
+            found = units(group, self._device(group[0].config))
+        except (ValueError, OSError) as error:
+            found = [Unit(group, None)]
+            self.watch(found[0]).give_up(error)
+        return [unit for unit in found if not all(member.ended for member in unit.members)]
+
+    def _device(self, config: RunConfig) -> str:
+        return "cuda" if self.gpus and config.device != "cpu" else "cpu"
+
+    def _submit(self, unit: Unit) -> object:
+        """Have the unit trained by the next worker that is free."""
+        gpus = self._device(unit.members[0].config) == "cuda"
+        members = [replace(m, path=m.path.resolve()) for m in unit.members]
+        sweep = members[0].path.parent / "sweep.yaml"
+        task = self.task.options(num_cpus=1, num_gpus=int(gpus))
+        return task.remote(unit._replace(members=members), sweep, os.getcwd())
+
+    def _follow(self, running: dict[object, "_Watched"]) -> None:
+        """Watch the tasks until all are done, or a signal came."""
+        while running and not (self.interrupts and self.interrupts.pending):
+            done, _ = self.ray.wait(list(running), timeout=LOOK_EVERY)
+            for watched in running.values():
+                watched.look()
+            for ref in done:
+                watched = running.pop(ref)
+                if not self._is_done(ref, watched):
+                    running[self._submit(watched.unit)] = watched
+
+    def _is_done(self, ref: object, watched: "_Watched") -> bool:
+        """Whether a task that is over need not be taken up again, by another worker."""
+        errors = self.ray.exceptions
+        try:
+            for message in self.ray.get(ref):
+                warnings.warn(message, stacklevel=2)
+        except errors.RayTaskError as error:
+            raise error.cause from error
+        except errors.RayError as error:  # the worker was killed, or its machine is gone
+            return watched.lost_too_often(type(error).__name__)
+        watched.settle()
+        return True
+
+    def _stop(self, running: dict[object, "_Watched"]) -> None:
+        """Have the tasks end after their steps, when all of it has been saved."""
+        for ref in running:
+            self.ray.cancel(ref)  # a worker that trains hears it as Ctrl-C
+        if running:
+            self.ray.wait(list(running), num_returns=len(running), timeout=WAIT)
+
+
+class _Watched:
+    """A unit that a worker trains, seen by its run folders.
+
+    Args:
+        on_record, on_end: called with what is new.
+    """
+
+    def __init__(
+        self,
+        unit: Unit,
+        on_record: Callable[[str, Record, bool], None] | None,
+        on_end: Callable[[Member], None],
+    ):
+        self.unit, self.on_record, self.on_end = unit, on_record, on_end
+        self.stamps: dict[Member, int] = {}  # of the tables of metrics, as they were read
+        self.epochs = {  # of the runs that have not ended: the last that was told of
+            member: max((record.epoch for record in self._records(member)), default=0)
+            for member in unit.members
+            if not member.ended
+        }
+        self.losses, self.at_loss = 0, dict(self.epochs)
+
+    def look(self) -> None:
+        """Tell of new epochs, and of runs that have ended."""
+        for member in list(self.epochs):
+            ended = member.ended
+            records = self._records(member, again=ended)
+            for record in records if ended else records[:-1]:  # the newest may be the last
+                if record.epoch > self.epochs[member]:
+                    self.epochs[member] = record.epoch
+                    last = ended and not member.failed and record is records[-1]
+                    if self.on_record:
+                        self.on_record(member.name, record, last)
+            if ended:
+                del self.epochs[member]
+                self.on_end(member)
+
+    def _records(self, member: Member, again: bool = False) -> list[Record]:
+        """Those in the run's folder; none where nothing is new, unless they are asked for again."""
+        folder = RunFolder(member.path)
+        try:
+            stamp = folder.metrics.stat().st_mtime_ns
+            if stamp == self.stamps.get(member) and not again:
+                return []
+            self.stamps[member] = stamp
+            return folder.records()
+        except (OSError, ValueError):  # it is not there yet, or is being written
+            return []
+
+    def settle(self) -> None:
+        """Look until all runs have ended; other machines' files may take a while to be seen here.
+
+        Raises:
+            OSError: they do not appear.
+        """
+        until = time.monotonic() + WAIT
+        while self.look() or self.epochs:
+            if time.monotonic() > until:
+                path = next(iter(self.epochs)).path
+                raise OSError(f"out: {path} is complete for a worker, but not for this machine")
+            time.sleep(LOOK_EVERY)
+
+    def lost_too_often(self, how: str) -> bool:
+        """Note that a worker was lost; whether that makes no sense any more, and runs have failed."""
+        self.look()
+        self.losses = self.losses + 1 if self.epochs == self.at_loss else 1
+        self.at_loss = dict(self.epochs)
+        if self.losses < LOSSES:
+            return not self.epochs
+        self.give_up(RuntimeError(f"its worker was lost {LOSSES} times in a row ({how})"))
+        return True
+
+    def give_up(self, error: Exception) -> None:
+        """Mark the runs that have not ended as failed."""
+        for member in self.epochs:
+            member.fail(error)
+        self.look()

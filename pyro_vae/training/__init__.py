@@ -1,0 +1,1 @@
+"""Training: objectives, engines, and the loop that yields a record per epoch."""

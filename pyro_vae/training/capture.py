@@ -1,0 +1,141 @@
+"""The programs captured: Pyro's handlers are resolved once, and a graph of tensors remains.
+
+`torch.export` runs model and guide one time and keeps the tensor operations that they amount to.
+What it finds of random draws become inputs of that graph, so that whoever runs it decides on the
+noise.
+"""
+
+from typing import NamedTuple
+
+import pyro
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import GraphModule, Node
+
+from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.training.objectives import Objective
+
+aten = torch.ops.aten
+STANDARD = {aten.normal_functional.default: "normal_", aten.rand.default: "uniform_"}
+
+
+class Draw(NamedTuple):
+    """A tensor of independent standard noise: `normal_`, or `uniform_` on [0, 1)."""
+
+    fill: str
+    shape: torch.Size
+    dtype: torch.dtype
+
+
+class Captured(NamedTuple):
+    """The loss as one graph: parameters, buffers, x, beta and noise in, `Terms` out as (3,)."""
+
+    graph: GraphModule
+    inputs: list[tuple[InputKind, str]]  # those before the noise, with their names in the model
+    noise: list[Draw]
+
+    def names(self, kind: InputKind) -> list[str]:
+        """The model's names of the inputs of a kind."""
+        return [name for k, name in self.inputs if k == kind]
+
+    def shapes(self, kind: InputKind) -> list[torch.Size]:
+        """The shapes of the inputs of a kind."""
+        nodes = zip(self.graph.graph.find_nodes(op="placeholder"), self.inputs)
+        return [node.meta["val"].shape for node, (k, _) in nodes if k == kind]
+
+    def __call__(
+        self, parameters: list[Tensor], buffers: list[Tensor], x: Tensor, beta: Tensor, noise
+    ) -> Tensor:
+        given = {
+            InputKind.PARAMETER: iter(parameters),
+            InputKind.BUFFER: iter(buffers),
+            InputKind.USER_INPUT: iter((x, beta)),
+        }
+        return self.graph(*(next(given[kind]) for kind, _ in self.inputs), *noise)[0]
+
+
+class _Loss(nn.Module):
+    def __init__(self, model: LatentImageModel, objective: type[Objective], num_particles: int):
+        super().__init__()
+        self.model, self.objective, self.num_particles = model, objective, num_particles
+
+    def forward(self, x: Tensor, beta: Tensor) -> Tensor:
+        programs = self.model.model, self.model.guide
+        beta = beta if self.objective.any_beta else 1.0  # the number, which such a bound insists on
+        with self.model.unregistered():
+            return torch.stack(self.objective.terms(*programs, x, beta, self.num_particles))
+
+
+def capture(
+    model: LatentImageModel, objective: type[Objective], num_particles: int, x: Tensor
+) -> Captured:
+    """The objective's terms on minibatches like x (B, C, H, W), as a graph.
+
+    Raises:
+        ValueError: programs that do not come down to one graph: they change a buffer, which the
+            graph would do once and for all; they draw what is no standard noise; their course
+            depends on values.
+    """
+    loss = _Loss(model, objective, num_particles)
+    example = (x, torch.ones((), dtype=x.dtype, device=x.device))
+    with pyro.validation_enabled(False):
+        try:
+            program = torch.export.export(loss, example, strict=False).run_decompositions({})
+        except Exception as error:  # whatever torch has to say of somebody's program
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(f"model: torch cannot export it: {reason}") from error
+    changed = program.graph_signature.buffers_to_mutate
+    if changed:
+        raise ValueError(f"model: changes buffers, {list(changed.values())}")
+    return _as_function(program)
+
+
+def _as_function(program: ExportedProgram) -> Captured:
+    specs = program.graph_signature.input_specs
+    constants = {s.arg.name: s.target for s in specs if s.kind == InputKind.CONSTANT_TENSOR}
+    graph = program.graph_module
+    for node in graph.graph.find_nodes(op="placeholder"):
+        if node.name in constants:
+            _embed(graph, node, program.constants[constants[node.name]])
+    names = [s.target.removeprefix("model.") if s.target else "" for s in specs]
+    inputs = [(s.kind, n) for s, n in zip(specs, names) if s.arg.name not in constants]
+    noise = _draws_as_inputs(graph)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return Captured(graph, inputs, noise)
+
+
+def _embed(graph: GraphModule, node: Node, value: Tensor) -> None:
+    """A tensor that the programs made by themselves becomes a part of the graph."""
+    graph.register_buffer(node.name, value)
+    with graph.graph.inserting_before(node):
+        node.replace_all_uses_with(graph.graph.get_attr(node.name))
+    graph.graph.erase_node(node)
+
+
+def _draws_as_inputs(graph: GraphModule) -> list[Draw]:
+    """Standard draws become inputs, after all others, in the order in which they were drawn.
+
+    Raises:
+        ValueError: another kind of draw.
+    """
+    last = list(graph.graph.find_nodes(op="placeholder"))[-1]
+    noise = []
+    for node in list(graph.graph.nodes):
+        if torch.Tag.nondeterministic_seeded not in getattr(node.target, "tags", ()):
+            continue
+        changed = {"mean", "std"} & set(node.kwargs) or node.args[1:]
+        if node.target not in STANDARD or changed:
+            raise ValueError(
+                f"model: expected standard Normal or uniform draws only, got {node.target}"
+            )
+        with graph.graph.inserting_after(last):
+            last = graph.graph.placeholder(f"noise_{len(noise)}")
+        last.meta = dict(node.meta)
+        node.replace_all_uses_with(last)
+        graph.graph.erase_node(node)
+        value = last.meta["val"]
+        noise.append(Draw(STANDARD[node.target], value.shape, value.dtype))
+    return noise

@@ -1,0 +1,177 @@
+"""The engines of several ranks: each takes its share of a minibatch, and one sum joins them.
+
+A step is that of one process to rounding. Every rank draws the noise of the whole minibatch and
+takes the share that belongs to its images, so all have the same random state (equal GPUs give equal
+numbers for a seed); gradients, terms and the wish to stop go through one sum, so all have the same
+weights.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from pyro_vae.randomness import seeded
+from pyro_vae.training.capture import Captured, Draw
+from pyro_vae.training.engines import Compiled, Minibatches
+from pyro_vae.training.processes import Ranks
+from pyro_vae.training.step import (
+    Learned,
+    Noise,
+    Step,
+    Steps,
+    compile_step,
+    loss_gradients,
+    of_its_own,
+    updated,
+)
+
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}  # of sums in another order, per nat or pixel
+AT_ONCE = {"cpu": 1, "cuda": 4}  # steps between two looks at the wish to stop
+
+
+def flat_gradients(captured: Captured, dynamic: bool) -> Step:
+    """A function of what a step takes; it gives gradients, terms and a zero, in one dimension."""
+    gradients = loss_gradients(captured, dynamic)
+
+    def flat(learned, images, rows, numbers, noise):
+        found, terms = gradients(learned, images, rows, numbers, noise)
+        return torch.cat([*(g.flatten() for g in found), terms, terms.new_zeros(1)])
+
+    return of_its_own(flat)
+
+
+def flat_update() -> Step:
+    """A function that takes Adam's step in place, by what `flat_gradients` gives."""
+
+    def update(learned, flat, numbers):
+        pieces = flat[:-4].split([p.numel() for p in learned.parameters])
+        gradients = [g.view(p.shape) for g, p in zip(pieces, learned.parameters)]
+        learned.write(updated(learned, gradients, numbers))
+
+    return of_its_own(update)
+
+
+class RankSteps(Steps):
+    """Takes steps together with the other ranks.
+
+    Args:
+        gradients, update: the two halves of a step, between which the ranks' sum comes.
+    """
+
+    def __init__(self, ranks: Ranks, gradients: Step, update: Step, *arguments):
+        self.ranks, self.gradients, self.update = ranks, gradients, update
+        super().__init__(self._step, *arguments)
+
+    def _step(self, learned: Learned, images: Tensor, rows: Tensor, numbers: Tensor, noise):
+        flat = self.gradients(learned, images, rows, numbers, noise)
+        self.ranks.average(flat)
+        self.update(learned, flat, numbers)
+        return flat[-4:-1].clone()
+
+    def _warm_up(self, rows, numbers):
+        """By itself: another rank may have failed to compile."""
+        copy = self.learned.clone()
+        flat = self.gradients(copy, self.images, rows, numbers, self.noise.tensors)
+        self.update(copy, flat, numbers)
+
+    def __call__(self, rows, numbers):
+        steps, device = super().__call__(rows, numbers), self.images.device
+        while block := list(islice(steps, AT_ONCE[device.type])):
+            if device.type == "cuda":
+                done = torch.cuda.Event()
+                done.record()
+                self.ranks.wait(done.query)
+            yield torch.cat(block)
+
+
+class Ranked(Compiled):
+    """What `eager` and `compiled` are on several ranks; the graph is captured under both names."""
+
+    def __init__(self, name: str, ranks: Ranks, *arguments):
+        if name == "svi":
+            raise ValueError(
+                f"engine: svi does not divide a minibatch among {ranks.count} ranks; use auto,"
+                " eager or compiled, or a single process"
+            )
+        super().__init__(*arguments)
+        self.name, self.ranks = name, ranks
+        self.plainer = "eager" if name == "compiled" else None
+
+    def prepare(self, minibatches):
+        error = None
+        try:
+            self.take = self.take or self._make_steps(minibatches)
+        except Exception as mine:
+            error = mine
+        self.ranks.agree(error)
+
+    def steps(self, minibatches):
+        yield from super().steps(self._share(minibatches))
+
+    def _share(self, minibatches: Minibatches) -> Minibatches:
+        rows = minibatches.rows.chunk(self.ranks.count, 1)[self.ranks.number]
+        return minibatches._replace(rows=rows)
+
+    def _make_steps(self, minibatches: Minibatches) -> RankSteps:
+        self.check(minibatches)
+        share, device = self._share(minibatches), minibatches.images.device
+        whole, draws = self.capture(minibatches)
+        part, part_draws = self.capture(share)
+        noise = Noise(draws, device)
+        shares = _shares(noise.tensors, part_draws, self.ranks.count)
+        self._check_mean(minibatches, noise, whole, part, shares)
+        noise.tensors = shares[self.ranks.number]
+        halves = flat_gradients(part, minibatches.dynamic), flat_update()
+        if self.name == "compiled":
+            halves = [compile_step(half, device) for half in halves]
+        example = share.rows[0], self.numbers(share)[0].to(share.images)
+        learned = self.learned(part).of_one()
+        return RankSteps(self.ranks, *halves, learned, share.images, noise, *example)
+
+    @torch.no_grad()
+    def _check_mean(
+        self,
+        minibatches: Minibatches,
+        noise: Noise,
+        whole: Captured,
+        part: Captured,
+        shares: list[list[Tensor]],
+    ) -> None:
+        """See that the loss of a minibatch is the mean of its shares' losses.
+
+        Shares that differ show it best, so all but the first one's images are black.
+        """
+        x = minibatches.images.index_select(0, minibatches.rows[0])
+        x[len(x) // len(shares) :] = 0
+        with seeded(0, x.device):
+            noise.draw()
+
+        def loss(graph: Captured, x: Tensor, noise: Sequence[Tensor]) -> float:
+            learned, one = self.learned(graph), x.new_ones(())
+            drawn = noise[1:] if minibatches.dynamic else noise
+            return graph(learned.parameters, learned.buffers, x, one, drawn)[0].item()
+
+        mean = sum(map(loss, [part] * len(shares), x.chunk(len(shares)), shares)) / len(shares)
+        once = loss(whole, x, noise.tensors)
+        if abs(once - mean) > TOLERANCE[x.dtype] * max(x[0].numel(), abs(once)):
+            raise ValueError(
+                f"the loss of a minibatch, {once:.6g}, is not the mean over its shares, {mean:.6g}:"
+                f" {len(shares)} ranks would train another model; train in a single process"
+            )
+
+
+def _shares(noise: list[Tensor], parts: list[Draw], count: int) -> list[list[Tensor]]:
+    """The noise that each rank takes; noise that belongs to no single images is everybody's."""
+    divided = []
+    for tensor, part in zip(noise, parts, strict=True):
+        dims = [d for d, (a, b) in enumerate(zip(tensor.shape, part.shape)) if a != b]
+        shares = tensor.chunk(count, dims[0]) if dims else [tensor] * count
+        if any(share.shape != part.shape for share in shares):
+            raise ValueError(
+                f"model: noise {tuple(tensor.shape)} for a minibatch is {tuple(part.shape)} for a"
+                " share of it: expected one dimension of images"
+            )
+        divided.append(shares)
+    return [list(each) for each in zip(*divided)] or [[]] * count

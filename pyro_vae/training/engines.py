@@ -1,0 +1,312 @@
+"""Engines: ways to take training steps, all of them equal to Pyro's own."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
+
+import pyro
+import torch
+from torch import Tensor
+from torch.export.graph_signature import InputKind
+
+from pyro_vae.data import draw_binary
+from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.names import check_name
+from pyro_vae.randomness import seeded
+from pyro_vae.training.capture import Captured, Draw, capture
+from pyro_vae.training.objectives import Objective, Recorder, Terms, check_programs, per_image
+from pyro_vae.training.step import (
+    Learned,
+    Noise,
+    ReplayedSteps,
+    Steps,
+    adam_numbers,
+    compile_step,
+    missing_compiler,
+    training_step,
+)
+
+AdamState = dict[str, Tensor]  # step, exp_avg and exp_avg_sq of one parameter
+
+
+class Minibatches(NamedTuple):
+    """Steps to take: all images (N, C, H, W), a minibatch's rows (steps, B), and the schedules."""
+
+    images: Tensor
+    dynamic: bool  # whether images are probabilities of the binary pixels that a step draws
+    rows: Tensor
+    betas: list[float]
+    learning_rates: list[float]
+
+
+class Engine(ABC):
+    """A way to train a model on an objective with Adam.
+
+    Args:
+        autocast: makes the context that the programs run in.
+    """
+
+    name: str
+    validates: bool  # whether Pyro validates as the user has it, or not at all
+    plainer: str | None = None  # what `auto` turns to where this one is refused
+
+    def __init__(
+        self,
+        model: LatentImageModel,
+        objective: type[Objective],
+        num_particles: int,
+        autocast: Callable = nullcontext,
+    ):
+        self.model, self.objective, self.num_particles = model, objective, num_particles
+        self.autocast = autocast
+
+    def prepare(self, minibatches: Minibatches) -> None:
+        """Make ready for steps like these, without taking any.
+
+        Raises:
+            ValueError: programs that the engine cannot take.
+        """
+
+    def check(self, minibatches: Minibatches) -> None:
+        """Raise a ValueError where the model's programs need Pyro's own estimators."""
+        x = minibatches.images.index_select(0, minibatches.rows[0])
+        with seeded(0, x.device), self.model.unregistered(), torch.no_grad():
+            check_programs(self.model.model, self.model.guide, x, self.model.parameters())
+
+    @abstractmethod
+    def steps(self, minibatches: Minibatches) -> Iterator[Tensor]:
+        """Take the steps while the iterator is asked; it gives their terms, in blocks (k, 3).
+
+        The terms of a step are those before its update, which changes the parameters in place.
+        """
+
+    @abstractmethod
+    def adam_state(self) -> dict[str, AdamState]:
+        """Adam's state by the parameter's name in the model; the same for every engine."""
+
+    @abstractmethod
+    def load_adam_state(self, state: dict[str, AdamState]) -> None:
+        """Go on from what `adam_state` of any engine gave."""
+
+
+@contextmanager
+def training_mode(model: LatentImageModel) -> Iterator[None]:
+    """Inside, the model is in `train` mode, and then in `eval` mode."""
+    model.train()
+    try:
+        yield
+    finally:
+        model.eval()
+
+
+class SingleSteps(Engine):
+    """An engine that is handed one minibatch at a time."""
+
+    @abstractmethod
+    def step(self, x: Tensor, beta: float, learning_rate: float) -> Terms:
+        """Update the parameters in place; the terms are those before the update."""
+
+    def steps(self, minibatches):
+        images, dynamic, *schedules = minibatches
+        with training_mode(self.model):
+            for rows, beta, learning_rate in zip(*schedules):
+                x = images.index_select(0, rows)
+                x = draw_binary(x) if dynamic else x
+                with self.autocast():
+                    terms = self.step(x, beta, learning_rate)
+                yield torch.stack(terms)[None]
+
+
+class Svi(SingleSteps):
+    """The definition: `pyro.infer.SVI` with Pyro's ELBOs and Adam."""
+
+    name = "svi"
+    validates = True
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.optimizer = pyro.optim.Adam({"lr": 1e-3})
+        self.recorders = Recorder(), Recorder()
+
+    def step(self, x, beta, learning_rate):
+        in_guide, in_model = self.recorders
+        loss = self.objective.estimator(self.num_particles, len(x))
+        model, guide = per_image(self.model.model), per_image(self.model.guide)
+        svi = pyro.infer.SVI(in_model(model), in_guide(guide), self.optimizer, loss)
+        self.optimizer.pt_optim_args["lr"] = learning_rate
+        for adam in self.optimizer.optim_objs.values():
+            adam.param_groups[0]["lr"] = learning_rate
+        value = x.new_tensor(svi.step(x, beta))
+        with torch.no_grad():
+            return self.objective.score(in_guide.sites, in_model.sites)._replace(loss=value)
+
+    def adam_state(self):
+        adams = self.optimizer.optim_objs
+        named = self.model.named_parameters()
+        return {name: dict(adams[p].state[p]) for name, p in named if p in adams}
+
+    def load_adam_state(self, state):
+        for name, p in self.model.named_parameters():
+            if name in state:
+                adam = self.optimizer.optim_objs[p] = torch.optim.Adam([p])
+                self.optimizer.grad_clip[p] = None
+                adam.state[p] = _on_device(state[name], p, step_device="cpu")
+
+
+class Eager(SingleSteps):
+    """The sync-free sum over traces, and torch's fused Adam."""
+
+    name = "eager"
+    validates = False
+    plainer = "svi"
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
+
+    def prepare(self, minibatches):
+        self.check(minibatches)
+
+    def step(self, x, beta, learning_rate):
+        self.optimizer.param_groups[0]["lr"] = learning_rate
+        programs = self.model.model, self.model.guide
+        with self.model.unregistered():
+            terms = self.objective.terms(*programs, x, beta, self.num_particles)
+        self.optimizer.zero_grad()
+        terms.loss.backward()
+        self.optimizer.step()
+        return terms._replace(loss=terms.loss.detach())
+
+    def adam_state(self):
+        adam = self.optimizer.state
+        return {name: dict(adam[p]) for name, p in self.model.named_parameters() if p in adam}
+
+    def load_adam_state(self, state):
+        for name, p in self.model.named_parameters():
+            if name in state:
+                self.optimizer.state[p] = _on_device(state[name], p, step_device=p.device)
+
+
+def _on_device(state: AdamState, p: Tensor, step_device: torch.device | str) -> AdamState:
+    """A copy for the parameter p; Adam counts steps on the CPU, its fused form beside p."""
+    if {state["exp_avg"].shape, state["exp_avg_sq"].shape} != {p.shape}:
+        raise ValueError(f"expected Adam's averages of shape {tuple(p.shape)}")
+    averages = {k: state[k].to(p.device, p.dtype).clone() for k in ("exp_avg", "exp_avg_sq")}
+    return {"step": state["step"].to(step_device, torch.float32).clone(), **averages}
+
+
+class Compiled(Engine):
+    """The same programs captured once, with gradients and Adam compiled into a single function.
+
+    Making ready takes a while: inductor compiles. It draws the noise that `Eager` would.
+    """
+
+    name = "compiled"
+    validates = False
+    plainer = "eager"
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.take, self.count = None, 0
+        self.parameters = dict(self.model.named_parameters())
+        self.averages, self.squares = (
+            {name: torch.zeros_like(p) for name, p in self.parameters.items()} for _ in range(2)
+        )
+
+    def prepare(self, minibatches):
+        if self.take is not None:
+            return
+        self.check(minibatches)
+        captured, draws = self.capture(minibatches)
+        images, device = minibatches.images, minibatches.images.device
+        step = compile_step(training_step(captured, minibatches.dynamic), device)
+        self.take = STEPS[device.type](
+            step,
+            self.learned(captured).of_one(),
+            images,
+            Noise(draws, device),
+            minibatches.rows[0],
+            self.numbers(minibatches)[0].to(images),
+        )
+
+    def steps(self, minibatches):
+        numbers = self.numbers(minibatches).to(minibatches.images)
+        for terms in self.take(minibatches.rows, numbers):
+            self.count += len(terms)
+            yield terms
+
+    def numbers(self, minibatches: Minibatches) -> Tensor:
+        """What the schedules amount to at the steps to come (steps, 3), in double precision."""
+        schedules = enumerate(zip(minibatches.betas, minibatches.learning_rates), self.count + 1)
+        rows = [(beta, *adam_numbers(count, rate)) for count, (beta, rate) in schedules]
+        return torch.tensor(rows, dtype=torch.float64)
+
+    def capture(self, minibatches: Minibatches) -> tuple[Captured, list[Draw]]:
+        """The graph of the objective, and all the noise that a step takes."""
+        images, dynamic, rows = minibatches[:3]
+        x = images.index_select(0, rows[0])
+        with self.autocast(), training_mode(self.model):
+            captured = capture(self.model, self.objective, self.num_particles, x)
+        pixels = [Draw("uniform_", x.shape, x.dtype)] if dynamic else []
+        return captured, pixels + captured.noise
+
+    def learned(self, captured: Captured) -> Learned:
+        """The model's tensors that the graph works on, in its order."""
+        names, buffers = captured.names(InputKind.PARAMETER), dict(self.model.named_buffers())
+        columns = self.parameters, self.averages, self.squares
+        in_order = ([column[name] for name in names] for column in columns)
+        return Learned(*in_order, [buffers[n] for n in captured.names(InputKind.BUFFER)])
+
+    def adam_state(self):
+        if self.count == 0:
+            return {}
+        step = torch.tensor(float(self.count))
+        return {
+            name: {"step": step, "exp_avg": self.averages[name], "exp_avg_sq": self.squares[name]}
+            for name in self.parameters
+        }
+
+    def load_adam_state(self, state):
+        for name, p in self.parameters.items():
+            if name in state:
+                found = _on_device(state[name], p, step_device="cpu")
+                self.averages[name].copy_(found["exp_avg"])
+                self.squares[name].copy_(found["exp_avg_sq"])
+                self.count = int(found["step"])
+
+
+STEPS: dict[str, type[Steps]] = {"cpu": Steps, "cuda": ReplayedSteps}
+
+ENGINES: dict[str, type[Engine]] = {"svi": Svi, "eager": Eager, "compiled": Compiled}
+STEPS_THAT_PAY = 20_000  # for compiling: 200 to 15,000 did in trials, the most on tiny networks
+
+
+class Choice(NamedTuple):
+    """An engine's name, whether it may be changed for another, and the reason in a few words."""
+
+    name: str
+    automatic: bool
+    reason: str
+
+
+def choose_engine(name: str, steps: int) -> Choice:
+    """The engine that a name stands for in a training of so many steps.
+
+    `auto` goes by the number of steps alone, so that the same run is computed in the same way on
+    the same machine, however busy that is.
+
+    Raises:
+        ValueError: an unknown name; `compiled` where there is no compiler.
+    """
+    check_name("engine", name, ["auto", *ENGINES])
+    missing = missing_compiler()
+    if name == "auto":
+        if missing:
+            return Choice("eager", True, missing)
+        if steps < STEPS_THAT_PAY:
+            return Choice("eager", True, f"{steps:,} steps do not pay for compiling")
+        return Choice("compiled", True, f"{steps:,} steps pay for compiling")
+    if name == "compiled" and missing:
+        raise ValueError(f"engine: {missing}, which compiled needs; use eager")
+    return Choice(name, False, "as asked for")

@@ -1,0 +1,243 @@
+"""Many models of one shape trained at once: their steps are one compiled function of stacks."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.training.capture import Captured, Draw
+from pyro_vae.training.engines import STEPS, Compiled, Minibatches
+from pyro_vae.training.loop import Record, Stopped, Training
+from pyro_vae.training.step import Learned, Noise, Step, compile_step, training_step
+
+AT_ONCE = {"cpu": 16, "cuda": 1024}  # models in a stack: a CPU's caches hold no more of small ones
+Outcome = Record | FloatingPointError
+
+
+class Ensemble(Iterator[dict[int, Outcome]]):
+    """Each `next` trains the members for an epoch and gives what became of each, by its number.
+
+    A member is a `Training` like any other: it has its own order, noise and schedules, and can be
+    saved and restored between two epochs or wherever training stopped; its weights and Adam's
+    averages are slices of a stack. One that diverged gives its error, once; whoever is behind,
+    after being restored, catches up while the others wait.
+
+    Args:
+        members: with the engine `compiled`, not yet started.
+        stack: places in a stack, of which some may stay idle; for all of them in as few as go,
+            unless told.
+
+    Raises:
+        ValueError: models of different shapes, or none.
+    """
+
+    def __init__(self, members: Sequence[Training], stack: int | None = None):
+        _check_alike(members)
+        self.stack = stack
+        self.members, self.failed = list(members), set[int]()
+        self.images, self.offsets = _joined([m.images for m in members])
+        self.stacks: list[Stack] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether every member is finished or has failed."""
+        return not self._going()
+
+    def _going(self) -> list[int]:
+        return [i for i, m in enumerate(self.members) if not m.finished and i not in self.failed]
+
+    def __next__(self) -> dict[int, Outcome]:
+        going = self._going()
+        if not going:
+            raise StopIteration
+        behind = min(self.members[i].step for i in going)
+        lap = [i for i in going if self.members[i].step == behind]
+        minibatches = {i: self.members[i].draw_epoch() for i in lap}
+        outcomes: dict[int, Outcome] = {}
+        try:
+            with self._clock(lap):
+                if not self.stacks:
+                    self._compile(minibatches[lap[0]])
+            for stack in self.stacks:
+                together = {i: minibatches[i] for i in stack.numbers if i in minibatches}
+                if together:
+                    with self._clock(list(together)):
+                        stack.take_steps(together)
+                    outcomes |= {i: self._finish(i) for i in together}
+        except Stopped:
+            if not outcomes:
+                raise
+        return outcomes
+
+    def _compile(self, minibatches: Minibatches) -> None:
+        first, device = self.members[0].engine, self.images.device
+        size = self.stack or stack_size(len(self.members), first.model, device.type)
+        with self.members[0].private.swapped_in():
+            first.check(minibatches)
+            captured, draws = first.capture(minibatches)
+            step = compile_step(training_step(captured, minibatches.dynamic, ensemble=True), device)
+            for start in range(0, len(self.members), size):
+                numbers = range(start, min(start + size, len(self.members)))
+                self.stacks.append(Stack(self, numbers, size, step, captured, draws, minibatches))
+
+    def _finish(self, i: int) -> Outcome:
+        member = self.members[i]
+        try:
+            with member.private.swapped_in():
+                member.calibrate()
+            return member.finish_epoch()
+        except FloatingPointError as error:
+            self.failed.add(i)
+            return error
+
+    @contextmanager
+    def _clock(self, lap: list[int]) -> Iterator[None]:
+        """Time spent inside is shared among the members of the lap."""
+        start = time.perf_counter()
+        try:
+            yield
+            if self.images.is_cuda:
+                torch.cuda.synchronize()
+        finally:
+            for i in lap:
+                self.members[i].seconds += (time.perf_counter() - start) / len(lap)
+
+
+class Stack:
+    """Members of an ensemble whose steps are taken together.
+
+    Args:
+        numbers: those of its members.
+        size: of every stack of the ensemble; places beyond the members are idle.
+        minibatches: as an example.
+    """
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        numbers: range,
+        size: int,
+        step: Step,
+        captured: Captured,
+        draws: list[Draw],
+        minibatches: Minibatches,
+    ):
+        self.numbers, self.members = numbers, [ensemble.members[i] for i in numbers]
+        self.offsets, self.images = [ensemble.offsets[i] for i in numbers], ensemble.images
+        self.idle, device = size - len(numbers), self.images.device
+        self.learned = _stacked([m.engine for m in self.members], captured, size)
+        self.generators = [torch.Generator(device) for _ in range(size)]
+        example = self.members[0].engine.numbers(minibatches).to(self.images)
+        self.take = STEPS[device.type](
+            step,
+            self.learned,
+            self.images,
+            Noise(draws, device, self.generators),
+            torch.stack([minibatches.rows[0]] * size),
+            torch.stack([example[0]] * size),
+        )
+
+    def take_steps(self, lap: dict[int, Minibatches]) -> None:
+        """An epoch's steps of the members in the lap; the others wait.
+
+        Raises:
+            Stopped: between two steps.
+        """
+        here = {self.numbers.index(i): minibatches for i, minibatches in lap.items()}
+        rows, numbers = self._schedules(here)
+        left, taken, should_stop = len(rows), [], self.members[next(iter(here))].should_stop
+        with self._others_wait(here), self._private_noise(here):
+            try:
+                with closing(self.take(rows, numbers)) as steps:
+                    while left:
+                        if should_stop():
+                            raise Stopped
+                        taken.append(next(steps))
+                        left -= len(taken[-1])
+            finally:
+                for i in here if taken else ():
+                    self.members[i].take(torch.cat([terms[:, i] for terms in taken]))
+                    self.members[i].engine.count += sum(map(len, taken))
+
+    def _schedules(self, here: dict[int, Minibatches]) -> tuple[Tensor, Tensor]:
+        """Rows (steps, size, B) and numbers (steps, size, 3); whoever waits gets someone else's."""
+        rows = {i: m.rows + self.offsets[i] for i, m in here.items()}
+        numbers = {i: self.members[i].engine.numbers(m) for i, m in here.items()}
+        anyone, places = next(iter(here)), range(len(self.members) + self.idle)
+        filled = ([each.get(i, each[anyone]) for i in places] for each in (rows, numbers))
+        rows, numbers = (torch.stack(each, 1) for each in filled)
+        return rows, numbers.to(self.images)
+
+    @contextmanager
+    def _private_noise(self, here: dict[int, Minibatches]) -> Iterator[None]:
+        """Inside, the generators of the noise go on from the members' random states."""
+        for i in here:
+            self.generators[i].set_state(self.members[i].private.random[-1])
+        try:
+            yield
+        finally:
+            for i in here:
+                self.members[i].private.random[-1] = self.generators[i].get_state()
+
+    @contextmanager
+    def _others_wait(self, here: dict[int, Minibatches]) -> Iterator[None]:
+        """Members that are not in this lap are as before at its end."""
+        others = [i for i in range(len(self.members)) if i not in here]
+        slices = [tensor[i] for column in self.learned for tensor in column for i in others]
+        kept = [tensor.clone() for tensor in slices]
+        try:
+            yield
+        finally:
+            for tensor, before in zip(slices, kept):
+                tensor.copy_(before)
+
+
+def stack_size(count: int, model: nn.Module, device: str) -> int:
+    """Places in each stack where so many models of one shape go into as few equal ones as hold them.
+
+    On a CPU, stacked convolutions are slower than one after the other.
+    """
+    convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    most = 1 if convolves and device == "cpu" else AT_ONCE[device]
+    return math.ceil(count / math.ceil(count / most))
+
+
+def _check_alike(members: Sequence[Training]) -> None:
+    if not members:
+        raise ValueError("models: expected one at least")
+    first, *others = (_kind(m) for m in members)
+    for number, other in enumerate(others, 1):
+        if other != first:
+            raise ValueError(f"models: {number} is not of the shape of 0")
+
+
+def _kind(member: Training) -> tuple:
+    model, likelihood = member.engine.model, member.engine.model.likelihood
+    family = type(likelihood), likelihood.levels, likelihood.score
+    return type(model), repr(model), model.latent_dim, family, member.images.shape
+
+
+def _joined(images: list[Tensor]) -> tuple[Tensor, list[int]]:
+    """All different tensors in a row, and where each member's begins."""
+    different = list({id(x): x for x in images}.values())
+    starts, offset = {}, 0
+    for x in different:
+        starts[id(x)] = offset
+        offset += len(x)
+    joined = different[0] if len(different) == 1 else torch.cat(different)
+    return joined, [starts[id(x)] for x in images]
+
+
+def _stacked(engines: list[Compiled], captured: Captured, size: int) -> Learned:
+    """What the models have learned, stacked; their own tensors become slices of the stacks."""
+    each = [engine.learned(captured) for engine in engines]
+    filled = each + each[:1] * (size - len(each))
+    stacks = Learned(*([torch.stack(t).detach() for t in zip(*column)] for column in zip(*filled)))
+    for i, learned in enumerate(each):
+        for column, column_stacks in zip(learned, stacks):
+            for tensor, stack in zip(column, column_stacks):
+                tensor.data = stack[i]
+    return stacks

@@ -1,0 +1,290 @@
+"""The training step as one function: minibatch, noise, loss, gradients and Adam's update.
+
+Inductor compiles it, for one model or for many of one shape at once. On a CPU it is called step by
+step; on CUDA it is recorded as a graph, which a step replays.
+"""
+
+import importlib
+import importlib.util
+import logging
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import FunctionType, ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+from torch.export.graph_signature import InputKind
+
+from pyro_vae.training.capture import Captured, Draw
+
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # of torch's and Pyro's Adam
+
+
+class Learned(NamedTuple):
+    """What a step reads and changes, in the graph's order; models lead where there are many.
+
+    Numbers of a single model have one dimension: torch 2.11 does not write to those that have none.
+    """
+
+    parameters: list[Tensor]
+    averages: list[Tensor]  # of the gradients, Adam's
+    squares: list[Tensor]
+    buffers: list[Tensor]
+
+    def of_one(self) -> "Learned":
+        """The same tensors of a single model, as a step takes them."""
+        *columns, buffers = self
+        return Learned(*([torch.atleast_1d(t.detach()) for t in c] for c in columns), buffers)
+
+    def write(self, new: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Put in place what `updated` gave."""
+        for current, values in zip(zip(*self[:3]), new):
+            for tensor, value in zip(current, values):
+                tensor.copy_(value)
+
+    def clone(self) -> "Learned":
+        """A copy, to try a step on."""
+        return Learned(*([t.clone() for t in column] for column in self))
+
+
+Step = Callable[[Learned, Tensor, Tensor, Tensor, list[Tensor]], Tensor]
+Gradients = Callable[
+    [Learned, Tensor, Tensor, Tensor, list[Tensor]], tuple[Sequence[Tensor], Tensor]
+]
+
+
+def loss_gradients(captured: Captured, dynamic: bool) -> Gradients:
+    """A function of what a step takes; it gives the loss's gradients and the terms (3,)."""
+    shapes = captured.shapes(InputKind.PARAMETER)
+
+    def gradients(learned, images, rows, numbers, noise):
+        x = images.index_select(0, rows)
+        if dynamic:
+            x, noise = (noise[0] < x).to(x.dtype), noise[1:]
+
+        def loss(parameters):
+            shaped = [p.view(shape) for p, shape in zip(parameters, shapes)]
+            terms = captured(shaped, learned.buffers, x, numbers[0], noise)
+            return terms[0], terms
+
+        found, (_, terms) = torch.func.grad_and_value(loss, has_aux=True)(learned.parameters)
+        return found, terms
+
+    return gradients
+
+
+def training_step(captured: Captured, dynamic: bool, ensemble: bool = False) -> Step:
+    """A function that changes what was learned in place and gives the terms (3,) before that.
+
+    It takes `Learned`, all images (N, C, H, W), the minibatch's rows (B,), beta with the numbers
+    of `adam_numbers` (3,), and the noise; in an ensemble all but the images have a leading
+    dimension of models, and so have the terms.
+    """
+    gradients = loss_gradients(captured, dynamic)
+
+    def update(learned, images, rows, numbers, noise):
+        found, terms = gradients(learned, images, rows, numbers, noise)
+        return terms, updated(learned, found, numbers)
+
+    if ensemble:
+        update = torch.func.vmap(update, in_dims=(0, None, 0, 0, 0))
+
+    def step(learned, images, rows, numbers, noise):
+        terms, new = update(learned, images, rows, numbers, noise)
+        learned.write(new)
+        return terms
+
+    return of_its_own(step)
+
+
+def of_its_own(function: Callable) -> Callable:
+    """The function with a code object of its own, since Dynamo keeps what it compiled by that."""
+    code = function.__code__.replace(co_name=function.__name__)
+    closure = function.__closure__
+    return FunctionType(code, function.__globals__, function.__name__, closure=closure)
+
+
+def updated(
+    learned: Learned, gradients: Sequence[Tensor], numbers: Tensor
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Each parameter with its averages after Adam's step, by beta and `adam_numbers` (3,)."""
+    _, step_size, root_correction = numbers.unbind()
+    adam = partial(_adam, step_size=step_size, root_correction=root_correction)
+    return [adam(*each) for each in zip(*learned[:3], gradients)]
+
+
+def _adam(
+    p: Tensor, m: Tensor, v: Tensor, g: Tensor, step_size: Tensor, root_correction: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    m = _normal_or_zero(m.lerp(g, 1 - BETAS[0]))
+    v = _normal_or_zero((v * BETAS[1]).addcmul(g, g, value=1 - BETAS[1]))
+    return p - step_size * m / (v.sqrt() / root_correction + EPSILON), m, v
+
+
+def _normal_or_zero(average: Tensor) -> Tensor:
+    """Without its denormal numbers, which no update can tell from zero.
+
+    The averages of weights without a gradient (pixels that are always black, units that died)
+    shrink into them and never leave: 0.9 times the smallest rounds to itself. A CPU computes with
+    them ten times slower.
+    """
+    return torch.where(average.abs() < torch.finfo(average.dtype).tiny, 0.0, average)
+
+
+def adam_numbers(count: int, learning_rate: float) -> tuple[float, float]:
+    """Step size and root of the second correction at the count-th step; float32 would cancel."""
+    return learning_rate / (1 - BETAS[0] ** count), math.sqrt(1 - BETAS[1] ** count)
+
+
+def compile_step(step: Callable, device: torch.device) -> Callable:
+    """The step as machine code, by inductor, at its first call.
+
+    No guards: a step is only ever called with tensors of one shape, type and place.
+    """
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        return step  # the CUDA graph alone
+    products = _import_products()
+    options = {"guard_filter_fn": _no_guards}
+    if device.type == "cpu":
+        options["cpp.min_chunk_size"] = 8192  # numbers that are worth the start of a thread
+    if device.type == "cpu" and products.ONEDNN:
+        options["post_grad_custom_pre_pass"] = products.OneDnnProducts()
+    return torch.compile(step, fullgraph=True, options=options)
+
+
+def _import_products() -> ModuleType:
+    """Imports inductor, which takes two seconds; and has it not tell where there is no GPU."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    before, logger.disabled = logger.disabled, True
+    try:
+        importlib.import_module("torch.utils.cpp_extension")
+        return importlib.import_module("pyro_vae.training.onednn")
+    finally:
+        logger.disabled = before
+
+
+def missing_compiler() -> str | None:
+    """What keeps inductor from compiling here, in a few words."""
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return None if shutil.which(compiler) else f"no C++ compiler ({compiler})"
+
+
+def _no_guards(guards: Sequence) -> list[bool]:
+    return [False] * len(guards)
+
+
+class Noise:
+    """Buffers of standard noise, drawn anew in place.
+
+    Args:
+        draws: what to draw, in this order.
+        generators: one per model of an ensemble; None for a single model, which draws from the
+            process's own generator.
+    """
+
+    def __init__(
+        self, draws: list[Draw], device: torch.device, generators: Sequence[Generator] | None = None
+    ):
+        self.generators = generators
+        models = () if generators is None else (len(generators),)
+        self.tensors = [torch.zeros(*models, *d.shape, dtype=d.dtype, device=device) for d in draws]
+        self._fills = [
+            partial(getattr(part, draw.fill), generator=generator)
+            for draw, tensor in zip(draws, self.tensors)
+            for part, generator in zip(*((tensor, generators) if models else ([tensor], [None])))
+        ]
+
+    def draw(self) -> None:
+        """Fill all buffers."""
+        for fill in self._fills:
+            fill()
+
+
+class Steps:
+    """Takes steps on a CPU, one call each. Making it compiles.
+
+    Args:
+        learned: changed in place by every step.
+        images: (N, C, H, W), all of them.
+        rows, numbers: those of a step, as an example.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        learned: Learned,
+        images: Tensor,
+        noise: Noise,
+        rows: Tensor,
+        numbers: Tensor,
+    ):
+        self.step, self.learned, self.images, self.noise = step, learned, images, noise
+        self._warm_up(rows, numbers)
+
+    def _warm_up(self, *each: Tensor) -> None:
+        copy = self.learned.clone()  # since it trains
+        self.step(copy, self.images, *each, self.noise.tensors)
+
+    def __call__(self, rows: Tensor, numbers: Tensor) -> Iterator[Tensor]:
+        """The terms of steps as they are taken, in blocks (steps, ..., 3).
+
+        Args:
+            rows: (steps, ..., B), of the images.
+            numbers: (steps, ..., 3), beta and those of `adam_numbers`.
+        """
+        for each in zip(rows.unbind(), numbers.unbind()):
+            self.noise.draw()
+            yield self.step(self.learned, self.images, *each, self.noise.tensors)[None]
+
+
+class ReplayedSteps(Steps):
+    """Takes steps on CUDA: each is a replay of one graph, noise included, and waits for nothing.
+
+    The graph finds its minibatch by a counter on the device.
+    """
+
+    block = 64  # steps between two looks at whether to stop
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        device = self.images.device
+        self.graph, self.counter = None, torch.zeros(1, dtype=torch.int64, device=device)
+
+    def _warm_up(self, *each):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                super()._warm_up(*each)
+        torch.cuda.current_stream().wait_stream(stream)
+
+    def __call__(self, rows, numbers):
+        if self.graph is None or len(rows) > len(self.rows):
+            self._record(rows, numbers)
+        self.rows[: len(rows)], self.numbers[: len(rows)] = rows, numbers
+        self.counter.zero_()
+        for start in range(0, len(rows), self.block):
+            stop = min(start + self.block, len(rows))
+            for _ in range(start, stop):
+                self.graph.replay()
+            yield self.terms[start:stop].clone()
+
+    def _record(self, rows: Tensor, numbers: Tensor) -> None:
+        self.rows, self.numbers = rows.clone(), numbers.clone()
+        self.terms, self.graph = torch.zeros_like(numbers), torch.cuda.CUDAGraph()
+        for generator in self.noise.generators or ():
+            self.graph.register_generator_state(generator)
+        with torch.cuda.graph(self.graph):
+            self._replayed()
+
+    def _replayed(self) -> None:
+        self.noise.draw()
+        each = (tensor.index_select(0, self.counter)[0] for tensor in (self.rows, self.numbers))
+        terms = self.step(self.learned, self.images, *each, self.noise.tensors)
+        self.terms.index_copy_(0, self.counter, terms[None])
+        self.counter.add_(1)
