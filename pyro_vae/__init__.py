@@ -1,45 +1,66 @@
-"""pyro_vae: a laboratory for variational autoencoders, written as Pyro programs."""
+"""pyro_vae: a laboratory for variational autoencoders, written as Pyro programs.
 
-from pyro_vae.comparison.table import compare
-from pyro_vae.data import Dataset, Split, load_dataset
-from pyro_vae.likelihoods.families import LIKELIHOODS, Likelihood
-from pyro_vae.models.autoencoder import Autoencoder
-from pyro_vae.models.vae import VAE
-from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.run import Run, load_run
-from pyro_vae.runs.train import train
-from pyro_vae.sweeps.sweep import sweep
-from pyro_vae.sweeps.together import train_many
-from pyro_vae.training.fit import fit, fit_many
-from pyro_vae.training.loop import Record
+The names below are imported when they are first used, so that what needs no torch starts at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyro_vae.comparison.table import compare as compare
+    from pyro_vae.data import Dataset as Dataset
+    from pyro_vae.data import Split as Split
+    from pyro_vae.data import load_dataset as load_dataset
+    from pyro_vae.likelihoods import LIKELIHOODS as LIKELIHOODS
+    from pyro_vae.likelihoods import Likelihood as Likelihood
+    from pyro_vae.models.autoencoder import Autoencoder as Autoencoder
+    from pyro_vae.models.vae import VAE as VAE
+    from pyro_vae.runs.config import RunConfig as RunConfig
+    from pyro_vae.runs.evaluate import evaluate as evaluate
+    from pyro_vae.runs.observer import Observer as Observer
+    from pyro_vae.runs.run import Run as Run
+    from pyro_vae.runs.run import load_run as load_run
+    from pyro_vae.runs.train import train as train
+    from pyro_vae.sweeps.observer import SweepObserver as SweepObserver
+    from pyro_vae.sweeps.sweep import sweep as sweep
+    from pyro_vae.sweeps.together import train_many as train_many
+    from pyro_vae.training.fit import fit as fit
+    from pyro_vae.training.fit import fit_many as fit_many
+    from pyro_vae.training.loop import Record as Record
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "LIKELIHOODS",
-    "VAE",
-    "Autoencoder",
-    "Dataset",
-    "Likelihood",
-    "Record",
-    "Run",
-    "RunConfig",
-    "Split",
-    "compare",
-    "evaluate",
-    "fit",
-    "fit_many",
-    "load_dataset",
-    "load_run",
-    "sweep",
-    "train",
-    "train_many",
-]
+_HOMES = {
+    "LIKELIHOODS": "pyro_vae.likelihoods",
+    "VAE": "pyro_vae.models.vae",
+    "Autoencoder": "pyro_vae.models.autoencoder",
+    "Dataset": "pyro_vae.data",
+    "Likelihood": "pyro_vae.likelihoods",
+    "Observer": "pyro_vae.runs.observer",
+    "Record": "pyro_vae.training.loop",
+    "Run": "pyro_vae.runs.run",
+    "RunConfig": "pyro_vae.runs.config",
+    "Split": "pyro_vae.data",
+    "SweepObserver": "pyro_vae.sweeps.observer",
+    "compare": "pyro_vae.comparison.table",
+    "evaluate": "pyro_vae.runs.evaluate",
+    "fit": "pyro_vae.training.fit",
+    "fit_many": "pyro_vae.training.fit",
+    "load_dataset": "pyro_vae.data",
+    "load_run": "pyro_vae.runs.run",
+    "sweep": "pyro_vae.sweeps.sweep",
+    "train": "pyro_vae.runs.train",
+    "train_many": "pyro_vae.sweeps.together",
+}
+
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> object:
-    if name == "evaluate":  # what it needs is slow to import
-        from pyro_vae.runs.evaluate import evaluate
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
 
-        return evaluate
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

@@ -36,6 +36,15 @@ class PrivateState:
         with seeded(seed, device):
             self.random = self._get_random()
 
+    @property
+    def noise(self) -> torch.Tensor:
+        """The state of the generator that noise on the device comes from."""
+        return self.random[-1]
+
+    @noise.setter
+    def noise(self, state: torch.Tensor) -> None:
+        self.random[-1] = state
+
     def _get_random(self) -> list[torch.Tensor]:
         return [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
 

@@ -10,7 +10,7 @@ import pyro_vae as pv
 from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.evaluation.latents import rate_per_component
 from pyro_vae.likelihoods.families import LIKELIHOODS
-from pyro_vae.models.elbo import COLLAPSED_RATE
+from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
 from pyro_vae.training.objectives import OBJECTIVES
 from tests.programs import SHAPE, images, model
 

@@ -3,35 +3,44 @@
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from pkgutil import resolve_name
 
 from pyro_vae.cli.parser import parse
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
-from pyro_vae.training.processes import Ranks
 
-
-def _complain(message: object) -> None:
-    print(f"pyro-vae: {' '.join(str(message).split())}", file=sys.stderr)
+COMMANDS = {  # the functions, imported when they are called: most of them need torch
+    "train": "pyro_vae.cli.training:run_train",
+    "sweep": "pyro_vae.cli.training:run_sweep",
+    "evaluate": "pyro_vae.cli.commands:run_evaluate",
+    "sample": "pyro_vae.cli.commands:run_sample",
+    "report": "pyro_vae.cli.commands:run_report",
+    "compare": "pyro_vae.cli.commands:run_compare",
+    "likelihoods": "pyro_vae.cli.lists:run_likelihoods",
+    "datasets": "pyro_vae.cli.lists:run_datasets",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status: 0 done, 1 the run failed, 2 a wrong argument or unreadable
-    input, 130 on Ctrl-C, 143 on SIGTERM."""
+    """Run a command and return its exit status.
+
+    0: done. 1: the run failed. 2: a wrong argument or unreadable input. 130: Ctrl-C. 143: SIGTERM.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
-    ranks = Ranks.launched()
+    ranks = _launched()
     try:
         with Interrupts() as interrupts, warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: ranks.first and _complain(message)
+            warnings.showwarning = lambda message, *_, **__: _complain(message, ranks)
             parsed = parse(arguments)
-            if ranks.count > 1 and parsed.command != "train":
+            if ranks and parsed.command != "train":
                 raise ValueError(f"{parsed.command}: runs in one process; leave torchrun out")
             parsed.ranks = ranks
-            parsed.function(parsed, interrupts)
+            resolve_name(COMMANDS[parsed.command])(parsed, interrupts)
             sys.stdout.flush()
         return 0
     except Interrupted as error:
-        return ranks.last_words(128 + error.signal, partial(_complain, error))
+        return _end(ranks, 128 + error.signal, str(error))
     except BrokenPipeError:  # the reader has gone, as in `pyro-vae datasets | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -39,5 +48,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "--debug" in arguments:
             raise
         status = 2 if isinstance(error, ValueError) else 1
-        message = str(error).strip() or type(error).__name__
-        return ranks.last_words(status, partial(_complain, message))
+        return _end(ranks, status, str(error).strip() or type(error).__name__)
+
+
+def _launched():
+    """Return the processes that a launcher started together; None where this one is alone."""
+    if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
+        return None
+    from pyro_vae.training.processes import Ranks  # needs torch
+
+    return Ranks.launched()
+
+
+def _complain(message: object, ranks=None) -> None:
+    if ranks is None or ranks.first:
+        print(f"pyro-vae: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _end(ranks, status: int, message: str) -> int:
+    """Say why the command ends, by one process only, and return the exit status of all."""
+    say: Callable[[], None] = partial(_complain, message)
+    if ranks is None:
+        say()
+        return status
+    return ranks.last_words(status, say)

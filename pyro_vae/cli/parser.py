@@ -1,15 +1,16 @@
-"""The command line: flags, help, exit statuses."""
+"""The command line's flags and their help; torch is not imported here."""
 
 import argparse
 import difflib
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import Field, fields
 from importlib.metadata import version
 
-from pyro_vae.cli import commands
-from pyro_vae.names import check_name
-from pyro_vae.pages.wording import SECTIONS
-from pyro_vae.runs.config import DEVICES, RunConfig
+from pyro_vae.names import DEVICES, check_name
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.effort import FULL, QUICK
+from pyro_vae.runs.parts import PARTS
+from pyro_vae.settings import setting_text
 
 TRAIN_EXAMPLES = """examples:
   pyro-vae train
@@ -19,22 +20,22 @@ TRAIN_EXAMPLES = """examples:
   pyro-vae train --config runs/conv/config.yaml --beta 4 --out runs/conv-beta4
   pyro-vae train --out runs/conv-beta4 --resume
   torchrun --standalone --nproc-per-node 4 -m pyro_vae train --batch-size 1024"""
-SWEEP_EXAMPLES = """Every combination of the values becomes a run folder in DIR, named by what
-varies, as in DIR/beta=4,seed=0; DIR/sweep.yaml keeps the values. Runs that
-differ in beta, seed, learning rate and sigma alone are trained at once where it
-pays.
+SWEEP_EXAMPLES = """Every combination of the values becomes a run folder in DIR, named by the
+settings that vary, as in DIR/beta=4,seed=0. DIR/sweep.yaml keeps the values.
+Runs that differ in beta, seed, learning rate and sigma only are trained in one
+batched step where that pays for its compilation.
 
-A sweep that was stopped, by whatever, goes on when the same command is given
-again; more values add their runs. A run that fails leaves a line in failed.txt
-and is not tried again unless its folder is deleted; the others go on, and the
-exit status is 1.
+To resume a sweep that was stopped, give the same command again; more values add
+their runs. A run that fails leaves the reason in failed.txt and is not tried
+again unless its folder is deleted. The other runs continue, and the exit status
+is 1.
 
-With --ray the runs are trained by the workers of a Ray cluster, each machine of
-which needs pip install 'pyro_vae[cluster]'. DIR and the data must lie on a file
-system that all machines share. A cluster that asks for a token, as those of Ray
-2.60 do, needs RAY_AUTH_MODE=token in the environment. What a lost worker
-trained goes on from its checkpoint on another; losing three in a row without an
-epoch between fails the run.
+With --ray the workers of a Ray cluster train the runs. Each machine of the
+cluster needs pip install 'pyro_vae[cluster]', and DIR and the data must lie on a
+file system that all of them share. A cluster that asks for a token, as those of
+Ray 2.60 do, needs RAY_AUTH_MODE=token in the environment. When a worker is lost,
+its runs resume on another; a run fails when it loses three workers in a row
+without an epoch between.
 
 examples:
   pyro-vae sweep --out runs/betas --beta 0.25 1 4 --seed 0 1
@@ -98,10 +99,10 @@ def _choice(known: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
-def _help(f) -> str:
+def _help(f: Field) -> str:
     choices = f.metadata["choices"]
     one_of = f"; one of {', '.join(choices)}" if choices else ""
-    default = "" if f.default is None else f" (default: {f.default})"
+    default = "" if f.default is None else f" (default: {setting_text(f.default)})"
     return f"{f.metadata['help']}{one_of}{default}"
 
 
@@ -109,8 +110,8 @@ def _add_train(parser: _Parser) -> None:
     parser.add_argument(
         "--out",
         metavar="DIR",
-        help="the run's folder, which must not exist unless --resume or --overwrite is given (a"
-        " new one under runs/ unless set)",
+        help="the run's folder, which must not exist unless --resume or --overwrite is given"
+        " (default: a new one under runs/)",
     )
     parser.add_argument(
         "--config", metavar="FILE", help="YAML with any of the settings below; flags win"
@@ -118,11 +119,11 @@ def _add_train(parser: _Parser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on in --out where the run stopped, with the settings of its folder; start it"
-        " where there is none, do nothing where it is finished",
+        help="resume the run in --out, with the settings of its folder; start one where there is"
+        " none, do nothing where it is finished",
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="delete the run in --out and start anew"
+        "--overwrite", action="store_true", help="delete the run in --out and start again"
     )
     _add_settings(parser)
 
@@ -141,7 +142,7 @@ def _add_sweep(parser: _Parser) -> None:
         "--out",
         metavar="DIR",
         required=True,
-        help="the sweep's folder: a new one, or that of a sweep, which goes on",
+        help="the sweep's folder: a new one, or that of a sweep to resume",
     )
     parser.add_argument(
         "--config",
@@ -151,9 +152,9 @@ def _add_sweep(parser: _Parser) -> None:
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="train on the Ray cluster at this address, on all its CPUs, or its GPUs where it has"
-        " some; 'auto' finds one that runs on this machine, 'local' starts one for the sweep"
-        " (in this process unless set)",
+        help="train on the Ray cluster at this address, on its GPUs where it has some, else on its"
+        " CPUs; 'auto' finds a cluster that runs on this machine, 'local' starts one for the sweep"
+        " (default: train in this process)",
     )
     _add_settings(parser, nargs="+")
 
@@ -162,7 +163,7 @@ def _add_run(parser: _Parser, measures: bool = True) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's folder")
     if measures:
         parser.add_argument(
-            "--seed", type=_whole(0), default=0, help="of the random draws (default: 0)"
+            "--seed", type=_whole(0), default=0, help="seed of the random draws (default: 0)"
         )
         parser.add_argument(
             "--device",
@@ -178,13 +179,13 @@ def _add_evaluate(parser: _Parser) -> None:
         "--samples",
         type=_whole(1),
         metavar="K",
-        help="draws of z per image for the importance bound; more make it tighter (5,000, or 500"
-        " with --quick, unless set)",
+        help="draws of z per image for the importance bound; more make it tighter (default:"
+        f" {FULL.bound_samples:,}, with --quick {QUICK.bound_samples:,})",
     )
     parser.add_argument(
         "--only",
         metavar="PARTS",
-        help=f"measure these alone, and keep what was measured before: {', '.join(SECTIONS)}",
+        help=f"measure these parts only, and keep what was measured before: {', '.join(PARTS)}",
     )
     parser.add_argument(
         "--quick",
@@ -194,7 +195,7 @@ def _add_evaluate(parser: _Parser) -> None:
     parser.add_argument(
         "--data-dir",
         metavar="DIR",
-        help="folder of the published data sets (where the run had them unless set)",
+        help="folder of the published data sets (default: where the run had them)",
     )
 
 
@@ -213,8 +214,8 @@ def _add_sample(parser: _Parser) -> None:
     parser.add_argument(
         "--out",
         metavar="FILE",
-        help="a .png picture, or an .npy array (N, C, H, W) of pixels in [0, 1]"
-        " (samples_seedSEED.png among the run's figures unless set)",
+        help="a .png picture, or an .npy array (N, C, H, W) of pixels in [0, 1] (default:"
+        " samples_seedSEED.png among the run's figures)",
     )
 
 
@@ -225,35 +226,35 @@ def _add_compare(parser: _Parser) -> None:
     parser.add_argument(
         "--out",
         metavar="DIR",
-        help="where compare.csv and report.html go (RUN, where that is a single folder of runs, else"
-        " comparison/)",
+        help="where compare.csv and report.html go (default: RUN, if that is a single folder of"
+        " runs, else comparison/)",
     )
 
 
 def _add_datasets(parser: _Parser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="download this one ahead")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="download this one now")
     parser.add_argument(
         "--data-dir", default="data", metavar="DIR", help="folder to download to (default: data)"
     )
 
 
-COMMANDS = {  # what it does, how its flags are added, the function that does it
-    "train": ("train a model and leave a run folder", _add_train, commands.run_train),
-    "sweep": ("train every combination of settings", _add_sweep, commands.run_sweep),
-    "evaluate": ("measure a run, with standard errors", _add_evaluate, commands.run_evaluate),
-    "sample": ("decode random codes into images", _add_sample, commands.run_sample),
-    "report": (
-        "write a run's report.html anew",
-        lambda parser: _add_run(parser, measures=False),
-        commands.run_report,
-    ),
-    "compare": (
-        "put finished runs side by side: a table, and a page with plots",
-        _add_compare,
-        commands.run_compare,
-    ),
-    "likelihoods": ("list the likelihood families", lambda p: None, commands.run_likelihoods),
-    "datasets": ("list the data sets, or download one", _add_datasets, commands.run_datasets),
+def _add_report(parser: _Parser) -> None:
+    _add_run(parser, measures=False)
+
+
+def _add_nothing(parser: _Parser) -> None:
+    """The command has no flags of its own."""
+
+
+COMMANDS: dict[str, tuple[str, Callable[[_Parser], None]]] = {  # what it does, who adds its flags
+    "train": ("train a model and leave a run folder", _add_train),
+    "sweep": ("train every combination of settings", _add_sweep),
+    "evaluate": ("measure a run, with standard errors", _add_evaluate),
+    "sample": ("decode random codes into images", _add_sample),
+    "report": ("write a run's report.html again", _add_report),
+    "compare": ("put finished runs side by side: a table, and a page with plots", _add_compare),
+    "likelihoods": ("list the likelihood families", _add_nothing),
+    "datasets": ("list the data sets, or download one", _add_datasets),
 }
 
 
@@ -265,17 +266,21 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     parser.add_argument("--version", action="version", version=f"pyro-vae {version('pyro_vae')}")
     choices = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     each, epilogs = {}, {"train": TRAIN_EXAMPLES, "sweep": SWEEP_EXAMPLES}
-    for name, (what, add, function) in COMMANDS.items():
+    for name, (what, add) in COMMANDS.items():
         options = {"epilog": epilogs.get(name), "usage": USAGES.get(name)}
         each[name] = choices.add_parser(name, help=what, description=what, **options)
         add(each[name])
         hidden = {"action": "store_true", "default": argparse.SUPPRESS}
         each[name].add_argument("--debug", help="show tracebacks", **hidden)
-        each[name].set_defaults(function=function)
     return parser, each
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the command and its flags.
+
+    Raises:
+        ValueError: an unknown command or flag, or a value that does not fit.
+    """
     parser, each = _parsers()
     words = [a for a in arguments if not a.startswith("-")]
     if words:

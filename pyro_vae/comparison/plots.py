@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from pyro_vae.comparison.table import (
+    COMPARED,
     NO_MATTER,
     ROWS,
     SCALES,
@@ -18,13 +18,13 @@ from pyro_vae.comparison.table import (
     line_settings,
     lines,
     points,
-    setting,
     varying,
 )
-from pyro_vae.figures import many_runs as figures
+from pyro_vae.figures import many_runs
 from pyro_vae.figures.many_runs import Curve
-from pyro_vae.pages.frame import section, svg
-from pyro_vae.pages.wording import MEASURES, Measure
+from pyro_vae.pages.frame import Drawing, Section, svg
+from pyro_vae.pages.wording import Compared
+from pyro_vae.settings import setting_text
 
 FEW = 12  # runs whose learning curves can be told apart
 AXES = {"beta": "beta", "latent_dim": "latent size"}
@@ -87,23 +87,22 @@ class Group:
         ]
 
 
-def _drawn(group: Group, figure: Figure, title: str, look: str) -> str:
-    drawing = svg(figure, f"{title} ({group.name})")
-    return f"<figure>{drawing}<figcaption>{escape(look)}</figcaption></figure>"
+def _drawing(group: Group, figure: Figure, title: str, look: str) -> Drawing:
+    return Drawing(svg(figure, f"{title} ({group.name})"), look)
 
 
-def plane(group: Group) -> str:
-    """Distortion over rate, where beta varies."""
-    settings, drawn = line_settings(group.runs, "beta"), []
+def plane(group: Group) -> Section:
+    """Return distortion over rate, where beta varies."""
+    settings, drawings = line_settings(group.runs, "beta"), []
     for more, runs in group.panels(own_scale=True):
-        curves = [c for name, line in lines(runs, settings).items()
-                  if len((c := _plane_curve(group, name, line, settings)).x) > 1]  # fmt: skip
+        named = lines(runs, settings).items()
+        curves = [_plane_curve(group, name, line, settings) for name, line in named]
+        curves = [curve for curve in curves if len(curve.x) > 1]
         if curves:
             title = f"Rate and distortion{more}"
-            figure = figures.rate_distortion(curves, title)
-            drawn.append(_drawn(group, figure, title, LOOK_AT_ENDS))
-    look = LOOK_AT_PLANE + _seeds(group.runs, "beta")
-    return section("Rate and distortion", look, _grid(drawn)) if drawn else ""
+            figure = many_runs.rate_distortion(curves, title)
+            drawings.append(_drawing(group, figure, title, LOOK_AT_ENDS))
+    return Section("Rate and distortion", LOOK_AT_PLANE + _seeds(group.runs, "beta"), drawings)
 
 
 def _plane_curve(group: Group, name: str, line: list[Finished], settings: list[str]) -> Curve:
@@ -122,50 +121,65 @@ def _plane_curve(group: Group, name: str, line: list[Finished], settings: list[s
     )
 
 
-def over(group: Group, axis: str) -> str:
-    """Every measure over a setting of `AXES`, where that varies."""
-    drawn = [
-        figure
-        for column, measure in MEASURES.items()
-        for more, runs in group.panels(measure.own_scale)
-        if (figure := _over(group, axis, column, measure, more, runs))
-    ]
+def over(group: Group, axis: str) -> Section:
+    """Return every measure over a setting of `AXES`, where that varies."""
+    drawings = []
+    for column, measure in COMPARED.items():
+        for more, runs in group.panels(measure.own_scale):
+            curves = _curves_over(group, axis, column, measure, runs)
+            if any(len(curve.x) > 1 for curve in curves):
+                drawings.append(_over(group, axis, column, measure, more, runs, curves))
     look = LOOK_AT_AXES[axis] + _seeds(group.runs, axis)
-    return section(f"Over {AXES[axis]}", look, _grid(drawn)) if drawn else ""
+    return Section(f"Over {AXES[axis]}", look, drawings)
+
+
+def _curves_over(
+    group: Group, axis: str, column: str, measure: Compared, runs: list[Finished]
+) -> list[Curve]:
+    settings, curves = line_settings(group.runs, axis), []
+    for name, line in lines(runs, settings).items():
+        curve = points(line, axis, column)
+        best = best_point(curve, measure.best) if len(curve) > 1 else None
+        if curve:
+            x, y, error, _ = zip(*curve)
+            ring = curve.index(best) if best else None
+            curves.append(Curve(name, *group.place_of(line[0], settings), x, y, error, best=ring))
+    return curves
 
 
 def _over(
-    group: Group, axis: str, column: str, measure: Measure, more: str, runs: list[Finished]
-) -> str:
-    settings, curves, ringed = line_settings(group.runs, axis), [], []
-    for name, line in lines(runs, settings).items():
-        found = points(line, axis, column)
-        best = best_point(found, measure.best) if len(found) > 1 else None
-        if best:
-            ringed.append((setting(best.x), name))
-        if found:
-            x, y, error, _ = zip(*found)
-            ring = found.index(best) if best else None
-            curves.append(Curve(name, *group.place_of(line[0], settings), x, y, error, best=ring))
-    if not any(len(curve.x) > 1 for curve in curves):
-        return ""
-    floors = [r.measures.get(measure.floor) for r in runs]
-    floor = [value for value in floors if value is not None]
-    level = float(np.mean(floor)) if floor else 1.0 if measure.best == "nearest 1" else None
+    group: Group,
+    axis: str,
+    column: str,
+    measure: Compared,
+    more: str,
+    runs: list[Finished],
+    curves: list[Curve],
+) -> Drawing:
+    level, level_name = _level(measure, runs)
     zero = any(0 in curve.x for curve in curves)
     every = (axis, column) == ("latent_dim", "test.active_units")
-    figure = figures.over_setting(
+    figure = many_runs.over_setting(
         curves,
         measure.name + more,
         f"{AXES[axis]}{UNITS[axis]}, log scale{', 0 apart' if zero else ''}",
         f"{measure.name.split(' of ')[0]} ({measure.unit})",
         level,
-        "" if level is None else ROWS[measure.floor].name if floor else "the data",
+        level_name,
         "all in use" if every else "",
     )
+    ringed = [(setting_text(c.x[c.best]), c.label) for c in curves if c.best is not None]
     best = f" Best ({measure.best}) at {AXES[axis]} {_listed(ringed)}." if ringed else ""
-    title = f"{measure.name}{more} over {AXES[axis]}"
-    return _drawn(group, figure, title, measure.look + best)
+    return _drawing(group, figure, f"{measure.name}{more} over {AXES[axis]}", measure.look + best)
+
+
+def _level(measure: Compared, runs: list[Finished]) -> tuple[float | None, str]:
+    """Return what real images reach, and its name; None where that is not known."""
+    floors = [run.measures.get(measure.floor) for run in runs]
+    known = [value for value in floors if value is not None]
+    if known:
+        return float(np.mean(known)), ROWS[measure.floor].name
+    return (1.0, "the data") if measure.best == "nearest 1" else (None, "")
 
 
 def _listed(ringed: list[tuple[str, str]]) -> str:
@@ -175,17 +189,16 @@ def _listed(ringed: list[tuple[str, str]]) -> str:
     return " and ".join(f"{x} ({name})" if name else x for x, name in ringed)
 
 
-def learning_curves(group: Group) -> str:
-    """The test ELBO of every run over epochs, where they are few."""
-    if len(group.runs) > FEW:
-        return ""
-    drawn = []
-    for more, runs in group.panels(own_scale=True):
+def learning_curves(group: Group) -> Section:
+    """Return the test ELBO of every run over epochs, where they are few."""
+    drawings = []
+    for more, runs in group.panels(own_scale=True) if len(group.runs) <= FEW else []:
         if curves := _learning_curves(group, runs):
             title = f"Test ELBO over epochs{more}"
-            figure = figures.elbo_over_epochs(curves, title)
-            drawn.append(_drawn(group, figure, title, "Higher is better, within this panel."))
-    return section("Learning curves", LOOK_AT_CURVES, _grid(drawn)) if drawn else ""
+            figure = many_runs.elbo_over_epochs(curves, title)
+            look = "Higher is better, within this panel."
+            drawings.append(_drawing(group, figure, title, look))
+    return Section("Learning curves", LOOK_AT_CURVES, drawings)
 
 
 def _learning_curves(group: Group, runs: list[Finished]) -> list[Curve]:
@@ -209,7 +222,3 @@ def _seeds(runs: Sequence[Finished], axis: str) -> str:
     means = [p for line in lines(runs, settings).values() for p in points(line, axis, "seconds")]
     several = any(not math.isnan(p.standard_error) for p in means)
     return " Points are means over seeds, bars their standard errors." if several else ""
-
-
-def _grid(drawn: list[str]) -> str:
-    return f'<div class="plots">{"".join(drawn)}</div>'

@@ -1,20 +1,21 @@
-"""Finished runs side by side: what varies among them, what was measured, how it goes with a setting."""
+"""Finished runs side by side: what varies among them, what was measured, means over seeds."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from pyro_vae.likelihoods.families import LIKELIHOODS, LevelMass
-from pyro_vae.pages.wording import MEASURES, SECTIONS, SUMMARY, Row, lookup
+import pandas as pd
+
+from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.pages.wording import PARAMETERS, SUMMARY, Row, lookup
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.parts import PARTS
+from pyro_vae.settings import setting_text
 
 Paths = str | Path | Iterable[str | Path]
 
-FAILED = "failed.txt"  # what a sweep leaves in the folder of a run that failed
 DATA = ("dataset", "binarize", "levels")  # figures of other data are on another scale
 NO_MATTER = ("seed", "data_dir", "device", "engine")  # settings that tell no two points apart
 EFFORT = ("images", "quick", "bits_per_dim_samples")  # of a part of an evaluation
@@ -23,11 +24,16 @@ SCALES = {  # what ELBO and distortion count; densities under the name of their 
     "levels": "level probabilities",
     "none": "no likelihood",
 }
-ROWS = (  # what columns are called
-    {row.key: row for row in SUMMARY}
-    | {f"{name}.{row.key}": row for name, s in SECTIONS.items() for row in s.rows}
-    | {"parameters": Row("parameters", "parameters")}
+ROWS: dict[str, Row] = (  # by column
+    {row.key: row for row in (*SUMMARY, PARAMETERS)}
+    | {
+        f"{name}.{row.key}": row
+        for name, part in PARTS.items()
+        for row in part.rows
+        if row.kind != "data"
+    }
 )
+COMPARED = {column: row.compared for column, row in ROWS.items() if row.compared}
 
 BEST: dict[str, Callable[[float], float]] = {  # what is smallest where a measure is best
     "highest": lambda value: -value,
@@ -48,9 +54,9 @@ class Finished:
     def scale(self) -> str:
         """The key of `SCALES` that the run's ELBO and distortion are on."""
         family = LIKELIHOODS[self.config.likelihood]
-        if self.config.likelihood == "bernoulli":
+        if family.binary_only:
             return "none" if self.measures.get("test.bits_per_dim") is None else "levels"
-        return "levels" if issubclass(family, LevelMass) else self.config.score
+        return "levels" if family.always_mass else self.config.score
 
 
 class Comparison(NamedTuple):
@@ -71,11 +77,11 @@ class Point(NamedTuple):
 
 
 def compare(runs: Paths) -> list[dict[str, Any]]:
-    """A row for each finished run: its folder, the settings that vary, and all that was measured.
+    """Return a row for each finished run: its folder, the settings that vary, and what was measured.
 
     Columns are those of `compare.csv`: `test.elbo_nats` is that figure of `summary.json`,
     `samples.frechet_distance_samples` one of `evaluation.json`, with `.standard_error` after it
-    where one is known. A figure that a run has not is None.
+    where one is known. A figure that a run does not have is None.
 
     Args:
         runs: run folders, and folders that hold run folders; or one of them.
@@ -83,43 +89,45 @@ def compare(runs: Paths) -> list[dict[str, Any]]:
     Raises:
         ValueError: no such folder, a folder without runs, fewer than two finished runs, a damaged
             file.
+
+    Example:
+        >>> [row["test.elbo_nats"] for row in compare("runs")]  # doctest: +SKIP
     """
     return rows_of_runs(read_runs(runs).finished)
 
 
 def read_runs(runs: Paths) -> Comparison:
-    """The runs in `runs`, arguments and errors as those of `compare`."""
-    found = Comparison([], {}, {})
+    """Return the runs in `runs`; arguments and errors as those of `compare`."""
+    comparison = Comparison([], {}, {})
     for folder in find_runs(runs):
-        note = folder.path / FAILED
-        if note.exists():
-            lines = note.read_text(errors="replace").strip().splitlines() or ["no reason given"]
-            found.failed[str(folder.path)] = lines[-1]
+        if folder.failure.exists():
+            lines = folder.failure.read_text(errors="replace").strip().splitlines()
+            comparison.failed[str(folder.path)] = lines[-1] if lines else "no reason given"
         elif (summary := folder.load_json(folder.summary)) is not None:
-            found.finished.append(_finished(folder, summary))
+            comparison.finished.append(_finished(folder, summary))
         else:
             epochs = RunConfig.load(folder.config).epochs
             done = len(folder.columns()["epoch"])
-            found.unfinished[str(folder.path)] = f"{done} of {epochs} epochs"
-    if len(found.finished) < 2:
-        others = "".join(
-            f"; {name}: {', '.join(runs)}"
-            for name, runs in (("unfinished", found.unfinished), ("failed", found.failed))
-            if runs
-        )
-        raise ValueError(
-            f"compare: expected two finished runs or more, got {len(found.finished)}{others}"
-        )
-    return found
+            comparison.unfinished[str(folder.path)] = f"{done} of {epochs} epochs"
+    if len(comparison.finished) < 2:
+        raise ValueError(_too_few(comparison))
+    return comparison
+
+
+def _too_few(comparison: Comparison) -> str:
+    others = {"unfinished": comparison.unfinished, "failed": comparison.failed}
+    listed = "".join(f"; {name}: {', '.join(runs)}" for name, runs in others.items() if runs)
+    count = len(comparison.finished)
+    return f"compare: expected two finished runs or more, got {count}{listed}"
 
 
 def find_runs(runs: Paths) -> list[RunFolder]:
-    """The run folders among `runs` and in them, each once.
+    """Return the run folders among `runs` and in them, each once.
 
     Raises:
         ValueError: no such folder, or one without runs.
     """
-    found: dict[Path, RunFolder] = {}
+    folders: dict[Path, RunFolder] = {}
     for path in map(Path, [runs] if isinstance(runs, (str, Path)) else runs):
         if not path.is_dir():
             raise ValueError(f"compare: there is no folder {path}")
@@ -127,13 +135,14 @@ def find_runs(runs: Paths) -> list[RunFolder]:
         if not inside:
             raise ValueError(f"compare: {path} is no run folder, and holds none")
         for folder in inside:
-            found.setdefault(folder.resolve(), RunFolder(folder))
-    return list(found.values())
+            folders.setdefault(folder.resolve(), RunFolder(folder))
+    return list(folders.values())
 
 
 def is_run(path: Path) -> bool:
-    """Whether a run was begun in the folder."""
-    return (path / "config.yaml").exists() or (path / FAILED).exists()
+    """Return whether a run was begun in the folder."""
+    folder = RunFolder(path)
+    return folder.config.exists() or folder.failure.exists()
 
 
 def _finished(folder: RunFolder, summary: Any) -> Finished:
@@ -144,41 +153,47 @@ def _finished(folder: RunFolder, summary: Any) -> Finished:
 
 
 def _measures(folder: RunFolder, summary: Any, evaluation: Any) -> dict[str, Any]:
-    """The figures of both files by column."""
+    """Return the figures of both files by column."""
     sizes = summary.get("parameters") if isinstance(summary, dict) else None
     if not isinstance(sizes, dict) or not isinstance(summary.get("test"), dict):
         raise ValueError(f"summary: {folder.summary} is no summary of a run")
     if not isinstance(evaluation, dict):
         raise ValueError(f"evaluation: {folder.evaluation} is no evaluation of a run")
-    found = {row.key: lookup(summary, row.key) for row in SUMMARY}
-    found["parameters"] = sum(v for v in sizes.values() if isinstance(v, int))
-    for name, section in SECTIONS.items():
-        part = evaluation.get(name) or {}
-        for key in dict.fromkeys([*(row.key for row in section.rows), *EFFORT]):
-            value = lookup(part, key)
-            if isinstance(value, dict):
-                found[f"{name}.{key}"] = value.get("mean")
-                found[f"{name}.{key}.standard_error"] = value.get("standard_error")
-            else:
-                found[f"{name}.{key}"] = value
-    for column in MEASURES:
-        if not isinstance(found.get(column), (int, float, type(None))):
+    measures = {row.key: lookup(summary, row.key) for row in SUMMARY}
+    measures["parameters"] = sum(v for v in sizes.values() if isinstance(v, int))
+    for name in PARTS:
+        measures |= _part_measures(name, evaluation.get(name) or {})
+    for column in COMPARED:
+        if not isinstance(measures.get(column), (int, float, type(None))):
             file = folder.summary if column.startswith("test.") else folder.evaluation
             raise ValueError(f"{file.stem}: {column} of {file} is no number")
-    return found
+    return measures
+
+
+def _part_measures(name: str, figures: dict[str, Any]) -> dict[str, Any]:
+    shown = [row.key for row in PARTS[name].rows if row.kind != "data"]
+    measures = {}
+    for key in dict.fromkeys([*shown, *EFFORT]):
+        value = lookup(figures, key)
+        if isinstance(value, dict):
+            measures[f"{name}.{key}"] = value.get("mean")
+            measures[f"{name}.{key}.standard_error"] = value.get("standard_error")
+        else:
+            measures[f"{name}.{key}"] = value
+    return measures
 
 
 # --- rows ------------------------------------------------------------------------------------------
 
 
 def varying(runs: Sequence[Finished]) -> list[str]:
-    """The settings that are not the same in all runs."""
+    """Return the settings that are not the same in all runs."""
     names = [f.name for f in fields(RunConfig)]
     return [n for n in names if len({getattr(run.config, n) for run in runs}) > 1]
 
 
 def rows_of_runs(runs: Sequence[Finished]) -> list[dict[str, Any]]:
-    """The rows of `compare`: columns that no run fills are left out."""
+    """Return the rows of `compare`; columns that no run fills are left out."""
     settings = varying(runs)
     columns = [
         column
@@ -193,19 +208,26 @@ def rows_of_runs(runs: Sequence[Finished]) -> list[dict[str, Any]]:
     ]
 
 
+def csv_of_runs(runs: Sequence[Finished]) -> str:
+    """Return the rows of `compare` as CSV."""
+    table = pd.DataFrame(rows_of_runs(runs), dtype=object)  # whole numbers stay whole beside blanks
+    tuples = table.map(lambda value: isinstance(value, tuple))
+    return table.mask(tuples, table.map(setting_text)).to_csv(index=False)
+
+
 def groups(runs: Sequence[Finished]) -> list[list[Finished]]:
-    """Runs on the same data together, in the order in which they came."""
-    found: dict[tuple, list[Finished]] = {}
+    """Return the runs on the same data together, in the order in which they came."""
+    together: dict[tuple, list[Finished]] = {}
     for run in runs:
-        found.setdefault(tuple(getattr(run.config, n) for n in DATA), []).append(run)
-    return list(found.values())
+        together.setdefault(tuple(getattr(run.config, n) for n in DATA), []).append(run)
+    return list(together.values())
 
 
 def bits_column(runs: Sequence[Finished]) -> str:
-    """Where to read the bits per dimension that rank these runs.
+    """Return the column of the bits per dimension that rank these runs.
 
     The evaluation's bound is the tighter one; it ranks where all runs that have bits have it at
-    one effort. Else the bound of `summary.json` does, which is at one effort always.
+    one effort. Else the bound of `summary.json` does, which is always at one effort.
     """
     known = [run.measures for run in runs if run.measures["test.bits_per_dim"] is not None]
     column = "likelihood.bits_per_dim"
@@ -214,8 +236,8 @@ def bits_column(runs: Sequence[Finished]) -> str:
     return column if everywhere and len(efforts) == 1 else "test.bits_per_dim"
 
 
-def ranked(runs: Sequence[Finished]) -> list[tuple[int | None, Finished]]:
-    """Rank and run, fewest bits per dimension first; those without bits come last, unranked."""
+def rank_by_bits(runs: Sequence[Finished]) -> list[tuple[int | None, Finished]]:
+    """Return rank and run, fewest bits per dimension first; those without bits last, unranked."""
     column = bits_column(runs)
     known = [run for run in runs if run.measures[column] is not None]
     others = [(None, run) for run in runs if run.measures[column] is None]
@@ -223,30 +245,30 @@ def ranked(runs: Sequence[Finished]) -> list[tuple[int | None, Finished]]:
 
 
 def uneven_parts(runs: Sequence[Finished]) -> list[str]:
-    """Parts of the evaluation that were not measured at one effort in all runs that have them."""
-    found = []
-    for name, section in SECTIONS.items():
-        columns = [f"{name}.{row.key}" for row in section.rows]
+    """Return the parts of the evaluation that were not measured at one effort in all runs."""
+    uneven = []
+    for name in PARTS:
+        columns = [column for column in ROWS if column.startswith(f"{name}.")]
         have = [r.measures for r in runs if any(r.measures.get(c) is not None for c in columns)]
         efforts = {tuple(m.get(f"{name}.{e}") for e in ("images", "quick")) for m in have}
-        found += [name] if len(efforts) > 1 else []
-    return found
+        uneven += [name] if len(efforts) > 1 else []
+    return uneven
 
 
 # --- curves ----------------------------------------------------------------------------------------
 
 
 def line_settings(runs: Sequence[Finished], axis: str) -> list[str]:
-    """The settings that tell lines over `axis` apart: they vary, and are neither it nor the seed."""
+    """Return the settings that tell lines over `axis` apart: they vary, without it and the seed."""
     return [name for name in varying(runs) if name not in (axis, *NO_MATTER)]
 
 
 def lines(runs: Sequence[Finished], settings: Sequence[str]) -> dict[str, list[Finished]]:
-    """Runs with the same of these settings together, by the name of their line."""
-    found: dict[str, list[Finished]] = {}
+    """Return runs with the same of these settings together, by the name of their line."""
+    together: dict[str, list[Finished]] = {}
     for run in sorted(runs, key=lambda run: [_place(getattr(run.config, n)) for n in settings]):
-        found.setdefault(label(run, settings), []).append(run)
-    return found
+        together.setdefault(label(run, settings), []).append(run)
+    return together
 
 
 def _place(value: Any) -> tuple:
@@ -257,40 +279,26 @@ def _place(value: Any) -> tuple:
 
 
 def label(run: Finished, settings: Sequence[str]) -> str:
-    """These settings of a run in words."""
-    return ", ".join(
-        text if isinstance(value, str) else f"{name.replace('_', ' ')} {text}"
-        for name in settings
-        for value, text in [(getattr(run.config, name), setting(getattr(run.config, name)))]
-    )
-
-
-def setting(value: Any) -> str:
-    """A setting's value as it is written in a flag."""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else "unset" if value is None else str(value)
+    """Return these settings of a run in words."""
+    words = []
+    for name in settings:
+        value = getattr(run.config, name)
+        text = setting_text(value)
+        words.append(text if isinstance(value, str) else f"{name.replace('_', ' ')} {text}")
+    return ", ".join(words)
 
 
 def points(runs: Sequence[Finished], axis: str, column: str) -> list[Point]:
-    """Means of a measure over seeds for each value of a setting, with their standard errors."""
-    found: dict[float, list[float]] = {}
-    for run in runs:
-        value = run.measures.get(column)
-        if value is not None:
-            found.setdefault(getattr(run.config, axis), []).append(value)
-    return [
-        Point(x, mean(values), _standard_error(values), len(values))
-        for x, values in sorted(found.items())
-    ]
-
-
-def _standard_error(values: list[float]) -> float:
-    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    """Return means of a measure over seeds for each value of a setting, with standard errors."""
+    known = [run for run in runs if run.measures.get(column) is not None]
+    measures = pd.Series([run.measures[column] for run in known], dtype=float)
+    by_value = measures.groupby([getattr(run.config, axis) for run in known])
+    table = by_value.agg(["mean", "sem", "count"])
+    return [Point(row.Index, row.mean, row.sem, row.count) for row in table.itertuples()]
 
 
 def best_point(curve: Sequence[Point], best: str) -> Point | None:
-    """The point where the measure is best, by a name of `BEST`; None of measures without a best."""
+    """Return the point where the measure is best, by a name of `BEST`; None where none is best."""
     if best not in BEST or not curve:
         return None
     return min(curve, key=lambda point: BEST[best](point.mean))

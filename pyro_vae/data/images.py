@@ -1,7 +1,7 @@
 """What a data set is: splits of images with labels and true factors."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -52,6 +52,16 @@ class Dataset:
     validation: Split | None = None
     dynamic: bool = False
     factor_names: tuple[str, ...] = ()
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Dataset":
+        """Return the same data set with its images on a device, in a number format."""
+        splits = {"train": self.train, "test": self.test, "validation": self.validation}
+        placed = {
+            name: replace(split, images=split.images.to(device, dtype))
+            for name, split in splits.items()
+            if split is not None
+        }
+        return replace(self, **placed)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -1,10 +1,8 @@
 """`load_dataset`: a data set by its name or its path, binarized and divided as asked for."""
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -12,57 +10,19 @@ from pyro_vae.data import published
 from pyro_vae.data.images import Dataset, Split, draw_binary
 from pyro_vae.data.own import load_own
 from pyro_vae.data.sprites import load_sprites
-from pyro_vae.names import check_name
+from pyro_vae.names import BINARIZE, check_dataset_name, check_name, is_path
 
-BINARIZE = ("none", "threshold", "static", "dynamic")
-
-
-class Source(NamedTuple):
-    """Where a data set comes from: a loader that takes the data folder, and a line about it."""
-
-    load: Callable[[Path], Dataset]
-    description: str
-
-
-DATASETS: dict[str, Source] = {
-    "digits": Source(
-        published.load_digits, "1,797 handwritten digits, 8x8, 17 grey levels; embedded"
-    ),
-    "sprites": Source(
-        load_sprites, "6,144 drawn shapes, 32x32, 2 levels, with true factors; embedded"
-    ),
-    "mnist": Source(published.load_mnist, "70,000 handwritten digits, 28x28, 256 grey levels"),
-    "fashion_mnist": Source(
-        published.load_fashion_mnist, "70,000 pieces of clothing, 28x28, 256 grey levels"
-    ),
-    "kmnist": Source(
-        published.load_kmnist, "70,000 cursive Japanese characters, 28x28, 256 grey levels"
-    ),
-    "svhn": Source(published.load_svhn, "99,289 house numbers, 32x32 colour, 256 levels"),
-    "cifar10": Source(published.load_cifar10, "60,000 photographs, 32x32 colour, 256 levels"),
-    "binarized_mnist": Source(
-        published.load_binarized_mnist,
-        "MNIST as Larochelle binarized it: 50,000 + 10,000 + 10,000, 2 levels",
-    ),
-    "dsprites": Source(
-        published.load_dsprites, "737,280 shapes, 64x64, 2 levels, with true factors"
-    ),
+LOADERS: dict[str, Callable[[Path], Dataset]] = {
+    "digits": published.load_digits,
+    "sprites": load_sprites,
+    "mnist": published.load_mnist,
+    "fashion_mnist": published.load_fashion_mnist,
+    "kmnist": published.load_kmnist,
+    "svhn": published.load_svhn,
+    "cifar10": published.load_cifar10,
+    "binarized_mnist": published.load_binarized_mnist,
+    "dsprites": published.load_dsprites,
 }
-
-
-def is_path(name: str) -> bool:
-    """Whether the name of a data set is that of a file or a folder of the user's own."""
-    known = name in DATASETS
-    return not known and (os.sep in name or name.endswith((".npy", ".npz")) or Path(name).exists())
-
-
-def check_dataset_name(name: str) -> str:
-    """The name itself, if it is one of `DATASETS` or looks like a path.
-
-    Raises:
-        ValueError: neither.
-    """
-    return name if is_path(name) else check_name("dataset", name, DATASETS)
 
 
 def _binarized(data: Dataset, how: str, seed: int) -> Dataset:
@@ -141,6 +101,6 @@ def load_dataset(
     elif levels is not None:
         raise ValueError(f"levels: {name} has its own; only your own images take {levels}")
     else:
-        data = DATASETS[name].load(Path(root))
+        data = LOADERS[name](Path(root))
     data = _with_validation(data) if validation else replace(data, validation=None)
     return _binarized(data, binarize, seed)

@@ -13,9 +13,9 @@ from torch.distributions import Normal
 
 from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.evaluation.mmd import MmdTest, permutation_test
+from pyro_vae.evaluation.thresholds import UNIDENTIFIED_ROOM
 from pyro_vae.randomness import seeded
 
-UNIDENTIFIED_ROOM = 0.5  # nats
 _NUMBERS_AT_ONCE = 2**19  # densities held at a time: 4 MB and a few copies, near a cache
 _GRID = 1000
 

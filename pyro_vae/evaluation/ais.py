@@ -12,6 +12,7 @@ using bidirectional Monte Carlo", 2015, https://arxiv.org/abs/1511.02543.
 """
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyro
@@ -29,6 +30,40 @@ PILOT_CHAINS = 4
 STARTS = ("prior", "posterior")
 
 
+@dataclass(frozen=True)
+class Annealing:
+    """The settings of annealed importance sampling.
+
+    Args:
+        num_temperatures: steps from the start to the posterior, with a Hamiltonian transition each.
+        num_chains: chains whose weights are averaged.
+        num_leapfrog: gradients per transition. Step sizes, one per image and temperature, come from
+            a pilot run with chains of its own.
+        start: `prior`, or `posterior` for q(z|x).
+        score: `levels` or `density`, what the images are scored by.
+
+    Raises:
+        ValueError: an unknown start.
+    """
+
+    num_temperatures: int = 1000
+    num_chains: int = 16
+    num_leapfrog: int = 5
+    start: str = "prior"
+    score: str = "levels"
+
+    def __post_init__(self):
+        check_name("start", self.start, STARTS)
+
+    @property
+    def temperatures(self) -> list[float]:
+        """0 = t_0 < ... < t_T = 1."""
+        return temperatures(self.num_temperatures).tolist()
+
+
+DEFAULT = Annealing()
+
+
 class Annealed(NamedTuple):
     """log p(x) of images, nats (N,), from chains that ran forwards (or backwards: upper bounds)."""
 
@@ -37,21 +72,44 @@ class Annealed(NamedTuple):
     acceptance: Tensor
 
 
-class Path:
-    """The tempered densities of a batch of images; z (chains, N, latent_dim)."""
+class LogDensities(NamedTuple):
+    """Log densities at codes (chains, N, latent_dim), and their gradients."""
 
-    def __init__(self, vae: VAE, x: Tensor, start: str, score: str):
-        self.vae, self.x, self.score = vae, x, score
+    start: Tensor  # log p0(z), (chains, N)
+    ratio: Tensor  # log p(x, z) / p0(z), (chains, N)
+    start_gradient: Tensor  # (chains, N, latent_dim), as the next one
+    ratio_gradient: Tensor
+
+    def gradient(self, t: float) -> Tensor:
+        """Return its gradient, (chains, N, latent_dim)."""
+        return self.start_gradient + t * self.ratio_gradient
+
+    def where(self, taken: Tensor, other: "LogDensities") -> "LogDensities":
+        """Return these where `taken` (chains, N) is true, and the other's elsewhere."""
+        return LogDensities(
+            torch.where(taken, self.start, other.start),
+            torch.where(taken, self.ratio, other.ratio),
+            torch.where(taken.unsqueeze(-1), self.start_gradient, other.start_gradient),
+            torch.where(taken.unsqueeze(-1), self.ratio_gradient, other.ratio_gradient),
+        )
+
+
+class Path:
+    """The tempered densities of a batch of images."""
+
+    def __init__(self, vae: VAE, x: Tensor, annealing: Annealing):
+        self.vae, self.x, self.score = vae, x, annealing.score
         with torch.no_grad():
-            self.start: TorchDistribution = vae.prior if start == "prior" else vae.encode(x)
+            from_prior = annealing.start == "prior"
+            self.start: TorchDistribution = vae.prior if from_prior else vae.encode(x)
 
     def draw(self, num_chains: int) -> Tensor:
         """Exact draws of the start."""
         shape = (num_chains,) if self.start.batch_shape else (num_chains, len(self.x))
         return self.start.sample(shape)
 
-    def evaluate(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """log p0(z) and log p(x, z) / p0(z), both (chains, N), and their gradients."""
+    def evaluate(self, z: Tensor) -> LogDensities:
+        """Return the log densities at codes z (chains, N, latent_dim)."""
         z = z.detach().requires_grad_()
         with torch.enable_grad():
             start = self.start.log_prob(z)
@@ -59,7 +117,7 @@ class Path:
             (start_gradient,) = torch.autograd.grad(start.sum(), z)
             (joint_gradient,) = torch.autograd.grad(joint.sum(), z)
         ratio = (joint - start).detach()
-        return start.detach(), ratio, start_gradient, joint_gradient - start_gradient
+        return LogDensities(start.detach(), ratio, start_gradient, joint_gradient - start_gradient)
 
 
 class Chains:
@@ -67,33 +125,30 @@ class Chains:
 
     def __init__(self, path: Path, z: Tensor, num_leapfrog: int):
         self.path, self.z, self.num_leapfrog = path, z, num_leapfrog
-        self.known = path.evaluate(z)
+        self.densities = path.evaluate(z)
 
     @property
     def ratio(self) -> Tensor:
         """log p(x, z) / p0(z), the log density's derivative along the path, (chains, N)."""
-        return self.known[1]
+        return self.densities.ratio
 
     def move(self, t: float, step_size: Tensor) -> Tensor:
         """One transition that leaves the density at t alone; acceptance probabilities (chains, N)."""
-        start, ratio, *_ = self.known
+        z, densities = self.z, self.densities
         step = step_size.unsqueeze(-1)
-        momentum = torch.randn_like(self.z)
-        energy = momentum.square().sum(-1) / 2 - start - t * ratio
-        z, known = self.z, self.known
+        momentum = torch.randn_like(z)
+        energy = momentum.square().sum(-1) / 2 - densities.start - t * densities.ratio
         for _ in range(self.num_leapfrog):
-            momentum = momentum + step / 2 * (known[2] + t * known[3])
+            momentum = momentum + step / 2 * densities.gradient(t)
             z = z + step * momentum
-            known = self.path.evaluate(z)
-            momentum = momentum + step / 2 * (known[2] + t * known[3])
-        change = energy - momentum.square().sum(-1) / 2 + known[0] + t * known[1]
+            densities = self.path.evaluate(z)
+            momentum = momentum + step / 2 * densities.gradient(t)
+        after = momentum.square().sum(-1) / 2
+        change = energy - after + densities.start + t * densities.ratio
         accept = change.nan_to_num(-math.inf).clamp_max(0).exp()
         taken = torch.rand_like(accept) < accept
         self.z = torch.where(taken.unsqueeze(-1), z, self.z)
-        self.known = tuple(
-            torch.where(taken.unsqueeze(-1) if new.dim() == 3 else taken, new, old)
-            for new, old in zip(known, self.known)
-        )
+        self.densities = densities.where(taken, self.densities)
         return accept
 
 
@@ -137,33 +192,23 @@ def _log_mean(log_weights: Tensor) -> tuple[Tensor, Tensor]:
 def annealed_importance_sampling(
     vae: VAE,
     images: Tensor,
-    num_temperatures: int = 1000,
-    num_chains: int = 16,
-    num_leapfrog: int = 5,
-    start: str = "prior",
+    annealing: Annealing = DEFAULT,
     seed: int = 0,
-    score: str = "levels",
     progress: Progress = no_progress,
 ) -> Annealed:
-    """A stochastic lower bound on log p(x), at which the weights of `num_chains` chains are averaged.
+    """Return a stochastic lower bound on log p(x): the log of the mean weight of the chains.
 
     Args:
         vae: in `eval` mode.
         images: (N, C, H, W).
-        num_temperatures: steps from the start to the posterior, a Hamiltonian transition each.
-        num_leapfrog: gradients per transition. Step sizes, one per image and temperature, come from
-            a pilot run with chains of its own.
-        start: `prior`, or `posterior` for q(z|x).
-        score: `levels` or `density`, what the images are scored by.
         progress: called with the fraction that is done.
 
     Raises:
-        ValueError: an unknown start or score; the family is no likelihood of such data.
+        ValueError: an unknown score; the family is no likelihood of such data.
     """
     with seeded(seed, images.device):
-        return _in_batches(
-            vae, images, None, num_temperatures, num_chains, num_leapfrog, start, score, progress
-        )[0]
+        (forward,) = _in_batches(vae, images, None, annealing, progress)
+    return forward
 
 
 class Bracket(NamedTuple):
@@ -181,65 +226,65 @@ class Bracket(NamedTuple):
 def bidirectional_monte_carlo(
     vae: VAE,
     num_images: int,
-    num_temperatures: int = 1000,
-    num_chains: int = 16,
-    num_leapfrog: int = 5,
-    start: str = "prior",
+    annealing: Annealing = DEFAULT,
     seed: int = 0,
-    score: str = "levels",
     progress: Progress = no_progress,
 ) -> Bracket:
-    """log p(x) between two bounds, on images simulated from the model itself.
+    """Return two bounds on log p(x), of images that are simulated from the model itself.
 
     The codes behind these images are exact draws of their posteriors, from which chains run
     backwards, with the step sizes of the forward ones. On real data, which come with no such
-    draws, the gap found here is indicative only. Arguments as in `annealed_importance_sampling`.
+    draws, the gap between the bounds is indicative only.
 
     Raises:
-        ValueError: an unknown start or score; the family is no likelihood of such data.
+        ValueError: an unknown score; the family is no likelihood of such data.
     """
     with seeded(seed, vae._zeros.device):  # once: chains that drew z again would not be independent
         with torch.no_grad():
             z = vae.prior.sample((num_images,))
-            x = (vae.decode_levels(z) if score == "levels" else vae.decode(z)).sample()
-        return Bracket(
-            *_in_batches(
-                vae, x, z, num_temperatures, num_chains, num_leapfrog, start, score, progress
-            )
-        )
+            by_levels = annealing.score == "levels"
+            x = (vae.decode_levels(z) if by_levels else vae.decode(z)).sample()
+        return Bracket(*_in_batches(vae, x, z, annealing, progress))
 
 
 def _in_batches(
-    vae, images, z, num_temperatures, num_chains, num_leapfrog, start, score, progress
+    vae: VAE, images: Tensor, z: Tensor | None, annealing: Annealing, progress: Progress
 ) -> list[Annealed]:
-    """Forward runs and, from the exact codes z where they are known, backward ones."""
-    check_name("start", start, STARTS)
-    ts = temperatures(num_temperatures).tolist()
-    at_once = max(1, 8 * decoded_at_once(vae) // num_chains)
-    batches, found = range(0, len(images), at_once), []
+    """Return forward runs and, from the exact codes z where they are known, backward ones."""
+    at_once = max(1, 8 * decoded_at_once(vae) // annealing.num_chains)
+    starts, batches = range(0, len(images), at_once), []
     with pyro.validation_enabled(False):
-        for count, first in enumerate(batches):
+        for number, first in enumerate(starts):
             rows = slice(first, first + at_once)
-            path = Path(vae, images[rows], start, score)
-
-            def report(done: float, part: int, count: int = count) -> None:
-                parts = 2 if z is None else 3
-                progress((count + (part + done) / parts) / len(batches))
-
-            sizes = _tune(path, ts, num_leapfrog, lambda d: report(d, 0))
-            forward = Chains(path, path.draw(num_chains), num_leapfrog)
-            weights, rate = _anneal(forward, ts, sizes, lambda d: report(d, 1))
-            runs = [Annealed(*_log_mean(weights), rate)]
-            if z is not None:
-                copies = z[rows].expand(num_chains, -1, -1)
-                backward = Chains(path, copies, num_leapfrog)
-                weights, rate = _backwards(backward, ts, sizes, lambda d: report(d, 2))
-                log_mean, error = _log_mean(weights)
-                runs.append(Annealed(-log_mean, error, rate))
-            found.append(runs)
-    return [Annealed(*map(torch.cat, zip(*column))) for column in zip(*found)]
+            path = Path(vae, images[rows], annealing)
+            codes = None if z is None else z[rows]
+            batches.append(_runs(path, codes, annealing, _Share(progress, number, len(starts))))
+    return [Annealed(*map(torch.cat, zip(*column))) for column in zip(*batches)]
 
 
-def _backwards(chains: Chains, ts: list[float], sizes: Tensor, progress: Progress) -> tuple:
-    """Log weights of 1 / p(x) of chains that start at exact draws of the posterior."""
-    return _anneal(chains, ts[::-1], sizes.flip(0), progress)
+class _Share(NamedTuple):
+    """The progress of one batch as a share of all of them."""
+
+    progress: Progress
+    number: int
+    count: int
+
+    def part(self, part: int, parts: int) -> Progress:
+        """Return what is to be told of a part of the batch."""
+        return lambda done: self.progress((self.number + (part + done) / parts) / self.count)
+
+
+def _runs(path: Path, z: Tensor | None, annealing: Annealing, share: _Share) -> list[Annealed]:
+    """Return the forward run of a batch and, from exact codes z, the backward one."""
+    ts, num_leapfrog = annealing.temperatures, annealing.num_leapfrog
+    parts = 2 if z is None else 3
+    sizes = _tune(path, ts, num_leapfrog, share.part(0, parts))
+    forward = Chains(path, path.draw(annealing.num_chains), num_leapfrog)
+    weights, rate = _anneal(forward, ts, sizes, share.part(1, parts))
+    runs = [Annealed(*_log_mean(weights), rate)]
+    if z is not None:
+        backward = Chains(path, z.expand(annealing.num_chains, -1, -1), num_leapfrog)
+        weights, rate = _anneal(backward, ts[::-1], sizes.flip(0), share.part(2, parts))
+        log_mean, error = _log_mean(weights)  # of 1 / p(x)
+        runs.append(Annealed(-log_mean, error, rate))
+    return runs

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from pyro_vae.evaluation.estimates import Estimate, estimate
-from pyro_vae.evaluation.latents import ACTIVE_VARIANCE
+from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
 
 _FOREST = {"n_estimators": 30, "max_features": None, "min_samples_leaf": 5}
 _BINS, _SHUFFLES = 20, 3

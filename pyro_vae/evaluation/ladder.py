@@ -1,22 +1,25 @@
 """All bounds on log P(x) of the same images, from the ELBO up, and what lies between them."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pyro_vae.evaluation.ais import (
+    DEFAULT,
     STARTS,
+    Annealing,
     Bracket,
     annealed_importance_sampling,
     bidirectional_monte_carlo,
 )
 from pyro_vae.evaluation.bounds import Progress, importance_bound, no_progress
 from pyro_vae.evaluation.gaps import refit_posterior
+from pyro_vae.evaluation.thresholds import MISSED_NATS
 from pyro_vae.models.vae import VAE
 
 BOUNDS = ("importance_bound", *(f"ais_from_{start}" for start in STARTS))
-WORTH_A_WARNING = 0.5  # nats
 
 
 class Ladder(NamedTuple):
@@ -58,7 +61,7 @@ class Ladder(NamedTuple):
     def missed(self) -> float | None:
         """By how much the importance bound falls short of annealing, if for certain."""
         missed = (self.log_prob - self.rungs["importance_bound"]).mean().item()
-        certain = missed > max(WORTH_A_WARNING, 5 * (self.monte_carlo_error or 0))
+        certain = missed > max(MISSED_NATS, 5 * (self.monte_carlo_error or 0))
         return missed if certain else None
 
 
@@ -66,8 +69,7 @@ def climb(
     vae: VAE,
     images: Tensor,
     num_samples: int = 5000,
-    num_temperatures: int = 1000,
-    num_chains: int = 16,
+    annealing: Annealing = DEFAULT,
     refit_steps: int = 500,
     seed: int = 0,
     progress: Progress = no_progress,
@@ -77,7 +79,8 @@ def climb(
     Args:
         vae: in `eval` mode.
         num_samples: of the importance bound.
-        num_temperatures, num_chains: of annealed importance sampling.
+        annealing: settings of annealed importance sampling; its `start` is not used, since both
+            are taken.
         refit_steps: of the diagonal Normals that are fitted to each image.
 
     Raises:
@@ -89,14 +92,13 @@ def climb(
 
     fit = refit_posterior(vae, images, refit_steps, seed=seed, progress=of(0))
     bound = importance_bound(vae, images, num_samples, seed, progress=of(1))
-    settings = {"num_temperatures": num_temperatures, "num_chains": num_chains, "seed": seed}
     annealed = {
         f"ais_from_{start}": annealed_importance_sampling(
-            vae, images, start=start, progress=of(2 + n), **settings
+            vae, images, replace(annealing, start=start), seed, of(2 + n)
         )
         for n, start in enumerate(STARTS)
     }
-    bracket = bidirectional_monte_carlo(vae, len(images), progress=of(4), **settings)
+    bracket = bidirectional_monte_carlo(vae, len(images), annealing, seed, of(4))
     elbos = {"elbo": fit.encoder_elbo, "elbo_refitted": fit.elbo}
     errors = {"elbo": fit.encoder_elbo_error, "elbo_refitted": fit.elbo_error}
     return Ladder(

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from pyro_vae.models.elbo import COLLAPSED_RATE, chunks, component_rates
+from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE, COLLAPSED_RATE
+from pyro_vae.models.elbo import chunks, component_rates
 from pyro_vae.models.vae import LatentImageModel
-
-ACTIVE_VARIANCE = 0.01
 
 
 @torch.no_grad()

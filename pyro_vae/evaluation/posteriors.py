@@ -1,6 +1,5 @@
 """Is the posterior right: importance weights, a reference by NUTS, and simulation-based calibration."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import arviz_base
@@ -11,13 +10,14 @@ from arviz_stats.base import array_stats
 from pyro.distributions import TorchDistribution
 from pyro.infer import MCMC, NUTS
 from torch import Tensor
+from xarray import DataTree
 
 from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood, log_weights
 from pyro_vae.evaluation.significance import holm, uniform_rank_p_values
+from pyro_vae.evaluation.thresholds import UNRELIABLE_K_HAT
 from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
 
-UNRELIABLE_K = 0.7
 COVERAGES = (0.5, 0.9)
 
 
@@ -30,7 +30,7 @@ class ParetoFit(NamedTuple):
     @property
     def unreliable(self) -> int:
         """How many images exceed 0.7."""
-        return int((self.k_hat > UNRELIABLE_K).sum())
+        return int((self.k_hat > UNRELIABLE_K_HAT).sum())
 
 
 def pareto_fit(log_weights: Tensor) -> ParetoFit:
@@ -122,30 +122,33 @@ def nuts_reference(
     return Reference(draws, torch.as_tensor(r_hat), torch.as_tensor(size))
 
 
-class Moments(NamedTuple):
+class MomentComparison(NamedTuple):
     """q against a reference, (N, latent_dim): 0 and 1 where they agree."""
 
     shift: Tensor  # of the mean, in standard deviations of the reference
     scale_ratio: Tensor  # standard deviation of q over that of the reference
 
 
-def compare_moments(q: TorchDistribution, draws: Tensor) -> Moments:
+def compare_moments(q: TorchDistribution, draws: Tensor) -> MomentComparison:
     """Means and scales of q, batch shape (N,), against draws (chains, draws, N, latent_dim)."""
     pooled = draws.flatten(0, 1)
     loc, scale = pooled.mean(0), pooled.std(0)
-    return Moments((q.mean - loc) / scale, q.variance.sqrt() / scale)
+    return MomentComparison((q.mean - loc) / scale, q.variance.sqrt() / scale)
 
 
-def save_draws(path: str | Path, reference: Reference, q: TorchDistribution, seed: int = 0) -> None:
-    """Draws of NUTS (group `posterior`) and of q (group `variational`) as NetCDF, for ArviZ."""
+def draws_tree(reference: Reference, q: TorchDistribution, seed: int = 0) -> DataTree:
+    """Return draws of NUTS (group `posterior`) and of q (group `variational`), for ArviZ.
+
+    Args:
+        seed: of the draws of q.
+    """
     with seeded(seed, reference.draws.device), torch.no_grad():
         own = q.sample((reference.draws.shape[1],)).unsqueeze(0)
     groups = {"posterior": reference.draws, "variational": own}
-    tree = arviz_base.from_dict(
+    return arviz_base.from_dict(
         {name: {"z": draws.cpu().numpy()} for name, draws in groups.items()},
         dims={"z": ["image", "latent"]},
     )
-    tree.to_netcdf(path)
 
 
 # --- calibration ----------------------------------------------------------------------------------

@@ -5,11 +5,7 @@ import copy
 import torch
 from torch import Tensor
 
-from pyro_vae.likelihoods.families import (
-    GaussianFixedSigma,
-    GaussianOptimalSigma,
-    GaussianSharedSigma,
-)
+from pyro_vae.likelihoods.families import GaussianOptimalSigma
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
@@ -36,7 +32,7 @@ def refit_sigma(vae: VAE, images: Tensor, seed: int = 0) -> VAE:
     decoders", 2020, https://arxiv.org/abs/2006.13202.
     """
     family = vae.likelihood
-    if not isinstance(family, (GaussianFixedSigma, GaussianSharedSigma, GaussianOptimalSigma)):
+    if not family.single_sigma:
         raise ValueError(f"vae: expected a Normal with one sigma, got {type(family).__name__}")
     copied = copy.deepcopy(vae)
     refitted = GaussianOptimalSigma(vae.image_shape, family.levels, family.score)

@@ -5,12 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyro_vae.evaluation.thresholds import ALIKE_VARIANCE, SMALL_DISTANCE, WORSE_DISTANCE
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
-
-ALIKE = 0.3  # of the data's variance
-WORSE = 3.0  # times the reconstructions' distance
-ROOM = 0.1  # of the data's own spread, below which a distance is no reason
 
 
 class Verdict(NamedTuple):
@@ -31,35 +28,38 @@ def variance_ratio(model: LatentImageModel, images: Tensor) -> float:
     return variances[0] / variances[1]
 
 
-def judge(
-    variance_ratio: float,
-    reconstructions: float | None = None,
-    samples: float | None = None,
-    spread: float | None = None,
-) -> Verdict:
-    """What the figures say.
+class Distances(NamedTuple):
+    """Fréchet distances to the data in a classifier's features, and the data's own spread there."""
 
-    Over-regularised: reconstructions alike, under 0.3 of the data's variance. Under-regularised:
-    reconstructions good and samples bad, more than 3 times as far from the data, and far by
-    themselves (a tenth of the data's spread in the features). Well regularised: neither.
+    reconstructions: float
+    samples: float
+    spread: float  # the trace of the data's covariance
+
+
+def judge(variance_ratio: float, distances: Distances | None = None) -> Verdict:
+    """Return what the figures say of the regularisation.
+
+    Over-regularised: reconstructions are alike, with under 0.3 of the data's variance.
+    Under-regularised: reconstructions are good and samples bad, more than 3 times as far from the
+    data, and far by themselves (a tenth of the data's spread in the features). Well regularised:
+    neither.
 
     Args:
         variance_ratio: of reconstructions, as the function of that name gives it.
-        reconstructions, samples: their Fréchet distances to the data, if known.
-        spread: trace of the data's covariance in the features, to measure these by.
+        distances: of reconstructions and samples, where there is a classifier.
     """
-    if variance_ratio < ALIKE:
+    if variance_ratio < ALIKE_VARIANCE:
         reason = (
             f"the reconstructions are alike: their variance is {variance_ratio:.2f} of the data's"
-            f" (under {ALIKE}); a smaller beta lets more through"
+            f" (under {ALIKE_VARIANCE}); a smaller beta lets more through"
         )
         return Verdict("over-regularised", reason)
     kept = f"reconstructions keep {variance_ratio:.2f} of the data's variance"
-    if reconstructions is None or samples is None or spread is None:
+    if distances is None:
         return Verdict("not over-regularised", f"{kept}; of the samples nothing is known")
+    reconstructions, samples, spread = distances
     apart = f"samples are {samples:.3g} from the data, reconstructions {reconstructions:.3g}"
-    if samples > WORSE * reconstructions and samples > ROOM * spread:
+    if samples > WORSE_DISTANCE * reconstructions and samples > SMALL_DISTANCE * spread:
         holes = "the prior covers codes that no image has; a VAE of a larger beta has fewer"
-        reason = f"{kept}, but {apart}: {holes}"
-        return Verdict("under-regularised", reason)
+        return Verdict("under-regularised", f"{kept}, but {apart}: {holes}")
     return Verdict("well regularised", f"{kept}, and {apart}")

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from pyro_vae.models.elbo import COLLAPSED_RATE
+from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
 
 TERMS = ("elbo", "rate", "distortion")
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#888888"  # told apart by the colour-blind (Okabe, Ito)

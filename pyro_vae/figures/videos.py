@@ -1,7 +1,5 @@
 """Pictures in, a moving picture out."""
 
-from pathlib import Path
-
 import imageio.v3 as imageio
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,16 +22,18 @@ def frames(images: ArrayLike, columns: int, side: int = 480) -> np.ndarray:
     return (pictures.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def write_video(path: str | Path, pictures: np.ndarray, frames_per_second: int = 10) -> None:
-    """Write pictures (T, height, width, 3) of 8 bits as MP4 (H.264), or GIF for notebooks.
+def encode_video(pictures: np.ndarray, ending: str, frames_per_second: int = 10) -> bytes:
+    """Return pictures (T, height, width, 3) of 8 bits as an MP4 (H.264), or a GIF for notebooks.
+
+    Args:
+        ending: `.mp4` or `.gif`.
 
     Raises:
-        ValueError: another ending of the name.
-        OSError: the file cannot be written.
+        ValueError: another ending.
     """
-    ending = check_name("path: file type", Path(path).suffix, VIDEO_TYPES)
+    check_name("ending: file type", ending, VIDEO_TYPES)
     if ending == ".mp4":
         options = {"fps": frames_per_second, "codec": "libx264", "macro_block_size": 2}
     else:
         options = {"duration": 1000 / frames_per_second, "loop": 0}
-    imageio.imwrite(path, pictures, **options)
+    return imageio.imwrite("<bytes>", pictures, extension=ending, **options)

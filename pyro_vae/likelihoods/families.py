@@ -33,8 +33,8 @@ from pyro_vae.likelihoods.distributions import (
 )
 from pyro_vae.likelihoods.levels import CategoricalLevels, GreyLevels, ImageMixture, Quantized
 from pyro_vae.likelihoods.special import softclip
+from pyro_vae.names import SCORES, check_name
 
-SCORES = ("density", "levels")
 SCALE_FLOOR, SCALE_CEILING, INITIAL_SCALE = 1e-3, 1e3, 0.25
 CONCENTRATION_FLOOR, CONCENTRATION_CEILING = 1e-2, 1e4
 
@@ -58,6 +58,10 @@ class Likelihood(nn.Module, ABC):
     """
 
     per_color = 1  # decoder outputs per pixel and colour
+    single_sigma = False  # whether it is a Normal with one sigma for all pixels and images
+    given_sigma: float | None = None  # that sigma, where the user has set it
+    always_mass = False  # whether it is a mass over grey levels, whatever `score` says
+    binary_only = False  # whether it is a likelihood of binary images only
     numbers_per_pixel = 8  # that scoring a pixel holds at once, for those who bound memory
 
     def __init__(
@@ -66,8 +70,7 @@ class Likelihood(nn.Module, ABC):
         super().__init__()
         if levels < 2:
             raise ValueError(f"levels: expected at least 2 grey levels, got {levels}")
-        if score not in SCORES:
-            raise ValueError(f"score: expected one of {', '.join(SCORES)}, got {score!r}")
+        check_name("score", score, SCORES)
         self.colors, self.levels, self.score = image_shape[0], levels, score
 
     @property
@@ -132,6 +135,7 @@ class LevelMass(Likelihood):
     """A family that is a mass over grey levels by nature, whatever `score` says."""
 
     scores_grey = False
+    always_mass = True
 
     def density(self, outputs: Tensor) -> TorchDistribution:
         return self.mass(outputs)
@@ -140,7 +144,7 @@ class LevelMass(Likelihood):
 class SharedScaleDensity(PixelDensity):
     """A location-scale family: a location per pixel, one learned scale for all pixels of all images."""
 
-    shape: type[TorchDistribution]
+    distribution: type[TorchDistribution]  # of a location and a scale
 
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)
@@ -151,7 +155,7 @@ class SharedScaleDensity(PixelDensity):
         return bounded_scale(self.raw_scale)
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
-        return self.shape(outputs, self.scale)
+        return self.distribution(outputs, self.scale)
 
 
 class Bernoulli(Likelihood):
@@ -162,6 +166,7 @@ class Bernoulli(Likelihood):
     """
 
     scores_grey = True
+    binary_only = True
 
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)
@@ -192,13 +197,19 @@ class ContinuousBernoulliPixels(PixelDensity):
 
 
 class GaussianFixedSigma(PixelDensity):
-    """Normal with a sigma that the user sets, 0.25 unless told."""
+    """Normal with a sigma that the user sets (default: 0.25)."""
+
+    single_sigma = True
 
     def __init__(self, image_shape, levels=256, score="density", sigma: float = INITIAL_SCALE):
         super().__init__(image_shape, levels, score)
         if not 0 < sigma < math.inf:
             raise ValueError(f"sigma: expected a positive number, got {sigma}")
         self.register_buffer("sigma", torch.tensor(sigma, dtype=torch.float64), persistent=False)
+
+    @property
+    def given_sigma(self) -> float:
+        return self.sigma.item()
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
         return Normal(outputs, self.sigma.to(outputs).expand_as(outputs))
@@ -207,7 +218,8 @@ class GaussianFixedSigma(PixelDensity):
 class GaussianSharedSigma(SharedScaleDensity):
     """Normal with one learned sigma."""
 
-    shape = Normal
+    single_sigma = True
+    distribution = Normal
 
 
 class GaussianImageSigma(PixelDensity):
@@ -240,6 +252,8 @@ class GaussianOptimalSigma(PixelDensity):
     family is the Normal of that sigma: a distribution of single images again.
     """
 
+    single_sigma = True
+
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)
         self.register_buffer("sigma", torch.tensor(INITIAL_SCALE))
@@ -258,13 +272,13 @@ class GaussianOptimalSigma(PixelDensity):
 class LaplacePixels(SharedScaleDensity):
     """Laplace with one learned scale, as `gaussian_shared_sigma` has: only the tails differ."""
 
-    shape = Laplace
+    distribution = Laplace
 
 
 class StudentTPixels(SharedScaleDensity):
     """Student's t with three degrees of freedom and one learned scale."""
 
-    shape = StudentT3
+    distribution = StudentT3
 
 
 class BetaPixels(PixelDensity):

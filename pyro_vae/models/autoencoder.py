@@ -17,6 +17,7 @@ class Autoencoder(LatentImageModel):
     """
 
     outputs_per_latent = 1
+    has_rate = False
 
     def encode(self, x: Tensor) -> TorchDistribution:
         return dist.Delta(batched(self.encoder, x, 3)).to_event(1)

@@ -12,7 +12,6 @@ from torch.distributions import kl_divergence
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
 
-COLLAPSED_RATE = 0.01
 _PIXELS_AT_ONCE = 2**16  # decoded at a time: 0.2 GB where a family needs 3 kB for each
 
 

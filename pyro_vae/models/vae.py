@@ -56,6 +56,7 @@ class LatentImageModel(nn.Module, ABC):
     """
 
     outputs_per_latent: int  # encoder outputs per latent component
+    has_rate: bool  # whether the posterior has a KL to the prior
     registers = True  # see `unregistered`
 
     def __init__(
@@ -187,6 +188,7 @@ class VAE(LatentImageModel):
     """
 
     outputs_per_latent = 2
+    has_rate = True
 
     def encode(self, x: Tensor) -> TorchDistribution:
         loc, log_scale = batched(self.encoder, x, 3).chunk(2, -1)

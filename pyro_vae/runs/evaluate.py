@@ -1,20 +1,19 @@
-"""`evaluate`: a run measured completely, part by part, into `evaluation.json`."""
+"""`evaluate`: a run measured part by part, into `evaluation.json` and its report."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from pyro_vae.names import check_name
+from pyro_vae.runs.effort import FULL, QUICK
 from pyro_vae.runs.folder import RunFolder
-from pyro_vae.runs.parts import PARTS, Effort, Subject
+from pyro_vae.runs.measuring import Subject
+from pyro_vae.runs.parts import PARTS, check_figures
+from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import Run, load_data_again
-from pyro_vae.training.loop import PRECISIONS
-
-FULL = Effort(10_000, 100, 5000, 1000, 16, 500, 4, 500, 1000, 4096, 10_000)
-QUICK = Effort(1000, 20, 500, 100, 16, 200, 2, 150, 300, 1024, 5000)
+from pyro_vae.training.fit import PRECISIONS
 
 
 def evaluate(
@@ -27,54 +26,75 @@ def evaluate(
     data_dir: str | None = None,
     progress: Callable[[str, float], None] = lambda part, done: None,
 ) -> dict:
-    """Measure a run on its test images, and leave `evaluation.json`, figures and draws.
+    """Measure a run on its test images; write `evaluation.json`, figures, draws and the report.
 
     Args:
-        only: names of `PARTS`; the others stay as an earlier evaluation left them.
-        quick: fewer images, draws and temperatures: a minute on the digits.
-        num_samples: of the importance bound (5,000, or 500 if quick, unless told).
+        only: names of `pyro_vae.runs.parts.PARTS`; the others stay as an earlier evaluation left
+            them.
+        quick: fewer images, draws and temperatures.
+        num_samples: draws per image of the importance bound (default: 5,000, or 500 if quick).
         seed: of all random draws.
         data_dir: where the published data sets lie, if no longer where the run had them.
         progress: called with a part's name and the fraction of it that is done.
 
+    Returns:
+        The content of `evaluation.json`.
+
     Raises:
         ValueError: an unknown part.
         OSError: the run's data cannot be read any more.
+
+    Example:
+        >>> evaluate(load_run("runs/first"), quick=True)["samples"]  # doctest: +SKIP
     """
     chosen = [check_name("only", name, PARTS) for name in (only or PARTS)]
     config = run.config if data_dir is None else dataclasses.replace(run.config, data_dir=data_dir)
-    data = load_data_again(config)
     effort = QUICK if quick else FULL
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
-    dtype, model = PRECISIONS[config.precision], run.vae.to(device)
     folder = RunFolder(run.folder)
+    data = load_data_again(config)
     folder.figures.mkdir(exist_ok=True)
-    found = folder.load_json(folder.evaluation) or {}
+    figures = folder.load_json(folder.evaluation) or {}
+    dtype = PRECISIONS[config.precision]
+    subject = Subject(
+        run=dataclasses.replace(run, vae=run.vae.to(device)),
+        folder=folder,
+        data=data,
+        train=data.train.images.to(device, dtype),
+        test=data.test.images.to(device, dtype),
+        effort=effort,
+        seed=seed,
+        data_dir=config.data_dir,
+        progress=lambda done: None,
+    )
     for name in chosen:
         progress(name, 0.0)
-        subject = Subject(
-            dataclasses.replace(run, vae=model),
-            folder,
-            data,
-            data.train.images.to(device, dtype),
-            data.test.images.to(device, dtype),
-            effort,
-            seed,
-            config.data_dir,
-            lambda done, name=name: progress(name, done),
-        )
-        part = PARTS[name](subject)
-        found[name] = _plain(part | {"seed": seed, "quick": quick}) if part else None
-        folder.save_json(folder.evaluation, found)
+        figures[name] = _measure(name, subject, quick, progress)
+        folder.save_json(folder.evaluation, figures)
         progress(name, 1.0)
+    write_report(folder.path)
     return folder.load_json(folder.evaluation)
 
 
-def _plain(value: Any) -> Any:
-    """Estimates and other named tuples as dicts."""
+def _measure(
+    name: str, subject: Subject, quick: bool, progress: Callable[[str, float], None]
+) -> dict | None:
+    """Return the figures of a part; None where it does not apply to this run."""
+    part = PARTS[name]
+    told = dataclasses.replace(subject, progress=lambda done: progress(name, done))
+    figures = part.measure(told)
+    if not figures:
+        return None
+    figures = _as_dicts(figures | {"seed": subject.seed, "quick": quick})
+    check_figures(name, figures)
+    return figures
+
+
+def _as_dicts(value: Any) -> Any:
+    """Return estimates and other named tuples as dicts."""
     if hasattr(value, "_asdict"):
-        return _plain(value._asdict())
+        return _as_dicts(value._asdict())
     if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return {key: _as_dicts(v) for key, v in value.items()}
+    return value

@@ -10,14 +10,17 @@ import shutil
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from torch import Tensor
+from xarray import DataTree
 
 from pyro_vae.files import replace_file
-from pyro_vae.runs.checkpoints import load_checkpoint, save_checkpoint
+from pyro_vae.runs.checkpoints import save_checkpoint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.training.loop import Record
 
-MAY_CHANGE = ("epochs", "device", "engine")  # of a run that goes on
+MAY_CHANGE_ON_RESUME = ("epochs", "device", "engine")
 COLUMNS = [f.name for f in fields(Record)]
 
 
@@ -31,6 +34,7 @@ class RunFolder:
         self.summary = self.path / "summary.json"
         self.evaluation = self.path / "evaluation.json"
         self.report = self.path / "report.html"
+        self.failure = self.path / "failed.txt"  # what a sweep leaves where a run failed
         self.checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
         drawn = (self.path / "likelihood.csv", self.path / "posterior.nc")
@@ -49,8 +53,8 @@ class RunFolder:
         self.checkpoints.mkdir()
         self.figures.mkdir()
 
-    def go_on(self, config: RunConfig, epoch: int) -> None:
-        """Make the folder that of a run which has finished `epoch` epochs and goes on."""
+    def resume(self, config: RunConfig, epoch: int) -> None:
+        """Make the folder that of a run which has finished `epoch` epochs and is resumed."""
         config.save(self.config)
         for file in self.results:
             file.unlink(missing_ok=True)
@@ -140,6 +144,19 @@ class RunFolder:
         figure.savefig(picture, dpi=150)
         replace_file(self.figures / f"{name}.png", picture.getvalue())
 
+    def save_video(self, name: str, ending: str, content: bytes) -> None:
+        """Write figures/NAME with its ending."""
+        replace_file(self.figures / f"{name}{ending}", content)
+
+    def save_netcdf(self, name: str, tree: DataTree) -> None:
+        """Write NAME.nc, for ArviZ."""
+        replace_file(self.path / f"{name}.nc", tree.to_netcdf())
+
+
+def to_numpy(x: Tensor) -> np.ndarray:
+    """Return a tensor as an array of doubles, as figures take it."""
+    return x.detach().cpu().double().numpy()
+
 
 def _blank(value):
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
@@ -158,10 +175,9 @@ def _finite(value):
 
 
 def free_folder(config: RunConfig) -> RunFolder:
-    """Make and give the first free `runs/DATASET-LIKELIHOOD-NUMBER`."""
-    kind = config.likelihood if config.model == "vae" else config.model
+    """Make and return the first free `runs/DATASET-LIKELIHOOD-NUMBER`."""
     for number in itertools.count(1):
-        folder = RunFolder(Path("runs", f"{Path(config.dataset).stem}-{kind}-{number}"))
+        folder = RunFolder(Path("runs", f"{config.data_name}-{config.kind}-{number}"))
         try:
             folder.path.mkdir(parents=True)
         except FileExistsError:
@@ -170,7 +186,7 @@ def free_folder(config: RunConfig) -> RunFolder:
 
 
 def check_free(folder: RunFolder, overwrite: bool = False) -> None:
-    """See that a run may begin in the folder.
+    """Check that a run may begin in the folder.
 
     Raises:
         ValueError: it is there already, unless it may be overwritten; it is not a run's.
@@ -182,7 +198,7 @@ def check_free(folder: RunFolder, overwrite: bool = False) -> None:
         raise ValueError(f"out: {path} is there already, and is not a folder")
     if not overwrite:
         raise ValueError(
-            f"out: {path} is there already; name another folder, go on in it with --resume, or"
+            f"out: {path} is there already; name another folder, resume its run with --resume, or"
             " replace it with --overwrite"
         )
     if _entries(path) and not folder.config.exists():
@@ -193,23 +209,36 @@ def _entries(path: Path) -> list[Path]:
     return [p for p in path.iterdir() if p.suffix != ".part"]
 
 
-def resumable(folder: RunFolder, config: RunConfig) -> tuple[RunConfig, dict] | None:
-    """The settings and the checkpoint that a run can go on from; None where there is none yet.
+def check_resumable(folder: RunFolder, config: RunConfig) -> tuple[RunConfig, RunConfig]:
+    """Return the settings to resume with, and those that the folder holds.
 
     Raises:
-        ValueError: not a run folder; other settings than the folder's; a damaged checkpoint.
+        ValueError: other settings than the folder's.
     """
-    check_free(folder, overwrite=True)
-    if not folder.last.exists():
-        return None
     saved = RunConfig.load(folder.config)
+    config, difference = compare_settings(saved, config, MAY_CHANGE_ON_RESUME)
+    if difference:
+        name, before, now = difference
+        raise ValueError(
+            f"resume: {name} is {before} in {folder.path}, got {now};"
+            f" only {', '.join(MAY_CHANGE_ON_RESUME)} may change"
+        )
+    return config, saved
+
+
+def compare_settings(
+    saved: RunConfig, config: RunConfig, may_change: tuple[str, ...]
+) -> tuple[RunConfig, tuple[str, object, object] | None]:
+    """Compare a configuration with the one that a folder holds.
+
+    Returns:
+        The configuration, with the folder's batch size where it has none, and the first setting
+        that differs and may not: its name, the folder's value, the new one.
+    """
     if config.batch_size is None:
         config = dataclasses.replace(config, batch_size=saved.batch_size)
     for f in fields(RunConfig):
         before, now = getattr(saved, f.name), getattr(config, f.name)
-        if before != now and f.name not in MAY_CHANGE:
-            raise ValueError(
-                f"resume: {f.name} is {before} in {folder.path}, got {now};"
-                f" only {', '.join(MAY_CHANGE)} may change"
-            )
-    return config, load_checkpoint(folder.last)
+        if before != now and f.name not in may_change:
+            return config, (f.name, before, now)
+    return config, None

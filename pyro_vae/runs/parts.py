@@ -1,326 +1,344 @@
-"""The parts of an evaluation: each takes a run with its data and gives figures and pictures."""
+"""The parts of an evaluation: what each measures, and what its figures mean.
+
+Each part declares its rows once: their keys in `evaluation.json`, their names and how they are
+compared. What measures them is named here and imported when it is called, so that this module is
+cheap to import.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from pyro_vae.evaluation.thresholds import MIXED_R_HAT, UNRELIABLE_K_HAT
+from pyro_vae.pages.wording import NATS, Compared, Picture, Row
+from pyro_vae.runs.effort import IMPORTANCE_DRAWS, WATCHED_CHAINS
 
-from pyro_vae.data import DATASETS, Dataset, load_dataset
-from pyro_vae.evaluation.aggregate import aggregate_against_prior, decompose_rate
-from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
-from pyro_vae.evaluation.disentanglement import disentanglement, linear_probe
-from pyro_vae.evaluation.estimates import Estimate, estimate
-from pyro_vae.evaluation.ladder import Ladder, climb
-from pyro_vae.evaluation.latents import ACTIVE_VARIANCE
-from pyro_vae.evaluation.limit import limiting_distribution
-from pyro_vae.evaluation.measures import measure
-from pyro_vae.evaluation.paths import PATHS, interpolate, traverse
-from pyro_vae.evaluation.posteriors import (
-    compare_moments,
-    importance_diagnostics,
-    nuts_reference,
-    save_draws,
-    simulation_based_calibration,
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an evaluation.
+
+    `measured_by` names a function that takes a `pyro_vae.runs.measuring.Subject`, writes the
+    figures and files of the part, and returns its figures by key; an empty dict where the part
+    does not apply.
+    """
+
+    title: str
+    look: str
+    rows: tuple[Row, ...]
+    pictures: tuple[Picture, ...]
+    measured_by: str
+    summary: str  # in a phrase, for tables of parts
+
+    @property
+    def measure(self) -> Callable[[Any], dict[str, Any]]:
+        """The function that measures the part."""
+        return resolve_name(self.measured_by)
+
+
+def _data(*keys: str) -> tuple[Row, ...]:
+    """Return rows that are kept in the file, and not shown."""
+    return tuple(Row(key, kind="data") for key in keys)
+
+
+EFFORT_KEYS = ("seed", "quick")  # which every part has beside its own
+LIKELIHOOD = Part(
+    title="How likely are the data?",
+    summary="ELBO, importance bound, annealed importance sampling, and the gaps between them",
+    measured_by="pyro_vae.runs.measuring:measure_likelihood",
+    look="Lower bounds on log P(x), at beta = 1. Look at how far the ELBO lies under the best"
+    " estimate. The approximation gap is the price of a diagonal Normal; the amortization gap is the"
+    " price of an encoder that has to guess it. A bracket gap of more than a nat or two means that"
+    " the chains are too short, even for images that the model drew itself; for real data it is only"
+    " indicative.",
+    rows=(
+        Row("elbo_nats", "ELBO as trained", NATS),
+        Row("rate_nats", "rate", NATS),
+        Row("distortion_nats", "distortion", NATS),
+        Row("bits_per_dim", "bits per dimension", "importance bound"),
+        Row("active_units", "active components"),
+        Row("collapsed_units", "collapsed components"),
+        Row("ladder.nats.elbo", "ELBO, levels", NATS),
+        Row("ladder.nats.importance_bound", "importance bound, levels", NATS),
+        Row("ladder.nats.ais_from_prior", "AIS from the prior", NATS),
+        Row("ladder.nats.ais_from_posterior", "AIS from q(z|x)", NATS),
+        Row(
+            "ladder.log_prob_nats",
+            "best: log P(x)",
+            NATS,
+            in_table="result",
+            compared=Compared(
+                "log P(x), best bound",
+                NATS,
+                "Higher is better. The estimate is by AIS or the importance bound, so a poor encoder"
+                " costs nothing here.",
+                best="highest",
+            ),
+        ),
+        Row("ladder.log_prob_monte_carlo_error", "its Monte Carlo error", NATS),
+        Row("ladder.approximation_gap_nats", "approximation gap", NATS),
+        Row("ladder.amortization_gap_nats", "amortization gap", NATS),
+        Row("ladder.bracket_gap_nats", "bracket gap, simulated", NATS),
+        Row("ladder.warning", "warning", kind="words"),
+        *_data("images", "bits_per_dim_samples", "rate_per_component_nats", "ladder.images"),
+        *_data("ladder.nats.elbo_refitted", "ladder.log_prob_source", "ladder.acceptance"),
+        *_data("ladder.bits_per_dim"),
+    ),
+    pictures=(
+        Picture(
+            "ladder",
+            "Each rung should stand to the right of the one below, or beside it. An importance bound"
+            " far to the left of AIS is not to be trusted.",
+        ),
+    ),
 )
-from pyro_vae.evaluation.samples import sample_quality
-from pyro_vae.evaluation.sharpness import radial_power_spectrum, sharpness_ratio
-from pyro_vae.evaluation.verdict import judge, variance_ratio
-from pyro_vae.figures import one_run as figures
-from pyro_vae.figures.videos import frames, write_video
-from pyro_vae.models.elbo import chunks
-from pyro_vae.models.vae import VAE
-from pyro_vae.randomness import seeded
-from pyro_vae.runs.classifiers import classifier_for
-from pyro_vae.runs.folder import RunFolder
-from pyro_vae.runs.run import Run
+POSTERIOR = Part(
+    title="Is the posterior right?",
+    summary="Pareto k-hat, NUTS beside q, simulation-based calibration",
+    measured_by="pyro_vae.runs.measuring:measure_posterior",
+    look=f"A k-hat over {UNRELIABLE_K_HAT} says that q misses a part of the posterior's tails, and"
+    " that importance weights of that image mean little. Calibration ranks true codes among draws of"
+    " q: a p-value near 0 means that q is wrong somewhere, as most are.",
+    rows=(
+        Row("k_hat", "k-hat"),
+        Row("k_hat_over_0_7", f"images over {UNRELIABLE_K_HAT}"),
+        Row("effective_sample_size", "effective sample size", f"of {IMPORTANCE_DRAWS:,} draws"),
+        Row("nuts_r_hat", "largest R-hat of NUTS", f"trust it under {MIXED_R_HAT}"),
+        Row("largest_shift", "largest shift of q's mean", "posterior deviations"),
+        Row("smallest_scale_ratio", "smallest scale ratio", "of q to posterior"),
+        Row("largest_scale_ratio", "largest scale ratio", "of q to posterior"),
+        Row("calibration_p_value", "calibration, p-value", "Holm"),
+        *_data("k_hat_images", "nuts_images", "nuts_effective_sample_size", "coverage"),
+        *_data("calibration_simulations", "calibration_p_values"),
+    ),
+    pictures=(
+        Picture(
+            "posterior_moments",
+            "Points belong where the lines cross. Those below are components of which q is too sure;"
+            " those far to a side are components that q puts in the wrong place.",
+        ),
+        Picture(
+            "calibration",
+            "Bars belong in the grey band: a valley means that q is too narrow, a hill that it is"
+            " too wide, a slope that it is biased. The last panel also sees a q that is the prior.",
+        ),
+    ),
+)
+LATENTS = Part(
+    title="What do the latents do?",
+    summary="the rate as mutual information, total correlation and KLs; q(z) against the prior",
+    measured_by="pyro_vae.runs.measuring:measure_latents",
+    look="The rate splits into three: what codes say about their image (mutual information, at most"
+    " log N of N images), how much the components depend on each other (total correlation), and how"
+    " far each is from its prior. The comparison with the prior cannot see collapse, since q = prior"
+    " passes all of it: read it beside the rate.",
+    rows=(
+        Row("rate_nats", "rate", NATS),
+        Row(
+            "mutual_information_nats",
+            "mutual information, low",
+            NATS,
+            compared=Compared(
+                "mutual information",
+                NATS,
+                "What codes say about which image they belong to. Look for where it levels off at"
+                " the log of the number of images.",
+            ),
+        ),
+        Row("mutual_information_upper_nats", "mutual information, high", NATS),
+        Row("log_images", "log N, its limit", "nats"),
+        Row("mutual_information_identified", "identified"),
+        Row("total_correlation_nats", "total correlation", NATS),
+        Row("dimension_wise_kl_nats", "KL of the components", NATS),
+        Row("largest_mean", "largest mean of q(z)", "0 in the prior"),
+        Row("smallest_variance", "smallest variance", "1 in the prior"),
+        Row("largest_variance", "largest variance", "1 in the prior"),
+        Row("largest_correlation", "largest correlation", "0 in the prior"),
+        Row("mmd_p_value", "MMD to the prior, p-value"),
+        Row("inactive_units", "inactive components"),
+        Row("nll_change_without_inactive_nats", "log P lost without them", NATS),
+        *_data("images", "marginal_distances", "mmd_squared"),
+    ),
+    pictures=(
+        Picture(
+            "aggregate_posterior",
+            "Lines belong on the dashed one: holes and shoulders are codes that samples use and"
+            " images do not.",
+        ),
+    ),
+)
+LIMIT = Part(
+    title="The limiting distribution",
+    summary="the chain decode - sample - encode - sample: its video, and whether it stays at the"
+    " prior",
+    measured_by="pyro_vae.runs.measuring:measure_limit",
+    look="The chain decode - sample - encode - sample, from codes of the prior; the video shows"
+    f" {WATCHED_CHAINS} chains. With an exact posterior the codes would stay at the prior for ever; a"
+    " p-value near 0 says that they have left it. R-hat speaks of mixing only.",
+    rows=(
+        Row("p_value", "p-value at the last step", "Holm"),
+        Row("steps", "steps"),
+        Row("chains", "independent chains"),
+        Row("r_hat", "largest R-hat"),
+        *_data("distances", "p_values", "final_mean", "final_scale"),
+    ),
+    pictures=(
+        Picture(
+            "limiting_distribution",
+            "Lines belong on the dashed one: flat ones have shrunk to a point, shifted ones have"
+            " drifted to a favourite kind of image.",
+        ),
+    ),
+)
+SAMPLES = Part(
+    title="Are the samples good?",
+    summary="Fréchet distance, precision and recall in a small classifier's features, sharpness, and"
+    " a verdict: over-, under- or well regularised",
+    measured_by="pyro_vae.runs.measuring:measure_samples",
+    look="Fréchet distances in the features of a small classifier. Compare them with the distance"
+    " between two halves of the real images, at the same number of images, and never between data"
+    " sets. Sharpness is the power at fine detail over the data's: 1 is as sharp, less is blurred.",
+    rows=(
+        Row("verdict.word", "verdict", kind="words", in_table="result"),
+        Row("verdict.reason", "because", kind="words"),
+        Row(
+            "frechet_distance_samples",
+            "Fréchet, samples",
+            in_table="result",
+            compared=Compared(
+                "Fréchet distance of samples",
+                "squared features",
+                "Lower is better. Look at how near a line comes to the dotted one, which real images"
+                " reach.",
+                best="lowest",
+                floor="samples.frechet_distance_real",
+            ),
+        ),
+        Row("frechet_distance_reconstructions", "Fréchet, reconstructions"),
+        Row("frechet_distance_real", "Fréchet, real images", in_table="result"),
+        Row("images", "images of each"),
+        Row("precision_samples", "precision of samples"),
+        Row("recall_samples", "recall of samples"),
+        Row("variance_ratio", "reconstructions' variance", "of the data's"),
+        Row(
+            "sharpness_ratio_samples",
+            "sharpness, samples",
+            "of the data's",
+            in_table="result",
+            compared=Compared(
+                "sharpness of samples",
+                "of the data's",
+                "1 is as sharp as the data. Lines that stay far below it have blurred samples.",
+                best="nearest 1",
+            ),
+        ),
+        Row(
+            "sharpness_ratio_reconstructions",
+            "sharpness, reconstructions",
+            "of the data's",
+            in_table="result",
+            compared=Compared(
+                "sharpness of reconstructions",
+                "of the data's",
+                "1 is as sharp as the data. Look at whether samples fall below what reconstructions"
+                " reach.",
+                best="nearest 1",
+            ),
+        ),
+        Row("classifier_accuracy", "the classifier's accuracy"),
+        *_data("precision_real", "precision_reconstructions", "recall_real"),
+        *_data("recall_reconstructions", "sharpness_ratio_real", "feature_spread"),
+    ),
+    pictures=(
+        Picture(
+            "power_spectra",
+            "Curves that fall below the data's on the right are blurred: what the code does not hold"
+            " is averaged over.",
+        ),
+    ),
+)
+FACTORS = Part(
+    title="Do components mean something?",
+    summary="traversals, interpolation, a linear probe; MIG, DCI, SAP, beta-VAE and FactorVAE scores",
+    measured_by="pyro_vae.runs.measuring:measure_factors",
+    look="How well a linear classifier reads labels off the mean codes, beside guessing the most"
+    " common one. For data with true factors, how far each factor has a component of its own. Scores"
+    " of 1 are perfect; a rotated code keeps its ELBO and loses these.",
+    rows=(
+        Row(
+            "label_accuracy",
+            "accuracy of a linear probe",
+            compared=Compared(
+                "accuracy of a linear probe",
+                "share",
+                "How well labels are read off the codes. Look at whether it falls as components"
+                " collapse.",
+                best="highest",
+                floor="factors.label_chance",
+            ),
+        ),
+        Row("label_chance", "by guessing"),
+        Row(
+            "mutual_information_gap",
+            "MIG",
+            compared=Compared(
+                "MIG",
+                "0 to 1",
+                "1 where each true factor has a component of its own. Look for a beta that raises"
+                " it.",
+                best="highest",
+            ),
+        ),
+        Row("disentanglement", "DCI disentanglement"),
+        Row("completeness", "DCI completeness"),
+        Row("informativeness", "DCI informativeness"),
+        Row("separated_attribute_predictability", "SAP"),
+        Row("beta_vae_score", "beta-VAE score"),
+        Row("factor_vae_score", "FactorVAE score"),
+        *_data("components_by_spread", "factor_names"),
+    ),
+    pictures=(
+        Picture(
+            "traversals",
+            "A row that changes nothing belongs to an idle component; one that changes several"
+            " things together is entangled.",
+        ),
+        Picture(
+            "interpolation",
+            "Every picture on the way should be a possible image. Ghosts of two overlaid images mean"
+            " holes in the latent space.",
+        ),
+    ),
+)
 
-
-@dataclass(frozen=True)
-class Effort:
-    """How much to spend."""
-
-    images: int  # for the measures that need many
-    few_images: int  # for those that run chains or fits on each
-    bound_samples: int
-    temperatures: int
-    chains: int
-    refit_steps: int
-    nuts_images: int
-    nuts_draws: int
-    simulations: int
-    walkers: int  # of the limiting distribution
-    rows: int  # of codes with factors
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The run to be measured, with its data where the model is."""
-
-    run: Run
-    folder: RunFolder
-    data: Dataset
-    train: Tensor
-    test: Tensor
-    effort: Effort
-    seed: int
-    data_dir: str
-    progress: Callable[[float], None]
-
-    @property
-    def model(self):
-        return self.run.vae
-
-    @property
-    def scores_levels(self) -> bool:
-        """Whether log P of the grey levels is defined."""
-        known = self.data.levels is not None and isinstance(self.model, VAE)
-        return known and self.model.likelihood.is_likelihood
-
-
-Part = dict[str, Any]
-
-
-def likelihood(subject: Subject) -> Part:
-    """How likely the test images are: the ELBO and, on one measure, a ladder of bounds."""
-    effort, model, seed = subject.effort, subject.model, subject.seed
-    images = subject.test[: effort.images]
-    levels = subject.data.levels
-    found = measure(model, images, levels, effort.bound_samples, seed, subject.progress)
-    if not subject.scores_levels:
-        return found
-    ladder = climb(
-        model,
-        images[: effort.few_images],
-        effort.bound_samples,
-        effort.temperatures,
-        effort.chains,
-        effort.refit_steps,
-        seed,
-        subject.progress,
-    )
-    rungs = {name: estimate(values) for name, values in ladder.rungs.items()}
-    subject.folder.save_figure("ladder", figures.ladder(rungs))
-    columns = {name: values.tolist() for name, values in ladder.rungs.items()}
-    subject.folder.save_columns("likelihood", columns)
-    return found | {"ladder": _ladder(ladder, rungs, model.image_shape, effort.bound_samples)}
-
-
-def _ladder(
-    ladder: Ladder, rungs: dict[str, Estimate], shape: tuple[int, int, int], num_samples: int
-) -> Part:
-    found = {
-        "images": len(ladder.log_prob),
-        "nats": rungs,
-        "bits_per_dim": {n: estimate(bits_per_dim(v, shape)) for n, v in ladder.rungs.items()},
-        "log_prob_nats": rungs[ladder.best],
-        "log_prob_source": ladder.best,
-        "log_prob_monte_carlo_error": ladder.monte_carlo_error,
-        "approximation_gap_nats": estimate(ladder.approximation_gap),
-        "amortization_gap_nats": estimate(ladder.amortization_gap),
-        "bracket_gap_nats": estimate(ladder.bracket.gap),
-        "acceptance": ladder.acceptance,
-    }
-    if ladder.missed:
-        found["warning"] = (
-            f"the importance bound with {num_samples} samples misses {ladder.missed:.1f} nats that"
-            " annealing finds: bits per dimension by that bound are too large"
-        )
-    return found
-
-
-def posterior(subject: Subject) -> Part:
-    """Whether q(z|x) is p(z|x): importance weights, NUTS, calibration."""
-    effort, model, seed = subject.effort, subject.model, subject.seed
-    if not isinstance(model, VAE):
-        return {}
-    score = "levels" if subject.scores_levels else "density"
-    fit = importance_diagnostics(model, subject.test[: effort.few_images], 1000, seed, score)
-    chosen = subject.test[: effort.nuts_images]
-    reference = nuts_reference(model, chosen, effort.nuts_draws, effort.nuts_draws, seed=seed)
-    with torch.no_grad():
-        q = model.encode(chosen)
-        moments = compare_moments(q, reference.draws)
-    save_draws(subject.folder.path / "posterior.nc", reference, q, seed)
-    figure = figures.posterior_moments(_array(moments.shift), _array(moments.scale_ratio))
-    subject.folder.save_figure("posterior_moments", figure)
-    found = {
-        "k_hat": estimate(fit.k_hat),
-        "k_hat_images": len(fit.k_hat),
-        "k_hat_over_0_7": fit.unreliable,
-        "effective_sample_size": estimate(fit.effective_sample_size),
-        "nuts_images": len(chosen),
-        "nuts_r_hat": reference.r_hat.max().item(),
-        "nuts_effective_sample_size": reference.effective_sample_size.min().item(),
-        "largest_shift": moments.shift.abs().max().item(),
-        "smallest_scale_ratio": moments.scale_ratio.min().item(),
-        "largest_scale_ratio": moments.scale_ratio.max().item(),
-    }
-    if not model.likelihood.is_likelihood:
-        return found
-    calibration = simulation_based_calibration(model, effort.simulations, seed=seed)
-    names = [f"z{n + 1}" for n in range(model.latent_dim)] + ["log p(x|z)"]
-    figure = figures.rank_histograms(_array(calibration.ranks), calibration.num_draws, names)
-    subject.folder.save_figure("calibration", figure)
-    return found | {
-        "calibration_simulations": effort.simulations,
-        "calibration_p_values": calibration.p_values.tolist(),
-        "calibration_p_value": calibration.p_value,
-        "coverage": {str(c): share.tolist() for c, share in calibration.coverage.items()},
-    }
-
-
-def latents(subject: Subject) -> Part:
-    """What the components carry, and the aggregate posterior against the prior."""
-    model, seed = subject.model, subject.seed
-    if not isinstance(model, VAE):
-        return {}
-    loc, scale = _codes(model, subject.test[: min(subject.effort.images, 5000)])
-    parts = decompose_rate(loc, scale, seed=seed)
-    against = aggregate_against_prior(loc, scale, seed=seed)
-    inactive = loc.var(0, correction=0) <= ACTIVE_VARIANCE
-    found = {
-        "images": len(loc),
-        "rate_nats": parts.rate,
-        "mutual_information_nats": parts.mutual_information,
-        "mutual_information_upper_nats": parts.mutual_information_upper,
-        "total_correlation_nats": parts.total_correlation,
-        "dimension_wise_kl_nats": parts.dimension_wise_kl,
-        "log_images": parts.log_images,
-        "mutual_information_identified": parts.identified,
-        "largest_mean": against.moments.largest_mean,
-        "smallest_variance": against.moments.smallest_variance,
-        "largest_variance": against.moments.largest_variance,
-        "largest_correlation": against.moments.largest_correlation,
-        "marginal_distances": against.marginal_distances.tolist(),
-        "mmd_squared": against.mmd.statistic,
-        "mmd_p_value": against.mmd.p_value,
-        "inactive_units": int(inactive.sum()),
-        "nll_change_without_inactive_nats": None,
-    }
-    figure = figures.marginals(_array(loc), _array(scale))
-    subject.folder.save_figure("aggregate_posterior", figure)
-    if inactive.any() and subject.scores_levels:
-        x = subject.test[: subject.effort.few_images]
-        whole, without = (
-            importance_bound(model, x, subject.effort.bound_samples, seed, removed=removed)
-            for removed in (None, inactive)
-        )
-        found["nll_change_without_inactive_nats"] = estimate(whole - without)
-    return found
-
-
-def limit(subject: Subject) -> Part:
-    """Where the chain decode - sample - encode - sample goes."""
-    found = limiting_distribution(subject.model, subject.effort.walkers, seed=subject.seed)
-    pictures = frames(_array(found.images), 8)
-    for ending in ("mp4", "gif"):
-        write_video(subject.folder.figures / f"limiting_distribution.{ending}", pictures)
-    figure = figures.quantiles(_array(found.z))
-    subject.folder.save_figure("limiting_distribution", figure)
-    return {
-        "chains": len(found.z),
-        "steps": len(found.images) - 1,
-        "distances": found.distances.tolist(),
-        "p_values": found.p_values.tolist(),
-        "p_value": found.p_value,
-        "r_hat": found.r_hat.max().item(),
-        "final_mean": found.z.mean(0).tolist(),
-        "final_scale": found.z.std(0).tolist(),
-    }
-
-
-def samples(subject: Subject) -> Part:
-    """How good samples and reconstructions are beside the data, and the verdict."""
-    model, half = subject.model, min(len(subject.test) // 2, subject.effort.images)
-    with seeded(subject.seed, subject.test.device):  # the published order may go by difficulty
-        order = torch.randperm(len(subject.test), device=subject.test.device)
-        real, other = subject.test[order[:half]], subject.test[order[half : 2 * half]]
-        made = model.sample(half)
-        again = torch.cat([model.reconstruct(x) for x in chunks(other)])
-    spectra = {"data": real, "reconstructions": again, "samples": made}
-    curves = {name: radial_power_spectrum(x) for name, x in spectra.items()}
-    figure = figures.power_spectra({n: (_array(c[0]), _array(c[1])) for n, c in curves.items()})
-    subject.folder.save_figure("power_spectra", figure)
-    ratio, labelled = variance_ratio(model, real), _labelled(subject)
-    if labelled is None:
-        sharpness = {
-            "sharpness_ratio_reconstructions": sharpness_ratio(again, real),
-            "sharpness_ratio_samples": sharpness_ratio(made, real),
-        }
-        return sharpness | {"images": half, "variance_ratio": ratio, "verdict": judge(ratio)}
-    net = classifier_for(labelled, Path(subject.data_dir)).to(real.device)
-    quality = sample_quality(net, *(x.float() for x in (real, again, made, other)))
-    spread = net.features(real.float()).var(0).sum().item()
-    distances = [quality[f"frechet_distance_{n}"].mean for n in ("reconstructions", "samples")]
-    return quality | {
-        "classifier_accuracy": net.accuracy,
-        "feature_spread": spread,
-        "variance_ratio": ratio,
-        "verdict": judge(ratio, *distances, spread),
-    }
-
-
-def _labelled(subject: Subject) -> Dataset | None:
-    """The labelled set whose classifier serves the run's: its own, or MNIST's for Larochelle's."""
-    name = "mnist" if subject.data.name == "binarized_mnist" else subject.run.config.dataset
-    if subject.data.train.labels is None and name == subject.run.config.dataset:
-        return None
-    levels = None if name in DATASETS else subject.run.config.levels
-    try:
-        return load_dataset(name, subject.data_dir, levels=levels)
-    except ValueError:
-        return None
-
-
-def factors(subject: Subject) -> Part:
-    """Whether components mean something: traversals, ways between images, labels and factors."""
-    model, data, test = subject.model, subject.data, subject.test
-    spread = _codes(model, test[:1000])[0].var(0)
-    moving = spread.argsort(descending=True)[:10].tolist()
-    rows = traverse(model, test[0], moving)
-    title = "Each row moves one component from -3 to 3"
-    subject.folder.save_figure(
-        "traversals", figures.image_grid(_array(rows.flatten(0, 1)), 8, title)
-    )
-    ways = [interpolate(model, test[:4], test[4:8], path=path) for path in PATHS]
-    title = "Between two images each: linear (upper four), slerp (lower four)"
-    pictures = _array(torch.cat(ways).flatten(0, 1))
-    subject.folder.save_figure("interpolation", figures.image_grid(pictures, 8, title))
-    found: Part = {"components_by_spread": moving}
-    size = subject.effort.rows
-    if data.train.labels is not None and len(data.train.labels.unique()) > 1:
-        splits = [(subject.train[:size], data.train.labels), (test[:size], data.test.labels)]
-        pairs = [t for x, y in splits for t in (_codes(model, x)[0].cpu(), y[: len(x)])]
-        found["label_accuracy"] = linear_probe(*pairs)
-        counts = data.test.labels[:size].unique(return_counts=True)[1]
-        found["label_chance"] = counts.max().item() / counts.sum().item()
-    if data.train.factors is not None and data.factor_names:
-        codes = _codes(model, subject.train[:size])[0].cpu()
-        found["factor_names"] = list(data.factor_names)
-        found |= disentanglement(codes, data.train.factors[:size], subject.seed)
-    return found
-
-
-@torch.no_grad()
-def _codes(model, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and scales of q(z|x), (N, latent_dim)."""
-    found = [model.encode(x) for x in chunks(images)]
-    return torch.cat([q.mean for q in found]), torch.cat([q.variance.sqrt() for q in found])
-
-
-def _array(x: Tensor) -> np.ndarray:
-    return x.detach().cpu().double().numpy()
-
-
-PARTS: dict[str, Callable[[Subject], Part]] = {
-    "likelihood": likelihood,
-    "posterior": posterior,
-    "latents": latents,
-    "limit": limit,
-    "samples": samples,
-    "factors": factors,
+PARTS: dict[str, Part] = {
+    "likelihood": LIKELIHOOD,
+    "posterior": POSTERIOR,
+    "latents": LATENTS,
+    "limit": LIMIT,
+    "samples": SAMPLES,
+    "factors": FACTORS,
 }
+
+
+def check_figures(name: str, figures: dict[str, Any]) -> None:
+    """Check that every figure of a part is declared in its rows.
+
+    Raises:
+        KeyError: one is not.
+    """
+    declared = {*(row.key for row in PARTS[name].rows), *EFFORT_KEYS}
+    for key in _dotted(figures, declared):
+        if key not in declared:
+            raise KeyError(f"{name}: {key} is declared in no row of the part")
+
+
+def _dotted(figures: dict[str, Any], declared: set[str], prefix: str = "") -> list[str]:
+    """Return the dotted keys of figures, down to those that are declared or hold an estimate."""
+    keys = []
+    for key, value in figures.items():
+        whole = prefix + key
+        inner = isinstance(value, dict) and "mean" not in value and whole not in declared
+        keys += _dotted(value, declared, f"{whole}.") if inner else [whole]
+    return keys

@@ -13,7 +13,8 @@ from pyro_vae.randomness import seeded
 from pyro_vae.runs.checkpoints import load_checkpoint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder
-from pyro_vae.training.loop import PRECISIONS
+from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name
+from pyro_vae.training.fit import PRECISIONS
 
 MODELS: dict[str, type[LatentImageModel]] = {"vae": VAE, "autoencoder": Autoencoder}
 
@@ -80,18 +81,11 @@ def load_data_again(config: RunConfig, load: Callable[[RunConfig], Dataset] = lo
 def build_model(
     config: RunConfig, image_shape: tuple[int, int, int], levels: int | None
 ) -> LatentImageModel:
-    """The untrained model of a configuration, its weights drawn from `config.seed`."""
+    """Return the untrained model of a configuration, its weights drawn from `config.seed`."""
+    settings = by_name(config, ModelSettings)
     with seeded(config.seed):
-        return MODELS[config.model](
-            image_shape,
-            latent_dim=config.latent_dim,
-            likelihood=config.likelihood,
-            network=config.network,
-            hidden=config.hidden,
-            activation=config.activation,
-            levels=levels or 256,
-            score=config.score,
-            sigma=config.sigma,
+        return MODELS[settings.pop("model")](
+            image_shape, levels=levels or DEFAULT_LEVELS, **settings
         )
 
 

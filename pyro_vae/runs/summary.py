@@ -9,11 +9,6 @@ from pyro_vae.evaluation.bounds import Progress, no_progress
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.evaluation.measures import measure
-from pyro_vae.likelihoods.families import (
-    GaussianFixedSigma,
-    GaussianOptimalSigma,
-    GaussianSharedSigma,
-)
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
@@ -28,10 +23,10 @@ def summarise(
     config: RunConfig, data: Dataset, training: Training, progress: Progress = no_progress
 ) -> dict:
     """The summary of a finished run, measured on the weights that its model has now."""
-    model = training.engine.model
+    model = training.model
     optimum = _linear_optimum(config, model, data)
     test = measure(
-        model, training.test_images, data.levels, BITS_PER_DIM_SAMPLES, progress=progress
+        model, training.splits.test, data.levels, BITS_PER_DIM_SAMPLES, progress=progress
     )
     return {
         "dataset": config.dataset,
@@ -68,14 +63,14 @@ def _train_summary(
 
 
 def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -> dict | None:
-    """What the closed form says of this very run, where there is one."""
+    """Return what the closed form says of this very run, where there is one."""
     family = model.likelihood
-    one_sigma = isinstance(family, (GaussianFixedSigma, GaussianSharedSigma, GaussianOptimalSigma))
-    plain = config.model == "vae" and config.network == "linear" and config.score == "density"
-    if not (one_sigma and plain and config.objective != "iwae" and config.beta > 0) or data.dynamic:
+    linear = config.network == "linear" and model.has_rate and family.single_sigma
+    closed = config.score == "density" and config.objective != "iwae" and config.beta > 0
+    if not (linear and closed) or data.dynamic:
         return None
-    sigma = family.sigma.item() if isinstance(family, GaussianFixedSigma) else None
-    optimum = linear_optimum(data.train.images, config.latent_dim, config.beta, sigma)
+    images, sigma = data.train.images, family.given_sigma
+    optimum = linear_optimum(images, config.latent_dim, config.beta, sigma)
     return {
         "elbo_nats": optimum.elbo,
         "rate_nats": optimum.rate,

@@ -8,11 +8,11 @@ from torch import Tensor
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.bounds import Progress, no_progress
 from pyro_vae.evaluation.latents import rate_per_component
-from pyro_vae.figures import one_run as figures
+from pyro_vae.figures import one_run
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.checkpoints import load_checkpoint
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.folder import RunFolder, to_numpy
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.summary import summarise
 from pyro_vae.training.loop import Record, Training
@@ -26,7 +26,7 @@ class RunWriter:
 
     def __init__(self, folder: RunFolder, config: RunConfig, data: Dataset, training: Training):
         self.folder, self.config, self.data, self.training = folder, config, data, training
-        self.model = training.engine.model
+        self.model = training.model
         self.saved_at, self.cost = time.monotonic(), 0.0
         self.about = {"image_shape": list(data.image_shape), "levels": data.levels}
 
@@ -61,14 +61,14 @@ class RunWriter:
         with seeded(self.config.seed, self.test.device):
             reconstructions, samples = self.model.reconstruct(self.test[:16]), self.model.sample(64)
         save = self.folder.save_figure
-        save("reconstructions", figures.reconstruction_grid(
-            _array(self.test[:16]), _array(reconstructions)))  # fmt: skip
+        save("reconstructions", one_run.reconstruction_grid(
+            to_numpy(self.test[:16]), to_numpy(reconstructions)))  # fmt: skip
         title = "Samples: expected images of codes from the prior"
-        save("samples", figures.image_grid(_array(samples), 8, title))
-        save("learning_curves", figures.learning_curves(self.folder.columns()))
-        if self.config.model == "vae":
+        save("samples", one_run.image_grid(to_numpy(samples), 8, title))
+        save("learning_curves", one_run.learning_curves(self.folder.columns()))
+        if self.model.has_rate:
             rates = rate_per_component(self.model, self.test)
-            save("kl_histogram", figures.kl_histogram(_array(rates)))
+            save("kl_histogram", one_run.kl_histogram(to_numpy(rates)))
         self.folder.save_json(
             self.folder.summary, summarise(self.config, self.data, self.training, progress)
         )
@@ -76,13 +76,13 @@ class RunWriter:
 
     @property
     def test(self) -> Tensor:
-        return self.training.test_images
+        return self.training.splits.test
 
     def _draw_progress(self, epoch: int) -> None:
         x = self.test[:16]
         with seeded(self.config.seed, x.device):
             reconstructions, samples = self.model.reconstruct(x), self.model.sample(32)
-        picture = figures.progress(_array(x), _array(reconstructions), _array(samples), epoch)
+        picture = one_run.progress(to_numpy(x), to_numpy(reconstructions), to_numpy(samples), epoch)
         self.folder.save_figure(f"progress_{epoch:04d}", picture)
 
 
@@ -109,7 +109,3 @@ class Onlooker:
 def _failure(error: FloatingPointError, folder: RunFolder) -> FloatingPointError:
     kept = folder.last if folder.last.exists() else "none yet"
     return FloatingPointError(f"{error}; last finite checkpoint: {kept}")
-
-
-def _array(x: Tensor):
-    return x.detach().cpu().double().numpy()

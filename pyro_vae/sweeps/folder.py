@@ -1,14 +1,15 @@
 """A sweep's folder on the disk, and the runs in it."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pyro_vae.files import replace_file
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import RunFolder, check_free
+from pyro_vae.runs.folder import RunFolder, check_free, compare_settings
+from pyro_vae.settings import DEFAULT_BATCH_SIZE
 from pyro_vae.sweeps.grid import Grid, save_grid
 
-MAY_CHANGE = ("device", "engine")  # of runs that are there already
+MAY_DIFFER_FROM_FOLDER = ("device", "engine")  # of runs that are there already
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Member:
     @property
     def mark(self) -> Path:
         """The file that says why the run failed, where it did."""
-        return self.path / "failed.txt"
+        return RunFolder(self.path).failure
 
     @property
     def failed(self) -> bool:
@@ -108,8 +109,10 @@ class SweepFolder:
         """The names of other runs in the folder, by their settings."""
         others = {p.name: _saved(p) for p in self._entries() if p.name not in configs}
         found = {_identity(config): name for name, config in others.items() if config}
-        for config, name in sorted(found.items(), key=lambda item: item[0].batch_size == 128):
-            found[replace(config, batch_size=None)] = name  # of several, that of 128
+        for config, name in sorted(
+            found.items(), key=lambda item: item[0].batch_size == DEFAULT_BATCH_SIZE
+        ):
+            found[replace(config, batch_size=None)] = name  # of several, that of the default
         return found
 
     def _check_member(self, member: Member) -> None:
@@ -117,15 +120,13 @@ class SweepFolder:
         check_free(folder, overwrite=True)
         if not folder.config.exists():
             return
-        saved, config = RunConfig.load(folder.config), member.config
-        if config.batch_size is None:
-            config = replace(config, batch_size=saved.batch_size)
-        for f in fields(RunConfig):
-            before, now = getattr(saved, f.name), getattr(config, f.name)
-            if before != now and f.name not in MAY_CHANGE:
-                raise ValueError(
-                    f"out: {f.name} is {before} in {member.path}, got {now}; name another folder"
-                )
+        saved = RunConfig.load(folder.config)
+        _, difference = compare_settings(saved, member.config, MAY_DIFFER_FROM_FOLDER)
+        if difference:
+            name, before, now = difference
+            raise ValueError(
+                f"out: {name} is {before} in {member.path}, got {now}; name another folder"
+            )
 
 
 def _saved(path: Path) -> RunConfig | None:
@@ -136,4 +137,4 @@ def _saved(path: Path) -> RunConfig | None:
 
 
 def _identity(config: RunConfig) -> RunConfig:
-    return replace(config, **{name: getattr(RunConfig, name) for name in MAY_CHANGE})
+    return replace(config, **{name: getattr(RunConfig, name) for name in MAY_DIFFER_FROM_FOLDER})

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import yaml
 
-from pyro_vae.data import is_path
 from pyro_vae.files import replace_file
-from pyro_vae.names import check_name
-from pyro_vae.runs.config import RunConfig, check_setting
+from pyro_vae.names import check_name, is_path
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.settings import check_setting
 
 Grid = dict[str, list]  # the values of each setting that is given, in the order it was given
-MAY_DIFFER = ("beta", "seed", "learning_rate", "sigma")  # among runs that are trained at once
+MAY_DIFFER = ("beta", "seed", "learning_rate", "sigma")  # among runs that are trained together
 LONGEST_NAME = 200  # bytes; file systems take 255
 
 
@@ -85,8 +85,7 @@ def _config(name: str, settings: dict) -> RunConfig:
 
 
 def _only_name(config: RunConfig) -> str:
-    kind = config.likelihood if config.model == "vae" else config.model
-    return f"{_label(config.dataset)}-{kind}"
+    return f"{_label(config.dataset)}-{config.kind}"
 
 
 def _labels(values: list) -> list[str]:
@@ -132,6 +131,6 @@ def save_grid(path: Path, grid: Grid) -> None:
         replace_file(path, text)
 
 
-def shape(config: RunConfig) -> RunConfig:
-    """The same for all runs that can be trained at once: what may differ is at its default."""
+def common_settings(config: RunConfig) -> RunConfig:
+    """Return the settings that runs trained together share: what may differ is at its default."""
     return replace(config, **{name: getattr(RunConfig, name) for name in MAY_DIFFER})

@@ -6,10 +6,9 @@ import signal
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -20,6 +19,7 @@ from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.interrupts import SIGNALS, Interrupts
 from pyro_vae.runs.run import load_data
 from pyro_vae.sweeps.folder import Member
+from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.trainer import Trainer, Unit, units
 from pyro_vae.training.loop import Record
 
@@ -31,12 +31,7 @@ STORE = 80 * 2**20  # bytes, about the least that Ray takes: nothing of size goe
 
 
 @contextmanager
-def on_cluster(
-    address: str,
-    on_record: Callable[[str, Record, bool], None] | None,
-    on_end: Callable[[Member], None],
-    interrupts: Interrupts | None,
-) -> Iterator["ClusterTrainer"]:
+def on_cluster(address: str, observer: SweepObserver) -> Iterator["ClusterTrainer"]:
     """Inside, a trainer on the Ray cluster at an address, or on one that is started here.
 
     Args:
@@ -51,7 +46,7 @@ def on_cluster(
     except ImportError as error:
         raise ValueError("ray: Ray is missing; pip install 'pyro_vae[cluster]'") from error
     with nullcontext() if ray.is_initialized() else _connection(ray, address):
-        yield ClusterTrainer(ray, on_record, on_end, interrupts)
+        yield ClusterTrainer(ray, observer)
 
 
 @contextmanager
@@ -89,7 +84,7 @@ def _train(unit: Unit, sweep: Path, here: str) -> list[str]:
         return load_data(replace(config, data_dir=str(Path(here, config.data_dir))))
 
     with Interrupts() as interrupts, warnings.catch_warnings(record=True) as caught:
-        Trainer(None, lambda member: None, interrupts, load).train_unit(unit)
+        Trainer(SweepObserver(interrupts), load).train_unit(unit)
     return [str(warning.message) for warning in caught]
 
 
@@ -99,15 +94,8 @@ class ClusterTrainer:
     What it knows of a run it reads in the run's folder, so that a worker may be lost at any time.
     """
 
-    def __init__(
-        self,
-        ray: ModuleType,
-        on_record: Callable[[str, Record, bool], None] | None,
-        on_end: Callable[[Member], None],
-        interrupts: Interrupts | None,
-    ):
-        self.ray, self.interrupts = ray, interrupts
-        self.watch = partial(_Watched, on_record=on_record, on_end=on_end)
+    def __init__(self, ray: ModuleType, observer: SweepObserver):
+        self.ray, self.observer, self.interrupts = ray, observer, observer.interrupts
         self.task = ray.remote(max_retries=0)(_train)  # it is submitted anew here, as long as pays
         self.gpus = ray.cluster_resources().get("GPU", 0)
 
@@ -129,7 +117,7 @@ class ClusterTrainer:
         try:
             for group in groups:
                 for unit in self._units(group):
-                    running[self._submit(unit)] = self.watch(unit)
+                    running[self._submit(unit)] = _Watched(unit, self.observer)
             with self.interrupts.deferred() if self.interrupts else nullcontext():
                 self._follow(running)
         finally:
@@ -139,11 +127,11 @@ class ClusterTrainer:
         if all(member.ended for member in group):
             return []
         try:
-            found = units(group, self._device(group[0].config))
+            parts = units(group, self._device(group[0].config))
         except (ValueError, OSError) as error:
-            found = [Unit(group, None)]
-            self.watch(found[0]).give_up(error)
-        return [unit for unit in found if not all(member.ended for member in unit.members)]
+            parts = [Unit(group, None)]
+            _Watched(parts[0], self.observer).give_up(error)
+        return [unit for unit in parts if not all(member.ended for member in unit.members)]
 
     def _device(self, config: RunConfig) -> str:
         return "cuda" if self.gpus and config.device != "cpu" else "cpu"
@@ -172,7 +160,7 @@ class ClusterTrainer:
         errors = self.ray.exceptions
         try:
             for message in self.ray.get(ref):
-                warnings.warn(message, stacklevel=2)
+                self.observer.notice(message)
         except errors.RayTaskError as error:
             raise error.cause from error
         except errors.RayError as error:  # the worker was killed, or its machine is gone
@@ -192,16 +180,11 @@ class _Watched:
     """A unit that a worker trains, seen by its run folders.
 
     Args:
-        on_record, on_end: called with what is new.
+        observer: is told what is new.
     """
 
-    def __init__(
-        self,
-        unit: Unit,
-        on_record: Callable[[str, Record, bool], None] | None,
-        on_end: Callable[[Member], None],
-    ):
-        self.unit, self.on_record, self.on_end = unit, on_record, on_end
+    def __init__(self, unit: Unit, observer: SweepObserver):
+        self.unit, self.observer = unit, observer
         self.stamps: dict[Member, int] = {}  # of the tables of metrics, as they were read
         self.epochs = {  # of the runs that have not ended: the last that was told of
             member: max((record.epoch for record in self._records(member)), default=0)
@@ -219,11 +202,10 @@ class _Watched:
                 if record.epoch > self.epochs[member]:
                     self.epochs[member] = record.epoch
                     last = ended and not member.failed and record is records[-1]
-                    if self.on_record:
-                        self.on_record(member.name, record, last)
+                    self.observer.epoch(member.name, record, last)
             if ended:
                 del self.epochs[member]
-                self.on_end(member)
+                self.observer.ended(member)
 
     def _records(self, member: Member, again: bool = False) -> list[Record]:
         """Those in the run's folder; none where nothing is new, unless they are asked for again."""

@@ -21,23 +21,22 @@ from pyro_vae.training.step import (
     Noise,
     Step,
     Steps,
-    compile_step,
     loss_gradients,
     of_its_own,
     updated,
 )
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}  # of sums in another order, per nat or pixel
-AT_ONCE = {"cpu": 1, "cuda": 4}  # steps between two looks at the wish to stop
+STEPS_PER_BLOCK = {"cpu": 1, "cuda": 4}  # steps between two looks at the wish to stop
 
 
 def flat_gradients(captured: Captured, dynamic: bool) -> Step:
     """A function of what a step takes; it gives gradients, terms and a zero, in one dimension."""
     gradients = loss_gradients(captured, dynamic)
 
-    def flat(learned, images, rows, numbers, noise):
-        found, terms = gradients(learned, images, rows, numbers, noise)
-        return torch.cat([*(g.flatten() for g in found), terms, terms.new_zeros(1)])
+    def flat(learned, images, rows, scalars, noise):
+        values, terms = gradients(learned, images, rows, scalars, noise)
+        return torch.cat([*(g.flatten() for g in values), terms, terms.new_zeros(1)])
 
     return of_its_own(flat)
 
@@ -45,10 +44,10 @@ def flat_gradients(captured: Captured, dynamic: bool) -> Step:
 def flat_update() -> Step:
     """A function that takes Adam's step in place, by what `flat_gradients` gives."""
 
-    def update(learned, flat, numbers):
+    def update(learned, flat, scalars):
         pieces = flat[:-4].split([p.numel() for p in learned.parameters])
         gradients = [g.view(p.shape) for g, p in zip(pieces, learned.parameters)]
-        learned.write(updated(learned, gradients, numbers))
+        learned.write(updated(learned, gradients, scalars))
 
     return of_its_own(update)
 
@@ -64,21 +63,21 @@ class RankSteps(Steps):
         self.ranks, self.gradients, self.update = ranks, gradients, update
         super().__init__(self._step, *arguments)
 
-    def _step(self, learned: Learned, images: Tensor, rows: Tensor, numbers: Tensor, noise):
-        flat = self.gradients(learned, images, rows, numbers, noise)
+    def _step(self, learned: Learned, images: Tensor, rows: Tensor, scalars: Tensor, noise):
+        flat = self.gradients(learned, images, rows, scalars, noise)
         self.ranks.average(flat)
-        self.update(learned, flat, numbers)
+        self.update(learned, flat, scalars)
         return flat[-4:-1].clone()
 
-    def _warm_up(self, rows, numbers):
+    def _warm_up(self, rows, scalars):
         """By itself: another rank may have failed to compile."""
         copy = self.learned.clone()
-        flat = self.gradients(copy, self.images, rows, numbers, self.noise.tensors)
-        self.update(copy, flat, numbers)
+        flat = self.gradients(copy, self.images, rows, scalars, self.noise.tensors)
+        self.update(copy, flat, scalars)
 
-    def __call__(self, rows, numbers):
-        steps, device = super().__call__(rows, numbers), self.images.device
-        while block := list(islice(steps, AT_ONCE[device.type])):
+    def __call__(self, rows, scalars):
+        steps, device = super().__call__(rows, scalars), self.images.device
+        while block := list(islice(steps, STEPS_PER_BLOCK[device.type])):
             if device.type == "cuda":
                 done = torch.cuda.Event()
                 done.record()
@@ -86,7 +85,7 @@ class RankSteps(Steps):
             yield torch.cat(block)
 
 
-class Ranked(Compiled):
+class Distributed(Compiled):
     """What `eager` and `compiled` are on several ranks; the graph is captured under both names."""
 
     def __init__(self, name: str, ranks: Ranks, *arguments):
@@ -102,7 +101,7 @@ class Ranked(Compiled):
     def prepare(self, minibatches):
         error = None
         try:
-            self.take = self.take or self._make_steps(minibatches)
+            self.take_steps = self.take_steps or self._make_steps(minibatches)
         except Exception as mine:
             error = mine
         self.ranks.agree(error)
@@ -125,8 +124,8 @@ class Ranked(Compiled):
         noise.tensors = shares[self.ranks.number]
         halves = flat_gradients(part, minibatches.dynamic), flat_update()
         if self.name == "compiled":
-            halves = [compile_step(half, device) for half in halves]
-        example = share.rows[0], self.numbers(share)[0].to(share.images)
+            halves = [self.compile(half, device) for half in halves]
+        example = share.rows[0], self.scalars(share)[0].to(share.images)
         learned = self.learned(part).of_one()
         return RankSteps(self.ranks, *halves, learned, share.images, noise, *example)
 

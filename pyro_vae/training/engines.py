@@ -21,7 +21,7 @@ from pyro_vae.training.step import (
     Noise,
     ReplayedSteps,
     Steps,
-    adam_numbers,
+    adam_scalars,
     compile_step,
     missing_compiler,
     training_step,
@@ -73,6 +73,9 @@ class Engine(ABC):
         x = minibatches.images.index_select(0, minibatches.rows[0])
         with seeded(0, x.device), self.model.unregistered(), torch.no_grad():
             check_programs(self.model.model, self.model.guide, x, self.model.parameters())
+
+    def advance(self, steps: int) -> None:
+        """Note that so many more steps were taken; for engines that count them by themselves."""
 
     @abstractmethod
     def steps(self, minibatches: Minibatches) -> Iterator[Tensor]:
@@ -205,41 +208,43 @@ class Compiled(Engine):
     name = "compiled"
     validates = False
     plainer = "eager"
+    compile = staticmethod(compile_step)  # the seam where another compiler goes in
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.take, self.count = None, 0
+        self.take_steps, self.count = None, 0
         self.parameters = dict(self.model.named_parameters())
         self.averages, self.squares = (
             {name: torch.zeros_like(p) for name, p in self.parameters.items()} for _ in range(2)
         )
 
     def prepare(self, minibatches):
-        if self.take is not None:
+        if self.take_steps is not None:
             return
         self.check(minibatches)
         captured, draws = self.capture(minibatches)
         images, device = minibatches.images, minibatches.images.device
-        step = compile_step(training_step(captured, minibatches.dynamic), device)
-        self.take = STEPS[device.type](
+        step = self.compile(training_step(captured, minibatches.dynamic), device)
+        self.take_steps = STEPS[device.type](
             step,
             self.learned(captured).of_one(),
             images,
             Noise(draws, device),
             minibatches.rows[0],
-            self.numbers(minibatches)[0].to(images),
+            self.scalars(minibatches)[0].to(images),
         )
 
     def steps(self, minibatches):
-        numbers = self.numbers(minibatches).to(minibatches.images)
-        for terms in self.take(minibatches.rows, numbers):
-            self.count += len(terms)
-            yield terms
+        scalars = self.scalars(minibatches).to(minibatches.images)
+        yield from self.take_steps(minibatches.rows, scalars)
 
-    def numbers(self, minibatches: Minibatches) -> Tensor:
-        """What the schedules amount to at the steps to come (steps, 3), in double precision."""
+    def advance(self, steps):
+        self.count += steps
+
+    def scalars(self, minibatches: Minibatches) -> Tensor:
+        """Return beta and the scalars of Adam at the steps to come, (steps, 3), in double precision."""
         schedules = enumerate(zip(minibatches.betas, minibatches.learning_rates), self.count + 1)
-        rows = [(beta, *adam_numbers(count, rate)) for count, (beta, rate) in schedules]
+        rows = [(beta, *adam_scalars(count, rate)) for count, (beta, rate) in schedules]
         return torch.tensor(rows, dtype=torch.float64)
 
     def capture(self, minibatches: Minibatches) -> tuple[Captured, list[Draw]]:
@@ -270,10 +275,10 @@ class Compiled(Engine):
     def load_adam_state(self, state):
         for name, p in self.parameters.items():
             if name in state:
-                found = _on_device(state[name], p, step_device="cpu")
-                self.averages[name].copy_(found["exp_avg"])
-                self.squares[name].copy_(found["exp_avg_sq"])
-                self.count = int(found["step"])
+                adam = _on_device(state[name], p, step_device="cpu")
+                self.averages[name].copy_(adam["exp_avg"])
+                self.squares[name].copy_(adam["exp_avg_sq"])
+                self.count = int(adam["step"])
 
 
 STEPS: dict[str, type[Steps]] = {"cpu": Steps, "cuda": ReplayedSteps}

@@ -1,5 +1,6 @@
-"""Many models of one shape trained at once: their steps are one compiled function of stacks."""
+"""Many models of the same architecture trained in one batched step: a compiled function of stacks."""
 
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 from pyro_vae.training.capture import Captured, Draw
 from pyro_vae.training.engines import STEPS, Compiled, Minibatches
 from pyro_vae.training.loop import Record, Stopped, Training
-from pyro_vae.training.step import Learned, Noise, Step, compile_step, training_step
+from pyro_vae.training.step import Learned, Noise, Step, training_step
 
-AT_ONCE = {"cpu": 16, "cuda": 1024}  # models in a stack: a CPU's caches hold no more of small ones
+MOST_IN_A_STACK = {"cpu": 16, "cuda": 1024}  # a CPU's caches hold no more of small models
 Outcome = Record | FloatingPointError
 
 
@@ -62,7 +63,7 @@ class Ensemble(Iterator[dict[int, Outcome]]):
                 if not self.stacks:
                     self._compile(minibatches[lap[0]])
             for stack in self.stacks:
-                together = {i: minibatches[i] for i in stack.numbers if i in minibatches}
+                together = {i: minibatches[i] for i in stack.indices if i in minibatches}
                 if together:
                     with self._clock(list(together)):
                         stack.take_steps(together)
@@ -78,10 +79,12 @@ class Ensemble(Iterator[dict[int, Outcome]]):
         with self.members[0].private.swapped_in():
             first.check(minibatches)
             captured, draws = first.capture(minibatches)
-            step = compile_step(training_step(captured, minibatches.dynamic, ensemble=True), device)
+            step = first.compile(
+                training_step(captured, minibatches.dynamic, ensemble=True), device
+            )
             for start in range(0, len(self.members), size):
-                numbers = range(start, min(start + size, len(self.members)))
-                self.stacks.append(Stack(self, numbers, size, step, captured, draws, minibatches))
+                indices = range(start, min(start + size, len(self.members)))
+                self.stacks.append(Stack(self, indices, size, step, captured, draws, minibatches))
 
     def _finish(self, i: int) -> Outcome:
         member = self.members[i]
@@ -102,15 +105,16 @@ class Ensemble(Iterator[dict[int, Outcome]]):
             if self.images.is_cuda:
                 torch.cuda.synchronize()
         finally:
+            share = (time.perf_counter() - start) / len(lap)
             for i in lap:
-                self.members[i].seconds += (time.perf_counter() - start) / len(lap)
+                self.members[i].add_seconds(share)
 
 
 class Stack:
     """Members of an ensemble whose steps are taken together.
 
     Args:
-        numbers: those of its members.
+        indices: those of its members in the ensemble.
         size: of every stack of the ensemble; places beyond the members are idle.
         minibatches: as an example.
     """
@@ -118,20 +122,20 @@ class Stack:
     def __init__(
         self,
         ensemble: Ensemble,
-        numbers: range,
+        indices: range,
         size: int,
         step: Step,
         captured: Captured,
         draws: list[Draw],
         minibatches: Minibatches,
     ):
-        self.numbers, self.members = numbers, [ensemble.members[i] for i in numbers]
-        self.offsets, self.images = [ensemble.offsets[i] for i in numbers], ensemble.images
-        self.idle, device = size - len(numbers), self.images.device
+        self.indices, self.members = indices, [ensemble.members[i] for i in indices]
+        self.offsets, self.images = [ensemble.offsets[i] for i in indices], ensemble.images
+        self.idle, device = size - len(indices), self.images.device
         self.learned = _stacked([m.engine for m in self.members], captured, size)
         self.generators = [torch.Generator(device) for _ in range(size)]
-        example = self.members[0].engine.numbers(minibatches).to(self.images)
-        self.take = STEPS[device.type](
+        example = self.members[0].engine.scalars(minibatches).to(self.images)
+        self.step_all = STEPS[device.type](
             step,
             self.learned,
             self.images,
@@ -146,12 +150,12 @@ class Stack:
         Raises:
             Stopped: between two steps.
         """
-        here = {self.numbers.index(i): minibatches for i, minibatches in lap.items()}
-        rows, numbers = self._schedules(here)
+        here = {self.indices.index(i): minibatches for i, minibatches in lap.items()}
+        rows, scalars = self._schedules(here)
         left, taken, should_stop = len(rows), [], self.members[next(iter(here))].should_stop
         with self._others_wait(here), self._private_noise(here):
             try:
-                with closing(self.take(rows, numbers)) as steps:
+                with closing(self.step_all(rows, scalars)) as steps:
                     while left:
                         if should_stop():
                             raise Stopped
@@ -159,28 +163,27 @@ class Stack:
                         left -= len(taken[-1])
             finally:
                 for i in here if taken else ():
-                    self.members[i].take(torch.cat([terms[:, i] for terms in taken]))
-                    self.members[i].engine.count += sum(map(len, taken))
+                    self.members[i].advance(torch.cat([terms[:, i] for terms in taken]))
 
     def _schedules(self, here: dict[int, Minibatches]) -> tuple[Tensor, Tensor]:
-        """Rows (steps, size, B) and numbers (steps, size, 3); whoever waits gets someone else's."""
+        """Return rows (steps, size, B) and scalars (steps, size, 3); who waits gets another member's."""
         rows = {i: m.rows + self.offsets[i] for i, m in here.items()}
-        numbers = {i: self.members[i].engine.numbers(m) for i, m in here.items()}
+        scalars = {i: self.members[i].engine.scalars(m) for i, m in here.items()}
         anyone, places = next(iter(here)), range(len(self.members) + self.idle)
-        filled = ([each.get(i, each[anyone]) for i in places] for each in (rows, numbers))
-        rows, numbers = (torch.stack(each, 1) for each in filled)
-        return rows, numbers.to(self.images)
+        filled = ([each.get(i, each[anyone]) for i in places] for each in (rows, scalars))
+        rows, scalars = (torch.stack(each, 1) for each in filled)
+        return rows, scalars.to(self.images)
 
     @contextmanager
     def _private_noise(self, here: dict[int, Minibatches]) -> Iterator[None]:
         """Inside, the generators of the noise go on from the members' random states."""
         for i in here:
-            self.generators[i].set_state(self.members[i].private.random[-1])
+            self.generators[i].set_state(self.members[i].private.noise)
         try:
             yield
         finally:
             for i in here:
-                self.members[i].private.random[-1] = self.generators[i].get_state()
+                self.members[i].private.noise = self.generators[i].get_state()
 
     @contextmanager
     def _others_wait(self, here: dict[int, Minibatches]) -> Iterator[None]:
@@ -201,34 +204,37 @@ def stack_size(count: int, model: nn.Module, device: str) -> int:
     On a CPU, stacked convolutions are slower than one after the other.
     """
     convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    most = 1 if convolves and device == "cpu" else AT_ONCE[device]
+    most = 1 if convolves and device == "cpu" else MOST_IN_A_STACK[device]
     return math.ceil(count / math.ceil(count / most))
 
 
 def _check_alike(members: Sequence[Training]) -> None:
     if not members:
         raise ValueError("models: expected one at least")
-    first, *others = (_kind(m) for m in members)
+    first, *others = (_architecture(m) for m in members)
     for number, other in enumerate(others, 1):
         if other != first:
-            raise ValueError(f"models: {number} is not of the shape of 0")
+            raise ValueError(f"models: {number} is not of the architecture of 0")
 
 
-def _kind(member: Training) -> tuple:
-    model, likelihood = member.engine.model, member.engine.model.likelihood
+def _architecture(member: Training) -> tuple:
+    model, likelihood = member.model, member.model.likelihood
     family = type(likelihood), likelihood.levels, likelihood.score
     return type(model), repr(model), model.latent_dim, family, member.images.shape
 
 
 def _joined(images: list[Tensor]) -> tuple[Tensor, list[int]]:
-    """All different tensors in a row, and where each member's begins."""
-    different = list({id(x): x for x in images}.values())
-    starts, offset = {}, 0
-    for x in different:
-        starts[id(x)] = offset
-        offset += len(x)
-    joined = different[0] if len(different) == 1 else torch.cat(different)
-    return joined, [starts[id(x)] for x in images]
+    """Return all different tensors in a row, and where each member's begins.
+
+    Members that train on the same images share one tensor, which is taken once.
+    """
+    different: list[Tensor] = []
+    for x in images:
+        if not any(x is other for other in different):
+            different.append(x)
+    starts = list(itertools.accumulate(map(len, different), initial=0))
+    offsets = [next(s for s, other in zip(starts, different) if x is other) for x in images]
+    return different[0] if len(different) == 1 else torch.cat(different), offsets
 
 
 def _stacked(engines: list[Compiled], captured: Captured, size: int) -> Learned:

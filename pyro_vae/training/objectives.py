@@ -21,8 +21,6 @@ from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from pyro_vae.names import check_name
-
 Program = Callable[..., object]
 Sites = dict[str, dict]
 
@@ -72,7 +70,7 @@ class Recorder(Messenger):
             self.sites[message["name"]] = message
 
 
-def run(
+def trace_programs(
     model: Program, guide: Program, x: Tensor, beta: float | Tensor, num_particles: int = 1
 ) -> tuple[Sites, Sites]:
     """The sites of the guide, and of the model at the guide's draws; particles lead all shapes."""
@@ -131,7 +129,7 @@ class Objective(ABC):
         """
         if not cls.any_beta and (isinstance(beta, Tensor) or beta != 1):
             raise ValueError(f"beta: a scaled importance bound is no bound, got {beta}, not 1")
-        return cls.score(*run(model, guide, x, beta, num_particles))
+        return cls.score(*trace_programs(model, guide, x, beta, num_particles))
 
 
 def _log_probs(sites: Sites) -> dict[str, Tensor]:
@@ -234,68 +232,3 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "elbo_analytic": ElboAnalytic,
     "iwae": Iwae,
 }
-
-
-# --- beta and the learning rate over training ----------------------------------------------------
-
-
-def constant(step: int, ramp: int) -> float:
-    """1 throughout."""
-    return 1.0
-
-
-def linear(step: int, ramp: int) -> float:
-    """From 0 to 1 over the first `ramp` steps, then 1."""
-    return min(step / ramp, 1.0)
-
-
-def cyclical(step: int, ramp: int) -> float:
-    """Cycles of `2 ramp` steps: from 0 to 1 over the first half, 1 over the second.
-
-    Source: Fu et al., "Cyclical annealing schedule", 2019, https://arxiv.org/abs/1903.10145.
-    """
-    return min(step % (2 * ramp) / ramp, 1.0)
-
-
-BETA_SCHEDULES = {"constant": constant, "linear": linear, "cyclical": cyclical}
-
-
-def cosine(step: int, steps: int) -> float:
-    """From 1 to 0 along half a cosine over all `steps` of training."""
-    return (1 + math.cos(math.pi * step / steps)) / 2
-
-
-LEARNING_RATE_SCHEDULES = {"constant": constant, "cosine": cosine}
-
-
-# --- what goes together ---------------------------------------------------------------------------
-
-
-def check_arguments(
-    objective: str,
-    num_particles: int,
-    beta: float,
-    beta_schedule: str,
-    warmup_epochs: int,
-    epochs: int,
-) -> None:
-    """Raise a ValueError where these arguments of training are out of range or do not go together."""
-    check_name("objective", objective, OBJECTIVES)
-    check_name("beta_schedule", beta_schedule, BETA_SCHEDULES)
-    if num_particles < 1 or epochs < 1:
-        raise ValueError(f"num_particles, epochs: expected >= 1, got {num_particles}, {epochs}")
-    if not 0 <= beta < math.inf:
-        raise ValueError(f"beta: expected a number >= 0, got {beta}")
-    if not OBJECTIVES[objective].any_beta and (beta != 1 or beta_schedule != "constant"):
-        raise ValueError(
-            f"beta: {objective} is a bound at beta 1 only, got {beta} with schedule {beta_schedule}"
-        )
-    if (beta_schedule == "constant") != (warmup_epochs == 0):
-        raise ValueError(
-            "warmup_epochs: goes with beta_schedule linear or cyclical, which need at least 1,"
-            f" got {warmup_epochs} with {beta_schedule}"
-        )
-    if not 0 <= warmup_epochs <= epochs:
-        raise ValueError(
-            f"warmup_epochs: would end after training, {warmup_epochs} > {epochs} epochs"
-        )

@@ -62,18 +62,18 @@ def loss_gradients(captured: Captured, dynamic: bool) -> Gradients:
     """A function of what a step takes; it gives the loss's gradients and the terms (3,)."""
     shapes = captured.shapes(InputKind.PARAMETER)
 
-    def gradients(learned, images, rows, numbers, noise):
+    def gradients(learned, images, rows, scalars, noise):
         x = images.index_select(0, rows)
         if dynamic:
             x, noise = (noise[0] < x).to(x.dtype), noise[1:]
 
         def loss(parameters):
             shaped = [p.view(shape) for p, shape in zip(parameters, shapes)]
-            terms = captured(shaped, learned.buffers, x, numbers[0], noise)
+            terms = captured(shaped, learned.buffers, x, scalars[0], noise)
             return terms[0], terms
 
-        found, (_, terms) = torch.func.grad_and_value(loss, has_aux=True)(learned.parameters)
-        return found, terms
+        values, (_, terms) = torch.func.grad_and_value(loss, has_aux=True)(learned.parameters)
+        return values, terms
 
     return gradients
 
@@ -81,21 +81,21 @@ def loss_gradients(captured: Captured, dynamic: bool) -> Gradients:
 def training_step(captured: Captured, dynamic: bool, ensemble: bool = False) -> Step:
     """A function that changes what was learned in place and gives the terms (3,) before that.
 
-    It takes `Learned`, all images (N, C, H, W), the minibatch's rows (B,), beta with the numbers
-    of `adam_numbers` (3,), and the noise; in an ensemble all but the images have a leading
+    It takes `Learned`, all images (N, C, H, W), the minibatch's rows (B,), beta with the scalars
+    of `adam_scalars` (3,), and the noise; in an ensemble all but the images have a leading
     dimension of models, and so have the terms.
     """
     gradients = loss_gradients(captured, dynamic)
 
-    def update(learned, images, rows, numbers, noise):
-        found, terms = gradients(learned, images, rows, numbers, noise)
-        return terms, updated(learned, found, numbers)
+    def update(learned, images, rows, scalars, noise):
+        values, terms = gradients(learned, images, rows, scalars, noise)
+        return terms, updated(learned, values, scalars)
 
     if ensemble:
         update = torch.func.vmap(update, in_dims=(0, None, 0, 0, 0))
 
-    def step(learned, images, rows, numbers, noise):
-        terms, new = update(learned, images, rows, numbers, noise)
+    def step(learned, images, rows, scalars, noise):
+        terms, new = update(learned, images, rows, scalars, noise)
         learned.write(new)
         return terms
 
@@ -110,10 +110,10 @@ def of_its_own(function: Callable) -> Callable:
 
 
 def updated(
-    learned: Learned, gradients: Sequence[Tensor], numbers: Tensor
+    learned: Learned, gradients: Sequence[Tensor], scalars: Tensor
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Each parameter with its averages after Adam's step, by beta and `adam_numbers` (3,)."""
-    _, step_size, root_correction = numbers.unbind()
+    """Each parameter with its averages after Adam's step, by beta and `adam_scalars` (3,)."""
+    _, step_size, root_correction = scalars.unbind()
     adam = partial(_adam, step_size=step_size, root_correction=root_correction)
     return [adam(*each) for each in zip(*learned[:3], gradients)]
 
@@ -136,7 +136,7 @@ def _normal_or_zero(average: Tensor) -> Tensor:
     return torch.where(average.abs() < torch.finfo(average.dtype).tiny, 0.0, average)
 
 
-def adam_numbers(count: int, learning_rate: float) -> tuple[float, float]:
+def adam_scalars(count: int, learning_rate: float) -> tuple[float, float]:
     """Step size and root of the second correction at the count-th step; float32 would cancel."""
     return learning_rate / (1 - BETAS[0] ** count), math.sqrt(1 - BETAS[1] ** count)
 
@@ -211,7 +211,7 @@ class Steps:
     Args:
         learned: changed in place by every step.
         images: (N, C, H, W), all of them.
-        rows, numbers: those of a step, as an example.
+        rows, scalars: those of a step, as an example.
     """
 
     def __init__(
@@ -221,23 +221,23 @@ class Steps:
         images: Tensor,
         noise: Noise,
         rows: Tensor,
-        numbers: Tensor,
+        scalars: Tensor,
     ):
         self.step, self.learned, self.images, self.noise = step, learned, images, noise
-        self._warm_up(rows, numbers)
+        self._warm_up(rows, scalars)
 
     def _warm_up(self, *each: Tensor) -> None:
         copy = self.learned.clone()  # since it trains
         self.step(copy, self.images, *each, self.noise.tensors)
 
-    def __call__(self, rows: Tensor, numbers: Tensor) -> Iterator[Tensor]:
+    def __call__(self, rows: Tensor, scalars: Tensor) -> Iterator[Tensor]:
         """The terms of steps as they are taken, in blocks (steps, ..., 3).
 
         Args:
             rows: (steps, ..., B), of the images.
-            numbers: (steps, ..., 3), beta and those of `adam_numbers`.
+            scalars: (steps, ..., 3), beta and those of `adam_scalars`.
         """
-        for each in zip(rows.unbind(), numbers.unbind()):
+        for each in zip(rows.unbind(), scalars.unbind()):
             self.noise.draw()
             yield self.step(self.learned, self.images, *each, self.noise.tensors)[None]
 
@@ -263,10 +263,10 @@ class ReplayedSteps(Steps):
                 super()._warm_up(*each)
         torch.cuda.current_stream().wait_stream(stream)
 
-    def __call__(self, rows, numbers):
+    def __call__(self, rows, scalars):
         if self.graph is None or len(rows) > len(self.rows):
-            self._record(rows, numbers)
-        self.rows[: len(rows)], self.numbers[: len(rows)] = rows, numbers
+            self._record(rows, scalars)
+        self.rows[: len(rows)], self.scalars[: len(rows)] = rows, scalars
         self.counter.zero_()
         for start in range(0, len(rows), self.block):
             stop = min(start + self.block, len(rows))
@@ -274,9 +274,9 @@ class ReplayedSteps(Steps):
                 self.graph.replay()
             yield self.terms[start:stop].clone()
 
-    def _record(self, rows: Tensor, numbers: Tensor) -> None:
-        self.rows, self.numbers = rows.clone(), numbers.clone()
-        self.terms, self.graph = torch.zeros_like(numbers), torch.cuda.CUDAGraph()
+    def _record(self, rows: Tensor, scalars: Tensor) -> None:
+        self.rows, self.scalars = rows.clone(), scalars.clone()
+        self.terms, self.graph = torch.zeros_like(scalars), torch.cuda.CUDAGraph()
         for generator in self.noise.generators or ():
             self.graph.register_generator_state(generator)
         with torch.cuda.graph(self.graph):
@@ -284,7 +284,7 @@ class ReplayedSteps(Steps):
 
     def _replayed(self) -> None:
         self.noise.draw()
-        each = (tensor.index_select(0, self.counter)[0] for tensor in (self.rows, self.numbers))
+        each = (tensor.index_select(0, self.counter)[0] for tensor in (self.rows, self.scalars))
         terms = self.step(self.learned, self.images, *each, self.noise.tensors)
         self.terms.index_copy_(0, self.counter, terms[None])
         self.counter.add_(1)

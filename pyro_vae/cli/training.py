@@ -1,0 +1,232 @@
+"""The commands that train, and what they show while training goes on."""
+
+import math
+from argparse import Namespace
+from dataclasses import fields
+
+from tqdm import tqdm
+
+from pyro_vae.comparison.page import write_comparison
+from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
+from pyro_vae.runs.config import RunConfig, load_settings
+from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.interrupts import Interrupts
+from pyro_vae.runs.observer import Observer
+from pyro_vae.runs.run import Run, resolve_device
+from pyro_vae.runs.summary import parameter_counts
+from pyro_vae.runs.train import Job, train
+from pyro_vae.sweeps.folder import Member
+from pyro_vae.sweeps.observer import SweepObserver
+from pyro_vae.sweeps.sweep import sweep
+from pyro_vae.training.loop import Record
+from pyro_vae.training.processes import ALONE
+
+EPOCHS_STYLE = "{n}/{total} epochs |{bar}| {remaining} left{postfix}"
+MEASURING_STYLE = "{percentage:3.0f}% |{bar}| {remaining} left"
+
+
+def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Train a model and leave a run folder."""
+    ranks = parsed.ranks or ALONE
+    observer = _TrainingProgress(interrupts) if ranks.first else Observer(interrupts)
+    options = {"resume": parsed.resume, "overwrite": parsed.overwrite, "ranks": ranks}
+    try:
+        run = train(_config(parsed), parsed.out, observer=observer, **options)
+    finally:
+        observer.close() if ranks.first else None
+    if ranks.first:
+        print(_results(run))
+        print(f"Look at {run.folder / 'report.html'}")
+
+
+def _config(parsed: Namespace) -> RunConfig:
+    flags, file = _settings(parsed), parsed.config
+    if parsed.resume and parsed.out and file is None and RunFolder(parsed.out).config.exists():
+        file = RunFolder(parsed.out).config
+    return RunConfig.load(file, **flags) if file else RunConfig(**flags)
+
+
+def _settings(parsed: Namespace) -> dict:
+    names = {f.name for f in fields(RunConfig)}
+    return {k: v for k, v in vars(parsed).items() if k in names}
+
+
+class _TrainingProgress(Observer):
+    """A bar over the epochs, or lines where there is no terminal; then a bar while measuring."""
+
+    def __init__(self, interrupts: Interrupts):
+        super().__init__(interrupts)
+        self.bar: tqdm | None = None
+
+    def started(self, job: Job) -> None:
+        print(_announcement(job))
+        options = {"bar_format": EPOCHS_STYLE, "disable": None, "dynamic_ncols": True}
+        total, done = job.config.epochs, job.training.epoch
+        self.total = total
+        self.bar = tqdm(total=total, initial=done, **options)
+
+    def notice(self, message: str) -> None:
+        with tqdm.external_write_mode():
+            print(f"Notice: {message}")
+
+    def epoch(self, record: Record, last: bool) -> None:
+        self.bar.set_postfix_str(_terms(record), refresh=False)
+        self.bar.update()
+        if self.bar.disable and (last or record.epoch % max(1, self.total // 10) == 0):
+            print(f"epoch {record.epoch}: {_terms(record)}", flush=True)  # for a log file
+        if last:
+            self.bar.close()
+            print("Measuring the trained model ...", flush=True)
+            options = {"bar_format": MEASURING_STYLE, "disable": None, "dynamic_ncols": True}
+            self.bar = tqdm(total=1.0, leave=False, delay=1, **options)
+
+    def measuring(self, done: float) -> None:
+        self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _terms(record: Record) -> str:
+    if math.isnan(record.train_rate):  # the posterior is a point
+        return f"distortion {record.train_distortion:.2f}"
+    return (
+        f"ELBO {record.train_elbo:.2f} rate {record.train_rate:.2f}"
+        f" distortion {record.train_distortion:.2f}"
+    )
+
+
+def _announcement(job: Job) -> str:
+    config, data, training = job.config, job.data, job.training
+    shape = "x".join(map(str, data.image_shape))
+    reason = f", since {training.choice.reason}" if training.choice.automatic else ""
+    levels = "unknown" if data.levels is None else data.levels
+    ranks = f", {job.ranks.count} ranks" if job.ranks.count > 1 else ""
+    held_out = f", {len(data.validation)} validation" if data.validation else ""
+    parameters = sum(parameter_counts(training.model).values())
+    lines = [
+        f"{data.name}: {len(data.train)} training{held_out} and {len(data.test)} test images"
+        f" {shape}, {levels} grey levels",
+        f"{config.model}: {config.likelihood}, {config.network}, {config.latent_dim} latents,"
+        f" {parameters} parameters",
+        f"{training.engine.name} on {resolve_device(config.device)}{ranks}{reason}",
+    ]
+    if training.step:
+        where = f"after step {training.step}, epoch {training.epoch}"
+        lines.append(f"Resuming {job.folder.path} {where}")
+    return "\n".join(lines)
+
+
+def _results(run: Run) -> str:
+    lines = [_elbo_line(split, run.summary[split]) for split in ("train", "test")]
+    test, exact = run.summary["test"], run.summary["linear_optimum"]
+    if exact:
+        lines.append(_elbo_line("exact", exact) + ", the optimum of a linear VAE")
+    if test["bits_per_dim"] is not None:
+        samples = test["bits_per_dim_samples"]
+        lines.append(
+            f"test  {test['bits_per_dim']:.4f} bits per dimension (bound, {samples} samples)"
+        )
+    if run.vae.has_rate:
+        lines.append(
+            f"test  of {run.config.latent_dim} components, {test['active_units']} active (their"
+            f" mean varies), {test['collapsed_units']} collapsed (rate under {COLLAPSED_RATE})"
+        )
+    if run.summary["best_epoch"] is not None:
+        epochs = run.summary["epochs"]
+        lines.append(
+            f"best  epoch {run.summary['best_epoch']} of {epochs}, whose weights these are"
+        )
+    return "\n".join(lines)
+
+
+def _elbo_line(split: str, terms: dict) -> str:
+    if terms["elbo_nats"] is None:
+        return f"{split:5s} distortion {terms['distortion_nats']:.4f} nats per image"
+    return (
+        f"{split:5s} ELBO {terms['elbo_nats']:.4f} = -(rate {terms['rate_nats']:.4f}"
+        f" + distortion {terms['distortion_nats']:.4f}) nats per image"
+    )
+
+
+# --- sweeps ----------------------------------------------------------------------------------------
+
+
+def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Train every combination of settings."""
+    settings = (load_settings(parsed.config) if parsed.config else {}) | _settings(parsed)
+    progress = _SweepProgress(interrupts, parsed.out)
+    try:
+        sweep(settings, parsed.out, ray=parsed.ray, observer=progress)
+    finally:
+        progress.close()
+    failed = [str(member.path) for member in progress.members if member.failed]
+    finished = [member.path for member in progress.members if not member.failed]
+    page = write_comparison(finished, parsed.out)[0] if len(finished) > 1 else None
+    if failed:
+        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+        raise RuntimeError(
+            f"{len(failed)} of {len(progress.members)} runs failed, as failed.txt in their folders"
+            f" says: {', '.join(failed[:3])}{more}; delete a folder to try its run again"
+        )
+    print(f"All {len(finished)} runs are finished: look at {page or finished[0] / 'report.html'}")
+
+
+class _SweepProgress(SweepObserver):
+    """A bar over the epochs of all runs, and a line for each run that ends."""
+
+    def __init__(self, interrupts: Interrupts, out: str):
+        super().__init__(interrupts)
+        self.out, self.bar = out, None
+        self.members: list[Member] = []
+        self.epochs: dict[str, int] = {}  # epochs that are done of each run
+
+    def started(self, members: list[Member]) -> None:
+        self.members = members
+        self.left = {m.name for m in members if not m.ended}
+        self.failures = sum(m.failed for m in members)
+        print(f"{len(members)} runs in {self.out}, {len(self.left)} of them to train", flush=True)
+        done = sum(m.config.epochs for m in members if m.ended)
+        total = sum(m.config.epochs for m in members)
+        options = {"bar_format": EPOCHS_STYLE, "disable": None, "dynamic_ncols": True}
+        self.bar = tqdm(total=total, initial=done, postfix=self._counts(), **options)
+
+    def _counts(self) -> str:
+        failed = f", {self.failures} failed" if self.failures else ""
+        done = len(self.members) - len(self.left) - self.failures
+        return f"{done} of {len(self.members)} runs done{failed}"
+
+    def epoch(self, name: str, record: Record, last: bool) -> None:
+        before = self.epochs.get(name)
+        if before is None:  # an earlier process did these
+            before = record.epoch - 1
+            self._skip(before)
+        self.bar.update(max(0, record.epoch - before))
+        self.epochs[name] = max(before, record.epoch)
+
+    def ended(self, member: Member) -> None:
+        self.left.discard(member.name)
+        self.failures += member.failed
+        self._skip(member.config.epochs - self.epochs.get(member.name, 0))
+        self.bar.set_postfix_str(self._counts())
+        with tqdm.external_write_mode():
+            print(f"{member.name}: {_outcome(member)} ({self._counts()})", flush=True)
+
+    def _skip(self, epochs: int) -> None:
+        """Count epochs that say nothing of the time that one takes."""
+        if not self.bar.disable:
+            self.bar.initial += epochs
+            self.bar.n += epochs
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _outcome(member: Member) -> str:
+    if member.failed:
+        return f"failed: {member.mark.read_text().strip()}"
+    return _elbo_line("test", member.summary()["test"])

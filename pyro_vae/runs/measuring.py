@@ -1,0 +1,362 @@
+"""What measures the parts of an evaluation.
+
+For each part one function measures and returns its figures, and one draws and saves what belongs
+beside them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.data import Dataset, load_dataset
+from pyro_vae.evaluation.aggregate import aggregate_against_prior, decompose_rate
+from pyro_vae.evaluation.ais import Annealing
+from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
+from pyro_vae.evaluation.disentanglement import disentanglement, linear_probe
+from pyro_vae.evaluation.estimates import estimate
+from pyro_vae.evaluation.ladder import Ladder, climb
+from pyro_vae.evaluation.limit import Limit, limiting_distribution
+from pyro_vae.evaluation.measures import measure
+from pyro_vae.evaluation.paths import PATHS, interpolate, traverse
+from pyro_vae.evaluation.posteriors import (
+    Calibration,
+    MomentComparison,
+    Reference,
+    compare_moments,
+    draws_tree,
+    importance_diagnostics,
+    nuts_reference,
+    simulation_based_calibration,
+)
+from pyro_vae.evaluation.samples import sample_quality
+from pyro_vae.evaluation.sharpness import radial_power_spectrum, sharpness_ratio
+from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
+from pyro_vae.evaluation.verdict import Distances, judge, variance_ratio
+from pyro_vae.figures import one_run
+from pyro_vae.figures.videos import encode_video, frames
+from pyro_vae.models.elbo import chunks
+from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.names import DATASETS
+from pyro_vae.randomness import seeded
+from pyro_vae.runs.classifiers import classifier_for
+from pyro_vae.runs.effort import CODES, IMPORTANCE_DRAWS, WATCHED_CHAINS, Effort
+from pyro_vae.runs.folder import RunFolder, to_numpy
+from pyro_vae.runs.run import Run
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The run to be measured, with its data where the model is."""
+
+    run: Run
+    folder: RunFolder
+    data: Dataset
+    train: Tensor
+    test: Tensor
+    effort: Effort
+    seed: int
+    data_dir: str
+    progress: Callable[[float], None]
+
+    @property
+    def model(self) -> LatentImageModel:
+        """The model."""
+        return self.run.vae
+
+    @property
+    def scores_levels(self) -> bool:
+        """Whether log P of the grey levels is defined."""
+        known = self.data.levels is not None and self.model.has_rate
+        return known and self.model.likelihood.is_likelihood
+
+
+# --- likelihood -----------------------------------------------------------------------------------
+
+
+def measure_likelihood(subject: Subject) -> Figures:
+    """Measure how likely the test images are: the ELBO and, on one measure, a ladder of bounds."""
+    effort, model, seed = subject.effort, subject.model, subject.seed
+    images, samples = subject.test[: effort.images], effort.bound_samples
+    figures = measure(model, images, subject.data.levels, samples, seed, subject.progress)
+    if not subject.scores_levels:
+        return figures
+    annealing = Annealing(effort.temperatures, effort.chains)
+    few = images[: effort.few_images]
+    ladder = climb(model, few, samples, annealing, effort.refit_steps, seed, subject.progress)
+    _show_ladder(subject.folder, ladder)
+    return figures | {"ladder": _ladder_figures(ladder, model.image_shape, samples)}
+
+
+def _show_ladder(folder: RunFolder, ladder: Ladder) -> None:
+    rungs = {name: estimate(values) for name, values in ladder.rungs.items()}
+    folder.save_figure("ladder", one_run.ladder(rungs))
+    columns = {name: values.tolist() for name, values in ladder.rungs.items()}
+    folder.save_columns("likelihood", columns)
+
+
+def _ladder_figures(ladder: Ladder, shape: tuple[int, int, int], num_samples: int) -> Figures:
+    figures = {
+        "images": len(ladder.log_prob),
+        "nats": {name: estimate(values) for name, values in ladder.rungs.items()},
+        "bits_per_dim": {n: estimate(bits_per_dim(v, shape)) for n, v in ladder.rungs.items()},
+        "log_prob_nats": estimate(ladder.log_prob),
+        "log_prob_source": ladder.best,
+        "log_prob_monte_carlo_error": ladder.monte_carlo_error,
+        "approximation_gap_nats": estimate(ladder.approximation_gap),
+        "amortization_gap_nats": estimate(ladder.amortization_gap),
+        "bracket_gap_nats": estimate(ladder.bracket.gap),
+        "acceptance": ladder.acceptance,
+    }
+    if ladder.missed:
+        figures["warning"] = (
+            f"the importance bound with {num_samples} samples misses {ladder.missed:.1f} nats that"
+            " annealing finds: bits per dimension by that bound are too large"
+        )
+    return figures
+
+
+# --- posterior ------------------------------------------------------------------------------------
+
+
+def measure_posterior(subject: Subject) -> Figures:
+    """Measure whether q(z|x) is p(z|x): importance weights, NUTS, calibration."""
+    effort, model, seed = subject.effort, subject.model, subject.seed
+    if not model.has_rate:
+        return {}
+    score = "levels" if subject.scores_levels else "density"
+    few, chosen = subject.test[: effort.few_images], subject.test[: effort.nuts_images]
+    fit = importance_diagnostics(model, few, IMPORTANCE_DRAWS, seed, score)
+    reference = nuts_reference(model, chosen, effort.nuts_draws, effort.nuts_draws, seed=seed)
+    with torch.no_grad():
+        q = model.encode(chosen)
+        moments = compare_moments(q, reference.draws)
+    subject.folder.save_netcdf("posterior", draws_tree(reference, q, seed))
+    figure = one_run.posterior_moments(to_numpy(moments.shift), to_numpy(moments.scale_ratio))
+    subject.folder.save_figure("posterior_moments", figure)
+    figures = {
+        "k_hat": estimate(fit.k_hat),
+        "k_hat_images": len(fit.k_hat),
+        "k_hat_over_0_7": fit.unreliable,
+        "effective_sample_size": estimate(fit.effective_sample_size),
+    } | _reference_figures(reference, moments)
+    if not model.likelihood.is_likelihood:
+        return figures
+    calibration = simulation_based_calibration(model, effort.simulations, seed=seed)
+    _show_calibration(subject.folder, calibration)
+    return figures | _calibration_figures(calibration)
+
+
+def _reference_figures(reference: Reference, moments: MomentComparison) -> Figures:
+    return {
+        "nuts_images": len(reference.r_hat),
+        "nuts_r_hat": reference.r_hat.max().item(),
+        "nuts_effective_sample_size": reference.effective_sample_size.min().item(),
+        "largest_shift": moments.shift.abs().max().item(),
+        "smallest_scale_ratio": moments.scale_ratio.min().item(),
+        "largest_scale_ratio": moments.scale_ratio.max().item(),
+    }
+
+
+def _show_calibration(folder: RunFolder, calibration: Calibration) -> None:
+    components = calibration.ranks.shape[1] - 1
+    names = [f"z{n + 1}" for n in range(components)] + ["log p(x|z)"]
+    ranks = to_numpy(calibration.ranks)
+    folder.save_figure("calibration", one_run.rank_histograms(ranks, calibration.num_draws, names))
+
+
+def _calibration_figures(calibration: Calibration) -> Figures:
+    return {
+        "calibration_simulations": len(calibration.ranks),
+        "calibration_p_values": calibration.p_values.tolist(),
+        "calibration_p_value": calibration.p_value,
+        "coverage": {str(c): share.tolist() for c, share in calibration.coverage.items()},
+    }
+
+
+# --- latents --------------------------------------------------------------------------------------
+
+
+def measure_latents(subject: Subject) -> Figures:
+    """Measure what the components carry, and the aggregate posterior against the prior."""
+    model, seed = subject.model, subject.seed
+    if not model.has_rate:
+        return {}
+    loc, scale = _codes(model, subject.test[: min(subject.effort.images, CODES)])
+    rate = decompose_rate(loc, scale, seed=seed)
+    against = aggregate_against_prior(loc, scale, seed=seed)
+    inactive = loc.var(0, correction=0) <= ACTIVE_VARIANCE
+    figure = one_run.marginals(to_numpy(loc), to_numpy(scale))
+    subject.folder.save_figure("aggregate_posterior", figure)
+    return {
+        "images": len(loc),
+        "rate_nats": rate.rate,
+        "mutual_information_nats": rate.mutual_information,
+        "mutual_information_upper_nats": rate.mutual_information_upper,
+        "total_correlation_nats": rate.total_correlation,
+        "dimension_wise_kl_nats": rate.dimension_wise_kl,
+        "log_images": rate.log_images,
+        "mutual_information_identified": rate.identified,
+        "largest_mean": against.moments.largest_mean,
+        "smallest_variance": against.moments.smallest_variance,
+        "largest_variance": against.moments.largest_variance,
+        "largest_correlation": against.moments.largest_correlation,
+        "marginal_distances": against.marginal_distances.tolist(),
+        "mmd_squared": against.mmd.statistic,
+        "mmd_p_value": against.mmd.p_value,
+        "inactive_units": int(inactive.sum()),
+        "nll_change_without_inactive_nats": _cost_of_removing(subject, inactive),
+    }
+
+
+def _cost_of_removing(subject: Subject, components: Tensor):
+    """Return how much log P falls without these components; None where that is not defined."""
+    if not (components.any() and subject.scores_levels):
+        return None
+    x, samples = subject.test[: subject.effort.few_images], subject.effort.bound_samples
+    whole = importance_bound(subject.model, x, samples, subject.seed)
+    without = importance_bound(subject.model, x, samples, subject.seed, removed=components)
+    return estimate(whole - without)
+
+
+# --- limit ----------------------------------------------------------------------------------------
+
+
+def measure_limit(subject: Subject) -> Figures:
+    """Measure where the chain decode - sample - encode - sample goes."""
+    limit = limiting_distribution(
+        subject.model, subject.effort.walkers, num_watched=WATCHED_CHAINS, seed=subject.seed
+    )
+    _show_limit(subject.folder, limit)
+    return {
+        "chains": len(limit.z),
+        "steps": len(limit.images) - 1,
+        "distances": limit.distances.tolist(),
+        "p_values": limit.p_values.tolist(),
+        "p_value": limit.p_value,
+        "r_hat": limit.r_hat.max().item(),
+        "final_mean": limit.z.mean(0).tolist(),
+        "final_scale": limit.z.std(0).tolist(),
+    }
+
+
+def _show_limit(folder: RunFolder, limit: Limit) -> None:
+    pictures = frames(to_numpy(limit.images), 8)
+    for ending in (".mp4", ".gif"):
+        folder.save_video("limiting_distribution", ending, encode_video(pictures, ending))
+    folder.save_figure("limiting_distribution", one_run.quantiles(to_numpy(limit.z)))
+
+
+# --- samples --------------------------------------------------------------------------------------
+
+
+def measure_samples(subject: Subject) -> Figures:
+    """Measure how good samples and reconstructions are beside the data, and judge them."""
+    model, half = subject.model, min(len(subject.test) // 2, subject.effort.images)
+    with seeded(subject.seed, subject.test.device):  # the published order may go by difficulty
+        order = torch.randperm(len(subject.test), device=subject.test.device)
+        real, other = subject.test[order[:half]], subject.test[order[half : 2 * half]]
+        samples = model.sample(half)
+        reconstructions = torch.cat([model.reconstruct(x) for x in chunks(other)])
+    _show_spectra(subject.folder, real, reconstructions, samples)
+    ratio, labelled = variance_ratio(model, real), _labelled(subject)
+    if labelled is None:
+        return {
+            "images": half,
+            "sharpness_ratio_reconstructions": sharpness_ratio(reconstructions, real),
+            "sharpness_ratio_samples": sharpness_ratio(samples, real),
+            "variance_ratio": ratio,
+            "verdict": judge(ratio),
+        }
+    net = classifier_for(labelled, Path(subject.data_dir)).to(real.device)
+    sets = (x.float() for x in (real, reconstructions, samples, other))
+    quality, spread = sample_quality(net, *sets), net.features(real.float()).var(0).sum().item()
+    distances = Distances(
+        reconstructions=quality["frechet_distance_reconstructions"].mean,
+        samples=quality["frechet_distance_samples"].mean,
+        spread=spread,
+    )
+    return quality | {
+        "classifier_accuracy": net.accuracy,
+        "feature_spread": spread,
+        "variance_ratio": ratio,
+        "verdict": judge(ratio, distances),
+    }
+
+
+def _show_spectra(
+    folder: RunFolder, real: Tensor, reconstructions: Tensor, samples: Tensor
+) -> None:
+    sets = {"data": real, "reconstructions": reconstructions, "samples": samples}
+    curves = {}
+    for name, images in sets.items():
+        spectrum = radial_power_spectrum(images)
+        curves[name] = to_numpy(spectrum.frequencies), to_numpy(spectrum.power)
+    folder.save_figure("power_spectra", one_run.power_spectra(curves))
+
+
+def _labelled(subject: Subject) -> Dataset | None:
+    """Return the labelled set whose classifier serves the run's: its own, MNIST for Larochelle's."""
+    name = "mnist" if subject.data.name == "binarized_mnist" else subject.run.config.dataset
+    if subject.data.train.labels is None and name == subject.run.config.dataset:
+        return None
+    levels = None if name in DATASETS else subject.run.config.levels
+    try:
+        return load_dataset(name, subject.data_dir, levels=levels)
+    except ValueError:
+        return None
+
+
+# --- factors --------------------------------------------------------------------------------------
+
+
+def measure_factors(subject: Subject) -> Figures:
+    """Measure whether components mean something: labels, true factors, ways through the codes."""
+    data, size = subject.data, subject.effort.rows
+    spread = _codes(subject.model, subject.test[:1000])[0].var(0)
+    moving = spread.argsort(descending=True)[:10].tolist()
+    _show_paths(subject, moving)
+    figures: Figures = {"components_by_spread": moving}
+    if data.train.labels is not None and len(data.train.labels.unique()) > 1:
+        figures |= _probe_figures(subject)
+    if data.train.factors is not None and data.factor_names:
+        codes = _codes(subject.model, subject.train[:size])[0].cpu()
+        figures["factor_names"] = list(data.factor_names)
+        figures |= disentanglement(codes, data.train.factors[:size], subject.seed)
+    return figures
+
+
+def _show_paths(subject: Subject, moving: list[int]) -> None:
+    model, test, save = subject.model, subject.test, subject.folder.save_figure
+    rows = traverse(model, test[0], moving).flatten(0, 1)
+    title = "Each row moves one component from -3 to 3"
+    save("traversals", one_run.image_grid(to_numpy(rows), 8, title))
+    ways = [interpolate(model, test[:4], test[4:8], path=path) for path in PATHS]
+    title = "Between two images each: linear (upper four), slerp (lower four)"
+    pictures = to_numpy(torch.cat(ways).flatten(0, 1))
+    save("interpolation", one_run.image_grid(pictures, 8, title))
+
+
+def _probe_figures(subject: Subject) -> Figures:
+    model, data, size = subject.model, subject.data, subject.effort.rows
+    train_codes = _codes(model, subject.train[:size])[0].cpu()
+    test_codes = _codes(model, subject.test[:size])[0].cpu()
+    train_labels, test_labels = data.train.labels[:size], data.test.labels[:size]
+    counts = test_labels.unique(return_counts=True)[1]
+    return {
+        "label_accuracy": linear_probe(train_codes, train_labels, test_codes, test_labels),
+        "label_chance": counts.max().item() / counts.sum().item(),
+    }
+
+
+@torch.no_grad()
+def _codes(model: LatentImageModel, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return means and scales of q(z|x), (N, latent_dim) each."""
+    posteriors = [model.encode(x) for x in chunks(images)]
+    scales = torch.cat([q.variance.sqrt() for q in posteriors])
+    return torch.cat([q.mean for q in posteriors]), scales

@@ -1,0 +1,250 @@
+"""The settings of a run: their defaults, ranges and choices; torch is not imported here.
+
+Each setting is declared once, as a field of one of three dataclasses. From that declaration follow
+its flag on the command line, its key in YAML, its check, and the argument of `fit` or `VAE`.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import Field, dataclass, field, fields
+
+from pyro_vae.names import (
+    ACTIVATIONS,
+    BETA_SCHEDULES,
+    BINARIZE,
+    ENGINES,
+    LEARNING_RATE_SCHEDULES,
+    LIKELIHOODS,
+    NETWORKS,
+    OBJECTIVES,
+    PRECISIONS,
+    SCORES,
+    check_dataset_name,
+    check_name,
+)
+from pyro_vae.names import MODELS as MODEL_NAMES
+
+DEFAULT_BATCH_SIZE = 128
+DEFAULT_LEVELS = 256  # of models whose data lie on no known grid of grey levels
+
+
+def default_batch_size(num_images: int) -> int:
+    """Return the number of images per step where none is set: 128, or all of fewer images."""
+    return min(DEFAULT_BATCH_SIZE, num_images)
+
+
+def setting(
+    default,
+    help: str,
+    choices: Iterable[str] | None = None,
+    at_least: float | None = None,
+    above: float | None = None,
+):
+    """Return a dataclass field that knows its help text, its choices and its lower bound."""
+    choices = None if choices is None else tuple(choices)
+    metadata = {"help": help, "choices": choices, "at_least": at_least, "above": above}
+    return field(default=default, metadata=metadata)
+
+
+class Settings:
+    """Base of frozen dataclasses of settings: every value is checked when it is given."""
+
+    def __post_init__(self):
+        for f in fields(self):
+            object.__setattr__(self, f.name, check_setting(f, getattr(self, f.name)))
+
+
+@dataclass(frozen=True)
+class DataSettings(Settings):
+    """What the images are."""
+
+    dataset: str = setting(
+        "digits",
+        "a name listed by 'pyro-vae datasets', or the path of your own .npy file, .npz file or"
+        " folder of pictures",
+    )
+    data_dir: str = setting("data", "folder of the published data sets; downloads go there")
+    levels: int | None = setting(
+        None,
+        "number of grey levels of your own images, where the file type does not tell; floats must"
+        " lie on the grid v / (levels - 1)",
+        at_least=2,
+    )
+    binarize: str = setting(
+        "none",
+        "make pixels 0 or 1: by a threshold at one half, drawn once, or drawn anew each epoch",
+        BINARIZE,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_dataset_name(self.dataset)
+
+
+@dataclass(frozen=True)
+class ModelSettings(Settings):
+    """What the model is made of; all but `model` are arguments of `VAE`."""
+
+    model: str = setting("vae", "the VAE, or a plain autoencoder of the same networks", MODEL_NAMES)
+    likelihood: str = setting(
+        "gaussian_shared_sigma",
+        "family of p(x|z); 'pyro-vae likelihoods' explains them",
+        LIKELIHOODS,
+    )
+    score: str = setting(
+        "density",
+        "what training maximises: the family's density, or the probability of the grey levels",
+        SCORES,
+    )
+    sigma: float | None = setting(
+        None,
+        "sigma of gaussian_fixed_sigma, in pixel units of [0, 1] (default: 0.25)",
+        above=0,
+    )
+    network: str = setting("mlp", "kind of encoder and decoder", NETWORKS)
+    hidden: tuple[int, ...] | None = setting(
+        None,
+        "hidden sizes of the encoder, as in 400,200, mirrored in the decoder; channels for conv"
+        " (default: 256,128 for mlp, 32,64 for conv)",
+        at_least=1,
+    )
+    activation: str = setting("relu", "function between layers", ACTIVATIONS)
+    latent_dim: int = setting(8, "number of latent components", at_least=1)
+
+
+@dataclass(frozen=True)
+class TrainingSettings(Settings):
+    """How a model is trained: the arguments of `fit`.
+
+    Raises:
+        ValueError: a value of the wrong type or out of range, an unknown name, settings that do
+            not go together.
+    """
+
+    objective: str = setting(
+        "elbo",
+        "sampled ELBO, ELBO with the KL in closed form, or importance-weighted bound",
+        OBJECTIVES,
+    )
+    num_particles: int = setting(1, "draws of z per image and step", at_least=1)
+    beta: float = setting(
+        1.0, "factor on the KL: 1 gives the ELBO, more than 1 regularises more", at_least=0
+    )
+    beta_schedule: str = setting(
+        "constant",
+        "constant, or beta rising from 0 over the warm-up, once or in cycles",
+        BETA_SCHEDULES,
+    )
+    warmup_epochs: int = setting(0, "epochs over which beta rises from 0", at_least=0)
+    epochs: int = setting(100, "passes over the training images", at_least=1)
+    batch_size: int | None = setting(
+        None, f"images per step (default: {DEFAULT_BATCH_SIZE}, or all of fewer)", at_least=1
+    )
+    learning_rate: float = setting(1e-3, "step size of Adam", above=0)
+    learning_rate_schedule: str = setting(
+        "constant",
+        "constant, or cosine: the learning rate falls to 0 at the end of training",
+        LEARNING_RATE_SCHEDULES,
+    )
+    patience: int | None = setting(
+        None,
+        "stop after this many epochs without a better loss on held-out validation images, and"
+        " keep the best weights (default: never stop early)",
+        at_least=1,
+    )
+    seed: int = setting(0, "seed of the weights, the noise and the data order", at_least=0)
+    precision: str = setting(
+        "float32", "number format; bf16 is used in the networks only", PRECISIONS
+    )
+    engine: str = setting(
+        "auto",
+        "how a step is computed: svi is Pyro's own, eager is the same without waiting for the"
+        " device, compiled is machine code that takes up to a minute to make; auto compiles long"
+        " trainings",
+        ("auto", *ENGINES),
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.objective == "iwae" and (self.beta != 1 or self.beta_schedule != "constant"):
+            raise ValueError(
+                f"beta: iwae is a bound at beta 1 only, got {self.beta} with schedule"
+                f" {self.beta_schedule}"
+            )
+        if (self.beta_schedule == "constant") != (self.warmup_epochs == 0):
+            raise ValueError(
+                "warmup_epochs: goes with beta_schedule linear or cyclical, which need at least 1,"
+                f" got {self.warmup_epochs} with {self.beta_schedule}"
+            )
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(
+                f"warmup_epochs: would end after training, {self.warmup_epochs} > {self.epochs}"
+                " epochs"
+            )
+
+
+def by_name(settings: Settings, kind: type[Settings]) -> dict:
+    """Return the values that `settings` has for the fields of `kind`, by name."""
+    return {f.name: getattr(settings, f.name) for f in fields(kind)}
+
+
+def setting_text(value: object) -> str:
+    """Return a setting's value as it is written after its flag."""
+    if value is None:
+        return "unset"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# --- checks ----------------------------------------------------------------------------------------
+
+_NUMBERS = {int: int, int | None: int, float: float, float | None: float}
+
+
+def check_setting(f: Field, value):
+    """Return the value, converted to the type of its field.
+
+    Raises:
+        ValueError: a value of another type, a number out of range, an unknown name.
+    """
+    if value is None and f.default is None:
+        return None
+    if f.name == "hidden":
+        return tuple(_number(f, size, int) for size in _sequence(value))
+    if f.type in _NUMBERS:
+        return _number(f, value, _NUMBERS[f.type])
+    if not isinstance(value, str):
+        raise ValueError(f"{f.name}: expected a name, got {value!r}")
+    choices = f.metadata["choices"]
+    return check_name(f.name, value, choices) if choices else value
+
+
+def _sequence(value) -> list:
+    if isinstance(value, str):
+        return [part for part in value.split(",") if part.strip()]
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _number(f: Field, value, kind: type) -> int | float:
+    try:
+        number = kind(value)
+        exact = not isinstance(value, bool) and (isinstance(value, str) or number == value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(_expected(f, value, kind)) from error
+    if not exact or not math.isfinite(number) or _too_low(f, number):
+        raise ValueError(_expected(f, value, kind))
+    return number
+
+
+def _too_low(f: Field, number: float) -> bool:
+    at_least, above = f.metadata["at_least"], f.metadata["above"]
+    return (at_least is not None and number < at_least) or (above is not None and number <= above)
+
+
+def _expected(f: Field, value, kind: type) -> str:
+    at_least, above = f.metadata["at_least"], f.metadata["above"]
+    bound = f" >= {at_least:g}" if at_least is not None else ""
+    bound = f" > {above:g}" if above is not None else bound
+    whole = "whole " if kind is int else ""
+    return f"{f.name}: expected a {whole}number{bound}, got {value!r}"

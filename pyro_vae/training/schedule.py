@@ -1,0 +1,67 @@
+"""The schedule of a training: when it ends, and beta and the learning rate at every step."""
+
+import math
+from dataclasses import dataclass
+
+from pyro_vae.settings import TrainingSettings
+
+
+def constant(step: int, ramp: int) -> float:
+    """1 throughout."""
+    return 1.0
+
+
+def linear(step: int, ramp: int) -> float:
+    """From 0 to 1 over the first `ramp` steps, then 1."""
+    return min(step / ramp, 1.0)
+
+
+def cyclical(step: int, ramp: int) -> float:
+    """Cycles of `2 ramp` steps: from 0 to 1 over the first half, 1 over the second.
+
+    Source: Fu et al., "Cyclical annealing schedule", 2019, https://arxiv.org/abs/1903.10145.
+    """
+    return min(step % (2 * ramp) / ramp, 1.0)
+
+
+BETA_SCHEDULES = {"constant": constant, "linear": linear, "cyclical": cyclical}
+
+
+def cosine(step: int, steps: int) -> float:
+    """From 1 to 0 along half a cosine over all `steps` of training."""
+    return (1 + math.cos(math.pi * step / steps)) / 2
+
+
+LEARNING_RATE_SCHEDULES = {"constant": constant, "cosine": cosine}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a training does at which step, by its settings.
+
+    Args:
+        settings: those of the training.
+        steps_per_epoch: how many minibatches an epoch has.
+    """
+
+    settings: TrainingSettings
+    steps_per_epoch: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole training, unless patience ends it."""
+        return self.settings.epochs * self.steps_per_epoch
+
+    def epoch(self, step: int) -> int:
+        """Return how many epochs are finished after so many steps."""
+        return step // self.steps_per_epoch
+
+    def beta(self, step: int) -> float:
+        """Return beta at a step, counted from 0."""
+        ramp = self.settings.warmup_epochs * self.steps_per_epoch
+        return self.settings.beta * BETA_SCHEDULES[self.settings.beta_schedule](step, ramp)
+
+    def learning_rate(self, step: int) -> float:
+        """Return Adam's step size at a step, counted from 0."""
+        shape = LEARNING_RATE_SCHEDULES[self.settings.learning_rate_schedule]
+        return self.settings.learning_rate * shape(step, self.steps)
