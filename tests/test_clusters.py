@@ -27,7 +27,7 @@ def elsewhere(tmp_path, monkeypatch):
     """A folder of its own, no inductor, no pictures, and stacks of two models."""
     monkeypatch.chdir(tmp_path)
     do_without_inductor(monkeypatch.setattr)
-    monkeypatch.setattr("pyro_vae.training.ensembles.AT_ONCE", {"cpu": 2, "cuda": 2})
+    monkeypatch.setattr("pyro_vae.training.ensembles.MOST_IN_A_STACK", {"cpu": 2, "cuda": 2})
 
 
 @pytest.fixture(scope="module")

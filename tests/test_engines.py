@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import pyro_vae as pv
+from pyro_vae.training.engines import Compiled
 from tests.programs import Choosy, Dropping, images, model
 
 
@@ -48,7 +49,7 @@ def test_a_compiler_that_fails_is_named(monkeypatch):
 
         return fail
 
-    monkeypatch.setattr("pyro_vae.training.engines.compile_step", broken)
+    monkeypatch.setattr(Compiled, "compile", staticmethod(broken))
     with pytest.raises(RuntimeError, match=r"^engine: no space left$"):
         trained("compiled", model())
     monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", 0)
@@ -58,7 +59,7 @@ def test_a_compiler_that_fails_is_named(monkeypatch):
 
 
 def test_auto_goes_on_as_it_began(monkeypatch):
-    monkeypatch.setattr("pyro_vae.training.engines.compile_step", lambda step, device: step)
+    monkeypatch.setattr(Compiled, "compile", staticmethod(lambda step, device: step))
     monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", 10)
     options = {"batch_size": 16, "precision": "float64"}
     first = pv.fit(model(), images(), epochs=5, **options)

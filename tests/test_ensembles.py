@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import pyro_vae as pv
+from pyro_vae.training.engines import Compiled
 from pyro_vae.likelihoods.families import LIKELIHOODS
 from tests.programs import images, model
 
@@ -18,8 +19,7 @@ OPTIONS = {"epochs": 10, "batch_size": 16, "precision": "float64"}
 @pytest.fixture
 def interpreted(monkeypatch):
     """Without inductor: it is the stacking that is tested."""
-    for room in ("engines", "ensembles"):
-        monkeypatch.setattr(f"pyro_vae.{room}.compile_step", lambda step, device: step)
+    monkeypatch.setattr(Compiled, "compile", staticmethod(lambda step, device: step))
 
 
 def models(likelihood="bernoulli", kind=pv.VAE, count=4, **options):
@@ -83,7 +83,7 @@ def test_every_kind_of_training_as_alone(interpreted, options):
 @pytest.mark.parametrize("at_once", [1, 2, 3])
 def test_several_stacks_as_alone(interpreted, monkeypatch, at_once):
     """Four models in stacks of one and of two (with three at most, two and two)."""
-    monkeypatch.setitem(pv.ensembles.AT_ONCE, "cpu", at_once)
+    monkeypatch.setitem(ensembles.MOST_IN_A_STACK, "cpu", at_once)
     assert_alike(
         together("gaussian_optimal_sigma", dynamic=True),
         alone("gaussian_optimal_sigma", dynamic=True),
@@ -91,7 +91,7 @@ def test_several_stacks_as_alone(interpreted, monkeypatch, at_once):
 
 
 def test_a_stack_may_have_idle_places(interpreted, monkeypatch):
-    monkeypatch.setitem(pv.ensembles.AT_ONCE, "cpu", 2)
+    monkeypatch.setitem(ensembles.MOST_IN_A_STACK, "cpu", 2)
     many, single = models(count=3), models(count=3)
     run = pv.fit_many(many, images(), seeds=SEEDS[:3], **OPTIONS)
     assert [sorted(lap) for lap in run] == [[0, 1, 2]] * 10
@@ -109,7 +109,7 @@ def test_convolutions_are_not_stacked_on_a_cpu(interpreted, network, stacks):
 
 
 def test_a_stop_between_two_stacks_loses_no_record(interpreted, monkeypatch):
-    monkeypatch.setitem(pv.ensembles.AT_ONCE, "cpu", 2)
+    monkeypatch.setitem(ensembles.MOST_IN_A_STACK, "cpu", 2)
     whole = models()
     list(pv.fit_many(whole, images(), seeds=SEEDS, **OPTIONS))
     again = models()

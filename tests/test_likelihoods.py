@@ -7,7 +7,8 @@ import pytest
 import torch
 from test_special import SHAPES, beta_bin_reference
 
-from pyro_vae.likelihoods.families import LIKELIHOODS, LevelMass, bounded_scale
+from pyro_vae.likelihoods.families import LIKELIHOODS
+from pyro_vae.likelihoods.base import LevelMass, bounded_scale
 
 mp.mp.dps = 40
 FAMILIES = list(LIKELIHOODS)

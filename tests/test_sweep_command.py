@@ -18,8 +18,12 @@ import pyro_vae as pv
 from pyro_vae.cli.main import main
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.writer import RunWriter
-from pyro_vae.sweeps.trainer import trained_at_once
-from pyro_vae.training import ensembles
+from pyro_vae.sweeps.trainer import pays_together
+from pyro_vae.comparison import plots
+from pyro_vae.runs import report, writer
+from pyro_vae.runs.run import build_model
+from pyro_vae.sweeps.observer import SweepObserver
+from pyro_vae.training import engines, ensembles
 from tests.test_resume import _processes, assert_same_run
 from tests.test_sweeps import assert_same_folder
 
@@ -32,13 +36,12 @@ NAMES = ["beta=0.5,seed=0", "beta=0.5,seed=1", "beta=2,seed=0", "beta=2,seed=1"]
 
 def do_without_inductor(setattr, pays=1):
     """No inductor, no pictures: it is the sweeps that are tested."""
-    for room in ("engines", "ensembles"):
-        setattr(sys.modules[f"pyro_vae.{room}"], "compile_step", lambda step, device: step)
-    setattr(sys.modules["pyro_vae.training.engines"], "STEPS_THAT_PAY", pays)
-    setattr(sys.modules["pyro_vae.runs.writer"], "figures", MagicMock())
-    setattr(sys.modules["pyro_vae.runs.report"], "figures", MagicMock())
-    for room in ("report", "comparison_plots"):
-        setattr(sys.modules[f"pyro_vae.{room}"], "svg", lambda *figure: "")
+    setattr(engines.Compiled, "compile", staticmethod(lambda step, device: step))
+    setattr(engines, "STEPS_THAT_PAY", pays)
+    setattr(writer, "one_run", MagicMock())
+    setattr(report, "one_run", MagicMock())
+    setattr(report, "svg", lambda *figure: "")
+    setattr(plots, "svg", lambda *figure: "")
     setattr(RunFolder, "save_figure", lambda self, name, figure: None)
 
 
@@ -55,7 +58,7 @@ def stamps(*folders):
     return {str(p): p.stat().st_mtime_ns for p in files if p not in page}
 
 
-def engines():
+def engines_of_runs():
     summaries = Path("a").glob("*/summary.json")
     return {path.parent.name: json.loads(path.read_text())["engine"] for path in summaries}
 
@@ -73,7 +76,7 @@ def test_the_folders_are_those_of_single_runs(capsys, engine):
     assert main([*SWEEP, *BETAS, *precise]) == 0
     out, err = capsys.readouterr()
     assert folders() == NAMES and err == ""
-    assert set(engines().values()) == {"compiled" if engine == "auto" else "eager"}
+    assert set(engines_of_runs().values()) == {"compiled" if engine == "auto" else "eager"}
     lines = out.splitlines()
     assert lines[0] == "4 runs in a, 4 of them to train" and len(lines) == 6
     assert [line.split(": ")[0] for line in lines[1:5]] == NAMES
@@ -120,26 +123,26 @@ def test_a_larger_grid_adds_runs_and_keeps_those_that_are_there():
     assert folders() == [
         "beta=0.5", "beta=0.5,seed=1", "beta=2", "beta=2,seed=1", "beta=8,seed=0", "beta=8,seed=1",
     ]  # fmt: skip
-    assert before == stamps("a/beta=0.5", "a/beta=2") and len(engines()) == 6
+    assert before == stamps("a/beta=0.5", "a/beta=2") and len(engines_of_runs()) == 6
 
 
 # --- the engines ------------------------------------------------------------------------------------
 
 
-def test_which_groups_are_trained_at_once(monkeypatch):
+def test_which_groups_are_pays_together(monkeypatch):
     monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", 20_000)
     of = lambda count, **options: [pv.RunConfig(seed=n, **options) for n in range(count)]  # noqa: E731
-    assert trained_at_once(of(10, epochs=200), 1280) is True  # 10 x 200 x 10 steps
-    assert trained_at_once(of(10, epochs=199), 1280) is False
-    assert trained_at_once(of(10, epochs=100, batch_size=64), 1280) is True
-    assert trained_at_once(of(10, epochs=200), 1279) is False
-    assert trained_at_once(of(20_000, epochs=1), 100) is True  # batches of 100
-    assert trained_at_once(of(1, epochs=99_999), 1280) is False
-    assert trained_at_once(of(2, epochs=1, engine="compiled"), 1280) is True
+    assert pays_together(of(10, epochs=200), 1280) is True  # 10 x 200 x 10 steps
+    assert pays_together(of(10, epochs=199), 1280) is False
+    assert pays_together(of(10, epochs=100, batch_size=64), 1280) is True
+    assert pays_together(of(10, epochs=200), 1279) is False
+    assert pays_together(of(20_000, epochs=1), 100) is True  # batches of 100
+    assert pays_together(of(1, epochs=99_999), 1280) is False
+    assert pays_together(of(2, epochs=1, engine="compiled"), 1280) is True
     for engine in ("svi", "eager"):
-        assert trained_at_once(of(99, epochs=999, engine=engine), 1280) is False
+        assert pays_together(of(99, epochs=999, engine=engine), 1280) is False
     monkeypatch.setattr("pyro_vae.training.engines.missing_compiler", lambda: "no C++ compiler (g++)")
-    assert trained_at_once(of(10, epochs=200), 1280) is False
+    assert pays_together(of(10, epochs=200), 1280) is False
 
 
 def test_groups_are_judged_by_their_own_steps(monkeypatch):
@@ -147,19 +150,19 @@ def test_groups_are_judged_by_their_own_steps(monkeypatch):
     grid = ["--likelihood", "bernoulli", "--seed", "0", "1", "--latent-dim", "2", "3"]
     monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", 2 * 33 + 1)
     assert main([*SWEEP, *grid]) == 0
-    assert set(engines().values()) == {"eager"}
+    assert set(engines_of_runs().values()) == {"eager"}
 
 
 def test_a_group_that_cannot_go_together_goes_one_by_one(capsys, monkeypatch):
     def refuse(*arguments):
         raise RuntimeError("the compiler has crashed\nwith a long story")
 
-    monkeypatch.setattr("pyro_vae.training.ensembles.compile_step", refuse)
+    monkeypatch.setattr(engines.Compiled, "compile", staticmethod(refuse))
     monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", 100)  # of 33 steps each
     assert main([*SWEEP, *BETAS]) == 0
     message = "engine: one run after the other, since the compiler has crashed\n"
     assert message in capsys.readouterr().err
-    assert engines() == dict.fromkeys(NAMES, "eager")
+    assert engines_of_runs() == dict.fromkeys(NAMES, "eager")
 
 
 # --- kills and signals ------------------------------------------------------------------------------
@@ -226,7 +229,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(capsys, monkeypatch, engine
     assert main(arguments) == status
     error = capsys.readouterr().err
     name = signal.Signals(number).name
-    assert error == f"pyro-vae: stopped by {name}; all is saved, and the same command goes on\n"
+    assert error == f"pyro-vae: stopped by {name}; all is saved, and the same command resumes\n"
     assert main(arguments) == 0
     assert main([*SWEEP[:-1], "whole", *BETAS, "--engine", engine]) == 0
     for name in NAMES:
@@ -247,7 +250,7 @@ def test_a_kill_before_the_report_is_mended():
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
 @pytest.mark.parametrize("engine", ["auto", "eager"])
 def test_a_run_that_diverges_is_marked_and_the_rest_go_on(capsys, monkeypatch, engine):
-    build = pv.runs.build_model
+    build = build_model
 
     def broken(config, *arguments):
         model = build(config, *arguments)
@@ -256,7 +259,7 @@ def test_a_run_that_diverges_is_marked_and_the_rest_go_on(capsys, monkeypatch, e
                 next(model.decoder.parameters()).fill_(math.nan)
         return model
 
-    monkeypatch.setattr("pyro_vae.runs.run.build_model", broken)
+    monkeypatch.setattr("pyro_vae.runs.train.build_model", broken)
     arguments = [*SWEEP, *BETAS, "--engine", engine]
     assert main(arguments) == 1
     out, err = capsys.readouterr()
@@ -268,14 +271,14 @@ def test_a_run_that_diverges_is_marked_and_the_rest_go_on(capsys, monkeypatch, e
     assert "(3 of 4 runs done, 1 failed)" in out
     reason = Path("a", NAMES[1], "failed.txt").read_text()
     assert reason.count("\n") == 1 and reason.endswith("last finite checkpoint: none yet\n")
-    assert set(engines()) == set(NAMES) - {NAMES[1]}
+    assert set(engines_of_runs()) == set(NAMES) - {NAMES[1]}
     before = stamps("a")
     assert main(arguments) == 1
     assert stamps("a") == before
     shutil.rmtree(Path("a", NAMES[1]))
-    monkeypatch.setattr("pyro_vae.runs.run.build_model", build)
+    monkeypatch.setattr("pyro_vae.runs.train.build_model", build)
     assert main(arguments) == 0
-    assert set(engines()) == set(NAMES)
+    assert set(engines_of_runs()) == set(NAMES)
 
 
 def test_a_failed_run_keeps_its_place_beside_those_that_go_on(monkeypatch):
@@ -292,7 +295,7 @@ def test_a_failed_run_keeps_its_place_beside_those_that_go_on(monkeypatch):
     Path("a/seed=1/failed.txt").write_text("it diverged\n")
     pv.RunConfig(**SMALL, seed=1).save("a/seed=1/config.yaml")
     assert main([*SWEEP, "--seed", "0", "1", "2"]) == 1
-    assert sizes == [(3, 3)] and set(engines()) == {"seed=0", "seed=2"}
+    assert sizes == [(3, 3)] and set(engines_of_runs()) == {"seed=0", "seed=2"}
     assert sorted(p.name for p in Path("a/seed=1").iterdir()) == ["config.yaml", "failed.txt"]
 
 
@@ -307,7 +310,7 @@ def test_data_that_are_missing_fail_their_runs_alone(capsys, engine):
         reason = Path(f"a/dataset=absent,seed={seed}/failed.txt").read_text()
         assert reason.startswith("dataset: there is no file or folder") and reason.count("\n") == 1
         assert pv.RunConfig.load(f"a/dataset=absent,seed={seed}/config.yaml").seed == seed
-    assert set(engines()) == {"dataset=digits,seed=0", "dataset=digits,seed=1"}
+    assert set(engines_of_runs()) == {"dataset=digits,seed=0", "dataset=digits,seed=1"}
 
 
 def test_a_damaged_checkpoint_fails_its_run_alone():
@@ -317,7 +320,7 @@ def test_a_damaged_checkpoint_fails_its_run_alone():
     Path("a/seed=0/checkpoints/last.pt").write_bytes(b"garbage")
     assert main([*SWEEP, "--seed", "0", "1", "2"]) == 1
     assert "last.pt cannot be read" in Path("a/seed=0/failed.txt").read_text()
-    assert set(engines()) == {"seed=1", "seed=2"}
+    assert set(engines_of_runs()) == {"seed=1", "seed=2"}
 
 
 @pytest.mark.parametrize("engine", ["auto", "eager"])

@@ -7,6 +7,7 @@ from dataclasses import fields
 from tqdm import tqdm
 
 from pyro_vae.comparison.page import write_comparison
+from pyro_vae.data import Dataset
 from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
 from pyro_vae.runs.config import RunConfig, load_settings
 from pyro_vae.runs.folder import RunFolder
@@ -14,11 +15,11 @@ from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.runs.observer import Observer
 from pyro_vae.runs.run import Run, resolve_device
 from pyro_vae.runs.summary import parameter_counts
-from pyro_vae.runs.train import Job, train
+from pyro_vae.runs.train import train
 from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.sweep import sweep
-from pyro_vae.training.loop import Record
+from pyro_vae.training.loop import Record, Training
 from pyro_vae.training.processes import ALONE
 
 EPOCHS_STYLE = "{n}/{total} epochs |{bar}| {remaining} left{postfix}"
@@ -58,12 +59,21 @@ class _TrainingProgress(Observer):
         super().__init__(interrupts)
         self.bar: tqdm | None = None
 
-    def started(self, job: Job) -> None:
-        print(_announcement(job))
+    def started(
+        self, folder: RunFolder, config: RunConfig, data: Dataset, training: Training
+    ) -> None:
+        print(_announcement(config, data, training))
+        if training.step:
+            where = f"after step {training.step}, epoch {training.epoch}"
+            print(f"Resuming {folder.path} {where}")
+        if data.levels is None:
+            self.notice(
+                "pixels are floats on no known grid of grey levels: bits per dimension are not"
+                " reported; --levels names the grid"
+            )
         options = {"bar_format": EPOCHS_STYLE, "disable": None, "dynamic_ncols": True}
-        total, done = job.config.epochs, job.training.epoch
-        self.total = total
-        self.bar = tqdm(total=total, initial=done, **options)
+        self.total = config.epochs
+        self.bar = tqdm(total=self.total, initial=training.epoch, **options)
 
     def notice(self, message: str) -> None:
         with tqdm.external_write_mode():
@@ -98,25 +108,20 @@ def _terms(record: Record) -> str:
     )
 
 
-def _announcement(job: Job) -> str:
-    config, data, training = job.config, job.data, job.training
+def _announcement(config: RunConfig, data: Dataset, training: Training) -> str:
     shape = "x".join(map(str, data.image_shape))
     reason = f", since {training.choice.reason}" if training.choice.automatic else ""
     levels = "unknown" if data.levels is None else data.levels
-    ranks = f", {job.ranks.count} ranks" if job.ranks.count > 1 else ""
+    ranks = f", {training.ranks.count} ranks" if training.ranks.count > 1 else ""
     held_out = f", {len(data.validation)} validation" if data.validation else ""
     parameters = sum(parameter_counts(training.model).values())
-    lines = [
+    return (
         f"{data.name}: {len(data.train)} training{held_out} and {len(data.test)} test images"
-        f" {shape}, {levels} grey levels",
+        f" {shape}, {levels} grey levels\n"
         f"{config.model}: {config.likelihood}, {config.network}, {config.latent_dim} latents,"
-        f" {parameters} parameters",
-        f"{training.engine.name} on {resolve_device(config.device)}{ranks}{reason}",
-    ]
-    if training.step:
-        where = f"after step {training.step}, epoch {training.epoch}"
-        lines.append(f"Resuming {job.folder.path} {where}")
-    return "\n".join(lines)
+        f" {parameters} parameters\n"
+        f"{training.engine.name} on {resolve_device(config.device)}{ranks}{reason}"
+    )
 
 
 def _results(run: Run) -> str:

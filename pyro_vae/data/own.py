@@ -49,10 +49,10 @@ def load_own(path: Path, levels: int | None) -> Dataset:
     else:
         raise ValueError(f"dataset: expected a folder, an .npy or an .npz file, got {path}")
     splits = {name: _split(part, levels, f"{path}") for name, part in parts.items()}
-    found = {(tuple(split.images.shape[1:]), n) for split, n in splits.values()}
-    if len(found) > 1:
-        raise ValueError(f"dataset: {path} mixes images of different shapes or types: {found}")
-    (_, levels), splits = found.pop(), {name: split for name, (split, _) in splits.items()}
+    kinds = {(tuple(split.images.shape[1:]), n) for split, n in splits.values()}
+    if len(kinds) > 1:
+        raise ValueError(f"dataset: {path} mixes images of different shapes or types: {kinds}")
+    (_, levels), splits = kinds.pop(), {name: split for name, (split, _) in splits.items()}
     if "train" not in splits:
         splits = _divide(path, splits["whole"])
     names = _factor_names(parts.get("whole"), path)

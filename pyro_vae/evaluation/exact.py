@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
+from pyro_vae.likelihoods.base import SCALE_FLOOR
 from pyro_vae.likelihoods.distributions import Normal
-from pyro_vae.likelihoods.families import SCALE_FLOOR
 from pyro_vae.models.vae import VAE
 
 

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor
 
-from pyro_vae.likelihoods.families import GaussianOptimalSigma
+from pyro_vae.likelihoods.gaussians import GaussianOptimalSigma
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded

@@ -76,8 +76,8 @@ def trend(x: ArrayLike, y: ArrayLike) -> Trend:
         ValueError: fewer than two values of the setting, or than two runs at one of them.
 
     Example:
-        >>> found = trend([1, 1, 4, 4], [0.1, 0.3, 0.7, 0.9])
-        >>> round(found.effect, 6), round(found.spread, 6), round(found.correlation, 3)
+        >>> betas = trend([1, 1, 4, 4], [0.1, 0.3, 0.7, 0.9])
+        >>> round(betas.effect, 6), round(betas.spread, 6), round(betas.correlation, 3)
         (0.6, 0.141421, 0.894)
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)

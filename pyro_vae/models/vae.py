@@ -11,8 +11,9 @@ from pyro import poutine
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyro_vae.likelihoods.base import Likelihood
 from pyro_vae.likelihoods.distributions import Normal
-from pyro_vae.likelihoods.families import LIKELIHOODS, Likelihood
+from pyro_vae.likelihoods.families import LIKELIHOODS
 from pyro_vae.models.networks import ACTIVATIONS, NETWORKS, batched
 from pyro_vae.names import check_name
 

@@ -9,10 +9,10 @@ import torch
 from pyro_vae.names import check_name
 from pyro_vae.runs.effort import FULL, QUICK
 from pyro_vae.runs.folder import RunFolder
-from pyro_vae.runs.measuring import Subject
 from pyro_vae.runs.parts import PARTS, check_figures
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import Run, load_data_again
+from pyro_vae.runs.subject import Subject
 from pyro_vae.training.fit import PRECISIONS
 
 

@@ -4,8 +4,6 @@ For each part one function measures and returns its figures, and one draws and s
 beside them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,41 +37,14 @@ from pyro_vae.evaluation.verdict import Distances, judge, variance_ratio
 from pyro_vae.figures import one_run
 from pyro_vae.figures.videos import encode_video, frames
 from pyro_vae.models.elbo import chunks
-from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import DATASETS
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.classifiers import classifier_for
-from pyro_vae.runs.effort import CODES, IMPORTANCE_DRAWS, WATCHED_CHAINS, Effort
+from pyro_vae.runs.effort import CODES, IMPORTANCE_DRAWS, WATCHED_CHAINS
 from pyro_vae.runs.folder import RunFolder, to_numpy
-from pyro_vae.runs.run import Run
+from pyro_vae.runs.subject import Subject
 
 Figures = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The run to be measured, with its data where the model is."""
-
-    run: Run
-    folder: RunFolder
-    data: Dataset
-    train: Tensor
-    test: Tensor
-    effort: Effort
-    seed: int
-    data_dir: str
-    progress: Callable[[float], None]
-
-    @property
-    def model(self) -> LatentImageModel:
-        """The model."""
-        return self.run.vae
-
-    @property
-    def scores_levels(self) -> bool:
-        """Whether log P of the grey levels is defined."""
-        known = self.data.levels is not None and self.model.has_rate
-        return known and self.model.likelihood.is_likelihood
 
 
 # --- likelihood -----------------------------------------------------------------------------------
@@ -187,7 +158,7 @@ def measure_latents(subject: Subject) -> Figures:
     model, seed = subject.model, subject.seed
     if not model.has_rate:
         return {}
-    loc, scale = _codes(model, subject.test[: min(subject.effort.images, CODES)])
+    loc, scale = subject.codes(subject.test[: min(subject.effort.images, CODES)])
     rate = decompose_rate(loc, scale, seed=seed)
     against = aggregate_against_prior(loc, scale, seed=seed)
     inactive = loc.var(0, correction=0) <= ACTIVE_VARIANCE
@@ -318,14 +289,14 @@ def _labelled(subject: Subject) -> Dataset | None:
 def measure_factors(subject: Subject) -> Figures:
     """Measure whether components mean something: labels, true factors, ways through the codes."""
     data, size = subject.data, subject.effort.rows
-    spread = _codes(subject.model, subject.test[:1000])[0].var(0)
+    spread = subject.codes(subject.test[:1000])[0].var(0)
     moving = spread.argsort(descending=True)[:10].tolist()
     _show_paths(subject, moving)
     figures: Figures = {"components_by_spread": moving}
     if data.train.labels is not None and len(data.train.labels.unique()) > 1:
         figures |= _probe_figures(subject)
     if data.train.factors is not None and data.factor_names:
-        codes = _codes(subject.model, subject.train[:size])[0].cpu()
+        codes = subject.codes(subject.train[:size])[0].cpu()
         figures["factor_names"] = list(data.factor_names)
         figures |= disentanglement(codes, data.train.factors[:size], subject.seed)
     return figures
@@ -343,20 +314,12 @@ def _show_paths(subject: Subject, moving: list[int]) -> None:
 
 
 def _probe_figures(subject: Subject) -> Figures:
-    model, data, size = subject.model, subject.data, subject.effort.rows
-    train_codes = _codes(model, subject.train[:size])[0].cpu()
-    test_codes = _codes(model, subject.test[:size])[0].cpu()
+    data, size = subject.data, subject.effort.rows
+    train_codes = subject.codes(subject.train[:size])[0].cpu()
+    test_codes = subject.codes(subject.test[:size])[0].cpu()
     train_labels, test_labels = data.train.labels[:size], data.test.labels[:size]
     counts = test_labels.unique(return_counts=True)[1]
     return {
         "label_accuracy": linear_probe(train_codes, train_labels, test_codes, test_labels),
         "label_chance": counts.max().item() / counts.sum().item(),
     }
-
-
-@torch.no_grad()
-def _codes(model: LatentImageModel, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return means and scales of q(z|x), (N, latent_dim) each."""
-    posteriors = [model.encode(x) for x in chunks(images)]
-    scales = torch.cat([q.variance.sqrt() for q in posteriors])
-    return torch.cat([q.mean for q in posteriors]), scales

@@ -1,15 +1,12 @@
 """Who is told of a run while it goes on."""
 
-from __future__ import annotations
-
 import warnings
-from typing import TYPE_CHECKING
 
+from pyro_vae.data import Dataset
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.interrupts import Interrupts
-
-if TYPE_CHECKING:
-    from pyro_vae.runs.train import Job
-    from pyro_vae.training.loop import Record
+from pyro_vae.training.loop import Record, Training
 
 
 class Observer:
@@ -22,7 +19,9 @@ class Observer:
     def __init__(self, interrupts: Interrupts | None = None):
         self.interrupts = interrupts
 
-    def started(self, job: Job) -> None:
+    def started(
+        self, folder: RunFolder, config: RunConfig, data: Dataset, training: Training
+    ) -> None:
         """Training is about to begin, or to be resumed."""
 
     def notice(self, message: str) -> None:
@@ -35,8 +34,8 @@ class Observer:
     def measuring(self, done: float) -> None:
         """The trained model is being measured, of which a fraction is done."""
 
-    def failed(self, error: FloatingPointError) -> None:
-        """Training diverged."""
+    def failed(self, error: Exception) -> None:
+        """The run has failed, as when training diverges."""
 
     def finished(self) -> None:
         """The run folder is complete."""

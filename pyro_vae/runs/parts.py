@@ -19,7 +19,7 @@ from pyro_vae.runs.effort import IMPORTANCE_DRAWS, WATCHED_CHAINS
 class Part:
     """A part of an evaluation.
 
-    `measured_by` names a function that takes a `pyro_vae.runs.measuring.Subject`, writes the
+    `measured_by` names a function that takes a `pyro_vae.runs.subject.Subject`, writes the
     figures and files of the part, and returns its figures by key; an empty dict where the part
     does not apply.
     """

@@ -194,7 +194,7 @@ class Job:
         return f"pyro-vae train --resume --out {self.folder.path}"
 
     def _train(self, writer: RunWriter | Onlooker, observer: Observer) -> None:
-        observer.started(self)
+        observer.started(self.folder, self.config, self.data, self.training)
         if not self.training.model.likelihood.is_likelihood:
             observer.notice(no_likelihood(self.config, self.data))
         with pyro.validation_enabled(False):  # the images are checked; weights, after every epoch

@@ -106,14 +106,12 @@ class SweepFolder:
         return [path for path in entries if path.suffix != ".part"]
 
     def _earlier(self, configs: dict[str, RunConfig]) -> dict[RunConfig, str]:
-        """The names of other runs in the folder, by their settings."""
+        """Return the names of other runs in the folder, by their settings."""
         others = {p.name: _saved(p) for p in self._entries() if p.name not in configs}
-        found = {_identity(config): name for name, config in others.items() if config}
-        for config, name in sorted(
-            found.items(), key=lambda item: item[0].batch_size == DEFAULT_BATCH_SIZE
-        ):
-            found[replace(config, batch_size=None)] = name  # of several, that of the default
-        return found
+        names = {_identity(config): name for name, config in others.items() if config}
+        default_last = sorted(names, key=lambda config: config.batch_size == DEFAULT_BATCH_SIZE)
+        unset = {replace(config, batch_size=None): names[config] for config in default_last}
+        return names | unset
 
     def _check_member(self, member: Member) -> None:
         folder = RunFolder(member.path)

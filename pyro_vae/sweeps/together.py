@@ -29,7 +29,6 @@ def train_many(
     resume: bool = False,
     overwrite: bool = False,
     observers: Sequence[Observer] | None = None,
-    interrupts: Interrupts | None = None,
 ) -> list[Run | FloatingPointError]:
     """Train runs of the same architecture in one batched step; each leaves the folder of `train`.
 
@@ -41,8 +40,7 @@ def train_many(
         folders: one for each.
         resume: resume the runs in the folders; finished ones are left as they are.
         overwrite: replace the runs in the folders.
-        observers: one for each, told what happens to it.
-        interrupts: signals that end training after its step, when all of it has been saved.
+        observers: one for each, told what happens to it; the `interrupts` of the first can stop training.
 
     Raises:
         ValueError: configurations that differ in more, or do not fit the data or the folders;
@@ -51,13 +49,13 @@ def train_many(
         Interrupted: a signal came; the state has been saved.
     """
     _check_alike(configs, folders)
-    observers = observers or [Observer(interrupts) for _ in configs]
+    observers = observers or [Observer() for _ in configs]
     load, jobs = load_once(load_on_device), {}
     for observer, config, folder in zip(observers, configs, folders):
         start = locate(replace(config, engine="compiled"), folder, resume, overwrite)
         if not start.finished:
             jobs[observer] = build(start, start.load(load), observer)
-    failures = train_jobs(jobs, interrupts=interrupts)
+    failures = train_jobs(jobs)
     return [failures.get(o) or load_run(folder) for o, folder in zip(observers, folders)]
 
 
@@ -101,7 +99,6 @@ def train_jobs(
     jobs: Mapping[Observer, Job],
     *,
     idle: Collection[Observer] = (),
-    interrupts: Interrupts | None = None,
     stack: int | None = None,
 ) -> dict[Observer, FloatingPointError]:
     """Do jobs of the same architecture in one batched step, each with its observer.
@@ -119,13 +116,15 @@ def train_jobs(
         Interrupted: a signal came; the state has been saved.
     """
     observers = list(jobs)
+    interrupts = observers[0].interrupts if observers else None
     if set(observers) <= set(idle):
         return {}
     ensemble = Ensemble([job.training for job in jobs.values()], stack)
     ensemble.failed |= {i for i, observer in enumerate(observers) if observer in idle}
     writers = {o: job.start() for o, job in jobs.items() if o not in idle}
     for observer in writers:
-        observer.started(jobs[observer])
+        job = jobs[observer]
+        observer.started(job.folder, job.config, job.data, job.training)
     with pyro.validation_enabled(False):  # the images are checked; weights, after every epoch
         with interrupts.deferred() if interrupts else nullcontext():
             failures = _train(ensemble, observers, writers, interrupts)

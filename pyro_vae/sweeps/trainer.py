@@ -137,7 +137,7 @@ class Trainer:
             if job:
                 jobs[observer] = job
         idle = [observer for observer in jobs if observer.member.failed]
-        train_jobs(jobs, idle=idle, interrupts=self.observer.interrupts, stack=stack)
+        train_jobs(jobs, idle=idle, stack=stack)
 
     def _locate(self, member: Member, config: RunConfig, observer: MemberObserver) -> Start | None:
         """Return where the run begins or resumes; None where it fails in that, and is marked."""
