@@ -296,7 +296,7 @@ FACTORS = Part(
         Row("separated_attribute_predictability", "SAP"),
         Row("beta_vae_score", "beta-VAE score"),
         Row("factor_vae_score", "FactorVAE score"),
-        *_data("components_by_spread", "factor_names"),
+        *_data("components_by_spread", "factor_names", "mutual_information_nats", "importances"),
     ),
     pictures=(
         Picture(
@@ -326,12 +326,12 @@ def check_figures(name: str, figures: dict[str, Any]) -> None:
     """Check that every figure of a part is declared in its rows.
 
     Raises:
-        KeyError: one is not.
+        RuntimeError: one is not.
     """
     declared = {*(row.key for row in PARTS[name].rows), *EFFORT_KEYS}
     for key in _dotted(figures, declared):
         if key not in declared:
-            raise KeyError(f"{name}: {key} is declared in no row of the part")
+            raise RuntimeError(f"{name}: {key} is declared in no row of the part")
 
 
 def _dotted(figures: dict[str, Any], declared: set[str], prefix: str = "") -> list[str]:
