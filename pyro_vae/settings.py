@@ -72,7 +72,7 @@ class DataSettings(Settings):
     )
     binarize: str = setting(
         "none",
-        "make pixels 0 or 1: by a threshold at one half, drawn once, or drawn anew each epoch",
+        "make pixels 0 or 1: by a threshold at one half, drawn once, or drawn again in each epoch",
         BINARIZE,
     )
 

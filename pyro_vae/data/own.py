@@ -147,37 +147,46 @@ def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def _pixels(images: np.ndarray, levels: int | None, where: str) -> tuple[Tensor, int | None]:
-    """Pixels in [0, 1] and the number of their grey levels, None where it is not known."""
+    """Return pixels in [0, 1] and the number of their grey levels, None where it is not known."""
     kind = images.dtype.kind
     if kind in "bui":
-        known = 2 if kind == "b" else 256 if images.dtype == np.uint8 else None
-        levels = known if levels is None else levels
-        if levels is None:
-            raise ValueError(
-                f"levels: give the number of grey levels of the {images.dtype} pixels in {where},"
-                " or save them as uint8"
-            )
-        if images.min() < 0 or images.max() >= levels:
-            raise ValueError(
-                f"dataset: expected pixels of {levels} grey levels, 0 to {levels - 1}, in {where},"
-                f" got {images.min()} to {images.max()}"
-            )
-        return torch.from_numpy(images.astype(np.float32) / (levels - 1)), levels
+        return _whole_pixels(images, levels, where)
     if kind != "f":
         raise ValueError(f"dataset: expected numbers in {where}, got {images.dtype}")
     x = torch.from_numpy(images.astype(np.float32))
     check_unit_interval(x)
     if levels is None:
         return x, None
-    v = x * (levels - 1)
     tolerance = max(1e-3, np.finfo(images.dtype).eps * (levels - 1))
+    return _on_grid(x, levels, tolerance, where), levels
+
+
+def _whole_pixels(images: np.ndarray, levels: int | None, where: str) -> tuple[Tensor, int]:
+    known = {"bool": 2, "uint8": 256}.get(images.dtype.name)
+    levels = known if levels is None else levels
+    if levels is None:
+        raise ValueError(
+            f"levels: give the number of grey levels of the {images.dtype} pixels in {where},"
+            " or save them as uint8"
+        )
+    if images.min() < 0 or images.max() >= levels:
+        raise ValueError(
+            f"dataset: expected pixels of {levels} grey levels, 0 to {levels - 1}, in {where},"
+            f" got {images.min()} to {images.max()}"
+        )
+    return torch.from_numpy(images.astype(np.float32) / (levels - 1)), levels
+
+
+def _on_grid(x: Tensor, levels: int, tolerance: float, where: str) -> Tensor:
+    """Return floats rounded to the grid of grey levels, if they lie on it."""
+    v = x * (levels - 1)
     off = (v - v.round()).abs() > tolerance
     if off.any():
         raise ValueError(
             f"levels: expected the {levels} grey levels v / {levels - 1} in {where}, got pixels"
             f" between them, as {x[off][0]:.6g}"
         )
-    return v.round() / (levels - 1), levels
+    return v.round() / (levels - 1)
 
 
 def _column(values: np.ndarray | None, count: int, dim: int, what: str) -> Tensor | None:

@@ -98,7 +98,9 @@ def climb(
         )
         for n, start in enumerate(STARTS)
     }
-    bracket = bidirectional_monte_carlo(vae, len(images), annealing, seed, of(4))
+    bracket = bidirectional_monte_carlo(
+        vae, len(images), replace(annealing, start="prior"), seed, of(4)
+    )
     elbos = {"elbo": fit.encoder_elbo, "elbo_refitted": fit.elbo}
     errors = {"elbo": fit.encoder_elbo_error, "elbo_refitted": fit.elbo_error}
     return Ladder(

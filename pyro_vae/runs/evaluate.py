@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from pyro_vae.names import check_name
-from pyro_vae.runs.effort import FULL, QUICK
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.effort import FULL, QUICK, Effort
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.parts import PARTS, check_figures
 from pyro_vae.runs.report import write_report
@@ -52,14 +53,26 @@ def evaluate(
     effort = QUICK if quick else FULL
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
-    folder = RunFolder(run.folder)
-    data = load_data_again(config)
+    subject = _subject(run, config, effort, seed, device)
+    folder = subject.folder
     folder.figures.mkdir(exist_ok=True)
     figures = folder.load_json(folder.evaluation) or {}
-    dtype = PRECISIONS[config.precision]
-    subject = Subject(
+    for name in chosen:
+        progress(name, 0.0)
+        figures[name] = _measure(name, subject, quick, progress)
+        folder.save_json(folder.evaluation, figures)
+        progress(name, 1.0)
+    write_report(folder.path)
+    return folder.load_json(folder.evaluation)
+
+
+def _subject(
+    run: Run, config: RunConfig, effort: Effort, seed: int, device: torch.device | str
+) -> Subject:
+    data, dtype = load_data_again(config), PRECISIONS[config.precision]
+    return Subject(
         run=dataclasses.replace(run, vae=run.vae.to(device)),
-        folder=folder,
+        folder=RunFolder(run.folder),
         data=data,
         train=data.train.images.to(device, dtype),
         test=data.test.images.to(device, dtype),
@@ -68,13 +81,6 @@ def evaluate(
         data_dir=config.data_dir,
         progress=lambda done: None,
     )
-    for name in chosen:
-        progress(name, 0.0)
-        figures[name] = _measure(name, subject, quick, progress)
-        folder.save_json(folder.evaluation, figures)
-        progress(name, 1.0)
-    write_report(folder.path)
-    return folder.load_json(folder.evaluation)
 
 
 def _measure(

@@ -5,7 +5,7 @@ beside them.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from pyro_vae.evaluation.ais import Annealing
 from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
 from pyro_vae.evaluation.disentanglement import disentanglement, linear_probe
 from pyro_vae.evaluation.estimates import estimate
+from pyro_vae.evaluation.features import FeatureNet
 from pyro_vae.evaluation.ladder import Ladder, climb
 from pyro_vae.evaluation.limit import Limit, limiting_distribution
 from pyro_vae.evaluation.measures import measure
@@ -226,46 +227,60 @@ def _show_limit(folder: RunFolder, limit: Limit) -> None:
 # --- samples --------------------------------------------------------------------------------------
 
 
+class ImageSets(NamedTuple):
+    """Equally many images (N, C, H, W) of each kind."""
+
+    real: Tensor  # half of the test images
+    other: Tensor  # the other half
+    reconstructions: Tensor  # of the other half
+    samples: Tensor  # from the prior
+
+
 def measure_samples(subject: Subject) -> Figures:
     """Measure how good samples and reconstructions are beside the data, and judge them."""
+    sets, labelled = _image_sets(subject), _labelled(subject)
+    _show_spectra(subject.folder, sets)
+    ratio = variance_ratio(subject.model, sets.real)
+    if labelled is None:
+        return _sharpness_figures(sets) | {"variance_ratio": ratio, "verdict": judge(ratio)}
+    net = classifier_for(labelled, Path(subject.data_dir)).to(sets.real.device)
+    figures = _feature_figures(net, ImageSets(*(images.float() for images in sets)))
+    distances = Distances(
+        reconstructions=figures["frechet_distance_reconstructions"].mean,
+        samples=figures["frechet_distance_samples"].mean,
+        spread=figures["feature_spread"],
+    )
+    return figures | {"variance_ratio": ratio, "verdict": judge(ratio, distances)}
+
+
+def _image_sets(subject: Subject) -> ImageSets:
     model, half = subject.model, min(len(subject.test) // 2, subject.effort.images)
     with seeded(subject.seed, subject.test.device):  # the published order may go by difficulty
         order = torch.randperm(len(subject.test), device=subject.test.device)
         real, other = subject.test[order[:half]], subject.test[order[half : 2 * half]]
         samples = model.sample(half)
         reconstructions = torch.cat([model.reconstruct(x) for x in chunks(other)])
-    _show_spectra(subject.folder, real, reconstructions, samples)
-    ratio, labelled = variance_ratio(model, real), _labelled(subject)
-    if labelled is None:
-        return {
-            "images": half,
-            "sharpness_ratio_reconstructions": sharpness_ratio(reconstructions, real),
-            "sharpness_ratio_samples": sharpness_ratio(samples, real),
-            "variance_ratio": ratio,
-            "verdict": judge(ratio),
-        }
-    net = classifier_for(labelled, Path(subject.data_dir)).to(real.device)
-    sets = (x.float() for x in (real, reconstructions, samples, other))
-    quality, spread = sample_quality(net, *sets), net.features(real.float()).var(0).sum().item()
-    distances = Distances(
-        reconstructions=quality["frechet_distance_reconstructions"].mean,
-        samples=quality["frechet_distance_samples"].mean,
-        spread=spread,
-    )
-    return quality | {
-        "classifier_accuracy": net.accuracy,
-        "feature_spread": spread,
-        "variance_ratio": ratio,
-        "verdict": judge(ratio, distances),
+    return ImageSets(real, other, reconstructions, samples)
+
+
+def _sharpness_figures(sets: ImageSets) -> Figures:
+    return {
+        "images": len(sets.real),
+        "sharpness_ratio_reconstructions": sharpness_ratio(sets.reconstructions, sets.real),
+        "sharpness_ratio_samples": sharpness_ratio(sets.samples, sets.real),
     }
 
 
-def _show_spectra(
-    folder: RunFolder, real: Tensor, reconstructions: Tensor, samples: Tensor
-) -> None:
-    sets = {"data": real, "reconstructions": reconstructions, "samples": samples}
+def _feature_figures(net: FeatureNet, sets: ImageSets) -> Figures:
+    quality = sample_quality(net, sets.real, sets.reconstructions, sets.samples, sets.other)
+    spread = net.features(sets.real).var(0).sum().item()
+    return quality | {"classifier_accuracy": net.accuracy, "feature_spread": spread}
+
+
+def _show_spectra(folder: RunFolder, sets: ImageSets) -> None:
+    shown = {"data": sets.real, "reconstructions": sets.reconstructions, "samples": sets.samples}
     curves = {}
-    for name, images in sets.items():
+    for name, images in shown.items():
         spectrum = radial_power_spectrum(images)
         curves[name] = to_numpy(spectrum.frequencies), to_numpy(spectrum.power)
     folder.save_figure("power_spectra", one_run.power_spectra(curves))
