@@ -31,23 +31,24 @@ AXES = {"beta": "beta", "latent_dim": "latent size"}
 UNITS = {"beta": "", "latent_dim": " (components)"}
 
 LOOK_AT_PLANE = (
-    "Each line is a family from small to large beta: a larger one buys a smaller rate with more"
-    " distortion. Look which line runs nearest to the lower left corner, and where it turns steep:"
-    " a beta beyond it gives up much for little."
+    "Each line is a family, from small to large beta: a larger beta gives a smaller rate and more"
+    " distortion. Look for the line nearest to the lower left corner, and for the beta where it turns"
+    " steep: beyond it, much distortion is paid for little rate."
 )
 LOOK_AT_ENDS = (
-    "Numbers: the smallest and the largest beta of a line, whose slope is minus beta where training"
-    " has found the best trade."
+    "The numbers are the smallest and the largest beta of a line. Where training has found the best"
+    " trade, the slope of the line is minus beta."
 )
 LOOK_AT_AXES = {
-    "beta": "Each line is a family, or another setting that varies; beta goes by factors. Look for"
-    " the beta at which measures turn, and whether it is one for all of them: ringed is the best.",
-    "latent_dim": "Look where a larger latent space stops paying, and whether the components that"
-    " it adds are in use: where active ones fall short of the dotted line, the rest is idle.",
+    "beta": "Each line is a family, or another setting that varies, over beta on a log scale. A ring"
+    " marks the best point of a line. Look for the beta at which measures turn, and whether all lines"
+    " agree on it.",
+    "latent_dim": "Look for the latent size beyond which nothing improves. Where active components"
+    " fall short of the dotted line, the rest is not used.",
 }
 LOOK_AT_CURVES = (
-    "The test ELBO while training went on; what the first tenth of the epochs alone reaches is out"
-    " of the frame. Look for lines that still climb (train for longer) and for lines that turn down"
+    "The test ELBO during training; values that only the first tenth of the epochs reaches are cut"
+    " off. Look for lines that still climb (train for longer) and for lines that turn down"
     " (over-fitting)."
 )
 
