@@ -1,14 +1,17 @@
-"""Files that are written whole or not at all."""
+"""A writer that replaces a file completely or not at all."""
 
 import os
 from pathlib import Path
 
 
 def replace_file(path: str | Path, content: bytes | str) -> None:
-    """Write `content` to `path`: a reader, or a crash, finds the old file or the new one.
+    """Write `content` to `path` atomically.
+
+    A reader finds the old file or the new one, even after a crash.
 
     Raises:
-        OSError: the file cannot be written (a full disk, a read-only folder); the old one stays.
+        OSError: if the file cannot be written (a full disk, a read-only folder). The old file then
+            stays.
     """
     path = Path(path)
     temporary = path.with_name(path.name + ".part")

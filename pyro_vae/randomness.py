@@ -1,4 +1,4 @@
-"""Random state that is borrowed and given back: nothing here reseeds the caller's generators."""
+"""Random state that a block of code borrows: nothing here reseeds the caller's generators."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,10 @@ def _cuda_devices(device: torch.device | str) -> list[torch.device]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Draws inside come from `seed`; the generators of the CPU and of `device` are restored after."""
+    """Make the draws inside a `with` block depend on `seed` alone.
+
+    The generators of the CPU and of `device` are restored afterwards.
+    """
     devices = _cuda_devices(device)
     with torch.random.fork_rng(devices):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU
@@ -27,8 +30,9 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
 class PrivateState:
     """A run's own random state, validation flag and Pyro parameter store.
 
-    `with state.swapped_in():` puts them in the process's place, so whatever is drawn, validated or
-    trained between two entries changes nothing inside, and nothing inside is seen outside.
+    `with state.swapped_in():` installs them in the process for the length of the block. Draws,
+    validation and training outside such blocks change nothing inside them. Nothing that happens
+    inside is seen outside.
     """
 
     def __init__(self, seed: int, device: torch.device | str, validate: bool):
@@ -38,7 +42,7 @@ class PrivateState:
 
     @property
     def noise(self) -> torch.Tensor:
-        """The state of the generator that noise on the device comes from."""
+        """Return the state of the generator that draws the noise on the device."""
         return self.random[-1]
 
     @noise.setter
@@ -55,7 +59,7 @@ class PrivateState:
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Inside, this state is the process's; after, the caller's is back."""
+        """Install this state inside a `with` block, and restore the caller's state afterwards."""
         with (
             torch.random.fork_rng(self._devices),
             pyro.validation_enabled(self._validate),

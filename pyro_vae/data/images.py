@@ -1,4 +1,4 @@
-"""What a data set is: splits of images with labels and true factors."""
+"""Data sets: splits of images with their labels and true factors."""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,8 +9,12 @@ from torch import Tensor
 
 
 def check_unit_interval(images: Tensor) -> None:
-    """Raise a ValueError where pixels are not finite or lie outside [0, 1]."""
-    low, high = images.min().item(), images.max().item()  # NaN where any pixel is
+    """Check that pixels are finite and lie in [0, 1].
+
+    Raises:
+        ValueError: if a pixel is NaN, infinite or outside [0, 1].
+    """
+    low, high = images.min().item(), images.max().item()  # NaN if any pixel is NaN
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("images: expected finite pixels, got NaN or infinite ones")
     if low < 0 or high > 1:
@@ -22,7 +26,7 @@ def check_unit_interval(images: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Split:
-    """Images (N, C, H, W) in [0, 1], labels (N,) and true factors (N, F) where there are any."""
+    """A set of images (N, C, H, W) in [0, 1], with labels (N,) and true factors (N, F) if known."""
 
     images: Tensor
     labels: Tensor | None = None
@@ -40,9 +44,10 @@ class Split:
 class Dataset:
     """A data set with its published split.
 
-    `levels` counts the grey values v / (levels - 1); None where pixels are not known to lie on such
-    a grid. Where `dynamic` is set, the training images are probabilities of binary pixels, to be
-    drawn anew each epoch. `factor_names` names the columns of the splits' factors.
+    `levels` is the number of grey levels v / (levels - 1). It is None if the pixels are not known
+    to lie on such a grid. If `dynamic` is set, the training images are the probabilities of binary
+    pixels, which are drawn anew in each epoch. `factor_names` names the columns of the splits'
+    factors.
     """
 
     name: str
@@ -54,7 +59,7 @@ class Dataset:
     factor_names: tuple[str, ...] = ()
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Dataset":
-        """Return the same data set with its images on a device, in a number format."""
+        """Return the same data set with its images on a device and in a floating-point type."""
         splits = {"train": self.train, "test": self.test, "validation": self.validation}
         placed = {
             name: replace(split, images=split.images.to(device, dtype))
@@ -74,7 +79,14 @@ def split_from_integers(
     maximum: int = 255,
     factors: np.ndarray | None = None,
 ) -> Split:
-    """A split from whole numbers 0 ... maximum, (N, H, W) or (N, C, H, W)."""
+    """Return a split whose pixels are given as whole numbers.
+
+    Args:
+        grey: (N, H, W) or (N, C, H, W), from 0 to `maximum`.
+        labels: (N,), whole numbers.
+        maximum: the number that becomes a pixel of 1.
+        factors: (N, F), whole numbers.
+    """
     images = torch.from_numpy(np.ascontiguousarray(grey)).float().div_(maximum)
     images = images.unsqueeze(1) if images.dim() == 3 else images
     known = (
@@ -84,14 +96,17 @@ def split_from_integers(
 
 
 def random_test_rows(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows for training and, a tenth, for the test: always the same shuffle, of at least two rows."""
+    """Return the rows of the training set, and a random tenth of all rows as the test set.
+
+    The shuffle is always the same. `count` must be at least 2.
+    """
     rows = np.random.default_rng(0).permutation(count)
     cut = count - max(1, count // 10)
     return rows[:cut], rows[cut:]
 
 
 def draw_binary(probabilities: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Binary pixels, 1 with the given probability, of the same shape and type."""
+    """Draw binary pixels that are 1 with the given probabilities, of the same shape and type."""
     u = torch.rand(
         probabilities.shape,
         dtype=probabilities.dtype,

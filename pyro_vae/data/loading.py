@@ -1,4 +1,4 @@
-"""`load_dataset`: a data set by its name or its path, binarized and divided as asked for."""
+"""Loading of data sets by name or by path, with binarization and a validation set."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,34 +60,36 @@ def load_dataset(
     seed: int = 0,
     levels: int | None = None,
 ) -> Dataset:
-    """A data set by name or path: images in [0, 1], labels, true factors, published split.
+    """Return a data set: images in [0, 1], labels, true factors and the published split.
 
     Your own images may be
 
-    - an `.npy` array (N, H, W), (N, C, H, W) or (N, H, W, C): uint8 (256 grey levels), bool (2),
-      other whole numbers (with `levels`), or floats in [0, 1], on the grid that `levels` names;
+    - an `.npy` array (N, H, W), (N, C, H, W) or (N, H, W, C). Its type is uint8 (256 grey levels),
+      bool (2), another type of whole numbers (give `levels`), or floats in [0, 1] (give `levels` if
+      they lie on a grid of grey levels);
     - an `.npz` archive of `images` (or a single array), with `labels`, `factors` and `factor_names`
-      where there are any (whole numbers with names are what disentanglement is scored by), or of
-      `train_images`, `train_labels`, `test_images`, `test_labels`;
-    - a folder of 8-bit pictures of one size; subfolders are labels, unless they are `train` and
+      if there are any. Disentanglement is scored if the factors are whole numbers and have names.
+      The archive may instead hold `train_images`, `train_labels`, `test_images` and `test_labels`;
+    - a folder of 8-bit pictures of one size. Its subfolders are labels, unless they are `train` and
       `test`.
 
-    Where there is no test set, a tenth of the images at random is one, the same each time.
+    If there is no test set, a random tenth of the images becomes one, the same tenth each time.
 
     Args:
         name: one of `DATASETS`, or a path.
-        root: the folder that holds the published files, or takes them when they are downloaded.
-        binarize: `none`; `threshold` at one half; `static`, pixels drawn once with the grey value
-            as probability; `dynamic`, training pixels drawn anew each epoch and test pixels once.
-        validation: hold out images for selection: the published validation set where there is
-            one, the last tenth of the training set elsewhere.
-        seed: of the pixels that are drawn once.
-        levels: grey levels of your own images, where their type does not tell.
+        root: the folder of the published files. Missing files are downloaded into it.
+        binarize: `none`; `threshold`, a cut at one half; `static`, pixels drawn once with the grey
+            value as probability; or `dynamic`, training pixels drawn anew in each epoch and test
+            pixels once.
+        validation: hold out images for selection. They are the published validation set, or the
+            last tenth of the training set if none is published.
+        seed: the seed of the pixels that are drawn once.
+        levels: the number of grey levels of your own images, if their type does not determine it.
 
     Raises:
-        ValueError: an unknown name; files that are missing, damaged and not to be downloaded;
-            images of different sizes, or pixels out of range; `binarize` for data that are binary;
-            `levels` for a data set that has its own.
+        ValueError: if the name is unknown; if files are missing or damaged and cannot be
+            downloaded; if images differ in size or pixels are out of range; if `binarize` is given
+            for binary data; if `levels` is given for a data set that has its own.
 
     Example:
         >>> data = load_dataset("digits")

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pyro_vae.data.images import Dataset, Split, check_unit_interval, random_test_rows
 
-# Names in an .npz, the first that is there: our own, those of dSprites, Keras and MedMNIST.
+# The names to look for in an .npz; the first one present counts. They are our own and those of
+# dSprites, Keras and MedMNIST.
 WHOLE = {
     "images": ("images", "imgs", "x"),
     "labels": ("labels", "y"),
@@ -26,7 +27,7 @@ PLAIN_MODES = ("1", "L", "RGB", "P", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 
 
 class Arrays(NamedTuple):
-    """Columns as they lie in a file."""
+    """The images, labels and factors of a file, before they are checked."""
 
     images: np.ndarray
     labels: np.ndarray | None = None
@@ -35,10 +36,11 @@ class Arrays(NamedTuple):
 
 
 def load_own(path: Path, levels: int | None) -> Dataset:
-    """Images from a file or a folder; see `load_dataset` for the formats.
+    """Return a data set of the images in a file or a folder; see `load_dataset` for the formats.
 
     Raises:
-        ValueError: nothing there, or not images of one size with pixels in a known range.
+        ValueError: if the path does not exist, or does not hold images of one size with pixels in a
+            known range.
     """
     if not path.exists():
         raise ValueError(f"dataset: there is no file or folder {path.absolute()}")
@@ -60,7 +62,7 @@ def load_own(path: Path, levels: int | None) -> Dataset:
 
 
 def _factor_names(arrays: Arrays | None, path: Path) -> tuple[str, ...]:
-    """What an archive calls its factors; those without names are kept, and not scored."""
+    """Return the names of an archive's factors; factors without names are kept but not scored."""
     if arrays is None or arrays.factor_names is None:
         return ()
     names = arrays.factor_names
@@ -92,7 +94,7 @@ def _read_arrays(path: Path) -> dict[str, Arrays]:
             return _read_archive(archive)
     except _Missing as error:
         raise ValueError(f"dataset: {path} {error}") from error
-    except Exception as error:  # numpy, zipfile and zlib have no common class
+    except Exception as error:  # numpy, zipfile and zlib share no error class
         raise ValueError(
             f"dataset: {path} cannot be read: truncated, or not plain numbers"
             f" ({type(error).__name__}); objects are never unpickled"
@@ -135,7 +137,7 @@ def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
     if images.ndim == 3:
         return images[:, None]
     if images.ndim == 4:
-        for counts in ((1, 3), (1, 2, 3, 4)):  # grey and colour before anything rarer
+        for counts in ((1, 3), (1, 2, 3, 4)):  # first grey and colour, which are more common
             if images.shape[1] in counts:
                 return images
             if images.shape[3] in counts:
@@ -147,7 +149,7 @@ def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def _pixels(images: np.ndarray, levels: int | None, where: str) -> tuple[Tensor, int | None]:
-    """Return pixels in [0, 1] and the number of their grey levels, None where it is not known."""
+    """Return pixels in [0, 1] and the number of their grey levels, or None if it is not known."""
     kind = images.dtype.kind
     if kind in "bui":
         return _whole_pixels(images, levels, where)
@@ -178,7 +180,7 @@ def _whole_pixels(images: np.ndarray, levels: int | None, where: str) -> tuple[T
 
 
 def _on_grid(x: Tensor, levels: int, tolerance: float, where: str) -> Tensor:
-    """Return floats rounded to the grid of grey levels, if they lie on it."""
+    """Return floats rounded to the grid of grey levels, and check that they lie on it."""
     v = x * (levels - 1)
     off = (v - v.round()).abs() > tolerance
     if off.any():
@@ -193,7 +195,7 @@ def _column(values: np.ndarray | None, count: int, dim: int, what: str) -> Tenso
     if values is None:
         return None
     if dim == 1 and values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]  # as MedMNIST has them
+        values = values[:, 0]  # MedMNIST stores labels as one column
     if values.ndim != dim or len(values) != count or values.dtype.kind not in "buif":
         raise ValueError(
             f"dataset: expected {count} rows of numbers as {what}, got {values.dtype} of shape"
@@ -214,7 +216,7 @@ def _read_folder(folder: Path) -> dict[str, Arrays]:
 
 
 def _read_pictures(folder: Path) -> Arrays:
-    """All pictures of a folder; where they lie in subfolders, these are the labels."""
+    """Return all pictures of a folder, labelled by subfolder if all of them lie in subfolders."""
     known = Image.registered_extensions()
     files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in known and p.name[0] != "."]
     if not files:
@@ -243,7 +245,7 @@ def _open(file: Path) -> Image.Image:
     try:
         with Image.open(file) as picture:
             picture.load()
-    except Exception as error:  # Pillow's decoders raise of every kind
+    except Exception as error:  # Pillow's decoders share no error class
         raise ValueError(f"dataset: {file} cannot be read: {type(error).__name__}") from error
     if picture.mode not in PLAIN_MODES:
         raise ValueError(f"dataset: expected 8-bit pictures, got mode {picture.mode} in {file}")

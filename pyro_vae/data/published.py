@@ -1,4 +1,4 @@
-"""Published data sets, read from the files as their authors publish them, under a root folder."""
+"""Published data sets, read from their authors' files under a root folder."""
 
 import gzip
 import hashlib
@@ -12,8 +12,8 @@ from pyro_vae.data.images import Dataset, Split, random_test_rows, split_from_in
 
 
 def load_digits(root: Path) -> Dataset:
-    """The 1,797 digits that come with scikit-learn; the last 360 are the test set."""
-    from sklearn import datasets  # slow to import, and needed for this set only
+    """Return the 1,797 digits that come with scikit-learn; the last 360 are the test set."""
+    from sklearn import datasets  # slow to import, and needed for this data set only
 
     digits = datasets.load_digits()
     everything = split_from_integers(digits.images, digits.target, 16)
@@ -21,13 +21,13 @@ def load_digits(root: Path) -> Dataset:
 
 
 def _published(name: str, read: Callable[[Path], Dataset]) -> Callable[[Path], Dataset]:
-    """The loader, with one line for whatever goes wrong, and no empty folders left behind."""
+    """Return a loader that reports any failure in one line and leaves no empty folders behind."""
 
     def load(root: Path) -> Dataset:
         there = {p for p in (root, *root.rglob("*"))} if root.is_dir() else set()
         try:
             return read(root)
-        except Exception as error:  # readers, unpackers and the network have no common class
+        except Exception as error:  # readers, unpackers and the network share no class
             _remove_empty(root, there)
             raise ValueError(_cannot_load(name, root, error)) from error
 
@@ -103,7 +103,7 @@ def _amat_text(root: Path, part: str) -> bytes:
 
 
 def _amat(root: Path, part: str) -> Split:
-    """One part of Larochelle's binarized MNIST: lines of 784 digits between single blanks."""
+    """Return one part of Larochelle's binarized MNIST: lines of 784 digits with single blanks."""
     text = np.frombuffer(_amat_text(root, part), np.uint8)
     if text.size == 0 or text.size % 1568:
         raise RuntimeError(f"binarized_mnist_{part}.amat is truncated: {text.size} bytes")
@@ -125,7 +125,7 @@ _DSPRITES_FACTORS = ("shape", "scale", "orientation", "x", "y")
 
 
 def _dsprites(root: Path) -> Dataset:
-    """The whole set, or the part of it that lies there; a tenth at random is the test set."""
+    """Return the whole set, or the part of it under `root`; a random tenth is the test set."""
     candidates = [root / "dsprites" / name for name in (_DSPRITES, *_DSPRITES_PARTS)]
     path = next((p for p in candidates if p.exists()), candidates[0])
     if not path.exists():
@@ -133,7 +133,7 @@ def _dsprites(root: Path) -> Dataset:
 
         download_url(_DSPRITES_URL + path.name, path.parent, path.name + ".part")
         path.with_name(path.name + ".part").rename(path)
-    with np.load(path, allow_pickle=False) as archive:  # its pickled metadata are never touched
+    with np.load(path, allow_pickle=False) as archive:  # its pickled metadata are never read
         pictures, factors = archive["imgs"], archive["latents_classes"][:, -5:]
     if pictures.shape != (len(factors), 64, 64) or pictures.max() > 1:
         raise RuntimeError(f"{path.name} holds no binary pictures of 64x64 with five factors")

@@ -11,7 +11,7 @@ FACTORS = {"shape": 3, "scale": 4, "rotation": 8, "x": 8, "y": 8}
 
 
 def _triangle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Taller than wide, point up."""
+    """Return the inside of a triangle that points up and is taller than wide."""
     return (v < 0.8) & (np.abs(u) < 0.3 * (v + 1))
 
 
@@ -20,16 +20,20 @@ def _half_disc(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _hook(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """A capital L."""
+    """Return the inside of a capital L."""
     inside = (np.abs(u) < 0.6) & (np.abs(v) < 0.9)
     return inside & ((u < -0.1) | (v > 0.3))
 
 
-SHAPES = (_triangle, _half_disc, _hook)  # none looks the same after a part of a turn
+SHAPES = (_triangle, _half_disc, _hook)  # no shape is symmetric under rotation
 
 
 def draw_sprites(factors: np.ndarray) -> np.ndarray:
-    """Pictures (N, 32, 32) of zeros and ones, from whole numbers (N, 5) as `FACTORS` counts them."""
+    """Draw pictures (N, 32, 32) of zeros and ones.
+
+    Args:
+        factors: (N, 5), whole numbers from 0; `FACTORS` holds the number of values of each factor.
+    """
     shape, scale, rotation, x, y = factors.T[:, :, None, None]
     size = 4 + scale
     angle = 2 * np.pi * rotation / FACTORS["rotation"]
@@ -43,7 +47,7 @@ def draw_sprites(factors: np.ndarray) -> np.ndarray:
 
 
 def load_sprites(root: Path) -> Dataset:
-    """All 6,144 combinations of the factors; a tenth at random is the test set."""
+    """Return all 6,144 combinations of the factors; a random tenth is the test set."""
     grid = np.indices(tuple(FACTORS.values())).reshape(len(FACTORS), -1).T
     pictures = np.concatenate([draw_sprites(part) for part in np.array_split(grid, 16)])
     splits = (

@@ -1,7 +1,7 @@
-"""What the latents do together: the aggregate posterior q(z) = 1/N sum_n q(z|x_n).
+"""The aggregate posterior q(z) = 1/N sum_n q(z|x_n): parts of the rate, distance to the prior.
 
-Posteriors are diagonal Normals, one for each of N images, given by `loc` and `scale`, both
-(N, latent_dim); `q = vae.encode(x)` has them as `q.mean` and `q.stddev`.
+The posteriors are diagonal Normals, one for each of N images. They are given by `loc` and `scale`,
+both (N, latent_dim). For `q = vae.encode(x)` these are `q.mean` and `q.stddev`.
 """
 
 import math
@@ -16,12 +16,12 @@ from pyro_vae.evaluation.mmd import MmdTest, permutation_test
 from pyro_vae.evaluation.thresholds import UNIDENTIFIED_ROOM
 from pyro_vae.randomness import seeded
 
-_NUMBERS_AT_ONCE = 2**19  # densities held at a time: 4 MB and a few copies, near a cache
+_NUMBERS_AT_ONCE = 2**19  # densities per batch: 4 MB and a few copies, close to the cache
 _GRID = 1000
 
 
 class RateParts(NamedTuple):
-    """Where the rate goes: nats per image at beta = 1, means over the images."""
+    """The parts of the rate: nats per image at beta = 1, as means over the images."""
 
     rate: Estimate
     mutual_information: Estimate
@@ -36,32 +36,38 @@ class RateParts(NamedTuple):
 
 @torch.no_grad()
 def decompose_rate(loc: Tensor, scale: Tensor, num_samples: int = 1, seed: int = 0) -> RateParts:
-    """The mean rate as mutual information, total correlation and the components' own KLs.
+    """Decompose the mean rate into mutual information, total correlation and the components' KLs.
 
-    `mean KL(q(z|x) || p(z)) = I(x; z) + KL(q(z) || prod_j q(z_j)) + sum_j KL(q(z_j) || p(z_j))`,
-    averages of log ratios at draws z ~ q(z|x_n), where q(z) is the mixture of all N posteriors and
-    nothing less: num_samples N^2 latent_dim densities. The rate is a closed form. The other parts
-    share their draws; their sum misses it by `sampling_gap`, whose expectation is 0 and whose
-    standard error is that of the draws.
+    `mean KL(q(z|x) || p(z)) = I(x; z) + KL(q(z) || prod_j q(z_j)) + sum_j KL(q(z_j) || p(z_j))`
 
-    *Standard errors* are over images, and cover both their choice and the draws: another image also
-    moves q(z), but that changes no part to first order, since each averages a log density under
-    the distribution which has it. They do not cover the bias that N images bring:
+    The three parts are averages of log ratios at draws z ~ q(z|x_n). q(z) is always the mixture of
+    all N posteriors, which takes num_samples N^2 latent_dim densities. The rate itself has a closed
+    form. The parts share their draws, and their sum differs from the rate by `sampling_gap`. The
+    expectation of this gap is 0, and its standard error is that of the draws.
 
-    *The bound*: N images tell at most log N apart, so `mutual_information` falls short of that of
-    all images (on average), and total correlation and KLs take the rate that it leaves. Within
-    0.5 nats of `log_images` it is a lower bound and no more: `identified` is False. Further away
-    a bias remains (8 components, 300 images: 1.0 nats at 1.1 below log N, 0.4 at 2.0, 0.1 at 2.9).
-    `mutual_information_upper` leaves q(z|x_n) itself out of the mixture: on average the two lie on
-    either side of the value for all images, and how far apart says how well it is known.
+    *Standard errors* are taken over images. They cover the choice of images as well as the draws.
+    Another image also moves q(z), but this changes no part to first order, because each part
+    averages a log density under the distribution that has this density. The standard errors do not
+    cover the bias of a finite number of images.
+
+    *Bias*: the mutual information of N images cannot exceed log N. On average, `mutual_information`
+    is therefore smaller than that of all images, and total correlation and KLs take the rest of the
+    rate. Within 0.5 nats of `log_images`, `mutual_information` is only a lower bound, and
+    `identified` is False. A bias remains further away. Take 8 components and 300 images as an
+    example. At 1.1 nats below log N the bias was 1.0 nats. At 2.0 nats below it was 0.4 nats. At
+    2.9 nats below it was 0.1 nats.
+
+    `mutual_information_upper` leaves q(z|x_n) itself out of the mixture. On average the two
+    estimates lie on either side of the value for all images. Their distance shows how well this
+    value is known.
 
     Args:
         loc, scale: (N, latent_dim), scale positive.
-        num_samples: draws of z per image.
-        seed: of the draws.
+        num_samples: the number of draws of z per image.
+        seed: the seed of the draws.
 
     Raises:
-        ValueError: loc and scale are no N posteriors; num_samples under 1.
+        ValueError: if loc and scale do not describe N posteriors, or num_samples is less than 1.
 
     Source: Hoffman and Johnson, "ELBO surgery", 2016,
     http://approximateinference.org/accepted/HoffmanJohnson2016.pdf; Chen, Li, Grosse and Duvenaud,
@@ -96,20 +102,28 @@ def decompose_rate(loc: Tensor, scale: Tensor, num_samples: int = 1, seed: int =
 
 
 def _rate_terms(loc: Tensor, scale: Tensor, num_samples: int, seed: int) -> Tensor:
-    """Of each image, over its draws: I, I's upper bound, TC, KL_1 ... KL_d; (N, 3 + latent_dim)."""
+    """Return I, its upper bound, TC and KL_1 ... KL_d of each image, (N, 3 + latent_dim).
+
+    Each entry is a mean over the draws of its image.
+    """
     with seeded(seed, loc.device):
         noise = torch.randn(num_samples, *loc.shape, dtype=loc.dtype, device=loc.device)
     z = (loc + scale * noise).flatten(0, 1)
     own = torch.arange(len(loc), device=loc.device).repeat(num_samples)
     rows = max(1, _NUMBERS_AT_ONCE // loc.numel())
-    # one component's densities lie next to one another: sums over images are then 2 times faster
+    # With each component's densities contiguous in memory, sums over images are 2 times faster.
     posteriors = Normal(loc.T.contiguous(), scale.T.contiguous(), validate_args=False)
     pieces = [_log_ratios(*p, posteriors) for p in zip(z.split(rows), own.split(rows))]
     return torch.cat(pieces).view(num_samples, len(loc), -1).mean(0)
 
 
 def _log_ratios(z: Tensor, own: Tensor, posteriors: Normal) -> Tensor:
-    """At draws z (draws, latent_dim), each from the posterior with the index in `own` (draws,)."""
+    """Return the terms of each draw, (draws, 3 + latent_dim).
+
+    Args:
+        z: (draws, latent_dim).
+        own: (draws,), the index of the posterior that each draw comes from.
+    """
     per_component = posteriors.log_prob(z.unsqueeze(2))  # (draws, latent_dim, N)
     per_image, own = per_component.sum(1), own.unsqueeze(1)
     num_images = per_image.shape[1]
@@ -123,7 +137,7 @@ def _log_ratios(z: Tensor, own: Tensor, posteriors: Normal) -> Tensor:
 
 
 def _checked(loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """In double precision, since narrow posteriors far from 0 lose digits."""
+    """Return loc and scale in double precision, since narrow posteriors far from 0 lose digits."""
     if loc.ndim != 2 or not loc.numel():
         raise ValueError(f"loc: expected (N, latent_dim), got shape {tuple(loc.shape)}")
     if scale.shape != loc.shape:
@@ -137,14 +151,17 @@ def _checked(loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Moments(NamedTuple):
-    """Mean (latent_dim,) and covariance (latent_dim, latent_dim) of q(z); the prior's are 0 and I."""
+    """The mean (latent_dim,) and the covariance (latent_dim, latent_dim) of q(z).
+
+    Those of the prior are 0 and the identity.
+    """
 
     mean: Tensor
     covariance: Tensor
 
     @property
     def largest_mean(self) -> float:
-        """In absolute value, as is the largest correlation."""
+        """Return the largest absolute mean of a component."""
         return self.mean.abs().max().item()
 
     @property
@@ -157,13 +174,14 @@ class Moments(NamedTuple):
 
     @property
     def largest_correlation(self) -> float:
+        """Return the largest absolute correlation of two components."""
         root = self.covariance.diagonal().sqrt()
         return (self.covariance / torch.outer(root, root)).fill_diagonal_(0).abs().max().item()
 
 
 @torch.no_grad()
 def aggregate_moments(loc: Tensor, scale: Tensor) -> Moments:
-    """Mean and covariance of the aggregate posterior of these N images, exactly.
+    """Return the exact mean and covariance of the aggregate posterior of N images.
 
     `E[z] = mean loc`, `Cov[z] = Cov(loc) + diag(mean scale^2)`, both over the N images.
 
@@ -171,7 +189,7 @@ def aggregate_moments(loc: Tensor, scale: Tensor) -> Moments:
         loc, scale: (N, latent_dim), scale positive.
 
     Raises:
-        ValueError: loc and scale are no N posteriors.
+        ValueError: if loc and scale do not describe N posteriors.
     """
     loc, scale = _checked(loc, scale)
     centred = loc - loc.mean(0)
@@ -181,17 +199,19 @@ def aggregate_moments(loc: Tensor, scale: Tensor) -> Moments:
 
 @torch.no_grad()
 def marginal_distances(loc: Tensor, scale: Tensor) -> Tensor:
-    """How far the marginals of q(z) are from the prior's: Kolmogorov's distance, (latent_dim,).
+    """Return Kolmogorov's distance of each marginal of q(z) to the prior, (latent_dim,).
 
-    `sup_t |1/N sum_n Phi((t - loc_n) / scale_n) - Phi(t)|`, from 0 to 1, at the 999 values that cut
-    the prior into 1,000 equal shares. Both functions only rise, so between two such values the
-    difference can exceed those at its ends by 1/1000 at most, however narrow the posteriors are.
+    `sup_t |1/N sum_n Phi((t - loc_n) / scale_n) - Phi(t)|`, from 0 to 1
+
+    The maximum is taken over the 999 values that cut the prior into 1,000 equal shares. Both
+    functions are increasing, so the true supremum is larger by at most 1/1000. This holds for
+    posteriors of any width.
 
     Args:
         loc, scale: (N, latent_dim), scale positive.
 
     Raises:
-        ValueError: loc and scale are no N posteriors.
+        ValueError: if loc and scale do not describe N posteriors.
     """
     loc, scale = _checked(loc, scale)
     shares = torch.arange(1, _GRID, dtype=loc.dtype, device=loc.device).view(-1, 1, 1) / _GRID
@@ -203,7 +223,7 @@ def marginal_distances(loc: Tensor, scale: Tensor) -> Tensor:
 
 
 class AgainstPrior(NamedTuple):
-    """How the aggregate posterior differs from N(0, I)."""
+    """The differences between the aggregate posterior and N(0, I)."""
 
     moments: Moments
     marginal_distances: Tensor
@@ -218,24 +238,26 @@ def aggregate_against_prior(
     seed: int = 0,
     num_permutations: int = 500,
 ) -> AgainstPrior:
-    """Whether q(z) looks like the prior: moments, marginals, and an MMD test of draws.
+    """Compare q(z) with the prior by moments, marginals and an MMD test of draws.
 
-    The test sets one z from each of up to `num_samples` images, chosen at random, against as many
-    draws from N(0, I). For images drawn independently these z are independent draws from the
-    aggregate posterior of the population, so that the p-value is about that population. With many
-    draws any model fails it: read the size of moments and distances, the p-value for their reality.
+    The test draws one z from each of up to `num_samples` images, chosen at random. It compares them
+    with as many draws from N(0, I). If the images were drawn independently, these z are independent
+    draws from the aggregate posterior of the population, and the p-value is about that population.
+    With many draws every model fails the test. The moments and distances show the size of the
+    differences, and the p-value shows whether they are real.
 
-    What these cannot see: collapse. With q(z|x) = p(z) for every x the decoder learns nothing from
-    z, and all of them pass. Read them beside the rate.
+    These measures cannot detect collapse. If q(z|x) = p(z) for every x, the decoder learns nothing
+    from z, and yet all of them pass. Read them beside the rate.
 
     Args:
         loc, scale: (N, latent_dim), N >= 2, scale positive.
-        num_samples: images to draw for at most, at least 2.
-        seed: of images, draws and permutations.
-        num_permutations: of the test.
+        num_samples: the largest number of images to draw from, at least 2.
+        seed: the seed of the choice of images, the draws and the permutations.
+        num_permutations: the number of permutations of the test.
 
     Raises:
-        ValueError: loc and scale are no N posteriors; num_samples or N under 2.
+        ValueError: if loc and scale do not describe N posteriors, or num_samples or N is less than
+            2.
 
     Source: Rosca, Lakshminarayanan and Mohamed, "Distribution matching in variational inference",
     2018, https://arxiv.org/abs/1802.06847.
@@ -247,6 +269,7 @@ def aggregate_against_prior(
     with seeded(seed, loc.device):
         chosen = torch.randperm(len(loc), device=loc.device)[:num_samples]
         z = torch.normal(loc[chosen], scale[chosen])
-        # the same stream goes on: a generator seeded alike would shuffle by the draws' own bits
+        # The random stream continues here. A generator with the same seed would make the
+        # permutations from the same bits as the draws.
         test = permutation_test(z, torch.randn_like(z), num_permutations)
     return AgainstPrior(aggregate_moments(loc, scale), marginal_distances(loc, scale), test)

@@ -1,14 +1,14 @@
-"""Annealed importance sampling: log p(x) from chains that go from an easy density to the posterior.
+"""Annealed importance sampling: log p(x) from chains that start at a simple density.
 
-Between the start p0(z), the prior or q(z|x), and the posterior lie the densities
-`p0(z)^(1-t) p(x, z)^t`. Every chain gives an unbiased weight of p(x), so the log of the mean
-weight is a lower bound on log p(x) in expectation; a chain run backwards from an exact draw of the
-posterior, which only simulated data have, gives an upper one.
+The densities `p0(z)^(1-t) p(x, z)^t` lead from the start p0(z), which is the prior or q(z|x), to
+the posterior. Every chain gives an unbiased weight for p(x). The log of the mean weight is
+therefore in expectation a lower bound on log p(x). A chain that runs backwards from an exact draw
+of the posterior gives an upper bound. Only simulated data have such draws.
 
-Source: Neal, "Annealed importance sampling", 1998, https://arxiv.org/abs/physics/9803008; Wu, Burda,
-Salakhutdinov and Grosse, "On the quantitative analysis of decoder-based generative models", 2017,
-https://arxiv.org/abs/1611.04273; Grosse, Ghahramani and Adams, "Sandwiching the marginal likelihood
-using bidirectional Monte Carlo", 2015, https://arxiv.org/abs/1511.02543.
+Source: Neal, "Annealed importance sampling", 1998, https://arxiv.org/abs/physics/9803008; Wu,
+Burda, Salakhutdinov and Grosse, "On the quantitative analysis of decoder-based generative models",
+2017, https://arxiv.org/abs/1611.04273; Grosse, Ghahramani and Adams, "Sandwiching the marginal
+likelihood using bidirectional Monte Carlo", 2015, https://arxiv.org/abs/1511.02543.
 """
 
 import math
@@ -25,7 +25,7 @@ from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
 
-ACCEPTANCE = 0.65  # the rate that step sizes are tuned to
+ACCEPTANCE = 0.65  # the acceptance rate to which step sizes are tuned
 PILOT_CHAINS = 4
 STARTS = ("prior", "posterior")
 
@@ -35,15 +35,16 @@ class Annealing:
     """The settings of annealed importance sampling.
 
     Args:
-        num_temperatures: steps from the start to the posterior, with a Hamiltonian transition each.
-        num_chains: chains whose weights are averaged.
-        num_leapfrog: gradients per transition. Step sizes, one per image and temperature, come from
-            a pilot run with chains of its own.
+        num_temperatures: the number of steps from the start to the posterior, each with a
+            Hamiltonian transition.
+        num_chains: the number of chains whose weights are averaged.
+        num_leapfrog: the number of gradients per transition. The step sizes, one per image and
+            temperature, come from a separate pilot run.
         start: `prior`, or `posterior` for q(z|x).
-        score: `levels` or `density`, what the images are scored by.
+        score: `levels` or `density`, the measure by which images are scored.
 
     Raises:
-        ValueError: an unknown start.
+        ValueError: if the start is unknown.
     """
 
     num_temperatures: int = 1000
@@ -57,7 +58,7 @@ class Annealing:
 
     @property
     def temperatures(self) -> list[float]:
-        """0 = t_0 < ... < t_T = 1."""
+        """Return the temperatures 0 = t_0 < ... < t_T = 1."""
         return temperatures(self.num_temperatures).tolist()
 
 
@@ -65,27 +66,27 @@ DEFAULT = Annealing()
 
 
 class Annealed(NamedTuple):
-    """log p(x) of images, nats (N,), from chains that ran forwards (or backwards: upper bounds)."""
+    """Bounds on log p(x), nats (N,): lower ones from forward chains, upper ones from backward ones."""
 
     log_prob: Tensor
-    standard_error: Tensor  # Monte Carlo, on the same image
+    standard_error: Tensor  # of the Monte Carlo draws, given the image
     acceptance: Tensor
 
 
 class LogDensities(NamedTuple):
-    """Log densities at codes (chains, N, latent_dim), and their gradients."""
+    """The log densities at codes (chains, N, latent_dim), and their gradients."""
 
     start: Tensor  # log p0(z), (chains, N)
     ratio: Tensor  # log p(x, z) / p0(z), (chains, N)
-    start_gradient: Tensor  # (chains, N, latent_dim), as the next one
+    start_gradient: Tensor  # (chains, N, latent_dim), like the next one
     ratio_gradient: Tensor
 
     def gradient(self, t: float) -> Tensor:
-        """Return its gradient, (chains, N, latent_dim)."""
+        """Return the gradient of the log density at temperature t, (chains, N, latent_dim)."""
         return self.start_gradient + t * self.ratio_gradient
 
     def where(self, taken: Tensor, other: "LogDensities") -> "LogDensities":
-        """Return these where `taken` (chains, N) is true, and the other's elsewhere."""
+        """Return these densities where `taken` (chains, N) is true, and the other's elsewhere."""
         return LogDensities(
             torch.where(taken, self.start, other.start),
             torch.where(taken, self.ratio, other.ratio),
@@ -95,7 +96,7 @@ class LogDensities(NamedTuple):
 
 
 class Path:
-    """The tempered densities of a batch of images."""
+    """The path of tempered densities of a batch of images."""
 
     def __init__(self, vae: VAE, x: Tensor, annealing: Annealing):
         self.vae, self.x, self.score = vae, x, annealing.score
@@ -104,7 +105,7 @@ class Path:
             self.start: TorchDistribution = vae.prior if from_prior else vae.encode(x)
 
     def draw(self, num_chains: int) -> Tensor:
-        """Exact draws of the start."""
+        """Draw exact codes from the start, (num_chains, N, latent_dim)."""
         shape = (num_chains,) if self.start.batch_shape else (num_chains, len(self.x))
         return self.start.sample(shape)
 
@@ -121,7 +122,7 @@ class Path:
 
 
 class Chains:
-    """Hamiltonian Monte Carlo on a path: positions with what is known of the density there."""
+    """Hamiltonian Monte Carlo chains on a path: their positions and the log densities there."""
 
     def __init__(self, path: Path, z: Tensor, num_leapfrog: int):
         self.path, self.z, self.num_leapfrog = path, z, num_leapfrog
@@ -129,11 +130,14 @@ class Chains:
 
     @property
     def ratio(self) -> Tensor:
-        """log p(x, z) / p0(z), the log density's derivative along the path, (chains, N)."""
+        """Return log p(x, z) / p0(z), the derivative of the log density along the path, (chains, N)."""
         return self.densities.ratio
 
     def move(self, t: float, step_size: Tensor) -> Tensor:
-        """One transition that leaves the density at t alone; acceptance probabilities (chains, N)."""
+        """Make one transition that leaves the density at t invariant.
+
+        It returns the acceptance probabilities (chains, N).
+        """
         z, densities = self.z, self.densities
         step = step_size.unsqueeze(-1)
         momentum = torch.randn_like(z)
@@ -153,13 +157,16 @@ class Chains:
 
 
 def temperatures(count: int) -> Tensor:
-    """0 = t_0 < ... < t_count = 1, a logistic curve: dense at both ends, where densities change."""
+    """Return the temperatures 0 = t_0 < ... < t_count = 1 on a logistic curve.
+
+    They are dense at both ends, where the densities change fast.
+    """
     s = torch.sigmoid(torch.linspace(-4, 4, count + 1, dtype=torch.float64))
     return (s - s[0]) / (s[-1] - s[0])
 
 
 def _tune(path: Path, ts: list[float], num_leapfrog: int, progress: Progress) -> Tensor:
-    """Step sizes (temperatures - 1, N), each image's tuned to the acceptance rate by a pilot run."""
+    """Return step sizes (temperatures - 1, N), tuned per image to the acceptance rate in a pilot run."""
     chains = Chains(path, path.draw(PILOT_CHAINS), num_leapfrog)
     step_size, sizes = torch.full_like(chains.ratio[0], 0.5), []
     for k, t in enumerate(ts[1:-1]):
@@ -171,7 +178,7 @@ def _tune(path: Path, ts: list[float], num_leapfrog: int, progress: Progress) ->
 
 
 def _anneal(chains: Chains, ts: list[float], sizes: Tensor, progress: Progress) -> tuple:
-    """Log weights (chains, N) along ts, upwards or downwards, and the mean acceptance (N,)."""
+    """Return log weights (chains, N) along ts, upwards or downwards, and the mean acceptance (N,)."""
     log_weights, accepted = torch.zeros_like(chains.ratio), torch.zeros_like(chains.ratio[0])
     for k, (t, after) in enumerate(zip(ts, ts[1:])):
         log_weights = log_weights + (after - t) * chains.ratio
@@ -182,7 +189,7 @@ def _anneal(chains: Chains, ts: list[float], sizes: Tensor, progress: Progress) 
 
 
 def _log_mean(log_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The log of the mean weight (N,) of (chains, N), and its standard error by the delta method."""
+    """Return the log of the mean weight (N,), and its standard error by the delta method."""
     count = len(log_weights)
     log_mean = log_weights.logsumexp(0) - math.log(count)
     relative = (log_weights - log_mean).exp()
@@ -199,12 +206,13 @@ def annealed_importance_sampling(
     """Return a stochastic lower bound on log p(x): the log of the mean weight of the chains.
 
     Args:
-        vae: in `eval` mode.
+        vae: a VAE in `eval` mode.
         images: (N, C, H, W).
-        progress: called with the fraction that is done.
+        seed: the seed of the chains.
+        progress: a function that receives the fraction done.
 
     Raises:
-        ValueError: an unknown score; the family is no likelihood of such data.
+        ValueError: if the score is unknown, or the family is not a likelihood of such data.
     """
     with seeded(seed, images.device):
         (forward,) = _in_batches(vae, images, None, annealing, progress)
@@ -212,14 +220,14 @@ def annealed_importance_sampling(
 
 
 class Bracket(NamedTuple):
-    """Bounds on log p(x) in expectation, nats, (N,) each, of images that the model drew."""
+    """Two bounds on log p(x) in expectation, nats, (N,) each, for images that the model drew."""
 
     lower: Annealed
     upper: Annealed
 
     @property
     def gap(self) -> Tensor:
-        """Upper less lower bound, (N,)."""
+        """Return the upper bound minus the lower bound, nats (N,)."""
         return self.upper.log_prob - self.lower.log_prob
 
 
@@ -230,16 +238,17 @@ def bidirectional_monte_carlo(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Bracket:
-    """Return two bounds on log p(x), of images that are simulated from the model itself.
+    """Return two bounds on log p(x) for images that are simulated from the model.
 
-    The codes behind these images are exact draws of their posteriors, from which chains run
-    backwards, with the step sizes of the forward ones. On real data, which come with no such
-    draws, the gap between the bounds is indicative only.
+    The codes of simulated images are exact draws of their posteriors. The backward chains start at
+    these codes and use the step sizes of the forward chains. Real data come without such draws, so
+    for them the gap between the bounds is only indicative.
 
     Raises:
-        ValueError: an unknown score; the family is no likelihood of such data.
+        ValueError: if the score is unknown, or the family is not a likelihood of such data.
     """
-    with seeded(seed, vae._zeros.device):  # once: chains that drew z again would not be independent
+    # One seed for all draws: chains that repeated the draws of z would not be independent of them.
+    with seeded(seed, vae._zeros.device):
         with torch.no_grad():
             z = vae.prior.sample((num_images,))
             by_levels = annealing.score == "levels"
@@ -250,7 +259,7 @@ def bidirectional_monte_carlo(
 def _in_batches(
     vae: VAE, images: Tensor, z: Tensor | None, annealing: Annealing, progress: Progress
 ) -> list[Annealed]:
-    """Return forward runs and, from the exact codes z where they are known, backward ones."""
+    """Return the forward runs and, if the exact codes z are given, the backward runs."""
     at_once = max(1, 8 * decoded_at_once(vae) // annealing.num_chains)
     starts, batches = range(0, len(images), at_once), []
     with pyro.validation_enabled(False):
@@ -263,19 +272,19 @@ def _in_batches(
 
 
 class _Share(NamedTuple):
-    """The progress of one batch as a share of all of them."""
+    """The progress of one batch as a fraction of the progress of all batches."""
 
     progress: Progress
     number: int
     count: int
 
     def part(self, part: int, parts: int) -> Progress:
-        """Return what is to be told of a part of the batch."""
+        """Return the progress function of one part of the batch."""
         return lambda done: self.progress((self.number + (part + done) / parts) / self.count)
 
 
 def _runs(path: Path, z: Tensor | None, annealing: Annealing, share: _Share) -> list[Annealed]:
-    """Return the forward run of a batch and, from exact codes z, the backward one."""
+    """Return the forward run of a batch and, if the exact codes z are given, the backward run."""
     ts, num_leapfrog = annealing.temperatures, annealing.num_leapfrog
     parts = 2 if z is None else 3
     sizes = _tune(path, ts, num_leapfrog, share.part(0, parts))

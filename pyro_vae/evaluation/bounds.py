@@ -1,4 +1,4 @@
-"""How likely the images are: the ELBO with its two parts, and the importance-weighted bound."""
+"""The importance-weighted bound on log P(x), in nats per image and in bits per dimension."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _NUMBERS_AT_ONCE = 2**22
 
 
 def no_progress(fraction: float) -> None:
-    """Says nothing."""
+    """Ignore the progress."""
 
 
 @torch.no_grad()
@@ -30,21 +30,24 @@ def importance_bound(
     progress: Progress = no_progress,
     removed: Tensor | None = None,
 ) -> Tensor:
-    """A lower bound on log P(x), nats per image (N,); it rises with K in expectation.
+    """Return a lower bound on log P(x), nats per image (N,); it rises with K in expectation.
 
-    `log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x)`, z_k ~ q, K = `num_samples`. Memory stays under
-    about 0.2 GB whatever K is.
+    `log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x)` with z_k ~ q(z | x) and K = `num_samples`
+
+    Memory stays under about 0.2 GB for any K.
 
     Args:
-        vae: in `eval` mode.
-        images: (N, C, H, W), on the grid of grey levels where these are scored.
-        score: `levels`, the measure that families share, or `density`, the family's own.
-        progress: called with the fraction that is done.
-        removed: (latent_dim,) marks components that are taken out of the model: held at 0, the
-            prior's mean. What that costs says whether they were of use.
+        vae: a VAE in `eval` mode.
+        images: (N, C, H, W), on the grid of grey levels if `score` is `levels`.
+        num_samples: K, the number of draws of z per image.
+        seed: the seed of the draws.
+        score: `levels`, the measure that all families share, or `density`, the family's own.
+        progress: a function that receives the fraction done.
+        removed: (latent_dim,), marks components to remove from the model. They are held at 0, the
+            prior's mean. The decrease of the bound shows whether they were useful.
 
     Raises:
-        ValueError: the family is no likelihood of such data.
+        ValueError: if the family is not a likelihood of such data.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2015,
     https://arxiv.org/abs/1509.00519.
@@ -70,9 +73,9 @@ def log_weights(
     score: str = "levels",
     removed: Tensor | None = None,
 ) -> Tensor:
-    """log p(x | z) p(z) / q(z) at draws from q, nats, (num_samples, N).
+    """Return log p(x | z) p(z) / q(z) at draws from q, nats, (num_samples, N).
 
-    Components that `removed` (latent_dim,) marks are 0, and neither prior nor q counts them.
+    Components that `removed` (latent_dim,) marks are 0, and count neither in the prior nor in q.
     """
     z = q.rsample((num_samples,))
     if removed is None:
@@ -83,7 +86,10 @@ def log_weights(
 
 
 def log_likelihood(vae: VAE, x: Tensor, z: Tensor, score: str = "levels") -> Tensor:
-    """log p(x | z), nats, as `levels` or the family's own `density` scores it; z (..., N, D)."""
+    """Return log p(x | z) at codes z (..., N, latent_dim), nats, (..., N).
+
+    The `score` is `levels`, or `density` for the family's own.
+    """
     return DECODERS[check_name("score", score, DECODERS)](vae, z).log_prob(x)
 
 
@@ -91,18 +97,21 @@ DECODERS = {"levels": VAE.decode_levels, "density": VAE.decode}
 
 
 def decoded_at_once(vae: VAE) -> int:
-    """How many images to decode and score at a time, so that they stay in the processor's cache."""
+    """Return the number of images to decode and score in one batch.
+
+    A batch of this size stays in the processor's cache.
+    """
     return max(
         1, _NUMBERS_AT_ONCE // (vae.likelihood.numbers_per_pixel * math.prod(vae.image_shape))
     )
 
 
 def _sizes(count: int, at_once: int) -> list[int]:
-    """`count` cut into pieces of `at_once` and a last one of what is left."""
+    """Return the sizes of batches of `at_once`, and of a smaller last one, that add up to `count`."""
     at_once = max(1, at_once)
     return [min(at_once, count - start) for start in range(0, count, at_once)]
 
 
 def bits_per_dim(log_probability: Tensor, image_shape: tuple[int, int, int]) -> Tensor:
-    """Nats per image (N,) of log probability as bits per pixel and channel."""
+    """Return minus the log probability, given in nats per image (N,), as bits per pixel and channel."""
     return -log_probability / (math.prod(image_shape) * math.log(2))

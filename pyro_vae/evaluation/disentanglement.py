@@ -1,9 +1,9 @@
-"""How codes relate to the true factors: one component for each factor, or all of them mixed.
+"""Measures of how the components of codes relate to the true factors of the images.
 
-Codes are posterior means (N, latent_dim), factors whole numbers (N, F), a row for each image of the
-full grid of factors or of a random part of it. Each value of a factor is a category of its own: their
-order plays no part, so shapes and angles are treated alike. Refused by a ValueError everywhere:
-shapes that do not fit, codes that are not finite, factors that are no whole numbers or never vary.
+Codes are posterior means (N, latent_dim), and factors are whole numbers (N, F). Each row is an
+image of the full grid of factors, or of a random part of it. The values of a factor are categories
+without order, so that shapes and angles are treated alike. All functions raise a ValueError if
+shapes do not fit, codes are not finite, or factors are not whole numbers or never vary.
 """
 
 import math
@@ -29,13 +29,13 @@ _BINS, _SHUFFLES = 20, 3
 def disentanglement(
     codes: Tensor, factors: Tensor, seed: int = 0
 ) -> dict[str, float | Estimate | list[list[float]]]:
-    """All that this file measures between codes and factors, at the default settings.
+    """Return all measures of this file for codes and factors, at the default settings.
 
-    Matrices are (latent_dim, F). From a large grid give 10,000 rows at random: forests are slow.
+    Matrices are (latent_dim, F). Give 10,000 random rows of a large grid, because forests are slow.
 
     Args:
         codes, factors: (N, latent_dim) and (N, F).
-        seed: of the split, the forests and the batches.
+        seed: the seed of the split, the forests and the batches.
     """
     mig, parts = mutual_information_gap(codes, factors), dci(codes, factors, seed)
     sap = separated_attribute_predictability(codes, factors)
@@ -53,26 +53,26 @@ def disentanglement(
 
 
 class BestTwo(NamedTuple):
-    """How far the best component is ahead of the second best, mean over factors, and all scores."""
+    """The lead of the best component over the second best, mean over factors, and all scores."""
 
     gap: float
     scores: Tensor  # (latent_dim, F)
 
 
 def mutual_information_gap(codes: Tensor, factors: Tensor) -> BestTwo:
-    """MIG: how much more the best component tells of a factor than the second best; scores in nats.
+    """Return the mutual information gap (MIG) between the two best components of a factor.
 
-    `1/F sum_j (I(z_(1); v_j) - I(z_(2); v_j)) / H(v_j)`, components cut into 20 bins of equal width
-    from smallest to largest value, as Locatello et al. do (Chen et al. integrate over q(z|x)): a
-    component that hardly varies counts like any other. What tells nothing of k values seems to tell
-    19 (k - 1) / 2N; more than 20 values never reach 1; a lone component is compared with 0.
+    `1/F sum_j (I(z_(1); v_j) - I(z_(2); v_j)) / H(v_j)`, I in nats, components cut into 20 bins of
+    equal width as by Locatello et al. (Chen et al. integrate over q(z|x)). A component that hardly
+    varies counts like any other. An independent one seems to tell 19 (k - 1) / 2N nats about k
+    values. A factor of more than 20 values never reaches 1. A single component is compared with 0.
 
     Args:
         codes, factors: (N, latent_dim) and (N, F).
 
     Source: Chen, Li, Grosse and Duvenaud, "Isolating sources of disentanglement in variational
-    autoencoders", 2018, https://arxiv.org/abs/1802.04942; bins: Locatello et al., "Challenging common
-    assumptions in ... disentangled representations", 2018, https://arxiv.org/abs/1811.12359.
+    autoencoders", 2018, https://arxiv.org/abs/1802.04942; bins: Locatello et al., "Challenging
+    common assumptions in ... disentangled representations", 2018, https://arxiv.org/abs/1811.12359.
 
     Example:
         >>> factors = torch.cartesian_prod(torch.arange(3), torch.arange(4))
@@ -92,31 +92,31 @@ def mutual_information_gap(codes: Tensor, factors: Tensor) -> BestTwo:
 
 
 def _entropy(values: Tensor) -> Tensor:
-    """Of the shares of each whole number among the values (N,), nats."""
+    """Return the entropy of the shares of the whole numbers among the values (N,), nats."""
     shares = values.bincount().double() / len(values)
     return -torch.special.xlogy(shares, shares).sum()
 
 
 def _gap_of_the_best_two(scores: Tensor, worthless: Tensor) -> Tensor:
-    """Best minus second best component (F,), none below the score of a `worthless` one (F,)."""
+    """Return best minus second best component (F,), none below the score of a `worthless` one (F,)."""
     scores = torch.cat([scores, worthless.unsqueeze(0)]).maximum(worthless)
     best, second = scores.topk(2, dim=0).values
     return best - second
 
 
 def separated_attribute_predictability(codes: Tensor, factors: Tensor) -> BestTwo:
-    """SAP: how much better the best component predicts a factor than the second best; accuracies.
+    """Return the lead of the best component in predicting a factor (SAP); scores are accuracies.
 
-    `1/F sum_j (S_(1)j - S_(2)j)`, S_ij the balanced accuracy (chance 1/k) of factor j predicted from
-    component i alone, as the value with the nearest mean code, the row itself left out: linear
-    discriminant analysis in one dimension, all values equally likely. R^2 would need an order among
-    the values; a support vector machine, a penalty and a split. The gap is at most 1 - 1/k.
+    `1/F sum_j (S_(1)j - S_(2)j)`, S_ij the balanced accuracy (chance 1/k) of factor j from
+    component i. It predicts the value with the nearest mean code, leaving out the row itself:
+    one-dimensional linear discriminant analysis with equal priors. R^2 would need an order of the
+    values, and a support vector machine a penalty and a split. The gap is at most 1 - 1/k.
 
     Args:
         codes, factors: (N, latent_dim) and (N, F).
 
-    Source: Kumar, Sattigeri and Balakrishnan, "Variational inference of disentangled latent concepts
-    from unlabeled observations", 2017, https://arxiv.org/abs/1711.00848.
+    Source: Kumar, Sattigeri and Balakrishnan, "Variational inference of disentangled latent
+    concepts from unlabeled observations", 2017, https://arxiv.org/abs/1711.00848.
     """
     codes, factors = _checked(codes, factors)
     accuracies = torch.stack([_nearest_mean_accuracies(codes, v) for v in factors.T], 1)
@@ -125,43 +125,43 @@ def separated_attribute_predictability(codes: Tensor, factors: Tensor) -> BestTw
 
 
 def _nearest_mean_accuracies(codes: Tensor, values: Tensor) -> Tensor:
-    """Leave-one-out balanced accuracy of the nearest class mean, for each component alone."""
+    """Return the leave-one-out balanced accuracy of the nearest class mean, for each component."""
     codes = codes - codes.min(0).values  # a constant component is then exactly 0, as are its means
     members = torch.nn.functional.one_hot(values).to(codes)
     counts, sums = members.sum(0).unsqueeze(1), members.T @ codes
     distances = (codes.unsqueeze(1) - sums / counts).abs()
-    own = distances * counts / (counts - 1)  # left out of the mean, a row is that much further off
+    own = distances * counts / (counts - 1)  # to the mean of the other rows of its value
     own = own.nan_to_num(nan=math.inf)  # the only row of its value
     nearest = torch.where(members.bool().unsqueeze(2), own, distances).argmin(1)
     return (members.T @ (nearest == values.unsqueeze(1)).to(codes) / counts).mean(0)
 
 
 class Dci(NamedTuple):
-    """Disentanglement and completeness, between 0 and 1, and how well the factors are predicted."""
+    """Disentanglement and completeness, from 0 to 1, and the accuracy of the predicted factors."""
 
     disentanglement: float
     completeness: float
     informativeness: Estimate  # accuracy on held-out rows, mean over factors
-    importances: Tensor  # (latent_dim, F), the accuracy that goes with the component
+    importances: Tensor  # (latent_dim, F), the accuracy lost without the component
 
 
 def dci(codes: Tensor, factors: Tensor, seed: int = 0) -> Dci:
-    """Does each component serve one factor, does one component serve each factor, and how well?
+    """Return disentanglement, completeness and informativeness (DCI) by random forests.
 
-    With R_ij the importance of component i for factor j: disentanglement is the mean of
-    `1 - H(R_i. / sum_j R_ij) / log F`, weighted by sum_j R_ij; completeness that of
-    `1 - H(R_.j / sum_i R_ij) / log latent_dim`, unweighted, 0 for a factor that nothing serves.
+    R_ij is the importance of component i for factor j. Disentanglement is the mean over i of
+    `1 - H(R_i. / sum_j R_ij) / log F`, weighted by sum_j R_ij. Completeness is the mean over j of
+    `1 - H(R_.j / sum_i R_ij) / log latent_dim`; a factor that no component serves counts 0.
 
-    A random forest predicts each factor. R_ij is the accuracy that it loses on held-out rows (a
-    third) when component i is shuffled among them; 0 if that is within 2 standard errors, or if no
-    component costs the factor 5. (The forest's own importances, counted on its training rows, would
-    spread a factor that the code lacks over all components.) Each split may look at all components:
-    forced splits on useless ones would lower a perfect code's score. On a full grid the held-out
-    rows are those that the training rows lack: what a code does not tell falls just below chance.
+    A forest predicts each factor. R_ij is the accuracy that it loses on held-out rows (a third) if
+    component i is shuffled. Losses within 2 standard errors count 0, and so do all losses of a
+    factor if none exceeds 5 of them. Importances from training rows would spread a factor that the
+    code lacks over all components. Each split considers all components: forced splits on useless
+    ones would lower a perfect code's score. On a full grid the held-out rows are not in the
+    training set, so that a factor which the code lacks is predicted just below chance.
 
     Args:
         codes, factors: (N, latent_dim) and (N, F).
-        seed: of the split, the forests and the shuffles.
+        seed: the seed of the split, the forests and the shuffles.
 
     Source: Eastwood and Williams, "A framework for the quantitative evaluation of disentangled
     representations", 2018, https://openreview.net/forum?id=By-7dz-AZ.
@@ -185,7 +185,7 @@ def dci(codes: Tensor, factors: Tensor, seed: int = 0) -> Dci:
 def _losses(
     forest: RandomForestClassifier, codes: np.ndarray, values: np.ndarray, rng: Generator
 ) -> np.ndarray:
-    """The accuracy that shuffling each component costs, 0 where chance explains it."""
+    """Return the accuracy that shuffling each component costs, 0 where chance explains it."""
     hits, losses = forest.predict(codes) == values, np.empty(codes.shape[::-1])
     for component, column in enumerate(codes.T):
         copies = np.tile(codes, (_SHUFFLES, 1, 1))
@@ -197,7 +197,7 @@ def _losses(
 
 
 def _concentration(importances: Tensor) -> Tensor:
-    """1 - entropy of each row's shares over its largest value; 0 for a row of zeros."""
+    """Return 1 - entropy of each row's shares over its largest value; 0 for a row of zeros."""
     total = importances.sum(1)
     shares = importances / torch.where(total > 0, total, 1).unsqueeze(1)
     largest = math.log(max(2, importances.shape[1]))  # with one column the entropy is 0 anyway
@@ -207,20 +207,20 @@ def _concentration(importances: Tensor) -> Tensor:
 def beta_vae_score(
     codes: Tensor, factors: Tensor, batch_size: int = 64, num_batches: int = 5000, seed: int = 0
 ) -> Estimate:
-    """Accuracy with which a linear classifier tells which factor the pairs of a batch share.
+    """Return the accuracy of a linear classifier that tells which factor the pairs of a batch share.
 
-    Its features are `1/L sum_l |z_i(l) - z_i'(l)|` over L pairs of different rows that agree in one
-    factor. Chance is 1/F; the standard error is that of the draws, given the rows. Many a rotation
-    of a perfect code passes too: the metric asks only that factors leave different traces.
+    The features are `1/L sum_l |z_i(l) - z_i'(l)|` over L pairs of different rows that agree in one
+    factor. Chance is 1/F. The standard error is that of the draws, given the rows. Many rotations
+    of a perfect code pass too, because the metric only asks that factors leave different traces.
 
     Args:
         codes, factors: (N, latent_dim) and (N, F).
-        batch_size: L, pairs.
-        num_batches: to fit the classifier, and again to score it.
-        seed: of the batches.
+        batch_size: L, the number of pairs.
+        num_batches: the number of batches to fit the classifier, and again to score it.
+        seed: the seed of the batches.
 
     Raises:
-        ValueError: one factor, one without two rows that agree, and as the top of this file says.
+        ValueError: for one factor, one without two rows that agree, and as at the top of the file.
 
     Source: Higgins et al., "beta-VAE: learning basic visual concepts with a constrained variational
     framework", 2017, https://openreview.net/forum?id=Sy2fzU9gl.
@@ -239,20 +239,20 @@ def beta_vae_score(
 def factor_vae_score(
     codes: Tensor, factors: Tensor, batch_size: int = 64, num_batches: int = 5000, seed: int = 0
 ) -> Estimate:
-    """Accuracy with which the steadiest component of a batch tells which factor its rows share.
+    """Return the accuracy with which a batch's steadiest component tells the factor that rows share.
 
     A batch votes for `argmin_i Var_batch(z_i) / Var(z_i)` over the active components, those with
-    Var(z_i) > 0.01; each then stands for the factor from which it had most votes. Chance is 1/F,
-    also where none is active; the standard error is that of the draws, given the rows.
+    Var(z_i) > 0.01. Each component then stands for the factor with most of its votes. Chance is
+    1/F, even if no component is active. The standard error is that of the draws, given the rows.
 
     Args:
         codes, factors: (N, latent_dim) and (N, F).
-        batch_size: rows, drawn with replacement; values with fewer rows are left out.
-        num_batches: to count votes, and again to score them.
-        seed: of the batches.
+        batch_size: the number of rows, drawn with replacement; values with fewer rows are left out.
+        num_batches: the number of batches to count votes, and again to score them.
+        seed: the seed of the batches.
 
     Raises:
-        ValueError: one factor, one without a value of enough rows, and as the top of this file says.
+        ValueError: for one factor, one with no value of enough rows, and as at the top of the file.
 
     Source: Kim and Mnih, "Disentangling by factorising", 2018, https://arxiv.org/abs/1802.05983.
     """
@@ -272,7 +272,7 @@ def factor_vae_score(
 def _batches(
     statistic: Callable[[np.ndarray, int], np.ndarray], v: np.ndarray, number: int, rng: Generator
 ) -> tuple[Tensor, Tensor]:
-    """The statistic of `number` batches, and the factor that each shares, grouped by that factor."""
+    """Return the statistic of `number` batches, and the factors that they share, in order of factor."""
     if v.shape[1] < 2:
         raise ValueError("factors: expected at least 2 to tell apart, got 1")
     shared = np.sort(rng.integers(v.shape[1], size=number))
@@ -283,31 +283,31 @@ def _batches(
 def _agreeing_rows(
     values: np.ndarray, shape: tuple[int, ...], number: int, needed: int, rng: Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows whose value `needed` rows have, and (*shape, number) others of that value for each."""
+    """Return rows whose value `needed` rows have, and (*shape, number) others of that value for each."""
     order, counts = np.argsort(values), np.bincount(values)
     if (most := counts.max()) < needed:
         raise ValueError(f"factors: expected {needed} rows of some value of each, got {most}")
     starts, sizes = (a[values[order]] for a in (counts.cumsum() - counts, counts))
     places = rng.choice(np.flatnonzero(sizes >= needed), (*shape, 1))
     start, size = starts[places], sizes[places]
-    steps = rng.integers(1, size, (*shape, number))  # onward, round all but the row itself
+    steps = rng.integers(1, size, (*shape, number))  # cyclic, never back to the row itself
     return order[places[..., 0]], order[start + (places - start + steps) % size]
 
 
 def linear_probe(
     train_codes: Tensor, train_labels: Tensor, test_codes: Tensor, test_labels: Tensor
 ) -> Estimate:
-    """Accuracy of multinomial logistic regression on codes, with its binomial standard error.
+    """Return the accuracy of multinomial logistic regression on codes, with its standard error.
 
-    Components are standardized over the training rows; the penalty is scikit-learn's default,
-    1/2 ||w||^2 beside the summed negative log likelihood.
+    Components are standardized over the training rows. The standard error is binomial. The penalty
+    is scikit-learn's default, 1/2 ||w||^2 beside the summed negative log likelihood.
 
     Args:
         train_codes, test_codes: (N, latent_dim) and (M, latent_dim).
         train_labels, test_labels: (N,) and (M,), whole numbers.
 
     Raises:
-        ValueError: shapes that do not fit, codes that are not finite, a single training label.
+        ValueError: if shapes do not fit, codes are not finite, or there is a single training label.
 
     Source: Alain and Bengio, "Understanding intermediate layers using linear classifier probes",
     2016, https://arxiv.org/abs/1610.01644.
@@ -334,7 +334,7 @@ def _check_codes(codes: Tensor, name: str, latent_dim: int | None = None) -> Non
 
 
 def _checked(codes: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
-    """Codes in float64, and factors whose values are counted anew without gaps."""
+    """Return codes in float64, and factors whose values are renumbered without gaps."""
     _check_codes(codes, "codes")
     fits = factors.dim() == 2 and len(factors) == len(codes) and factors.shape[1] > 0
     if factors.is_floating_point() or not fits:

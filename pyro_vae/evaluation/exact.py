@@ -1,4 +1,4 @@
-"""Closed forms: what a linear Gaussian VAE can reach, from the data alone."""
+"""Closed forms of the linear Gaussian VAE: its optimum for given data, and its exact posteriors."""
 
 import math
 from typing import NamedTuple
@@ -14,9 +14,9 @@ from pyro_vae.models.vae import VAE
 
 
 class LinearOptimum(NamedTuple):
-    """The best linear VAE of a data set: nats per image at beta = 1, means over the images."""
+    """The best linear VAE of a data set: nats per image at beta = 1, as means over the images."""
 
-    rates: Tensor  # (latent_dim,), of the components, largest first; 0 where inactive
+    rates: Tensor  # (latent_dim,), of the components, largest first; 0 if inactive
     distortion: float
     sigma: float
 
@@ -30,7 +30,7 @@ class LinearOptimum(NamedTuple):
 
     @property
     def active(self) -> int:
-        """How many components carry information."""
+        """Return the number of components that carry information."""
         return int((self.rates > 0).sum())
 
 
@@ -41,20 +41,22 @@ def linear_optimum(
     sigma: float | None = None,
     floor: float = SCALE_FLOOR,
 ) -> LinearOptimum:
-    """The minimum of distortion + beta * rate over linear encoders and decoders, Normal likelihood.
+    """Return the minimum of distortion + beta * rate over linear encoders and decoders.
 
-    With l_i the eigenvalues of the images' covariance (over N), component i is active where
-    l_i > beta sigma^2; its rate is then 1/2 log(l_i / (beta sigma^2)) and its squared error
-    beta sigma^2, instead of l_i. A learned sigma^2 is (sum of the inactive l_i) / (D - beta k) for
-    k active ones. At beta = 1 the ELBO is the likelihood's maximum under probabilistic PCA.
+    The likelihood is Normal. The eigenvalues of the images' covariance (divided by N) are l_i.
+    Component i is active where l_i > beta sigma^2. Its rate is then 1/2 log(l_i / (beta sigma^2)),
+    and its squared error is beta sigma^2 instead of l_i. A learned sigma^2 is
+    `(sum of the inactive l_i) / (D - beta k)` for k active components. At beta = 1 the ELBO is the
+    maximum of the likelihood under probabilistic PCA.
 
     Args:
         images: (N, ...), flattened to D pixels.
-        sigma: fixed, or None for the one that is learned and shared.
+        latent_dim: the number of latent components.
+        sigma: a fixed sigma (default: one sigma that is learned and shared).
         floor: the smallest sigma that can be learned.
 
     Raises:
-        ValueError: beta not positive.
+        ValueError: if beta is not positive.
 
     Source: Tipping and Bishop, "Probabilistic principal component analysis", 1999; Lucas, Tucker,
     Grosse and Norouzi, "Don't blame the ELBO!", 2019, https://arxiv.org/abs/1911.02469.
@@ -93,19 +95,21 @@ def _optimum(eigenvalues: Tensor, latent_dim: int, beta: float, sigma: float) ->
 
 @torch.no_grad()
 def optimal_linear_vae(images: Tensor, latent_dim: int, levels: int = 256) -> VAE:
-    """The linear VAE at its optimum, untrained: its weights by `linear_optimum`, its q the posterior.
+    """Return the linear VAE at its optimum, without training; its q is the exact posterior.
 
-    With U_i and l_i the leading eigenvectors and eigenvalues of the images' covariance and s^2 the
-    noise's variance, `W_i = sqrt(l_i - s^2) U_i`; the columns are orthogonal, so the posterior is a
-    diagonal Normal: means `W_i' (x - mean) / l_i`, scales `s / sqrt(l_i)`. Components with l_i below
-    s^2 are idle. A control for whatever tells a right posterior from a wrong one.
+    U_i and l_i are the leading eigenvectors and eigenvalues of the images' covariance. The variance
+    of the noise, from `linear_optimum`, is s^2. The columns of the decoder's weight are
+    `W_i = sqrt(l_i - s^2) U_i`. They are orthogonal, so the posterior is a diagonal Normal with
+    means `W_i' (x - mean) / l_i` and scales `s / sqrt(l_i)`. Components with l_i below s^2 are
+    idle. This VAE is a control for every diagnostic that tells a right posterior from a wrong one.
 
     Args:
         images: (N, C, H, W).
-        levels: their grey levels.
+        latent_dim: the number of latent components.
+        levels: the number of grey levels in the images.
 
     Raises:
-        ValueError: more components than pixels.
+        ValueError: if there are more components than pixels.
 
     Source: Tipping and Bishop, "Probabilistic principal component analysis", 1999.
 
@@ -142,7 +146,7 @@ def optimal_linear_vae(images: Tensor, latent_dim: int, levels: int = 256) -> VA
 
 
 class LinearGaussian(NamedTuple):
-    """x = W z + b + sigma e with z and e standard Normal: the VAE whose every answer is known.
+    """The model x = W z + b + sigma e, z and e standard Normal, for which all answers are known.
 
     Source: Tipping and Bishop, "Probabilistic principal component analysis", 1999.
     """
@@ -153,10 +157,10 @@ class LinearGaussian(NamedTuple):
 
     @classmethod
     def of(cls, vae: VAE) -> "LinearGaussian":
-        """The one that a VAE with a linear decoder and a single Normal sigma is.
+        """Return the model that a VAE with a linear decoder and a single Normal sigma represents.
 
         Raises:
-            ValueError: another decoder or likelihood.
+            ValueError: if the decoder or the likelihood is of another kind.
         """
         layers = [m for m in vae.decoder.modules() if list(m.parameters(recurse=False))]
         noise = vae.decode(vae.prior.mean).base_dist
@@ -169,7 +173,7 @@ class LinearGaussian(NamedTuple):
         return cls(weight, bias, noise.scale.max().item())
 
     def log_prob(self, images: Tensor) -> Tensor:
-        """log p(x) of images (N, ...), nats per image (N,)."""
+        """Return log p(x) of images (N, ...), nats per image (N,)."""
         noise = self.sigma**2 * torch.ones_like(self.bias)
         return dist.LowRankMultivariateNormal(self.bias, self.weight, noise).log_prob(
             images.flatten(1)
@@ -177,23 +181,31 @@ class LinearGaussian(NamedTuple):
 
     @property
     def precision(self) -> Tensor:
-        """Of every posterior p(z | x), (latent_dim, latent_dim)."""
+        """Return the precision of every posterior p(z | x), (latent_dim, latent_dim)."""
         identity = torch.eye(self.weight.shape[1]).to(self.weight)
         return identity + self.weight.T @ self.weight / self.sigma**2
 
     def posterior(self, images: Tensor) -> dist.MultivariateNormal:
-        """p(z | x) of images (N, ...)."""
+        """Return p(z | x) of images (N, ...)."""
         projected = (images.flatten(1) - self.bias) @ self.weight / self.sigma**2
         loc = torch.linalg.solve(self.precision, projected.T).T
         return dist.MultivariateNormal(loc, precision_matrix=self.precision)
 
     @property
     def approximation_gap(self) -> float:
-        """KL(q || p(z|x)) of the best diagonal Normal q, nats: 1/2 (sum log L_ii - log det L)."""
+        """Return KL(q || p(z|x)) of the best diagonal Normal q, nats.
+
+        `1/2 (sum_i log L_ii - log det L)` with L the precision of the posterior
+        """
         precision = self.precision
         return (precision.diagonal().log().sum() - torch.logdet(precision)).item() / 2
 
     def gap(self, q: dist.Normal, images: Tensor) -> Tensor:
-        """KL(q(z|x) || p(z|x)) = log p(x) - ELBO of diagonal Normals q (N, latent_dim), nats (N,)."""
+        """Return KL(q(z|x) || p(z|x)) = log p(x) - ELBO, nats (N,).
+
+        Args:
+            q: diagonal Normals (N, latent_dim).
+            images: (N, ...).
+        """
         full = dist.MultivariateNormal(q.loc, scale_tril=torch.diag_embed(q.scale))
         return kl_divergence(full, self.posterior(images))

@@ -1,4 +1,4 @@
-"""A small classifier of a labelled data set, in whose features images are compared."""
+"""A small classifier of a labelled data set, whose features are used to compare images."""
 
 import math
 
@@ -16,9 +16,9 @@ _BATCH_SIZE = 64
 
 
 class FeatureNet(nn.Module):
-    """A small convolutional classifier whose last layer but one gives an image's features.
+    """A small convolutional classifier, whose last hidden layer gives the features of an image.
 
-    `accuracy` is that on labelled images which it was not trained on.
+    `accuracy` is measured on labelled images that it was not trained on.
     """
 
     def __init__(self, image_shape: Shape, num_features: int, num_classes: int):
@@ -32,7 +32,7 @@ class FeatureNet(nn.Module):
             *(nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
             *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
             nn.Linear(64 * (height // 4) * (width // 4), num_features),
-            nn.SiLU(),  # with rectifiers some features die, and are constant
+            nn.SiLU(),  # with rectifiers some features die and become constant
         )
         self.head = nn.Linear(num_features, num_classes)
 
@@ -41,31 +41,40 @@ class FeatureNet(nn.Module):
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
-        """Features (N, num_features) of images (N, C, H, W); a ValueError for another shape."""
+        """Return the features (N, num_features) of images (N, C, H, W).
+
+        Raises:
+            ValueError: if the images have another shape than those of training.
+        """
         if tuple(images.shape[1:]) != self.sizes[0]:
             raise ValueError(f"images: expected (N, *{self.sizes[0]}), got {tuple(images.shape)}")
         return torch.cat([self.body(x) for x in chunks(images)])
 
 
 def feature_count(num_images: int) -> int:
-    """64, halved until the covariance has no more entries, F (F + 1) / 2, than there are images."""
+    """Return 64, halved until the covariance has no more entries than there are images.
+
+    The covariance of F features has F (F + 1) / 2 entries.
+    """
     return next(f for f in (64, 32, 16, 8, 4, 2, 1) if f * (f + 1) // 2 <= num_images)
 
 
 def train_features(
     images: Tensor, labels: Tensor | None, num_features: int, seed: int = 0, num_steps: int = 1200
 ) -> FeatureNet:
-    """A classifier of the images, trained on nine tenths of them, at random, and tested on the rest.
+    """Train a classifier on a random nine tenths of the images, and test it on the rest.
 
     Args:
         images: (N, C, H, W) in [0, 1].
-        labels: (N,), of two classes or more.
-        num_features: `feature_count(N)` is a good one.
-        seed: of everything; the same weights come from the same seed, device and threads.
-        num_steps: how many minibatches, whatever N.
+        labels: (N,), of at least two classes.
+        num_features: the number of features; `feature_count(N)` is a good choice.
+        seed: the seed of the split, the weights and the minibatches. The same seed, device and
+            number of threads give the same weights.
+        num_steps: the number of minibatches, whatever N is.
 
     Raises:
-        ValueError: pixels out of range, too few of them, or labels that do not name the classes.
+        ValueError: if pixels are out of range, if the images are smaller than 4x4 pixels, or if
+            labels are missing or name a single class.
     """
     check_unit_interval(images)
     if labels is None or labels.shape != images.shape[:1] or len(labels.unique()) < 2:

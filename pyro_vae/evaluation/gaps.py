@@ -1,4 +1,7 @@
-"""Where log p(x) - ELBO comes from: the family of q, or the encoder that has to guess it.
+"""The two parts of log p(x) - ELBO: the approximation gap and the amortization gap.
+
+The approximation gap is due to the family of q. The amortization gap is due to the encoder, which
+has to predict q from the image.
 
 Source: Cremer, Li and Duvenaud, "Inference suboptimality in variational autoencoders", 2018,
 https://arxiv.org/abs/1801.03558.
@@ -21,17 +24,17 @@ SAMPLES_PER_STEP = 8
 
 
 class Refit(NamedTuple):
-    """Diagonal Normals fitted to each image, beside the encoder's: nats per image, (N,) each."""
+    """Diagonal Normals fitted to each image, compared with the encoder's: nats per image, (N,) each."""
 
     elbo: Tensor
     elbo_error: Tensor  # Monte Carlo standard error
     encoder_elbo: Tensor
     encoder_elbo_error: Tensor
-    q: Normal  # the refitted, (N, latent_dim)
+    q: Normal  # the fitted Normals, (N, latent_dim)
 
     @property
     def amortization_gap(self) -> Tensor:
-        """What the encoder loses against the best diagonal Normal, nats (N,)."""
+        """Return the loss of the encoder against the best diagonal Normal, nats (N,)."""
         return self.elbo - self.encoder_elbo
 
 
@@ -44,20 +47,22 @@ def refit_posterior(
     score: str = "levels",
     progress: Progress = no_progress,
 ) -> Refit:
-    """The best diagonal Normal q for each image by itself, from the encoder's on, and its ELBO.
+    """Fit the best diagonal Normal q to each image separately, and return its ELBO.
 
-    The approximation gap is log p(x) less this ELBO; the amortization gap is this ELBO less the
-    encoder's. Both ELBOs are measured on the same noise.
+    The fit starts at the encoder's q. The approximation gap is log p(x) minus this ELBO. The
+    amortization gap is this ELBO minus the encoder's. Both ELBOs are measured on the same noise.
 
     Args:
-        vae: in `eval` mode; its weights stay as they are.
+        vae: a VAE in `eval` mode; its weights do not change.
         images: (N, C, H, W).
-        num_steps: of Adam, whose learning rate falls to 0 along half a cosine.
-        num_samples: draws of z per image for the final ELBOs.
-        score: `levels` or `density`, what the images are scored by.
+        num_steps: the number of steps of Adam, whose learning rate falls to 0 along half a cosine.
+        num_samples: the number of draws of z per image for the final ELBOs.
+        seed: the seed of the draws.
+        score: `levels` or `density`, the measure by which images are scored.
+        progress: a function that receives the fraction done.
 
     Raises:
-        ValueError: an unknown score; the family is no likelihood of such data.
+        ValueError: if the score is unknown, or the family is not a likelihood of such data.
     """
     at_once = max(1, 8 * decoded_at_once(vae) // SAMPLES_PER_STEP)
     parts = []
@@ -80,7 +85,7 @@ def _refit(vae: VAE, x: Tensor, num_steps: int, num_samples: int, score: str) ->
         q = Normal(loc, log_scale.exp())
         loss = -_elbo_terms(vae, x, q, _noise(q, SAMPLES_PER_STEP), score).mean(0).sum()
         for value, gradient in zip(values, torch.autograd.grad(loss, values)):
-            value.grad = gradient  # and none for the weights
+            value.grad = gradient  # the weights get no gradient
         adam.step()
         schedule.step()
     with torch.no_grad():
@@ -92,13 +97,13 @@ def _refit(vae: VAE, x: Tensor, num_steps: int, num_samples: int, score: str) ->
 
 
 def _noise(q: Normal, num_samples: int) -> Tensor:
-    """Standard Normal draws in pairs of opposite sign, (num_samples, N, latent_dim)."""
+    """Return standard Normal draws in pairs of opposite sign, (num_samples, N, latent_dim)."""
     half = torch.randn(num_samples // 2, *q.loc.shape).to(q.loc)
     return torch.cat([half, -half])
 
 
 def _elbo_terms(vae: VAE, x: Tensor, q: Normal, noise: Tensor, score: str) -> Tensor:
-    """log p(x | z) - KL(q || p) at each draw, (num_samples, N); memory as of a few draws."""
+    """Return log p(x | z) - KL(q || p) at each draw, (num_samples, N), in batches of a few draws."""
     at_once = max(1, 8 * decoded_at_once(vae) // len(x))
     likelihoods = [
         log_likelihood(vae, x, q.loc + q.scale * part, score) for part in noise.split(at_once)
@@ -107,6 +112,6 @@ def _elbo_terms(vae: VAE, x: Tensor, q: Normal, noise: Tensor, score: str) -> Te
 
 
 def _mean_and_error(terms: Tensor) -> tuple[Tensor, Tensor]:
-    """Means of pairs of opposite draws, which are independent of each other, and their errors."""
+    """Return the mean over independent pairs of opposite draws, and its standard error."""
     pairs = (terms[: len(terms) // 2] + terms[len(terms) // 2 :]) / 2
     return pairs.mean(0), pairs.std(0) / len(pairs) ** 0.5

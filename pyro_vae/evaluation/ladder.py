@@ -1,4 +1,4 @@
-"""All bounds on log P(x) of the same images, from the ELBO up, and what lies between them."""
+"""Lower bounds on log P(x) of the same images, from the ELBO up, and the gaps between them."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -23,43 +23,49 @@ BOUNDS = ("importance_bound", *(f"ais_from_{start}" for start in STARTS))
 
 
 class Ladder(NamedTuple):
-    """Nats per image at beta = 1, on the grey levels; every rung is a lower bound in expectation."""
+    """Lower bounds on log P(x) in expectation: nats per image at beta = 1, on the grey levels."""
 
     rungs: dict[str, Tensor]  # (N,) each, the loosest first
-    errors: dict[str, Tensor]  # their Monte Carlo standard errors, where these are known
+    errors: dict[str, Tensor]  # their Monte Carlo standard errors, if known
     bracket: Bracket  # of images that the model drew
     acceptance: float
 
     @property
     def best(self) -> str:
-        """The name of the bound with the largest mean."""
+        """Return the name of the bound with the largest mean."""
         return max(BOUNDS, key=lambda name: self.rungs[name].mean().item())
 
     @property
     def log_prob(self) -> Tensor:
-        """The estimate of log P(x), (N,): the best bound."""
+        """Return the estimate of log P(x), (N,): the best bound."""
         return self.rungs[self.best]
 
     @property
     def monte_carlo_error(self) -> float | None:
-        """Of the estimate's mean over these very images; None for the importance bound."""
+        """Return the Monte Carlo error of the estimate's mean over these particular images.
+
+        It is None for the importance bound.
+        """
         if self.best not in self.errors:
             return None
         return (self.errors[self.best].square().sum().sqrt() / len(self.log_prob)).item()
 
     @property
     def approximation_gap(self) -> Tensor:
-        """What the best diagonal Normal q loses, (N,)."""
+        """Return the loss of the best diagonal Normal q, nats (N,)."""
         return self.log_prob - self.rungs["elbo_refitted"]
 
     @property
     def amortization_gap(self) -> Tensor:
-        """What the encoder loses against it, (N,)."""
+        """Return the loss of the encoder against the best diagonal Normal q, nats (N,)."""
         return self.rungs["elbo_refitted"] - self.rungs["elbo"]
 
     @property
     def missed(self) -> float | None:
-        """By how much the importance bound falls short of annealing, if for certain."""
+        """Return the shortfall of the importance bound against annealing, nats, or None.
+
+        It is None unless the shortfall exceeds 0.5 nats and 5 Monte Carlo standard errors.
+        """
         missed = (self.log_prob - self.rungs["importance_bound"]).mean().item()
         certain = missed > max(MISSED_NATS, 5 * (self.monte_carlo_error or 0))
         return missed if certain else None
@@ -77,14 +83,16 @@ def climb(
     """Measure the same images (N, C, H, W) by every bound.
 
     Args:
-        vae: in `eval` mode.
-        num_samples: of the importance bound.
-        annealing: settings of annealed importance sampling; its `start` is not used, since both
-            are taken.
-        refit_steps: of the diagonal Normals that are fitted to each image.
+        vae: a VAE in `eval` mode.
+        num_samples: the number of draws of the importance bound.
+        annealing: the settings of annealed importance sampling. Its `start` is not used, since both
+            starts are measured.
+        refit_steps: the number of steps that fit a diagonal Normal to each image.
+        seed: the seed of the draws of each bound.
+        progress: a function that receives the fraction done.
 
     Raises:
-        ValueError: the family is no likelihood of such data.
+        ValueError: if the family is not a likelihood of such data.
     """
 
     def of(part: int) -> Progress:

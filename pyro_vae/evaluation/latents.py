@@ -1,4 +1,4 @@
-"""What each latent component does."""
+"""The rate and the activity of each latent component."""
 
 import torch
 from torch import Tensor
@@ -10,18 +10,22 @@ from pyro_vae.models.vae import LatentImageModel
 
 @torch.no_grad()
 def rate_per_component(model: LatentImageModel, images: Tensor) -> Tensor:
-    """KL(q(z_i|x) || p(z_i)) in closed form, nats, (N, latent_dim); NaN where q is a point."""
+    """Return KL(q(z_i|x) || p(z_i)) in closed form, nats, (N, latent_dim); NaN if q is a point."""
     return torch.cat([component_rates(model.encode(x)) for x in chunks(images)])
 
 
 def collapsed_units(rates: Tensor) -> int:
-    """How many components carry less than 0.01 nats on average; rates (N, latent_dim)."""
+    """Return the number of components whose mean rate is less than 0.01 nats.
+
+    Args:
+        rates: (N, latent_dim), nats.
+    """
     return int((rates.mean(0) < COLLAPSED_RATE).sum())
 
 
 @torch.no_grad()
 def active_units(model: LatentImageModel, images: Tensor) -> int:
-    """How many components have Var_x(E_q[z_i]) > 0.01.
+    """Return the number of components with Var_x(E_q[z_i]) > 0.01.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2015,
     https://arxiv.org/abs/1509.00519.

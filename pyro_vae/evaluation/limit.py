@@ -1,4 +1,4 @@
-"""The chain decode - sample - encode - sample, and the distribution that it tends to."""
+"""The chain decode - sample - encode - sample, and its limiting distribution."""
 
 from typing import NamedTuple
 
@@ -17,17 +17,17 @@ FARTHEST = 1e4  # standard deviations of the prior
 
 
 class Limit(NamedTuple):
-    """Where the chain ended, and whether that is the prior."""
+    """The codes at the end of the chains, and their comparison with the prior."""
 
     z: Tensor  # (num_chains, latent_dim), after the last step
-    distances: np.ndarray  # (latent_dim,), Kolmogorov's between z and the prior, from 0 to 1
-    p_values: np.ndarray  # (latent_dim,), adjusted for their number
-    r_hat: Tensor  # (latent_dim,), of the watched chains: says how they mix, not where
+    distances: np.ndarray  # (latent_dim,), Kolmogorov's distance of z to the prior, from 0 to 1
+    p_values: np.ndarray  # (latent_dim,), adjusted for the number of tests
+    r_hat: Tensor  # (latent_dim,), of the watched chains: shows how they mix, not where
     images: Tensor  # (num_steps + 1, num_watched, C, H, W): the watched chains' expected images
 
     @property
     def p_value(self) -> float:
-        """The smallest: of the codes being standard Normal in every component."""
+        """Return the smallest p-value for the codes being standard Normal in every component."""
         return float(self.p_values.min())
 
 
@@ -42,17 +42,20 @@ def limiting_distribution(
     """Run independent chains from codes of the prior: z -> x ~ p(x | z) -> z ~ q(z | x) -> ...
 
     With an exact posterior this is a Gibbs sampler of p(x, z), and z stays standard Normal at every
-    step; what it drifts to tells how the encoder errs. Pixels are drawn unclipped. The encoder was
-    never trained on what lies far out, so chains can run away from there: they are held within
-    `FARTHEST` in every component.
+    step. The distribution to which z drifts shows the errors of the encoder. Drawn pixels are not
+    clipped. The encoder was never trained on images far from the data, so chains can diverge there.
+    Every component is therefore held within `FARTHEST`.
 
     Args:
-        model: in `eval` mode.
-        num_chains: tested at the last step; independent, so the test keeps its level.
-        num_watched: the chains whose images and mixing are kept.
+        model: a model in `eval` mode.
+        num_chains: the number of chains. They are tested at the last step, and are independent, so
+            that the test keeps its level.
+        num_steps: the number of steps of each chain.
+        num_watched: the number of chains whose images and mixing are kept.
+        seed: the seed of all draws.
 
     Raises:
-        ValueError: more chains to watch than there are.
+        ValueError: if num_watched is not between 1 and num_chains.
     """
     if not 1 <= num_watched <= num_chains:
         raise ValueError(f"num_watched: expected 1 to {num_chains} chains, got {num_watched}")
@@ -71,6 +74,6 @@ def limiting_distribution(
 
 
 def _step(model: LatentImageModel, z: Tensor) -> Tensor:
-    # `sample` refuses a scale that overflowed; `rsample` carries it on.
+    # `sample` refuses a scale that overflowed, but `rsample` accepts it.
     z = model.encode(model.decode(z).sample()).rsample()
     return z.nan_to_num(nan=FARTHEST).clamp(-FARTHEST, FARTHEST)

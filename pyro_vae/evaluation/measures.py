@@ -1,4 +1,4 @@
-"""What a run's summary says of a model: means over images, with their standard errors."""
+"""The measures of a run's summary: means over images, with their standard errors."""
 
 from torch import Tensor
 
@@ -17,16 +17,20 @@ def measure(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> dict[str, Estimate | list[float] | int | None]:
-    """ELBO with its parts, bits per dimension, and the use of the latent space, on images (N, C, H, W).
+    """Measure the ELBO with its parts, bits per dimension, and the use of the latent space.
 
-    Nats per image at beta = 1, as training scored them, with one draw of z; bits per dimension of
-    the grey levels by the importance bound with `num_samples` draws. None where a measure is not
-    defined: bits where the family is no likelihood or `levels` is None, rates where q is a point.
+    The ELBO and its parts are in nats per image at beta = 1, with one draw of z. Images are scored
+    as in training. Bits per dimension are those of the grey levels, by the importance bound. A
+    measure that is not defined is None. Bits are not defined if the family is no likelihood or
+    `levels` is None. ELBO and rates are not defined if q is a point.
 
     Args:
-        model: in `eval` mode, on the images' device.
-        seed: of the draws.
-        progress: called with the fraction that is done.
+        model: a model in `eval` mode, on the images' device.
+        images: (N, C, H, W).
+        levels: the number of grey levels in the images, or None.
+        num_samples: the number of draws of z per image for the importance bound.
+        seed: the seed of the draws.
+        progress: a function that receives the fraction done.
     """
     terms = elbo_terms(model, images, seed=seed)
     measures = {

@@ -1,4 +1,4 @@
-"""Whether two samples come from one distribution: the maximum mean discrepancy."""
+"""The maximum mean discrepancy, and a test of whether two samples have the same distribution."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from pyro_vae.randomness import seeded
 
 
 class MmdTest(NamedTuple):
-    """The squared discrepancy of two samples, and the p-value of their being from one source."""
+    """The squared discrepancy of two samples, and the p-value for one common distribution."""
 
     statistic: float
     p_value: float
@@ -17,18 +17,20 @@ class MmdTest(NamedTuple):
 
 
 def maximum_mean_discrepancy(x: Tensor, y: Tensor, bandwidth: float | None = None) -> float:
-    """How differently two samples are distributed: the unbiased squared MMD, negative by chance.
+    """Return the unbiased squared MMD of two samples; it can be negative by chance.
 
     `mean k(x_i, x_j) + mean k(y_i, y_j) - 2 mean k(x_i, y_j)`, the first two over i != j, with
-    `k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2))`. Not in nats: at most 2.
+    `k(a, b) = exp(-|a - b|^2 / (2 bandwidth^2))`. It is not in nats, and is at most 2.
 
     Args:
         x: (m, dimensions), m >= 2.
         y: (n, dimensions), n >= 2.
-        bandwidth: of the kernel; by default the median distance within the pooled sample.
+        bandwidth: the bandwidth of the kernel (default: the median distance within the pooled
+            sample).
 
     Raises:
-        ValueError: too few points, unlike dimensions, a bandwidth or median distance of 0.
+        ValueError: if there are too few points, if dimensions differ, or if the bandwidth or the
+            median distance is 0.
 
     Source: Gretton, Borgwardt, Rasch, Schölkopf and Smola, "A kernel two-sample test", 2012,
     https://jmlr.org/papers/v13/gretton12a.html.
@@ -45,19 +47,21 @@ def mmd_permutation_test(
     seed: int = 0,
     bandwidth: float | None = None,
 ) -> MmdTest:
-    """Whether two samples can be from one distribution: squared MMD against random splits.
+    """Test whether two samples come from one distribution: squared MMD against random splits.
 
-    `p = (1 + number of splits of the pooled sample with at least this MMD) / (1 + splits)`, which
-    is at most alpha with probability at most alpha whatever the distribution. The bandwidth comes
-    from the pooled sample alone, so it is the same for every split.
+    `p = (1 + number of splits of the pooled sample with at least this MMD) / (1 + splits)`
+
+    If the two distributions are equal, p is at most alpha with probability at most alpha. This
+    holds for any distribution. The bandwidth depends on the pooled sample alone, so it is the same
+    for every split.
 
     Args:
-        x, y, bandwidth: as for `maximum_mean_discrepancy`; points independent of one another.
-        num_permutations: random splits.
-        seed: of the splits.
+        x, y, bandwidth: as for `maximum_mean_discrepancy`, with points independent of one another.
+        num_permutations: the number of random splits.
+        seed: the seed of the splits.
 
     Raises:
-        ValueError: as for `maximum_mean_discrepancy`; num_permutations under 1.
+        ValueError: as for `maximum_mean_discrepancy`, or if num_permutations is less than 1.
 
     Source: Gretton and others, as above; Phipson and Smyth, "Permutation p-values should never be
     zero", 2010, https://arxiv.org/abs/1603.05766.
@@ -71,18 +75,21 @@ def mmd_permutation_test(
 def permutation_test(
     x: Tensor, y: Tensor, num_permutations: int, bandwidth: float | None = None
 ) -> MmdTest:
-    """The test without a seed of its own: its splits come from the generator as it is."""
+    """Run the permutation test without a seed, on the current state of the random generator."""
     kernel, bandwidth = _kernel(x, y, bandwidth)
     shuffled = torch.rand(num_permutations, len(kernel), device=x.device).argsort(1)
     observed = torch.arange(len(kernel), device=x.device).unsqueeze(0)
     splits = _discrepancies(kernel, (torch.cat([observed, shuffled]) < len(x)).T)
-    # the same split can round differently: a tie counts
+    # equal splits can round differently, and ties count
     extreme = (splits[1:] >= splits[0] - 1e-12).sum().item()
     return MmdTest(splits[0].item(), (1 + extreme) / (1 + num_permutations), bandwidth)
 
 
 def _kernel(x: Tensor, y: Tensor, bandwidth: float | None) -> tuple[Tensor, float]:
-    """The pooled sample's kernel matrix, its diagonal 0 (no point is its own pair)."""
+    """Return the kernel matrix of the pooled sample, with a diagonal of 0, and the bandwidth.
+
+    The diagonal is 0 because a point does not form a pair with itself.
+    """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
         got = f"{tuple(x.shape)} and {tuple(y.shape)}"
         raise ValueError(f"x, y: expected at least 2 points each, of equal size, got shapes {got}")
@@ -93,13 +100,17 @@ def _kernel(x: Tensor, y: Tensor, bandwidth: float | None) -> tuple[Tensor, floa
             raise ValueError("bandwidth: expected one, as the median distance is 0, got None")
     if not bandwidth > 0:
         raise ValueError(f"bandwidth: expected a positive number, got {bandwidth:g}")
-    # by matrix products the distance of close points would lose half its digits
+    # With matrix products the distances of close points would lose half their digits.
     distances = torch.cdist(pooled, pooled, compute_mode="donot_use_mm_for_euclid_dist")
     return (-((distances / bandwidth) ** 2) / 2).exp().fill_diagonal_(0), bandwidth
 
 
 def _discrepancies(kernel: Tensor, in_x: Tensor) -> Tensor:
-    """The squared MMD of each column's split of the pooled sample; in_x (points, splits)."""
+    """Return the squared MMD of each split of the pooled sample.
+
+    Args:
+        in_x: (points, splits), whether a point belongs to x.
+    """
     in_x = in_x.to(kernel)
     m, n = in_x[:, 0].sum(), (1 - in_x[:, 0]).sum()
     xx = (in_x * (kernel @ in_x)).sum(0)

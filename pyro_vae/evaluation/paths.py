@@ -1,4 +1,4 @@
-"""Ways through the latent space: along one component, and from one image to another."""
+"""Paths through the latent space: along one component, and from one image to another."""
 
 from collections.abc import Callable
 
@@ -10,22 +10,34 @@ from pyro_vae.names import check_name
 
 
 def linear(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-    """The straight line from start (N, latent_dim) at t = 0 to end at t = 1; t (S,) gives (N, S, ...)."""
+    """Return points on the straight line from start at t = 0 to end at t = 1, (N, S, latent_dim).
+
+    Args:
+        start, end: (N, latent_dim).
+        t: (S,).
+    """
     t = t.view(1, -1, 1)
     return start.unsqueeze(1) * (1 - t) + end.unsqueeze(1) * t
 
 
 def slerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
-    """The great circle, whose length goes evenly too: Normal codes of many components lie on shells.
+    """Return points on the great circle from start at t = 0 to end at t = 1, (N, S, latent_dim).
 
-    `(sin((1-t) a) start + sin(t a) end) / sin a` for directions at an angle a.
+    `(sin((1-t) a) start + sin(t a) end) / sin a` for directions at an angle a
+
+    The length changes linearly with t. Normal codes of many components lie close to a sphere, and
+    the great circle stays close to it.
+
+    Args:
+        start, end: (N, latent_dim).
+        t: (S,).
 
     Source: White, "Sampling generative networks", 2016, https://arxiv.org/abs/1609.04468.
     """
     lengths = [v.norm(dim=-1, keepdim=True).clamp_min(1e-12) for v in (start, end)]
     directions = start / lengths[0], end / lengths[1]
     cosine = (directions[0] * directions[1]).sum(-1).clamp(-1, 1)
-    angle = cosine.acos().view(-1, 1, 1).clamp_min(1e-4)  # below it the arc is a line
+    angle = cosine.acos().view(-1, 1, 1).clamp_min(1e-4)  # a smaller arc is a straight line
     t = t.view(1, -1, 1)
     sine = angle.sin().clamp_min(1e-12)
     arc = ((1 - t) * angle).sin() / sine * directions[0].unsqueeze(1)
@@ -40,15 +52,15 @@ PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"linear": linear
 def interpolate(
     model: LatentImageModel, start: Tensor, end: Tensor, num_steps: int = 8, path: str = "linear"
 ) -> Tensor:
-    """Expected images (N, num_steps, C, H, W) between the mean codes of two images each.
+    """Return expected images (N, num_steps, C, H, W) between the mean codes of pairs of images.
 
     Args:
         start, end: images (N, C, H, W).
-        num_steps: with both ends.
+        num_steps: the number of images on each path, including both ends.
         path: `linear` or `slerp`.
 
     Raises:
-        ValueError: an unknown path.
+        ValueError: if the path is unknown.
     """
     along = PATHS[check_name("path", path, PATHS)]
     t = torch.linspace(0, 1, num_steps, dtype=start.dtype, device=start.device)
@@ -59,12 +71,13 @@ def interpolate(
 def traverse(
     model: LatentImageModel, image: Tensor, components: list[int], reach: float = 3.0, num_steps=8
 ) -> Tensor:
-    """Expected images (len(components), num_steps, C, H, W) as one component of a code goes.
+    """Return expected images (len(components), num_steps, C, H, W) as one component of a code varies.
 
     Args:
-        image: (C, H, W), whose mean code the other components stay at.
-        components: those to move, a row each.
-        reach: from minus to plus so many standard deviations of the prior.
+        image: (C, H, W). The other components stay at its mean code.
+        components: the components to vary, one per row.
+        reach: the largest absolute value, in standard deviations of the prior.
+        num_steps: the number of images per row.
     """
     code = model.encode(image.unsqueeze(0)).mean[0]
     codes = code.repeat(len(components), num_steps, 1)

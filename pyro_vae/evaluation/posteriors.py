@@ -1,4 +1,4 @@
-"""Is the posterior right: importance weights, a reference by NUTS, and simulation-based calibration."""
+"""Diagnostics of q(z | x): importance weights, a reference by NUTS, simulation-based calibration."""
 
 from typing import NamedTuple
 
@@ -22,19 +22,21 @@ COVERAGES = (0.5, 0.9)
 
 
 class ParetoFit(NamedTuple):
-    """How far importance weights can be trusted, per image (N,)."""
+    """The reliability of importance weights, per image (N,)."""
 
-    k_hat: Tensor  # shape of their tail: below 0.7 they can
+    k_hat: Tensor  # the shape of their tail: below 0.7 they are reliable
     effective_sample_size: Tensor
 
     @property
     def unreliable(self) -> int:
-        """How many images exceed 0.7."""
+        """Return the number of images whose k-hat exceeds 0.7."""
         return int((self.k_hat > UNRELIABLE_K_HAT).sum())
 
 
 def pareto_fit(log_weights: Tensor) -> ParetoFit:
-    """Pareto-smoothed importance sampling of log weights (num_samples, N); constant ones have k 0.
+    """Fit Pareto-smoothed importance sampling to log weights (num_samples, N).
+
+    Constant weights have a k-hat of 0.
 
     Source: Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance sampling", 2015,
     https://arxiv.org/abs/1507.02646.
@@ -47,11 +49,11 @@ def pareto_fit(log_weights: Tensor) -> ParetoFit:
 
 
 def _smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Log weights with a smoothed tail, and its shape; a tail without spread is left as it is."""
-    if np.ptp(log_weights) < 1e-9:  # rounding, to which a shape could be fitted too
+    """Return log weights with a smoothed tail, and its shape; a tail without spread is not smoothed."""
+    if np.ptp(log_weights) < 1e-9:  # rounding errors, to which a shape could be fitted too
         return log_weights, 0.0
     try:
-        smoothed, k_hat = array_stats.psislw(-log_weights)  # ArviZ wants log likelihoods: minus
+        smoothed, k_hat = array_stats.psislw(-log_weights)  # minus, as ArviZ takes log likelihoods
     except ValueError:  # all tail values are the same
         return log_weights, 0.0
     return smoothed, float(k_hat)
@@ -61,16 +63,17 @@ def _smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
 def importance_diagnostics(
     vae: VAE, images: Tensor, num_samples: int = 1000, seed: int = 0, score: str = "levels"
 ) -> ParetoFit:
-    """k-hat and effective sample size of q(z | x) as a proposal, per image.
+    """Return k-hat and effective sample size of q(z | x) as a proposal, per image (N,).
 
     Args:
-        vae: in `eval` mode.
+        vae: a VAE in `eval` mode.
         images: (N, C, H, W).
-        num_samples: draws per image.
-        score: `levels` or `density`, what the images are scored by.
+        num_samples: the number of draws per image.
+        seed: the seed of the draws.
+        score: `levels` or `density`, the measure by which images are scored.
 
     Raises:
-        ValueError: the family is no likelihood of such data.
+        ValueError: if the family is not a likelihood of such data.
     """
     fits = []
     with seeded(seed, images.device), pyro.validation_enabled(False):
@@ -83,7 +86,7 @@ def importance_diagnostics(
 
 
 class Reference(NamedTuple):
-    """Draws from p(z | x) by NUTS, and whether they can be trusted."""
+    """Draws from p(z | x) by NUTS, with diagnostics of their reliability."""
 
     draws: Tensor  # (chains, draws, N, latent_dim)
     r_hat: Tensor  # (N, latent_dim)
@@ -98,11 +101,15 @@ def nuts_reference(
     num_chains: int = 2,
     seed: int = 0,
 ) -> Reference:
-    """The posterior of the model as it is trained, by Hamiltonian Monte Carlo on `vae.model`.
+    """Draw from the posterior of the trained model by Hamiltonian Monte Carlo on `vae.model`.
 
     Args:
-        vae: in `eval` mode.
-        images: (N, C, H, W), a few of them: their codes move together.
+        vae: a VAE in `eval` mode.
+        images: (N, C, H, W). N should be small, because the codes of all images move together.
+        num_draws: the number of draws per chain.
+        num_warmup: the number of steps before them that adapt the sampler.
+        num_chains: the number of chains.
+        seed: the seed of the first chain; the next chains count up from it.
 
     Source: Hoffman and Gelman, "The No-U-Turn sampler", 2014, https://arxiv.org/abs/1111.4246.
     """
@@ -123,14 +130,14 @@ def nuts_reference(
 
 
 class MomentComparison(NamedTuple):
-    """q against a reference, (N, latent_dim): 0 and 1 where they agree."""
+    """A comparison of q with a reference, (N, latent_dim): 0 and 1 where they agree."""
 
     shift: Tensor  # of the mean, in standard deviations of the reference
     scale_ratio: Tensor  # standard deviation of q over that of the reference
 
 
 def compare_moments(q: TorchDistribution, draws: Tensor) -> MomentComparison:
-    """Means and scales of q, batch shape (N,), against draws (chains, draws, N, latent_dim)."""
+    """Compare means and scales of q, batch shape (N,), with draws (chains, draws, N, latent_dim)."""
     pooled = draws.flatten(0, 1)
     loc, scale = pooled.mean(0), pooled.std(0)
     return MomentComparison((q.mean - loc) / scale, q.variance.sqrt() / scale)
@@ -140,7 +147,7 @@ def draws_tree(reference: Reference, q: TorchDistribution, seed: int = 0) -> Dat
     """Return draws of NUTS (group `posterior`) and of q (group `variational`), for ArviZ.
 
     Args:
-        seed: of the draws of q.
+        seed: the seed of the draws of q.
     """
     with seeded(seed, reference.draws.device), torch.no_grad():
         own = q.sample((reference.draws.shape[1],)).unsqueeze(0)
@@ -155,16 +162,16 @@ def draws_tree(reference: Reference, q: TorchDistribution, seed: int = 0) -> Dat
 
 
 class Calibration(NamedTuple):
-    """Ranks of true codes among draws of q; the last column ranks log p(x | z)."""
+    """The ranks of true codes among draws of q; the last column ranks log p(x | z)."""
 
     ranks: Tensor  # (num_simulations, latent_dim + 1), in 0 ... num_draws
     num_draws: int
-    p_values: np.ndarray  # (latent_dim + 1,), adjusted for their number
+    p_values: np.ndarray  # (latent_dim + 1,), adjusted for the number of tests
     coverage: dict[float, Tensor]  # of the central intervals, (latent_dim,) each
 
     @property
     def p_value(self) -> float:
-        """The smallest: of q being the posterior in every column."""
+        """Return the smallest p-value for q being the posterior, over all columns."""
         return float(self.p_values.min())
 
 
@@ -172,17 +179,22 @@ class Calibration(NamedTuple):
 def simulation_based_calibration(
     vae: VAE, num_simulations: int = 1000, num_draws: int = 99, num_bins: int = 20, seed: int = 0
 ) -> Calibration:
-    """Draw z from the prior and x from p(x | z) in the family's own space, and rank z among q(z | x).
+    """Rank codes z of the prior among draws of q(z | x), for images x ~ p(x | z).
 
-    With q the posterior all ranks are uniform. Those of log p(x | z) see what the others cannot:
-    q = prior, whose draws of z are as good as the true ones to everything but the likelihood.
+    Images are drawn in the family's own space. If q is the posterior, all ranks are uniform. The
+    ranks of log p(x | z) detect an error that the others cannot: q = prior. Only the likelihood
+    tells such draws of z from the true codes.
 
     Args:
-        vae: in `eval` mode; its decoder stays as it is.
-        num_bins: of the chi-square tests; divides num_draws + 1.
+        vae: a VAE in `eval` mode; its decoder does not change.
+        num_simulations: the number of codes z.
+        num_draws: the number of draws of q(z | x) for each.
+        num_bins: the number of bins of the chi-square tests; it must divide num_draws + 1.
+        seed: the seed of all draws.
 
     Raises:
-        ValueError: the family is no likelihood of such data; bins that do not divide the ranks.
+        ValueError: if the family is not a likelihood of such data, or the bins do not divide the
+            ranks.
 
     Source: Talts, Betancourt, Simpson, Vehtari and Gelman, "Validating Bayesian inference
     algorithms with simulation-based calibration", 2018, https://arxiv.org/abs/1804.06788; for the
@@ -212,6 +224,6 @@ def _ranks(vae: VAE, count: int, num_draws: int) -> Tensor:
 
 
 def _covered(ranks: Tensor, num_draws: int, coverage: float) -> Tensor:
-    """Share of true codes inside the central interval, by their ranks."""
+    """Return the share of true codes inside the central interval, computed from their ranks."""
     u = (ranks + 0.5) / (num_draws + 1)
     return ((u - 0.5).abs() < coverage / 2).double().mean(0)

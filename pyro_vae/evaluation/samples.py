@@ -1,4 +1,4 @@
-"""Are the samples good: distances in a classifier's features, precision and recall, sharpness."""
+"""The quality of samples: distances in a classifier's features, precision and recall, sharpness."""
 
 from collections.abc import Iterator
 
@@ -13,18 +13,21 @@ _DISTANCES_AT_ONCE = 2**24  # 0.13 GB
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> Estimate:
-    """The squared Fréchet distance of two Normals with the means and covariances of two samples.
+    """Return the squared Fréchet distance of two Normals fitted to two samples.
 
-    `|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2))`. Its bias is upward and falls as 1 / N: so
-    compare equal numbers of rows, and see what two sets of real images get. The standard error is
-    the infinitesimal jackknife's; between samples of one distribution, where the rows' influences
-    vanish to first order, it is too large by about sqrt(2).
+    `|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2))`
+
+    The Normals have the means and covariances of the samples. The bias is upward and falls as
+    1 / N, so compare equal numbers of rows, and measure two sets of real images as a baseline. The
+    standard error is that of the infinitesimal jackknife. Between samples of one distribution it is
+    too large by about sqrt(2), because the rows' influences vanish there to first order.
 
     Args:
-        a, b: features (N, F) and (M, F), rows independent.
+        a, b: features (N, F) and (M, F), with independent rows.
 
     Raises:
-        ValueError: not two finite sets of one width, or fewer than two rows.
+        ValueError: if the sets are not finite or differ in width, or if one has fewer than two
+            rows.
 
     Source: Dowson and Landau, "The Fréchet distance between multivariate normal distributions",
     1982; Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash
@@ -41,9 +44,9 @@ def frechet_distance(a: Tensor, b: Tensor) -> Estimate:
 
 
 def _root_and_inverse(symmetric: Tensor) -> tuple[Tensor, Tensor]:
-    """The root of a positive semidefinite matrix, and its pseudoinverse."""
+    """Return the root of a positive semidefinite matrix, and the pseudoinverse of the root."""
     values, vectors = torch.linalg.eigh(symmetric)
-    # The root of what rounding makes of a zero would be far larger than rounding.
+    # Rounding turns a zero into a small value, whose root would be far larger than rounding.
     there = values > len(values) * torch.finfo(values.dtype).eps * values[-1]
     roots = torch.where(there, values, 0).sqrt()
     return (vectors * roots) @ vectors.T, (vectors * torch.where(there, 1 / roots, 0)) @ vectors.T
@@ -52,7 +55,7 @@ def _root_and_inverse(symmetric: Tensor) -> tuple[Tensor, Tensor]:
 def _overlap_and_influence(
     rows: Tensor, gap: Tensor, root: Tensor, inverse: Tensor, other: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """tr((S S')^(1/2)), and how far the distance moves per weight given to each of the rows.
+    """Return tr((S S')^(1/2)), and the derivative of the distance by the weight of each row.
 
     The derivative of twice the trace is the map that transports one Normal onto the other,
     `S^(-1/2) (S^(1/2) S' S^(1/2))^(1/2) S^(-1/2)`.
@@ -66,17 +69,19 @@ def _overlap_and_influence(
 def precision_recall(
     real: Tensor, generated: Tensor, neighbours: int = 3
 ) -> tuple[Estimate, Estimate]:
-    """How much of what is generated looks real, and how much of what is real is generated.
+    """Return the share of generated rows that look real, and of real rows that are generated.
 
-    Precision, the first, is the share of generated rows inside the ball around some real row that
-    reaches to its `neighbours`-th nearest real row; recall the same with the sets exchanged. Both
-    depend on the numbers of rows. The standard errors hold the balls fixed.
+    Precision, the first, is the share of generated rows inside the ball around some real row. This
+    ball reaches to the `neighbours`-th nearest real row. Recall, the second, exchanges the two
+    sets. Both depend on the numbers of rows. The standard errors hold the balls fixed.
 
     Args:
-        real, generated: features (N, F) and (M, F), rows independent.
+        real, generated: features (N, F) and (M, F), with independent rows.
+        neighbours: the number of nearest rows that sets the radius of a ball.
 
     Raises:
-        ValueError: not two finite sets of one width, or no more rows than neighbours.
+        ValueError: if the sets are not finite or differ in width, or have no more rows than
+            neighbours.
 
     Source: Kynkäänniemi et al., "Improved precision and recall metric for assessing generative
     models", 2019, https://arxiv.org/abs/1904.06991.
@@ -89,14 +94,17 @@ def precision_recall(
 
 
 def _inside(rows: Tensor, others: Tensor, neighbours: int) -> Tensor:
-    """Which rows lie in a ball around any of the others, whose nearest row is each itself."""
+    """Return which rows lie in a ball around any of the others.
+
+    The nearest row to each of the others is itself, and does not count as a neighbour.
+    """
     radii = torch.cat([d.kthvalue(neighbours + 1).values for d in _distances(others, others)])
     return torch.cat([(d <= radii).any(1) for d in _distances(rows, others)])
 
 
 def _distances(rows: Tensor, others: Tensor) -> Iterator[Tensor]:
     for part in rows.split(max(1, _DISTANCES_AT_ONCE // len(others))):
-        # Through products of matrices, equal rows would lie 1e-8 apart, outside each other.
+        # With matrix products, equal rows would lie 1e-8 apart and outside of each other's balls.
         yield torch.cdist(part, others, compute_mode="donot_use_mm_for_euclid_dist")
 
 
@@ -111,18 +119,21 @@ def _checked_features(a: Tensor, b: Tensor, least: int) -> tuple[Tensor, Tensor]
 def sample_quality(
     net: FeatureNet, real: Tensor, reconstructions: Tensor, samples: Tensor, real_reference: Tensor
 ) -> dict[str, Estimate | int]:
-    """Reconstructions, samples and other real images against real ones: four measures of each.
+    """Compare reconstructions, samples and other real images with real images by four measures.
 
-    Keys are `images`, the number taken of each set, and `frechet_distance_`, `precision_`,
-    `recall_` and `sharpness_ratio_` with `real`, `reconstructions` or `samples`. What real images
-    get against real ones is the best to expect at this number, and depends on it as much as on the
-    images: name it beside the others, and compare only at one number.
+    The keys are `images`, the number of images from each set, and `frechet_distance_`,
+    `precision_`, `recall_` and `sharpness_ratio_` followed by `real`, `reconstructions` or
+    `samples`. The values of `real` are the best to expect. They depend on the number of images as
+    much as on the images, so show them beside the others, and compare only values at the same
+    number.
 
     Args:
-        real, real_reference: (N, C, H, W), two halves of real images, in random order and disjoint.
-        reconstructions: of `real_reference`, so that perfect ones get just what it gets; those of
-            `real` itself would beat it.
-        samples: from the prior. The first rows of each set are taken, as many as all have.
+        net: the classifier that gives the features.
+        real, real_reference: (N, C, H, W), two disjoint halves of real images in random order.
+        reconstructions: those of `real_reference`, so that perfect ones get exactly its values.
+            Those of `real` itself would get better ones.
+        samples: images from the prior. The first rows of each set are used, as many as the smallest
+            set has.
     """
     sets = {"real": real_reference, "reconstructions": reconstructions, "samples": samples}
     count = min(len(real), *map(len, sets.values()))

@@ -1,4 +1,4 @@
-"""How sharp images are: the power of their waves by frequency."""
+"""The sharpness of images: the power of their waves by frequency."""
 
 import math
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot
 from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.models.elbo import chunks
 
-_NO_POWER = 1e-20  # squared grey values; rounding leaves far less of a constant image
+_NO_POWER = 1e-20  # squared grey values; rounding leaves far less in a constant image
 
 
 class RadialSpectrum(NamedTuple):
@@ -19,21 +19,22 @@ class RadialSpectrum(NamedTuple):
     frequencies: Tensor  # (R,), 1 ... R, the Nyquist frequency
     power: Tensor  # (R,), the mean over images, channels and the ring
     standard_error: Tensor  # (R,), of the power
-    counts: Tensor  # (R,), how many waves make up each ring
-    corners: float  # what all waves beyond the last ring add to the variance
+    counts: Tensor  # (R,), the number of waves in each ring
+    corners: float  # the variance of all waves beyond the last ring
 
 
 def radial_power_spectrum(images: Tensor) -> RadialSpectrum:
-    """The power of an image's waves by their frequency: |FFT|^2 / (H W)^2 without the mean.
+    """Return the power of an image's waves by frequency: |FFT|^2 / (H W)^2 without the mean.
 
     Parseval's equation holds: `(counts * power).sum() + corners` is the variance of the pixels
-    around the mean of their image and channel. White noise is flat, at its variance / (H W).
+    around the mean of their image and channel. The spectrum of white noise is flat, at its
+    variance / (H W).
 
     Args:
         images: (N, C, H, W), of at least 2x2 pixels.
 
     Raises:
-        ValueError: other shapes.
+        ValueError: if the images have another shape.
     """
     variances, counts = _ring_variances(images)
     power = [estimate(v) for v in (variances / counts).T[:-1]]
@@ -43,7 +44,7 @@ def radial_power_spectrum(images: Tensor) -> RadialSpectrum:
 
 
 def _ring_variances(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Each image's variance by ring, the corners last (N, R + 1), and the rings' numbers of waves."""
+    """Return each image's variance by ring (N, R + 1), corners last, and the number of waves per ring."""
     if images.dim() != 4 or not len(images) or min(images.shape[2:]) < 2:
         raise ValueError(f"images: expected (N, C, H, W) from 2x2 up, got {tuple(images.shape)}")
     height, width = images.shape[2:]
@@ -56,16 +57,18 @@ def _ring_variances(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def sharpness_ratio(images: Tensor, reference: Tensor) -> Estimate:
-    """The power in the upper half of the frequencies over that of a reference.
+    """Return the power in the upper half of the frequencies, relative to a reference.
 
-    One for equal sharpness, less for blur, more for noise; over the rings above half of Nyquist's
-    frequency. The standard error takes the two sets as independent.
+    The ratio is 1 for equal sharpness, smaller for blur and larger for noise. The upper half
+    consists of the rings above half the Nyquist frequency. The standard error treats the two sets
+    as independent.
 
     Args:
         images, reference: (N, C, H, W) and (M, C, H, W).
 
     Raises:
-        ValueError: images of different shapes, or a reference without upper frequencies.
+        ValueError: if the images differ in shape, or the reference has no power in these
+            frequencies.
     """
     if images.shape[1:] != reference.shape[1:]:
         expected, got = tuple(reference.shape[1:]), tuple(images.shape[1:])

@@ -1,4 +1,4 @@
-"""Sigma refitted after training, so that runs of different fixed sigmas can be compared."""
+"""Sigma refitted after training, so that runs with different fixed sigmas can be compared."""
 
 import copy
 
@@ -13,20 +13,22 @@ from pyro_vae.randomness import seeded
 
 @torch.no_grad()
 def refit_sigma(vae: VAE, images: Tensor, seed: int = 0) -> VAE:
-    """A copy whose Normal has the sigma that suits its networks best, and nothing else changed.
+    """Return a copy of a VAE whose Normal has the sigma that suits its networks best.
 
-    `sigma^2 = mean (x - loc(z))^2`, z ~ q(z|x), over images and pixels: the maximiser of the ELBO
-    in sigma. Of runs with a fixed sigma only beta * sigma^2 matters for what is learned, but their
-    likelihoods differ as long as each keeps the sigma it was given.
+    `sigma^2 = mean (x - loc(z))^2`, z ~ q(z|x), over images and pixels
+
+    This sigma maximises the ELBO, and nothing else changes. With a fixed sigma, only beta * sigma^2
+    matters for what a run learns. The likelihoods of such runs still differ as long as each run
+    keeps the sigma that it was given.
 
     Args:
-        vae: of one sigma for all pixels (`gaussian_fixed_sigma`, `gaussian_shared_sigma`,
-            `gaussian_optimal_sigma`), in `eval` mode.
+        vae: a VAE in `eval` mode, with one sigma for all pixels (`gaussian_fixed_sigma`,
+            `gaussian_shared_sigma` or `gaussian_optimal_sigma`).
         images: (N, C, H, W), the training set.
-        seed: of the draws of z.
+        seed: the seed of the draws of z.
 
     Raises:
-        ValueError: a family of another kind.
+        ValueError: if the family is of another kind.
 
     Source: Rybkin, Daniilidis and Levine, "Simple and effective VAE training with calibrated
     decoders", 2020, https://arxiv.org/abs/2006.13202.

@@ -1,4 +1,4 @@
-"""Tests of many components at once, and of many runs."""
+"""Tests that adjust for many components, and tests over many runs."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,9 @@ from scipy import stats
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """p-values adjusted for their number: the chance that any true hypothesis is rejected is kept.
+    """Return p-values adjusted for their number by Holm's method.
+
+    The probability of rejecting any true hypothesis then keeps its level.
 
     Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
 
@@ -25,19 +27,27 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 
 
 def normal_tests(z: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Whether the columns of independent rows z (N, D) are standard Normal, by Kolmogorov and Smirnov.
+    """Test by Kolmogorov and Smirnov whether the columns of z are standard Normal.
 
-    Their distances `sup_t |share of z under t - Phi(t)|`, (D,), and the p-values of these, (D,).
+    It returns the distances `sup_t |share of z under t - Phi(t)|`, (D,), and their p-values, (D,).
+
+    Args:
+        z: (N, D), independent rows.
     """
     tests = [stats.kstest(column, "norm") for column in np.asarray(z).T]
     return np.array([t.statistic for t in tests]), np.array([t.pvalue for t in tests])
 
 
 def uniform_rank_p_values(ranks: ArrayLike, num_draws: int, num_bins: int) -> np.ndarray:
-    """Chi-square p-values, one per column of ranks (N, D) in 0 ... num_draws, of uniform ranks.
+    """Return the chi-square p-values of uniform ranks, one per column.
+
+    Args:
+        ranks: (N, D), from 0 to num_draws.
+        num_draws: the largest rank.
+        num_bins: the number of bins of the test.
 
     Raises:
-        ValueError: bins that do not divide the num_draws + 1 possible ranks.
+        ValueError: if the bins do not divide the num_draws + 1 possible ranks.
     """
     if (num_draws + 1) % num_bins:
         raise ValueError(f"num_bins: expected a divisor of {num_draws + 1} ranks, got {num_bins}")
@@ -47,33 +57,34 @@ def uniform_rank_p_values(ranks: ArrayLike, num_draws: int, num_bins: int) -> np
 
 
 class Trend(NamedTuple):
-    """How a measure goes with a setting, beside its spread over repeats."""
+    """The relation of a measure to a setting, and the spread of the measure over repeats."""
 
-    correlation: float  # of the ranks; 0 where the measure never varies
-    p_value: float  # of there being no monotonic relation
-    values: np.ndarray  # (V,) of the setting, rising; means and spreads go with them
+    correlation: float  # of the ranks; 0 if the measure never varies
+    p_value: float  # for no monotonic relation
+    values: np.ndarray  # (V,) of the setting, rising; means and spreads are in this order
     means: np.ndarray
     spreads: np.ndarray  # standard deviations of the repeats
 
     @property
     def effect(self) -> float:
-        """The largest mean less the smallest."""
+        """Return the largest mean minus the smallest."""
         return float(np.ptp(self.means))
 
     @property
     def spread(self) -> float:
-        """The standard deviation of repeats, pooled over the values."""
+        """Return the standard deviation of repeats, pooled over the values."""
         return float(np.sqrt(np.square(self.spreads).mean()))
 
 
 def trend(x: ArrayLike, y: ArrayLike) -> Trend:
-    """Whether a measure y (N,) goes with a setting x (N,), a run each, and how far beside chance.
+    """Test whether a measure y (N,) rises or falls with a setting x (N,), one run each.
 
-    Spearman's rank correlation over all runs with its two-sided p-value (scipy's, by Student's t),
-    and the mean and standard deviation of y over the runs at each value of x.
+    The test is Spearman's rank correlation over all runs, with a two-sided p-value (scipy's, by
+    Student's t). The result also holds the mean and standard deviation of y at each value of x.
 
     Raises:
-        ValueError: fewer than two values of the setting, or than two runs at one of them.
+        ValueError: if the setting has fewer than two values, or one of them has fewer than two
+            runs.
 
     Example:
         >>> betas = trend([1, 1, 4, 4], [0.1, 0.3, 0.7, 0.9])

@@ -1,4 +1,4 @@
-"""One verdict in words on how strongly a VAE is regularised, with the figures that led to it."""
+"""A verdict in words on how strongly a VAE is regularised, with the figures behind it."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from pyro_vae.models.vae import LatentImageModel
 
 
 class Verdict(NamedTuple):
-    """`over-regularised`, `under-regularised` or `well regularised`, and why."""
+    """A verdict, such as `over-regularised` or `well regularised`, and the reason for it."""
 
     word: str
     reason: str
@@ -19,9 +19,10 @@ class Verdict(NamedTuple):
 
 @torch.no_grad()
 def variance_ratio(model: LatentImageModel, images: Tensor) -> float:
-    """Variance over images of the mean codes' reconstructions, summed over pixels, over the data's.
+    """Return the variance of reconstructions over images, as a fraction of the data's.
 
-    0 where all reconstructions are alike, near 1 where they differ as the images do.
+    Variances are summed over pixels, and reconstructions are those of the mean codes. The ratio is
+    0 if all reconstructions are alike, and near 1 if they differ as much as the images.
     """
     means = torch.cat([model.decode(model.encode(x).mean).mean for x in chunks(images)])
     variances = [x.flatten(1).var(0).sum().item() for x in (means, images)]
@@ -29,7 +30,7 @@ def variance_ratio(model: LatentImageModel, images: Tensor) -> float:
 
 
 class Distances(NamedTuple):
-    """Fréchet distances to the data in a classifier's features, and the data's own spread there."""
+    """Fréchet distances to the data in a classifier's features, and the spread of the data there."""
 
     reconstructions: float
     samples: float
@@ -37,16 +38,18 @@ class Distances(NamedTuple):
 
 
 def judge(variance_ratio: float, distances: Distances | None = None) -> Verdict:
-    """Return what the figures say of the regularisation.
+    """Return a verdict on the regularisation.
 
-    Over-regularised: reconstructions are alike, with under 0.3 of the data's variance.
-    Under-regularised: reconstructions are good and samples bad, more than 3 times as far from the
-    data, and far by themselves (a tenth of the data's spread in the features). Well regularised:
-    neither.
+    - Over-regularised: the reconstructions are alike, with under 0.3 of the data's variance.
+    - Under-regularised: the reconstructions are good but the samples are bad. The samples are more
+      than 3 times as far from the data as the reconstructions. They are also farther than a tenth
+      of the data's spread in the features.
+    - Well regularised: neither.
+    - Not over-regularised: the verdict instead of the last two if there are no distances.
 
     Args:
-        variance_ratio: of reconstructions, as the function of that name gives it.
-        distances: of reconstructions and samples, where there is a classifier.
+        variance_ratio: that of the reconstructions, as the function of that name returns it.
+        distances: those of reconstructions and samples, if there is a classifier.
     """
     if variance_ratio < ALIKE_VARIANCE:
         reason = (

@@ -1,4 +1,4 @@
-"""Likelihood families: what a decoder says of an image."""
+"""Likelihood families: modules that turn the decoder's outputs into p(x | z)."""
 
 from pyro_vae.likelihoods.base import Likelihood
 from pyro_vae.likelihoods.families import LIKELIHOODS

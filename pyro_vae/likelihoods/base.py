@@ -1,11 +1,14 @@
-"""What all likelihood families share: a module whose forward turns decoder outputs into a distribution.
+"""The interface of all likelihood families: modules that map decoder outputs to a distribution.
 
-Each family says how many decoder `channels` it needs and what its distribution of a pixel is;
-through that come its mean image and the log probability of every grey level. `score` picks what
-`forward` returns: the family's own `density` on x in [0, 1] (masses stay masses), or the mass of
-the grey `levels` v / (levels - 1), the one measure on which families can be compared.
+A family declares how many decoder `channels` it needs and which distribution a pixel has. The mean
+image and the log probability of every grey level follow from that distribution. `score` selects
+what `forward` returns:
 
-Learned scales lie in 0.001 ... 1,000 and start at 0.25.
+- `density`: the family's own density on x in [0, 1]. Families that are masses stay masses.
+- `levels`: the mass of the grey levels v / (levels - 1). This is the only measure on which families
+  can be compared.
+
+Learned scales lie between 0.001 and 1,000. They start at 0.25.
 """
 
 import math
@@ -25,29 +28,32 @@ SCALE_FLOOR, SCALE_CEILING, INITIAL_SCALE = 1e-3, 1e3, 0.25
 
 
 def bounded_scale(raw: Tensor) -> Tensor:
-    """A scale between the floor and the ceiling; 0 gives the initial scale, log-linear inside."""
+    """Return a scale between the floor and the ceiling.
+
+    The log scale is linear in `raw` well inside these bounds. `raw` = 0 gives the initial scale.
+    """
     log_scale = raw + math.log(INITIAL_SCALE)
     return softclip(log_scale, math.log(SCALE_FLOOR), math.log(SCALE_CEILING)).exp()
 
 
 class Likelihood(nn.Module, ABC):
-    """p(x | z) as a function of the decoder's outputs.
+    """A likelihood p(x | z) as a function of the decoder's outputs.
 
     Args:
         image_shape: (C, H, W).
-        levels: grey levels in the data (2 binary, 256 for 8 bits).
-        score: `density` or `levels`, what `forward` scores images by.
+        levels: the number of grey levels in the data (2 for binary images, 256 for 8 bits).
+        score: `density` or `levels`, the measure by which `forward` scores images.
 
     Raises:
-        ValueError: fewer than two levels, an unknown score.
+        ValueError: if there are fewer than two levels, or the score is unknown.
     """
 
     per_color = 1  # decoder outputs per pixel and colour
     single_sigma = False  # whether it is a Normal with one sigma for all pixels and images
-    given_sigma: float | None = None  # that sigma, where the user has set it
-    always_mass = False  # whether it is a mass over grey levels, whatever `score` says
+    given_sigma: float | None = None  # that sigma, if the user has set it
+    always_mass = False  # whether it is a mass over grey levels for either `score`
     binary_only = False  # whether it is a likelihood of binary images only
-    numbers_per_pixel = 8  # that scoring a pixel holds at once, for those who bound memory
+    numbers_per_pixel = 8  # held in memory while a pixel is scored; sets batch sizes
 
     def __init__(
         self, image_shape: tuple[int, int, int], levels: int = 256, score: str = "density"
@@ -60,36 +66,45 @@ class Likelihood(nn.Module, ABC):
 
     @property
     def channels(self) -> int:
-        """Decoder outputs per pixel."""
+        """Return the number of decoder outputs per pixel."""
         return self.per_color * self.colors
 
     @abstractmethod
     def density(self, outputs: Tensor) -> TorchDistribution:
-        """The family's own distribution, event shape (C, H, W), from outputs (..., channels, H, W)."""
+        """Return the family's own distribution, event shape (C, H, W).
+
+        Args:
+            outputs: (..., channels, H, W), the decoder's.
+        """
 
     @abstractmethod
     def mass(self, outputs: Tensor) -> TorchDistribution:
-        """The distribution over grey levels, event shape (C, H, W)."""
+        """Return the distribution over grey levels, event shape (C, H, W).
+
+        Args:
+            outputs: (..., channels, H, W), the decoder's.
+        """
 
     def forward(self, outputs: Tensor) -> TorchDistribution:
-        """The distribution that training scores: `density` or `mass`, as `score` says."""
+        """Return the distribution that training scores: `density` or `mass`, as `score` says."""
         return self.density(outputs) if self.score == "density" else self.mass(outputs)
 
     @property
     def is_likelihood(self) -> bool:
-        """Whether the family can score data of these grey levels at all."""
+        """Return whether the family is a likelihood of data with this number of grey levels."""
         return True
 
     @property
     def scores_grey(self) -> bool:
-        """Whether `forward` takes any x in [0, 1], or the grid of grey levels only."""
+        """Return whether `forward` scores any x in [0, 1], or the grid of grey levels only."""
         return self.score == "density"
 
     def check(self, images: Tensor) -> None:
-        """Refuse images that the family cannot score.
+        """Check that the family can score images.
 
         Raises:
-            ValueError: pixels that are not finite, outside [0, 1], or off the grid of grey levels.
+            ValueError: if pixels are not finite or outside [0, 1], or if they are off the grid of
+                grey levels and only these are scored.
         """
         check_unit_interval(images)
         if not self.scores_grey and not GreyLevels(self.levels).check(images).all():
@@ -99,15 +114,19 @@ class Likelihood(nn.Module, ABC):
             )
 
     def calibrate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Between epochs: set what is computed from the training set, batches of (x, outputs)."""
+        """Set the parameters that are computed from the training set, between epochs.
+
+        Args:
+            batches: pairs (x, outputs) of images and the decoder's outputs.
+        """
 
 
 class PixelDensity(Likelihood):
-    """A family with a density per pixel; its grey levels are the density's bins."""
+    """A family with a density per pixel; a grey level has the probability of its bin."""
 
     @abstractmethod
     def pixels(self, outputs: Tensor) -> TorchDistribution:
-        """The distribution of single pixels, batch shape (..., C, H, W), with `log_bin_prob`."""
+        """Return the distribution of pixels, batch shape (..., C, H, W), with a `log_bin_prob`."""
 
     def density(self, outputs: Tensor) -> TorchDistribution:
         return self.pixels(outputs).to_event(3)
@@ -117,7 +136,7 @@ class PixelDensity(Likelihood):
 
 
 class LevelMass(Likelihood):
-    """A family that is a mass over grey levels by nature, whatever `score` says."""
+    """A family that is a mass over grey levels for either `score`."""
 
     scores_grey = False
     always_mass = True
@@ -127,9 +146,12 @@ class LevelMass(Likelihood):
 
 
 class SharedScaleDensity(PixelDensity):
-    """A location-scale family: a location per pixel, one learned scale for all pixels of all images."""
+    """A location-scale family with a location per pixel and one learned scale.
 
-    distribution: type[TorchDistribution]  # of a location and a scale
+    All pixels of all images share the scale.
+    """
+
+    distribution: type[TorchDistribution]  # takes a location and a scale
 
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)

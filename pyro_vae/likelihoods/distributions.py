@@ -1,10 +1,12 @@
 """Distributions of one grey value that torch and Pyro lack.
 
-A density on pixels x in [0, 1] is scored as it stands by `log_prob`; `log_bin_prob(x, half)` is
-the log probability of the bin [x - half, x + half] about a grey level. `levels.Quantized` turns
-any of them into a distribution over the grey levels v / (levels - 1), whose bins are all equally
-wide, `2 * half = 1 / (levels - 1)`. Families on the whole line give their tails to the end bins; the
-two on an interval live on [-half, 1 + half], so that their end bins are as wide as the others.
+`log_prob` scores pixels x in [0, 1] by the density. `log_bin_prob(x, half)` is the log probability
+of the bin [x - half, x + half] around a grey level. `levels.Quantized` turns any of these densities
+into a distribution over the grey levels v / (levels - 1).
+
+All bins are equally wide, `2 * half = 1 / (levels - 1)`. For families on the whole line, the end
+bins include the tails. The two families on an interval live on [-half, 1 + half], so that their end
+bins are as wide as the others.
 """
 
 import math
@@ -20,16 +22,18 @@ from pyro_vae.likelihoods import special
 
 
 def half_bin(levels: int) -> float:
-    """Half the width of a grey level's bin, in units of x."""
+    """Return half the width of a grey level's bin, in units of x."""
     return 0.5 / (levels - 1)
 
 
 class ImageBernoulli(TorchDistribution):
     """Independent binary pixels of an image, event shape (C, H, W).
 
-    `x logit - log(1 + exp(logit))` summed over the pixels: `Bernoulli(logits=...).to_event(3)`
-    with one pass over the image less each way, the sign being taken after the sum. Grey x in
-    [0, 1] are scored too, by the usual cross-entropy.
+    `x logit - log(1 + exp(logit))`, summed over the pixels.
+
+    This equals `Bernoulli(logits=...).to_event(3)`, with one pass less over the image in each
+    direction, because the sign is taken after the sum. Grey x in [0, 1] are also scored, by the
+    usual cross-entropy.
     """
 
     arg_constraints = {"logits": constraints.independent(constraints.real, 3)}
@@ -57,20 +61,24 @@ class ImageBernoulli(TorchDistribution):
 
 
 class LocationScaleBins(ABC):
-    """Bins of a symmetric location-scale family, from its standard shape."""
+    """The bins of a symmetric location-scale family, computed from its standard distribution."""
 
     @staticmethod
     @abstractmethod
     def log_sf(t: Tensor) -> Tensor:
-        """Log survival function of the standard distribution."""
+        """Return the log survival function of the standard distribution."""
 
     @staticmethod
     @abstractmethod
     def log_bin(t: Tensor, h: Tensor) -> Tensor:
-        """Log P(t - h < T < t + h) of the standard distribution, for t >= 0."""
+        """Return log P(t - h < T < t + h) of the standard distribution, for t >= 0."""
 
     def log_bin_prob(self, x: Tensor, half: float) -> Tensor:
-        """Log probability (nats) of the bin of half-width `half` about each grey level x."""
+        """Return the log probability of the bin around each grey level x, nats.
+
+        Args:
+            half: half the width of a bin.
+        """
         t, h = (x - self.loc) / self.scale, half / self.scale
         first, last = x < half, x > 1 - half
         tail = self.log_sf(torch.where(first, -t, t) - h)
@@ -78,7 +86,7 @@ class LocationScaleBins(ABC):
 
 
 class Normal(dist.Normal, LocationScaleBins):
-    """A Normal that can score grey levels, and scores values in fewer passes than torch's."""
+    """A Normal that can score grey levels, and whose `log_prob` takes fewer passes than torch's."""
 
     log_sf = staticmethod(special.log_normal_sf)
     log_bin = staticmethod(special.log_normal_bin)
@@ -96,7 +104,7 @@ class Laplace(dist.Laplace, LocationScaleBins):
 
 
 class LocationScale(TorchDistribution, LocationScaleBins):
-    """A symmetric location-scale family that torch lacks, or has with a device sync."""
+    """A symmetric location-scale family that torch lacks, or computes with a device sync."""
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
@@ -114,9 +122,9 @@ class LocationScale(TorchDistribution, LocationScaleBins):
 
 
 class StudentT3(LocationScale):
-    """Student's t with three degrees of freedom.
+    """Student's t distribution with three degrees of freedom.
 
-    `2 / (pi sqrt(3) scale) (1 + t^2 / 3)^-2`, t = (x - loc) / scale
+    `2 / (pi sqrt(3) scale) (1 + t^2 / 3)^-2` with t = (x - loc) / scale
     """
 
     log_sf = staticmethod(special.log_student_t3_sf)
@@ -135,7 +143,7 @@ class StudentT3(LocationScale):
 class Logistic(LocationScale):
     """The logistic distribution.
 
-    `exp(-t) / (scale (1 + exp(-t))^2)`, t = (x - loc) / scale
+    `exp(-t) / (scale (1 + exp(-t))^2)` with t = (x - loc) / scale
     """
 
     log_sf = staticmethod(special.log_logistic_sf)
@@ -153,9 +161,9 @@ class Logistic(LocationScale):
 
 
 class ProfiledNormal(TorchDistribution):
-    """A Normal whose sigma is, whenever it scores x, the root mean squared error of all of x.
+    """A Normal whose sigma is the root mean squared error of the batch that it scores.
 
-    The maximum of the likelihood over one sigma shared by the batch. Samples take `scale`.
+    This sigma, shared by the batch, maximises the likelihood. Samples use `scale` instead.
 
     Source: Rybkin, Daniilidis and Levine, "Simple and effective VAE training with calibrated
     decoders", 2020, https://arxiv.org/abs/2006.13202.
@@ -176,7 +184,7 @@ class ProfiledNormal(TorchDistribution):
         return self.loc
 
     def at(self, x: Tensor) -> Normal:
-        """The Normal that fits x best."""
+        """Return the Normal that fits x best."""
         mse = (x - self.loc).square().mean()
         return Normal(self.loc, mse.clamp_min(self.floor**2).sqrt())
 
@@ -193,7 +201,7 @@ class ProfiledNormal(TorchDistribution):
 class ContinuousBernoulli(TorchDistribution):
     """The density proportional to exp(logits * y), y in [0, 1], stretched to [-half, 1 + half].
 
-    On the logits throughout: no clamp, no loss of digits at any of them.
+    It is computed from the logits, without a clamp and without loss of digits at any logit.
 
     Source: Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error in
     variational autoencoders", 2019, https://arxiv.org/abs/1907.06845.
@@ -229,14 +237,15 @@ class ContinuousBernoulli(TorchDistribution):
         shape = self._extended_shape(sample_shape)
         u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
         u = u.clamp_min(torch.finfo(u.dtype).eps)
-        # The inverse CDF log(1 + u (e^a - 1)) / a loses its digits for a > 0: mirror y and u there.
+        # The inverse CDF log(1 + u (e^a - 1)) / a loses its digits for a > 0, so y and u are
+        # mirrored there.
         a = -self.logits.abs().clamp_min(1e-6)
         y = torch.log1p(torch.where(self.logits > 0, 1 - u, u) * torch.expm1(a)) / a
         return self.width * torch.where(self.logits > 0, 1 - y, y) - self.half
 
 
 class StretchedBeta(TorchDistribution):
-    """Beta(a, b) stretched to [-half, 1 + half]; scored in float64 whatever comes in."""
+    """A Beta(a, b) distribution stretched to [-half, 1 + half]; it is always scored in float64."""
 
     arg_constraints = {"a": constraints.positive, "b": constraints.positive}
 

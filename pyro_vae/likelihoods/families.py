@@ -1,6 +1,6 @@
-"""The likelihood families, and the dict of all of them by name.
+"""The likelihood families, and the dict from their names to their classes.
 
-The concentrations of `beta` lie in 0.01 ... 10,000.
+The concentrations of `beta` lie between 0.01 and 10,000.
 """
 
 import math
@@ -39,10 +39,11 @@ CONCENTRATION_FLOOR, CONCENTRATION_CEILING = 1e-2, 1e4
 
 
 class Bernoulli(Likelihood):
-    """P(x = 1) = sigmoid(logit): the likelihood of binary images.
+    """The likelihood of binary images: P(x = 1) = sigmoid(logit).
 
-    On grey images `x logit - log(1 + exp(logit))` can be trained on (the usual cross-entropy), but
-    no distribution of grey values has it as its log density: it is no likelihood, and has no mass.
+    A model of grey images can be trained on `x logit - log(1 + exp(logit))`, the usual
+    cross-entropy. No distribution of grey values has this log density, however. On grey images the
+    family is therefore not a likelihood, and it has no mass.
     """
 
     scores_grey = True
@@ -70,28 +71,31 @@ class Bernoulli(Likelihood):
 
 
 class ContinuousBernoulliPixels(PixelDensity):
-    """The continuous Bernoulli on the unit interval stretched by half a bin at each end."""
+    """The continuous Bernoulli on the unit interval, stretched by half a bin at each end."""
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
         return ContinuousBernoulli(outputs, half_bin(self.levels))
 
 
 class LaplacePixels(SharedScaleDensity):
-    """Laplace with one learned scale, as `gaussian_shared_sigma` has: only the tails differ."""
+    """A Laplace distribution with one learned scale.
+
+    It differs from `gaussian_shared_sigma` in its tails only.
+    """
 
     distribution = Laplace
 
 
 class StudentTPixels(SharedScaleDensity):
-    """Student's t with three degrees of freedom and one learned scale."""
+    """Student's t distribution with three degrees of freedom and one learned scale."""
 
     distribution = StudentT3
 
 
 class BetaPixels(PixelDensity):
-    """Beta(a, b) per pixel on the unit interval stretched by half a bin at each end.
+    """A Beta(a, b) per pixel on the unit interval, stretched by half a bin at each end.
 
-    The decoder gives log a and log b; below one both together make a U-shape.
+    The decoder gives log a and log b. The density is U-shaped where a and b are both below one.
     """
 
     per_color, numbers_per_pixel = 2, 768
@@ -103,7 +107,11 @@ class BetaPixels(PixelDensity):
 
 
 class Categorical(LevelMass):
-    """A softmax over the grey levels, from features per pixel through one head that all share."""
+    """A softmax over the grey levels.
+
+    The decoder gives features per pixel and channel. One linear head, which all of them share,
+    turns the features into logits.
+    """
 
     per_color = 8  # features
 
@@ -117,7 +125,7 @@ class Categorical(LevelMass):
 
 
 class DiscretizedLogistic(LevelMass):
-    """The bins of a logistic distribution with location and scale per pixel.
+    """The bins of a logistic distribution with a location and a scale per pixel and channel.
 
     Source: Kingma et al., "Improving variational inference with inverse autoregressive flow",
     2016, https://arxiv.org/abs/1606.04934.
@@ -131,7 +139,7 @@ class DiscretizedLogistic(LevelMass):
 
 
 class DiscretizedLogisticMixture(LevelMass):
-    """Five discretized logistics per pixel, whose weights all channels share.
+    """A mixture of five discretized logistics per pixel, whose weights all channels share.
 
     Given the component, the channels are independent.
 
@@ -148,7 +156,7 @@ class DiscretizedLogisticMixture(LevelMass):
     def mass(self, outputs: Tensor) -> TorchDistribution:
         outputs = outputs.unflatten(-3, (self.COMPONENTS, 1 + 2 * self.colors))
         logits, loc, raw = outputs.split([1, self.colors, self.colors], -3)
-        # Equal starts would stay equal for long: spread the locations over the grey values.
+        # Components that start equal stay equal for long, so their locations are spread.
         starts = torch.linspace(0, 1, self.COMPONENTS, dtype=loc.dtype, device=loc.device)
         logistic = Logistic(loc + starts.view(-1, 1, 1, 1), bounded_scale(raw))
         return ImageMixture(logits, Quantized(logistic, self.levels))

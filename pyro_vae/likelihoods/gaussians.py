@@ -1,4 +1,4 @@
-"""Normal likelihoods: sigma fixed, shared, per image, per pixel, or the best one.
+"""Normal likelihoods with a sigma that is fixed, shared, per image, per pixel, or optimal.
 
 Source of the learned sigmas: Rybkin, Daniilidis and Levine, "Simple and effective VAE training with
 calibrated decoders", 2020, https://arxiv.org/abs/2006.13202.
@@ -22,7 +22,7 @@ from pyro_vae.likelihoods.distributions import Normal, ProfiledNormal
 
 
 class GaussianFixedSigma(PixelDensity):
-    """Normal with a sigma that the user sets (default: 0.25)."""
+    """A Normal with a sigma that the user sets (default: 0.25)."""
 
     single_sigma = True
 
@@ -41,14 +41,14 @@ class GaussianFixedSigma(PixelDensity):
 
 
 class GaussianSharedSigma(SharedScaleDensity):
-    """Normal with one learned sigma."""
+    """A Normal with one learned sigma."""
 
     single_sigma = True
     distribution = Normal
 
 
 class GaussianImageSigma(PixelDensity):
-    """Normal with one sigma per image: log sigma is the mean of a decoder channel of its own."""
+    """A Normal with one sigma per image: log sigma is the mean of an additional decoder channel."""
 
     @property
     def channels(self) -> int:
@@ -60,7 +60,7 @@ class GaussianImageSigma(PixelDensity):
 
 
 class GaussianPixelSigma(PixelDensity):
-    """Normal with one sigma per pixel and channel."""
+    """A Normal with one sigma per pixel and channel."""
 
     per_color = 2
 
@@ -70,11 +70,12 @@ class GaussianPixelSigma(PixelDensity):
 
 
 class GaussianOptimalSigma(PixelDensity):
-    """Normal whose sigma maximises the likelihood.
+    """A Normal whose sigma maximises the likelihood.
 
-    While training, `log_prob` profiles sigma over the batch that it scores. Between epochs the
-    buffer `sigma` takes the root mean squared error over the training set, and in `eval` mode the
-    family is the Normal of that sigma: a distribution of single images again.
+    During training, `log_prob` profiles sigma over the batch that it scores. Between epochs, the
+    buffer `sigma` is set to the root mean squared error over the training set. In `eval` mode the
+    family is the Normal with this sigma, so that the distribution of an image no longer depends on
+    the batch.
     """
 
     single_sigma = True

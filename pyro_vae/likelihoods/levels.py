@@ -8,7 +8,7 @@ from pyro_vae.likelihoods.distributions import half_bin
 
 
 class GreyLevels(constraints.Constraint):
-    """The grid v / (levels - 1), v = 0 ... levels - 1."""
+    """The constraint to the grid v / (levels - 1), v = 0 ... levels - 1."""
 
     is_discrete = True
 
@@ -22,7 +22,7 @@ class GreyLevels(constraints.Constraint):
 
 
 class Quantized(TorchDistribution):
-    """The grey levels of a density: P(level) is the density's probability of the level's bin."""
+    """A distribution over grey levels: P(level) is a density's probability of the level's bin."""
 
     arg_constraints = {}
 
@@ -39,7 +39,10 @@ class Quantized(TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """Sum over the levels, one at a time: as exact as the masses, `levels` times their cost."""
+        """Return the mean as a sum over the levels, one level at a time.
+
+        It is as exact as the masses, and `levels` times as expensive.
+        """
         grid = [v / (self.levels - 1) for v in range(1, self.levels)]
         blank = torch.zeros_like(self.base.mean)
         return sum(x * self.log_prob(blank + x).exp() for x in grid)
@@ -54,7 +57,7 @@ class Quantized(TorchDistribution):
 
 
 class CategoricalLevels(TorchDistribution):
-    """A free probability for every grey level.
+    """A categorical distribution with a free probability for every grey level.
 
     Args:
         logits: (..., levels).
@@ -89,11 +92,13 @@ class CategoricalLevels(TorchDistribution):
 
 
 class ImageMixture(TorchDistribution):
-    """A mixture per pixel whose weights all channels share; channels are independent given the component.
+    """A mixture per pixel whose weights all channels share.
+
+    The channels are independent given the component.
 
     Args:
         logits: (..., K, 1, H, W), the components' log weights up to a constant.
-        components: distribution with batch shape (..., K, C, H, W).
+        components: a distribution with batch shape (..., K, C, H, W).
     """
 
     arg_constraints = {}

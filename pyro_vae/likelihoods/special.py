@@ -1,7 +1,7 @@
 """Special functions that torch lacks: probabilities of narrow intervals and their logarithms.
 
-All are elementwise, differentiable, exact in the far tails, and made of plain torch operations
-without data-dependent control flow, so that they can be captured and vmapped.
+All functions are elementwise, differentiable and exact in the far tails. They are captured and
+vmapped as plain torch operations without data-dependent control flow.
 """
 
 import math
@@ -17,7 +17,7 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 def softclip(x: Tensor, low: float, high: float) -> Tensor:
-    """A smooth, increasing map of the real line onto (low, high), close to the identity inside.
+    """Map the real line smoothly and monotonically onto (low, high), close to the identity inside.
 
     `low + softplus(x - low) - softplus(x - high)`
     """
@@ -25,7 +25,7 @@ def softclip(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def log1mexp(x: Tensor) -> Tensor:
-    """`log(1 - exp(-x))` for x > 0.
+    """Return `log(1 - exp(-x))` for x > 0.
 
     Source: Mächler, "Accurately computing log(1 - exp(-|a|))", 2012.
     """
@@ -38,7 +38,7 @@ def log1mexp(x: Tensor) -> Tensor:
 
 
 def _langevin_coefficients(terms: int) -> list[float]:
-    """c with L(x) = sum_k c[k] x^(2k+1), from the equation L' = 1 - L^2 - 2 L / x."""
+    """Return c with L(x) = sum_k c[k] x^(2k+1), from the equation L' = 1 - L^2 - 2 L / x."""
     c = [1 / 3]
     for k in range(1, terms):
         c.append(-sum(c[i] * c[k - 1 - i] for i in range(k)) / (2 * k + 3))
@@ -56,7 +56,7 @@ def _polynomial(coefficients: list, x: Tensor) -> Tensor:
 
 
 def log_sinhc(x: Tensor) -> Tensor:
-    """`log(sinh(x) / x)`, by its series where |x| < 1."""
+    """Return `log(sinh(x) / x)`, computed by its series where |x| < 1."""
     small = x.abs() < 1
     s, a = torch.where(small, x, 0.0), torch.where(small, 1.0, x.abs())
     series = s**2 * _polynomial([c / (2 * k + 2) for k, c in enumerate(_LANGEVIN)], s**2)
@@ -64,9 +64,9 @@ def log_sinhc(x: Tensor) -> Tensor:
 
 
 def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
-    """Mean of the density proportional to exp(logits * y) on [0, 1].
+    """Return the mean of the density proportional to exp(logits * y) on [0, 1].
 
-    `1 / (1 - exp(-logits)) - 1 / logits`, by its series where |logits| < 2.
+    `1 / (1 - exp(-logits)) - 1 / logits`, computed by its series where |logits| < 2.
 
     Source: Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error in
     variational autoencoders", 2019, https://arxiv.org/abs/1907.06845.
@@ -79,16 +79,16 @@ def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
     return torch.where(small, series, torch.where(logits < 0, lower, 1 - lower))
 
 
-# --- standard symmetric shapes: log survival function and log P(|T - t| < h) for t >= 0 -------
+# --- standard symmetric distributions: log survival function, log P(|T - t| < h) for t >= 0 ----
 
 _NODES, _WEIGHTS = (v[4:].tolist() for v in np.polynomial.legendre.leggauss(8))
 
 
 def log_normal_sf(t: Tensor) -> Tensor:
-    """Log survival function of the standard Normal.
+    """Return the log survival function of the standard Normal.
 
-    Through erfcx: the gradient of torch's own `log_ndtr` is wrong in the far tail (by a factor of
-    6 at 10,000 sigma in float32).
+    It uses erfcx, because the gradient of torch's own `log_ndtr` is wrong in the far tail (by a
+    factor of 6 at 10,000 sigma in float32).
     """
     right, left = t.clamp_min(0) / math.sqrt(2), t.clamp_max(0) / math.sqrt(2)
     tail = torch.special.erfcx(right).log() - LOG_2 - right**2
@@ -96,10 +96,10 @@ def log_normal_sf(t: Tensor) -> Tensor:
 
 
 def log_normal_bin(t: Tensor, h: Tensor) -> Tensor:
-    """`log P(t - h < T < t + h)` of a standard Normal T, for t >= 0.
+    """Return `log P(t - h < T < t + h)` of a standard Normal T, for t >= 0.
 
-    Gauss-Legendre about the midpoint where the bin is narrow, where a difference of CDFs would
-    cancel; that difference, in log space, elsewhere.
+    Narrow bins, where a difference of CDFs would cancel, use Gauss-Legendre quadrature around the
+    midpoint. The other bins use this difference in log space.
     """
     narrow = (h < 0.5) & (t * h < 2)
     if _all_seen(narrow):
@@ -111,12 +111,18 @@ def log_normal_bin(t: Tensor, h: Tensor) -> Tensor:
 
 
 def _all_seen(mask: Tensor) -> bool:
-    """Whether all are true, where to look costs nothing: not on a GPU, not while a graph is made."""
+    """Return whether all entries are true, or False if reading them is not free.
+
+    Reading them syncs a GPU, and fails while a graph is captured.
+    """
     return mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask.all())
 
 
 def _log_narrow_normal_bin(t: Tensor, h: Tensor) -> Tensor:
-    """For t * h < 2, where twelve terms of cosh(t * h * s) are all of it in float64."""
+    """Return the log probability of a bin with t * h < 2.
+
+    Twelve terms of the series of cosh(t * h * s) are then exact in float64.
+    """
     weights = [w * torch.exp(-((h * s) ** 2) / 2) for s, w in zip(_NODES, _WEIGHTS)]
     moments = (sum(w * s ** (2 * k) for s, w in zip(_NODES, weights)) for k in range(12))
     terms = [moment / float(math.factorial(2 * k)) for k, moment in enumerate(moments)]
@@ -125,22 +131,25 @@ def _log_narrow_normal_bin(t: Tensor, h: Tensor) -> Tensor:
 
 
 def log_logistic_sf(t: Tensor) -> Tensor:
-    """Log survival function of the standard logistic distribution."""
+    """Return the log survival function of the standard logistic distribution."""
     return logsigmoid(-t)
 
 
 def log_logistic_bin(t: Tensor, h: Tensor) -> Tensor:
-    """`log P(t - h < T < t + h)` of a standard logistic T: a product, so nothing cancels."""
+    """Return `log P(t - h < T < t + h)` of a standard logistic T.
+
+    It is a product, so that nothing cancels.
+    """
     return logsigmoid(t + h) + logsigmoid(h - t) + log1mexp(2 * h)
 
 
 def log_laplace_sf(t: Tensor) -> Tensor:
-    """Log survival function of the standard Laplace distribution."""
+    """Return the log survival function of the standard Laplace distribution."""
     return torch.where(t > 0, -t - LOG_2, torch.log1p(-torch.exp(t.clamp_max(0)) / 2))
 
 
 def log_laplace_bin(t: Tensor, h: Tensor) -> Tensor:
-    """`log P(t - h < T < t + h)` of a standard Laplace T, for t >= 0."""
+    """Return `log P(t - h < T < t + h)` of a standard Laplace T, for t >= 0."""
     beside = h - t - LOG_2 + log1mexp(2 * h)
     across = -(torch.expm1((t - h).clamp_max(0)) + torch.expm1(-t - h)) / 2
     return torch.where(t > h, beside, across.log())
@@ -154,7 +163,7 @@ def _x_minus_sin(x: Tensor) -> Tensor:
 
 
 def student_t3_sf(t: Tensor) -> Tensor:
-    """Survival function of Student's t with three degrees of freedom.
+    """Return the survival function of Student's t with three degrees of freedom.
 
     `(x - sin x) / (2 pi)` with `x = 2 arccot(t / sqrt(3))`
     """
@@ -162,12 +171,12 @@ def student_t3_sf(t: Tensor) -> Tensor:
 
 
 def log_student_t3_sf(t: Tensor) -> Tensor:
-    """Log survival function of Student's t with three degrees of freedom."""
+    """Return the log survival function of Student's t with three degrees of freedom."""
     return student_t3_sf(t).log()
 
 
 def log_student_t3_bin(t: Tensor, h: Tensor) -> Tensor:
-    """`log P(t - h < T < t + h)` of Student's t with three degrees of freedom, for t >= 0."""
+    """Return `log P(t - h < T < t + h)` of Student's t with three degrees of freedom, for t >= 0."""
     width = (3 + t**2).sqrt()
     narrow = h < width / 4
     u, v = t / width, torch.where(narrow, h / width, 0.0)
@@ -185,17 +194,20 @@ _BETA_DROP = 18.0  # the integrand is cut where it has fallen by this many nats:
 
 
 def _beta_rule(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Gauss-Legendre nodes and weights on [-1, 1]."""
+    """Return Gauss-Legendre nodes and weights on [-1, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(32)
     with torch.inference_mode(False):
         return torch.tensor(nodes, device=device), torch.tensor(weights, device=device)
 
 
-_kept_beta_rule = cache(_beta_rule)  # a copy to a GPU in each step would be a sync
+_kept_beta_rule = cache(_beta_rule)  # copying them to a GPU in each step would sync it
 
 
 def _beta_window(a: Tensor, b: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """The part of [low, high] where exp(f) counts, f(u) = a log s(u) + b log s(-u) (concave)."""
+    """Return the part of [low, high] outside which exp(f) is negligible.
+
+    `f(u) = a log s(u) + b log s(-u)` is concave; s is the sigmoid function.
+    """
 
     def f(u):
         return a * logsigmoid(u) + b * logsigmoid(-u)
@@ -206,7 +218,8 @@ def _beta_window(a: Tensor, b: Tensor, low: Tensor, high: Tensor) -> tuple[Tenso
     ends = []
     for sign in (-1.0, 1.0):
         reach = _BETA_DROP / ((-sign * slope).clamp_min(0) + (_BETA_DROP / 2 * curvature).sqrt())
-        for _ in range(4):  # Newton's method; f falls convexly, so from beyond it cannot miss
+        # Newton's method: f is concave, so a start outside the window converges without overshoot.
+        for _ in range(4):
             u = mode + sign * reach
             descent = (sign * (b * torch.sigmoid(u) - a * torch.sigmoid(-u))).clamp_min(1e-30)
             reach = (reach - (f(mode) - f(u) - _BETA_DROP) / descent).clamp(0, 1e6)
@@ -215,16 +228,18 @@ def _beta_window(a: Tensor, b: Tensor, low: Tensor, high: Tensor) -> tuple[Tenso
 
 
 def log_beta_bin(a: Tensor, b: Tensor, level: Tensor, levels: int) -> Tensor:
-    """Log P(level / levels < Y < (level + 1) / levels) for Y ~ Beta(a, b), level = 0 ... levels - 1.
+    """Return log P(level / levels < Y < (level + 1) / levels) for Y ~ Beta(a, b).
 
-    With u = logit(y) the integrand is exp(a log s(u) + b log s(-u)), log-concave, and Gauss-
-    Legendre quadrature over the window where it counts is exact to 1e-7 for a and b between
-    0.01 and 10,000. In the first bin a small a makes a tail of length 1 / a; there
+    `level` runs from 0 to levels - 1. With u = logit(y) the integrand exp(a log s(u) + b log s(-u))
+    is log-concave. Gauss-Legendre quadrature covers the window where the integrand is not
+    negligible. It is exact to 1e-7 for a and b between 0.01 and 10,000.
+
+    In the first bin, a small a makes a tail of length 1 / a. There the identity
 
         B_y(a, b) = y^a (1 - y)^b / a + (a + b) / a * B_y(a + 1, b)
 
-    (two positive terms) raises a by one first; the last bin is its mirror image. Computed in
-    float64 whatever comes in, for a + b may be large and the normaliser then cancels.
+    first raises a by one; its two terms are positive. The last bin is the mirror image. All is
+    computed in float64, because a + b may be large and the normaliser then cancels.
     """
     dtype = a.dtype
     a, b, level = a.double(), b.double(), level.double()

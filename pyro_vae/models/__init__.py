@@ -1,1 +1,1 @@
-"""The VAE and the autoencoder as Pyro programs, and the networks that they are made of."""
+"""The VAE and the autoencoder as Pyro programs, and the networks that they contain."""

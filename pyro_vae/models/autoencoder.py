@@ -1,4 +1,4 @@
-"""The deterministic autoencoder: the baseline beside the VAE, with the same networks."""
+"""The deterministic autoencoder: a baseline with the same networks as the VAE."""
 
 import pyro.distributions as dist
 from pyro import poutine
@@ -10,10 +10,11 @@ from pyro_vae.models.vae import LatentImageModel
 
 
 class Autoencoder(LatentImageModel):
-    """A posterior that is a point, and no KL: minus the log likelihood is all that is minimised.
+    """A deterministic autoencoder, whose posterior is a point and whose loss has no KL.
 
-    As Pyro programs: the guide gives z as a `Delta`, and the latent site is masked in both. What
-    its `sample` shows, random codes of a prior that it never heard of, is the VAE's reason to be.
+    The loss is minus the log likelihood alone. As Pyro programs, the guide gives z as a `Delta`,
+    and the latent site is masked in both. Training does not make the codes follow the prior, so the
+    images from `sample` show the problem that the VAE solves.
     """
 
     outputs_per_latent = 1
@@ -23,9 +24,12 @@ class Autoencoder(LatentImageModel):
         return dist.Delta(batched(self.encoder, x, 3)).to_event(1)
 
     def model(self, x: Tensor, beta: float | Tensor = 0.0) -> Tensor:
-        """x ~ p(x | z) for the code z, images (B, C, H, W); beta has nothing to multiply."""
+        """Run the generative program for images (B, C, H, W): x ~ p(x | z) at the code z.
+
+        `beta` has no effect.
+        """
         return self._generate(x, poutine.mask(mask=False))
 
     def guide(self, x: Tensor, beta: float | Tensor = 0.0) -> Tensor:
-        """The code z of images (B, C, H, W)."""
+        """Return the code z of images (B, C, H, W); `beta` has no effect."""
         return self._recognise(x, poutine.mask(mask=False))

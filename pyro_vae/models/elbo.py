@@ -12,16 +12,19 @@ from torch.distributions import kl_divergence
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
 
-_PIXELS_AT_ONCE = 2**16  # decoded at a time: 0.2 GB where a family needs 3 kB for each
+_PIXELS_AT_ONCE = 2**16  # per batch: 0.2 GB for a family that needs 3 kB per pixel
 
 
 def chunks(images: Tensor, copies: int = 1) -> Iterator[Tensor]:
-    """The images in pieces small enough to encode, and to decode `copies` times, at once."""
+    """Return the images in batches small enough to encode, and to decode `copies` times."""
     return iter(images.split(max(1, _PIXELS_AT_ONCE // (images[0].numel() * copies))))
 
 
 def component_rates(q: TorchDistribution) -> Tensor:
-    """KL(q_i || N(0, 1)) of each component in closed form, nats, (..., latent_dim); NaN for points."""
+    """Return KL(q_i || N(0, 1)) of each component in closed form, nats, (..., latent_dim).
+
+    The result is NaN if q is a point.
+    """
     q = q.base_dist
     if isinstance(q, dist.Delta):
         return torch.full_like(q.v, torch.nan)
@@ -29,7 +32,10 @@ def component_rates(q: TorchDistribution) -> Tensor:
 
 
 class ElboTerms(NamedTuple):
-    """Per image, nats, beta = 1: (N,) each. The rate is NaN where the posterior is a point."""
+    """The terms of the ELBO per image, nats at beta = 1, (N,) each.
+
+    The rate is NaN if the posterior is a point.
+    """
 
     rate: Tensor
     distortion: Tensor
@@ -43,13 +49,15 @@ class ElboTerms(NamedTuple):
 def elbo_terms(
     model: LatentImageModel, images: Tensor, num_samples: int = 1, seed: int = 0
 ) -> ElboTerms:
-    """Rate in closed form, distortion averaged over draws of z, as the likelihood scores images.
+    """Return the rate in closed form, and the distortion as an average over draws of z.
+
+    The distortion uses the measure by which the model's likelihood scores images.
 
     Args:
-        model: in `eval` mode.
+        model: a model in `eval` mode.
         images: (N, C, H, W).
-        num_samples: draws of z per image.
-        seed: of the draws; equal seeds let models be compared on the same noise.
+        num_samples: the number of draws of z per image.
+        seed: the seed of the draws. Equal seeds compare models on the same noise.
     """
     rates, distortions = [], []
     with seeded(seed, images.device):

@@ -1,8 +1,8 @@
 """Encoders and decoders: linear, multilayer perceptron, convolutional.
 
-Each network is a pair of builders. `encoder` maps images (B, C, H, W) to (B, outputs), `decoder`
-maps latents (B, latent_dim) to (B, channels, H, W); any image size works. No batch normalisation:
-its running buffers would change while a program is captured, and under MCMC.
+Each network is a pair of builders. `encoder` maps images (B, C, H, W) to (B, outputs), and
+`decoder` maps latents (B, latent_dim) to (B, channels, H, W). Any image size works. There is no
+batch normalisation, because its running buffers would change during capture and under MCMC.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +21,13 @@ Shape = tuple[int, int, int]
 
 
 def batched(network: nn.Module, x: Tensor, event_dims: int) -> Tensor:
-    """The network applied to x, whose leading dimensions are flattened into one and restored."""
+    """Apply a network to x with any number of leading dimensions.
+
+    They are flattened into one for the network, and restored in its output.
+
+    Args:
+        event_dims: the number of trailing dimensions that make up one input.
+    """
     if x.dim() == event_dims + 1:
         return network(x).to(x.dtype)
     leading, event = x.shape[: x.dim() - event_dims], x.shape[x.dim() - event_dims :]
@@ -30,7 +36,7 @@ def batched(network: nn.Module, x: Tensor, event_dims: int) -> Tensor:
 
 
 def dense(sizes: list[int], activation: str) -> list[nn.Module]:
-    """Fully connected layers of these sizes, an activation between each two."""
+    """Return fully connected layers of these sizes, with an activation between them."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
@@ -38,27 +44,31 @@ def dense(sizes: list[int], activation: str) -> list[nn.Module]:
 
 
 class Network(ABC):
-    """A pair of builders, `encoder` and `decoder`, with the hidden sizes used unless told."""
+    """A pair of builders, `encoder` and `decoder`, with default hidden sizes."""
 
     hidden: tuple[int, ...] = ()
 
     @staticmethod
     def check(image_shape: Shape, hidden: tuple[int, ...]) -> None:
-        """Raise a ValueError where the network cannot be built for this image and these sizes."""
+        """Check that the network can be built for this image shape and these hidden sizes.
+
+        Raises:
+            ValueError: if it cannot be built.
+        """
 
     @staticmethod
     @abstractmethod
     def encoder(image_shape: Shape, outputs: int, hidden: tuple, activation: str) -> nn.Module:
-        """Images (B, C, H, W) to (B, outputs)."""
+        """Return a module that maps images (B, C, H, W) to (B, outputs)."""
 
     @staticmethod
     @abstractmethod
     def decoder(latent_dim: int, output_shape: Shape, hidden: tuple, activation: str) -> nn.Module:
-        """Latents (B, latent_dim) to (B, *output_shape)."""
+        """Return a module that maps latents (B, latent_dim) to (B, *output_shape)."""
 
 
 class MLP(Network):
-    """Fully connected layers, in the decoder in reverse order."""
+    """A pair of fully connected networks; the decoder has the hidden sizes in reverse order."""
 
     hidden = (256, 128)
 
@@ -75,7 +85,7 @@ class MLP(Network):
 
 
 class Linear(MLP):
-    """One layer each way: with a Normal likelihood, probabilistic PCA."""
+    """One linear layer in each direction; with a Normal likelihood this is probabilistic PCA."""
 
     hidden = ()
 
@@ -86,7 +96,10 @@ class Linear(MLP):
 
 
 class Conv(Network):
-    """Convolutions of kernel 4 and stride 2, `hidden` their channels; a linear layer to the latents."""
+    """Convolutions with kernel 4 and stride 2, and a linear layer to the latents.
+
+    `hidden` holds the channels of the convolutions.
+    """
 
     hidden = (32, 64)
 

@@ -21,39 +21,40 @@ _serial = itertools.count()
 
 
 def scale_latent(beta: float | Tensor):
-    """The handler that multiplies the log probabilities of the latent site by beta.
+    """Return the handler that multiplies the log probabilities of the latent site by beta.
 
-    `poutine.scale` refuses 0: the number 0 masks the site instead, and a tensor, which may not be
-    looked at without a device sync, is kept above the smallest positive number.
+    `poutine.scale` refuses 0, so the number 0 masks the site instead. Reading a tensor would sync
+    the device, so a tensor is clamped to the smallest positive number.
 
     Raises:
-        ValueError: beta a negative number, or not finite.
+        ValueError: if beta is a negative number or not finite.
     """
     if isinstance(beta, Tensor):
         return poutine.scale(scale=beta.clamp_min(torch.finfo(beta.dtype).tiny))
     if not 0 <= beta < float("inf"):
         raise ValueError(f"beta: expected a number >= 0, got {beta}")
     if beta == 1:
-        return nullcontext()  # a handler less for every message
+        return nullcontext()  # saves a handler for every message
     return poutine.scale(scale=beta) if beta > 0 else poutine.mask(mask=False)
 
 
 class LatentImageModel(nn.Module, ABC):
-    """What the VAE and the autoencoder share: networks, likelihood, and the generative program.
+    """The common base of the VAE and the autoencoder: networks, likelihood and generative program.
 
     Args:
         image_shape: (C, H, W).
-        latent_dim: number of latent components.
-        likelihood: a family's name (`pyro_vae.likelihoods.families.LIKELIHOODS`).
+        latent_dim: the number of latent components.
+        likelihood: the name of a family (`pyro_vae.likelihoods.families.LIKELIHOODS`).
         network: `linear`, `mlp` or `conv`.
-        hidden: sizes of the encoder's hidden layers (channels for `conv`); the decoder mirrors them.
+        hidden: the sizes of the encoder's hidden layers, or their channels for `conv` (default:
+            those of the network). The decoder mirrors them.
         activation: `relu`, `tanh` or `softplus`.
-        levels: grey levels in the data.
-        score: `density` or `levels`, what the images are scored by.
-        sigma: for `gaussian_fixed_sigma`.
+        levels: the number of grey levels in the data.
+        score: `density` or `levels`, the measure by which images are scored.
+        sigma: the sigma of `gaussian_fixed_sigma`.
 
     Raises:
-        ValueError: an unknown name, a size that is not positive, a sigma that the family lacks.
+        ValueError: if a name is unknown, a size is not positive, or the family takes no sigma.
     """
 
     outputs_per_latent: int  # encoder outputs per latent component
@@ -96,54 +97,60 @@ class LatentImageModel(nn.Module, ABC):
         self._renew_name()
 
     def _renew_name(self) -> None:
-        # Pyro keys its parameter store by name: two models of one name would share parameters.
+        # Pyro keys its parameter store by name: models of the same name would share parameters.
         self.name = f"{type(self).__name__.lower()}_{next(_serial)}"
 
-    def __setstate__(self, state: dict) -> None:  # deepcopy and unpickling come through here
+    def __setstate__(self, state: dict) -> None:  # called by deepcopy and unpickling
         super().__setstate__(state)
         self._renew_name()
 
     @abstractmethod
     def encode(self, x: Tensor) -> TorchDistribution:
-        """q(z | x), event shape (latent_dim,), of images (..., C, H, W)."""
+        """Return q(z | x), event shape (latent_dim,), for images (..., C, H, W)."""
 
     def outputs(self, z: Tensor) -> Tensor:
-        """The decoder's outputs (..., channels, H, W), of latents (..., latent_dim)."""
+        """Return the decoder's outputs (..., channels, H, W) for latents (..., latent_dim)."""
         return batched(self.decoder, z, 1)
 
     def decode(self, z: Tensor) -> TorchDistribution:
-        """p(x | z), event shape (C, H, W), of latents (..., latent_dim)."""
+        """Return p(x | z), event shape (C, H, W), for latents (..., latent_dim)."""
         return self.likelihood(self.outputs(z))
 
     def decode_levels(self, z: Tensor) -> TorchDistribution:
-        """P(x | z) over the grey levels, the measure that all families have in common.
+        """Return P(x | z) over the grey levels, the measure that all families share.
 
         Raises:
-            ValueError: the family is no likelihood of such data (`bernoulli` on grey levels).
+            ValueError: if the family is not a likelihood of such data (`bernoulli` on grey levels).
         """
         return self.likelihood.mass(self.outputs(z))
 
     @property
     def prior(self) -> TorchDistribution:
-        """p(z), the standard Normal."""
+        """Return p(z), the standard Normal."""
         return Normal(self._zeros, self._ones).to_event(1)
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """For the eye: expected images (..., C, H, W) of z ~ q(z | x), clamped to [0, 1]."""
+        """Return expected images (..., C, H, W) for z ~ q(z | x), for display.
+
+        Pixels are clamped to [0, 1].
+        """
         return self.decode(self.encode(x).sample()).mean.clamp(0, 1)
 
     @torch.no_grad()
     def sample(self, num_samples: int) -> Tensor:
-        """For the eye: expected images (num_samples, C, H, W) of z ~ p(z), clamped to [0, 1]."""
+        """Return expected images (num_samples, C, H, W) for z ~ p(z), for display.
+
+        Pixels are clamped to [0, 1].
+        """
         return self.decode(self.prior.sample((num_samples,))).mean.clamp(0, 1)
 
     @contextmanager
     def unregistered(self) -> Iterator[None]:
-        """Inside, the programs do not enter their parameters in Pyro's store.
+        """Keep parameters out of Pyro's store while programs run inside a `with` block.
 
-        For an optimiser that has the module's parameters anyway: registering them is a tenth of
-        what the handlers of a small model cost.
+        This is for optimisers that hold the module's parameters already. Registering the parameters
+        takes a tenth of the time that the handlers of a small model take.
         """
         self.registers = False
         try:
@@ -170,10 +177,10 @@ class LatentImageModel(nn.Module, ABC):
 
 
 class VAE(LatentImageModel):
-    """Standard Normal prior, decoder likelihood, amortized diagonal Normal posterior.
+    """A VAE with a standard Normal prior and an amortized diagonal Normal posterior.
 
-    `model` and `guide` are ordinary Pyro programs: latent site `z`, observed site `x`, plate
-    `data`; beta multiplies the latent site in both.
+    The decoder gives the likelihood. `model` and `guide` are ordinary Pyro programs with the latent
+    site `z`, the observed site `x` and the plate `data`. beta multiplies the latent site in both.
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes", 2013,
     https://arxiv.org/abs/1312.6114; for beta Higgins et al., "beta-VAE", 2017.
@@ -196,9 +203,9 @@ class VAE(LatentImageModel):
         return Normal(loc, log_scale.exp()).to_event(1)
 
     def model(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
-        """z ~ p(z), x ~ p(x | z): the generative program, for images (B, C, H, W)."""
+        """Run the generative program for images (B, C, H, W): z ~ p(z), x ~ p(x | z)."""
         return self._generate(x, scale_latent(beta))
 
     def guide(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
-        """z ~ q(z | x): the amortized posterior, for images (B, C, H, W)."""
+        """Run the amortized posterior for images (B, C, H, W): z ~ q(z | x)."""
         return self._recognise(x, scale_latent(beta))
