@@ -63,7 +63,7 @@ def _print_part(name: str, figures: dict) -> None:
 
 
 def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
-    """Decode codes of the prior into a picture or an array."""
+    """Decode codes drawn from the prior into a picture or an array."""
     out = Path(parsed.out or RunFolder(parsed.run).figures / f"samples_seed{parsed.seed}.png")
     check_name("out: type of file", out.suffix, PICTURE_TYPES)
     if not out.parent.is_dir():
@@ -92,12 +92,12 @@ def _sampled(run: Run, parsed: Namespace) -> np.ndarray:
 
 
 def run_report(parsed: Namespace, interrupts: Interrupts) -> None:
-    """Write a run's page again."""
+    """Write a run's `report.html` again."""
     print(f"Look at {write_report(parsed.run)}")
 
 
 def run_compare(parsed: Namespace, interrupts: Interrupts) -> None:
-    """Put finished runs side by side."""
+    """Compare finished runs in a table and on a page."""
     path, comparison = write_comparison(parsed.runs, parsed.out)
     print(f"{len(comparison.finished)} finished runs in {path.with_name('compare.csv')}")
     for word, runs in (("not finished", comparison.unfinished), ("failed", comparison.failed)):

@@ -13,7 +13,7 @@ def run_likelihoods(parsed: Namespace, interrupts: Interrupts) -> None:
 
 
 def run_datasets(parsed: Namespace, interrupts: Interrupts) -> None:
-    """List the data sets, or check that one is there."""
+    """List the data sets, or download one and check it."""
     if parsed.name:
         _load(parsed.name, parsed.data_dir)
         return

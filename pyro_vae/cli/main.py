@@ -1,4 +1,4 @@
-"""The entry point: parse, call, and turn every error into one line and an exit status."""
+"""The entry point, which turns every error into one line and an exit status."""
 
 import os
 import sys
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except Interrupted as error:
         return _end(ranks, 128 + error.signal, str(error))
-    except BrokenPipeError:  # the reader has gone, as in `pyro-vae datasets | head -1`
+    except BrokenPipeError:  # the reader closed the pipe, as in `pyro-vae datasets | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _launched():
-    """Return the processes that a launcher started together; None where this one is alone."""
+    """Return the ranks that a launcher started together, or None where this process is alone."""
     if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         return None
     from pyro_vae.training.processes import Ranks  # needs torch
@@ -66,7 +66,7 @@ def _complain(message: object, ranks=None) -> None:
 
 
 def _end(ranks, status: int, message: str) -> int:
-    """Say why the command ends, by one process only, and return the exit status of all."""
+    """Say why the command ends, from one process only, and return the exit status of all."""
     say: Callable[[], None] = partial(_complain, message)
     if ranks is None:
         say()

@@ -1,4 +1,4 @@
-"""The command line's flags and their help; torch is not imported here."""
+"""The command line's flags and their help; this module does not import torch."""
 
 import argparse
 import difflib
@@ -68,7 +68,7 @@ GROUPS = {  # the first setting of each group of flags
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argparse parser whose errors are one line."""
+    """An argparse parser that raises a ValueError of one line for every error."""
 
     def __init__(self, *args, **kwargs):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -129,7 +129,7 @@ def _add_train(parser: _Parser) -> None:
 
 
 def _add_settings(parser: _Parser, **kind) -> None:
-    """A flag for each field of `RunConfig`."""
+    """Add a flag for each field of `RunConfig`."""
     for f in fields(RunConfig):
         if f.name in GROUPS:
             group = parser.add_argument_group(GROUPS[f.name])
@@ -243,10 +243,10 @@ def _add_report(parser: _Parser) -> None:
 
 
 def _add_nothing(parser: _Parser) -> None:
-    """The command has no flags of its own."""
+    """Add no flags, for commands without any."""
 
 
-COMMANDS: dict[str, tuple[str, Callable[[_Parser], None]]] = {  # what it does, who adds its flags
+COMMANDS: dict[str, tuple[str, Callable[[_Parser], None]]] = {  # its summary, what adds its flags
     "train": ("train a model and leave a run folder", _add_train),
     "sweep": ("train every combination of settings", _add_sweep),
     "evaluate": ("measure a run, with standard errors", _add_evaluate),
@@ -276,7 +276,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the command and its flags.
+    """Return the command and the values of its flags.
 
     Raises:
         ValueError: an unknown command or flag, or a value that does not fit.

@@ -1,4 +1,4 @@
-"""The commands that train, and what they show while training goes on."""
+"""The commands that train, and how they show progress."""
 
 import math
 from argparse import Namespace
@@ -27,7 +27,7 @@ MEASURING_STYLE = "{percentage:3.0f}% |{bar}| {remaining} left"
 
 
 def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
-    """Train a model and leave a run folder."""
+    """Train a model and write a run folder."""
     ranks = parsed.ranks or ALONE
     observer = _TrainingProgress(interrupts) if ranks.first else Observer(interrupts)
     options = {"resume": parsed.resume, "overwrite": parsed.overwrite, "ranks": ranks}
@@ -53,7 +53,7 @@ def _settings(parsed: Namespace) -> dict:
 
 
 class _TrainingProgress(Observer):
-    """A bar over the epochs, or lines where there is no terminal; then a bar while measuring."""
+    """A bar over the epochs, or lines without a terminal, and then a bar for the measurements."""
 
     def __init__(self, interrupts: Interrupts):
         super().__init__(interrupts)
@@ -94,7 +94,7 @@ class _TrainingProgress(Observer):
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
 
@@ -186,7 +186,7 @@ class _SweepProgress(SweepObserver):
         super().__init__(interrupts)
         self.out, self.bar = out, None
         self.members: list[Member] = []
-        self.epochs: dict[str, int] = {}  # epochs that are done of each run
+        self.epochs: dict[str, int] = {}  # finished epochs of each run
 
     def started(self, members: list[Member]) -> None:
         self.members = members
@@ -205,7 +205,7 @@ class _SweepProgress(SweepObserver):
 
     def epoch(self, name: str, record: Record, last: bool) -> None:
         before = self.epochs.get(name)
-        if before is None:  # an earlier process did these
+        if before is None:  # an earlier process trained these
             before = record.epoch - 1
             self._skip(before)
         self.bar.update(max(0, record.epoch - before))
@@ -220,13 +220,13 @@ class _SweepProgress(SweepObserver):
             print(f"{member.name}: {_outcome(member)} ({self._counts()})", flush=True)
 
     def _skip(self, epochs: int) -> None:
-        """Count epochs that say nothing of the time that one takes."""
+        """Count epochs as done, but leave them out of the estimate of the time that remains."""
         if not self.bar.disable:
             self.bar.initial += epochs
             self.bar.n += epochs
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
 

@@ -1,4 +1,4 @@
-"""`compare`: a table and a page of finished runs, in files that need nothing beside them."""
+"""`compare`: a table and a page of finished runs; the page needs no other file."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -29,12 +29,12 @@ from pyro_vae.runs.config import RunConfig
 from pyro_vae.settings import setting_text
 
 GENERATOR = "pyro-vae compare"
-MOST_VALUES = 20  # of a setting, that are listed one by one
+MOST_VALUES = 20  # of a setting that are listed one by one
 LOOK_AT_TABLE = (
     "The run with the fewest bits per dimension stands first. Look at whether the next ones lie"
     " within a standard error of it, and what they cost in parameters and seconds."
 )
-NO_BITS = {  # why, by model and scale
+NO_BITS = {  # the reason, by model and scale
     ("vae", "none"): "their score is no likelihood of these grey levels",
     ("vae", "density"): "their pixels lie on no known grid of grey levels",
     ("vae", "levels"): "they were not measured",
@@ -52,7 +52,7 @@ class TableRow(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The table of runs on the same data, with what is to be known of it."""
+    """The table of runs on the same data, with its explanation and its warnings."""
 
     look: str
     warnings: list[str]
@@ -63,7 +63,7 @@ class Table(NamedTuple):
 
 
 class GroupPage(NamedTuple):
-    """What the page says of runs on the same data."""
+    """The part of the page about runs on the same data."""
 
     name: str
     table: Table
@@ -71,16 +71,16 @@ class GroupPage(NamedTuple):
 
 
 def write_comparison(runs: Paths, out: str | Path | None = None) -> tuple[Path, Comparison]:
-    """Write `compare.csv` and `report.html` of runs; return the page's path and what was compared.
+    """Write `compare.csv` and `report.html` of runs; return the page's path and the comparison.
 
     Args:
-        runs: run folders, and folders that hold run folders; or one of them.
+        runs: run folders and folders that hold run folders, or one of them.
         out: the folder to write to (default: the given one if that is a single folder of runs,
             else `comparison`).
 
     Raises:
-        ValueError: what `compare` raises; a folder that holds another report. Nothing has been
-            written then.
+        ValueError: what `compare` refuses; a folder that holds another report. Nothing has been
+            written in this case.
         OSError: the files cannot be written.
     """
     given = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]
@@ -99,7 +99,8 @@ def check_place(folder: Path) -> None:
     """Check that a comparison may be written to the folder.
 
     Raises:
-        ValueError: it is no folder, a run's, or holds files of these names that are others'.
+        ValueError: a path that is not a folder, a run folder, or a folder whose `report.html` or
+            `compare.csv` is not a comparison's.
     """
     report, table = folder / "report.html", folder / "compare.csv"
     if folder.exists() and not folder.is_dir():
@@ -219,7 +220,7 @@ def _cell(run: Finished, column: str) -> str:
 
 
 def _warnings(group: Group, bits: str) -> list[str]:
-    """Return what has to be known before the runs of a group are compared."""
+    """Return what a reader must know before comparing the runs of a group."""
     ranks = rank_by_bits(group.runs)
     warnings = []
     if any(rank for rank, _ in ranks):

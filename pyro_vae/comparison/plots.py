@@ -55,31 +55,35 @@ LOOK_AT_CURVES = (
 
 @dataclass(frozen=True)
 class Group:
-    """Runs on the same data, and the name of these."""
+    """The runs on the same data, and a name for them."""
 
     runs: list[Finished]
     name: str
 
     @property
     def scales(self) -> list[str]:
-        """What ELBO and distortion count in these runs, keys of `SCALES`."""
+        """Return the scales of ELBO and distortion in these runs, as keys of `SCALES`."""
         return [scale for scale in SCALES if any(run.scale == scale for run in self.runs)]
 
     def name_of(self, run: Finished) -> str:
-        """The folder's name, or its path where two runs have that name."""
+        """Return the folder's name, or its path where another run has the same name."""
         path = run.folder.path
         alike = sum(path.name == other.folder.path.name for other in self.runs)
         return str(path) if alike > 1 else path.name
 
     def place_of(self, run: Finished, settings: list[str]) -> tuple[int, int]:
-        """Colour by the other settings, dashes by family; both by one of them where one varies."""
+        """Return the numbers of a run's colour and dashes.
+
+        Settings other than the family give the colour, and the family gives the dashes. Where only
+        one of the two varies, it gives both.
+        """
         rest = [name for name in settings if name != "likelihood"]
         families, others = list(lines(self.runs, ["likelihood"])), list(lines(self.runs, rest))
         dash, colour = families.index(label(run, ["likelihood"])), others.index(label(run, rest))
         return (colour if len(others) > 1 else dash), (dash if len(families) > 1 else colour)
 
     def panels(self, own_scale: bool) -> list[tuple[str, list[Finished]]]:
-        """What is drawn together, with what a title adds."""
+        """Return the runs of each panel, with the words that its title adds."""
         if not own_scale or len(self.scales) == 1:
             return [("", self.runs)]
         return [
@@ -93,7 +97,7 @@ def _drawing(group: Group, figure: Figure, title: str, look: str) -> Drawing:
 
 
 def plane(group: Group) -> Section:
-    """Return distortion over rate, where beta varies."""
+    """Return the section with distortion over rate, where beta varies."""
     settings, drawings = line_settings(group.runs, "beta"), []
     for more, runs in group.panels(own_scale=True):
         named = lines(runs, settings).items()
@@ -123,7 +127,7 @@ def _plane_curve(group: Group, name: str, line: list[Finished], settings: list[s
 
 
 def over(group: Group, axis: str) -> Section:
-    """Return every measure over a setting of `AXES`, where that varies."""
+    """Return the section with every measure over a setting of `AXES`, where that varies."""
     drawings = []
     for column, measure in COMPARED.items():
         for more, runs in group.panels(measure.own_scale):
@@ -175,7 +179,7 @@ def _over(
 
 
 def _level(measure: Compared, runs: list[Finished]) -> tuple[float | None, str]:
-    """Return what real images reach, and its name; None where that is not known."""
+    """Return the value that real images reach, and its name, or None where it is not known."""
     floors = [run.measures.get(measure.floor) for run in runs]
     known = [value for value in floors if value is not None]
     if known:
@@ -184,14 +188,14 @@ def _level(measure: Compared, runs: list[Finished]) -> tuple[float | None, str]:
 
 
 def _listed(ringed: list[tuple[str, str]]) -> str:
-    """Where lines are best: with their names where they are few, else in the legend's order."""
+    """Return where lines are best, with their names if they are few, else in the legend's order."""
     if len(ringed) > 2:
         return f"{', '.join(x for x, _ in ringed)}, in the legend's order"
     return " and ".join(f"{x} ({name})" if name else x for x, name in ringed)
 
 
 def learning_curves(group: Group) -> Section:
-    """Return the test ELBO of every run over epochs, where they are few."""
+    """Return the section with the test ELBO of every run over epochs, if the runs are few."""
     drawings = []
     for more, runs in group.panels(own_scale=True) if len(group.runs) <= FEW else []:
         if curves := _learning_curves(group, runs):
@@ -203,7 +207,7 @@ def learning_curves(group: Group) -> Section:
 
 
 def _learning_curves(group: Group, runs: list[Finished]) -> list[Curve]:
-    """A curve for each run: its colour is that of its settings, its dashes of its seed."""
+    """Return a curve for each run, with a colour for its settings and dashes for its seed."""
     settings, curves = varying(group.runs), []
     alike = lines(runs, [name for name in settings if name not in NO_MATTER])
     for colour, line in enumerate(alike.values()):
@@ -218,7 +222,7 @@ def _learning_curves(group: Group, runs: list[Finished]) -> list[Curve]:
 
 
 def _seeds(runs: Sequence[Finished], axis: str) -> str:
-    """What the bars are, where there are any."""
+    """Return the sentence that explains the error bars, where there are any."""
     settings = line_settings(runs, axis)
     means = [p for line in lines(runs, settings).values() for p in points(line, axis, "seconds")]
     several = any(not math.isnan(p.standard_error) for p in means)

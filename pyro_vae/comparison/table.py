@@ -1,4 +1,4 @@
-"""Finished runs side by side: what varies among them, what was measured, means over seeds."""
+"""Finished runs side by side: the settings that vary, the figures, and their means over seeds."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -17,9 +17,9 @@ from pyro_vae.settings import setting_text
 Paths = str | Path | Iterable[str | Path]
 
 DATA = ("dataset", "binarize", "levels")  # figures of other data are on another scale
-NO_MATTER = ("seed", "data_dir", "device", "engine")  # settings that tell no two points apart
-EFFORT = ("images", "quick", "bits_per_dim_samples")  # of a part of an evaluation
-SCALES = {  # what ELBO and distortion count; densities under the name of their `score`
+NO_MATTER = ("seed", "data_dir", "device", "engine")  # settings that do not distinguish points
+EFFORT = ("images", "quick", "bits_per_dim_samples")  # keys that state a part's effort
+SCALES = {  # the terms of ELBO and distortion; a continuous family has its `score` as its key
     "density": "pixel densities",
     "levels": "level probabilities",
     "none": "no likelihood",
@@ -35,7 +35,7 @@ ROWS: dict[str, Row] = (  # by column
 )
 COMPARED = {column: row.compared for column, row in ROWS.items() if row.compared}
 
-BEST: dict[str, Callable[[float], float]] = {  # what is smallest where a measure is best
+BEST: dict[str, Callable[[float], float]] = {  # a number that is smallest where a measure is best
     "highest": lambda value: -value,
     "lowest": lambda value: value,
     "nearest 1": lambda value: abs(value - 1),
@@ -44,7 +44,7 @@ BEST: dict[str, Callable[[float], float]] = {  # what is smallest where a measur
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run: its folder, its settings, and its figures by column."""
+    """A finished run, with its folder, its settings, and its figures by column."""
 
     folder: RunFolder
     config: RunConfig
@@ -52,7 +52,7 @@ class Finished:
 
     @property
     def scale(self) -> str:
-        """The key of `SCALES` that the run's ELBO and distortion are on."""
+        """Return the scale of the run's ELBO and distortion, a key of `SCALES`."""
         family = LIKELIHOODS[self.config.likelihood]
         if family.binary_only:
             return "none" if self.measures.get("test.bits_per_dim") is None else "levels"
@@ -60,7 +60,7 @@ class Finished:
 
 
 class Comparison(NamedTuple):
-    """Runs that are finished, and why the others are not: folder and reason."""
+    """The runs that are finished, and for each of the others its folder and the reason."""
 
     finished: list[Finished]
     unfinished: dict[str, str]
@@ -68,7 +68,7 @@ class Comparison(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A mean over seeds at one value of a setting, with its standard error (NaN of one seed)."""
+    """A mean over seeds at one value of a setting, with its standard error (NaN for one seed)."""
 
     x: float
     mean: float
@@ -77,18 +77,19 @@ class Point(NamedTuple):
 
 
 def compare(runs: Paths) -> list[dict[str, Any]]:
-    """Return a row for each finished run: its folder, the settings that vary, and what was measured.
+    """Return a row for each finished run: its folder, the settings that vary, and its figures.
 
-    Columns are those of `compare.csv`: `test.elbo_nats` is that figure of `summary.json`,
-    `samples.frechet_distance_samples` one of `evaluation.json`, with `.standard_error` after it
-    where one is known. A figure that a run does not have is None.
+    The columns are those of `compare.csv`. For example, `test.elbo_nats` is this figure in
+    `summary.json`, and `samples.frechet_distance_samples` is one in `evaluation.json`. Where a
+    standard error is known, its column ends in `.standard_error`. A figure that a run does not
+    have is None.
 
     Args:
-        runs: run folders, and folders that hold run folders; or one of them.
+        runs: run folders and folders that hold run folders, or one of them.
 
     Raises:
-        ValueError: no such folder, a folder without runs, fewer than two finished runs, a damaged
-            file.
+        ValueError: a folder that does not exist or has no runs; fewer than two finished runs; a
+            damaged file.
 
     Example:
         >>> [row["test.elbo_nats"] for row in compare("runs")]  # doctest: +SKIP
@@ -97,7 +98,7 @@ def compare(runs: Paths) -> list[dict[str, Any]]:
 
 
 def read_runs(runs: Paths) -> Comparison:
-    """Return the runs in `runs`; arguments and errors as those of `compare`."""
+    """Return the comparison of `runs`; arguments and errors are those of `compare`."""
     comparison = Comparison([], {}, {})
     for folder in find_runs(runs):
         if folder.failure.exists():
@@ -122,10 +123,10 @@ def _too_few(comparison: Comparison) -> str:
 
 
 def find_runs(runs: Paths) -> list[RunFolder]:
-    """Return the run folders among `runs` and in them, each once.
+    """Return the run folders among `runs` and inside them, each once.
 
     Raises:
-        ValueError: no such folder, or one without runs.
+        ValueError: a folder that does not exist or has no runs.
     """
     folders: dict[Path, RunFolder] = {}
     for path in map(Path, [runs] if isinstance(runs, (str, Path)) else runs):
@@ -153,7 +154,7 @@ def _finished(folder: RunFolder, summary: Any) -> Finished:
 
 
 def _measures(folder: RunFolder, summary: Any, evaluation: Any) -> dict[str, Any]:
-    """Return the figures of both files by column."""
+    """Return the figures of `summary.json` and `evaluation.json` by column."""
     sizes = summary.get("parameters") if isinstance(summary, dict) else None
     if not isinstance(sizes, dict) or not isinstance(summary.get("test"), dict):
         raise ValueError(f"summary: {folder.summary} is no summary of a run")
@@ -210,13 +211,13 @@ def rows_of_runs(runs: Sequence[Finished]) -> list[dict[str, Any]]:
 
 def csv_of_runs(runs: Sequence[Finished]) -> str:
     """Return the rows of `compare` as CSV."""
-    table = pd.DataFrame(rows_of_runs(runs), dtype=object)  # whole numbers stay whole beside blanks
+    table = pd.DataFrame(rows_of_runs(runs), dtype=object)  # integers stay integers beside blanks
     tuples = table.map(lambda value: isinstance(value, tuple))
     return table.mask(tuples, table.map(setting_text)).to_csv(index=False)
 
 
 def groups(runs: Sequence[Finished]) -> list[list[Finished]]:
-    """Return the runs on the same data together, in the order in which they came."""
+    """Return the runs in groups on the same data, in the order in which they were given."""
     together: dict[tuple, list[Finished]] = {}
     for run in runs:
         together.setdefault(tuple(getattr(run.config, n) for n in DATA), []).append(run)
@@ -226,8 +227,8 @@ def groups(runs: Sequence[Finished]) -> list[list[Finished]]:
 def bits_column(runs: Sequence[Finished]) -> str:
     """Return the column of the bits per dimension that rank these runs.
 
-    The evaluation's bound is the tighter one; it ranks where all runs that have bits have it at
-    one effort. Else the bound of `summary.json` does, which is always at one effort.
+    The evaluation's bound is the tighter one. It ranks the runs if all that have bits have it, at
+    the same effort. Otherwise the bound of `summary.json` ranks them, whose effort never differs.
     """
     known = [run.measures for run in runs if run.measures["test.bits_per_dim"] is not None]
     column = "likelihood.bits_per_dim"
@@ -237,7 +238,7 @@ def bits_column(runs: Sequence[Finished]) -> str:
 
 
 def rank_by_bits(runs: Sequence[Finished]) -> list[tuple[int | None, Finished]]:
-    """Return rank and run, fewest bits per dimension first; those without bits last, unranked."""
+    """Return rank and run, fewest bits per dimension first; runs without bits are last, unranked."""
     column = bits_column(runs)
     known = [run for run in runs if run.measures[column] is not None]
     others = [(None, run) for run in runs if run.measures[column] is None]
@@ -245,7 +246,7 @@ def rank_by_bits(runs: Sequence[Finished]) -> list[tuple[int | None, Finished]]:
 
 
 def uneven_parts(runs: Sequence[Finished]) -> list[str]:
-    """Return the parts of the evaluation that were not measured at one effort in all runs."""
+    """Return the parts of the evaluation that were not measured at the same effort in all runs."""
     uneven = []
     for name in PARTS:
         columns = [column for column in ROWS if column.startswith(f"{name}.")]
@@ -259,12 +260,15 @@ def uneven_parts(runs: Sequence[Finished]) -> list[str]:
 
 
 def line_settings(runs: Sequence[Finished], axis: str) -> list[str]:
-    """Return the settings that tell lines over `axis` apart: they vary, without it and the seed."""
+    """Return the settings that distinguish lines over `axis`.
+
+    They are those that vary, except `axis` itself and settings like the seed (`NO_MATTER`).
+    """
     return [name for name in varying(runs) if name not in (axis, *NO_MATTER)]
 
 
 def lines(runs: Sequence[Finished], settings: Sequence[str]) -> dict[str, list[Finished]]:
-    """Return runs with the same of these settings together, by the name of their line."""
+    """Return the runs that agree in these settings, by the name of their line."""
     together: dict[str, list[Finished]] = {}
     for run in sorted(runs, key=lambda run: [_place(getattr(run.config, n)) for n in settings]):
         together.setdefault(label(run, settings), []).append(run)
@@ -272,7 +276,10 @@ def lines(runs: Sequence[Finished], settings: Sequence[str]) -> dict[str, list[F
 
 
 def _place(value: Any) -> tuple:
-    """Where a setting stands: families in the package's order, other names by name, numbers by size."""
+    """Return the sort key of a setting.
+
+    Families come in the package's order, other names by name, and numbers by size.
+    """
     if isinstance(value, str):
         return (0, list(LIKELIHOODS).index(value) if value in LIKELIHOODS else -1, value)
     return (2, *value) if isinstance(value, tuple) else (1, value or 0)
@@ -298,7 +305,7 @@ def points(runs: Sequence[Finished], axis: str, column: str) -> list[Point]:
 
 
 def best_point(curve: Sequence[Point], best: str) -> Point | None:
-    """Return the point where the measure is best, by a name of `BEST`; None where none is best."""
+    """Return the point where the measure is best, by a key of `BEST`, or None where none is best."""
     if best not in BEST or not curve:
         return None
     return min(curve, key=lambda point: BEST[best](point.mean))

@@ -1,1 +1,1 @@
-"""Arrays in, a matplotlib `Figure` or the frames of a video out."""
+"""Figures: arrays become a matplotlib `Figure` or the frames of a video."""

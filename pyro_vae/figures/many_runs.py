@@ -1,4 +1,4 @@
-"""Figures of many runs: curves in, a matplotlib `Figure` out."""
+"""Figures of many runs: functions that draw curves into a matplotlib `Figure`."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,16 +12,17 @@ from numpy.typing import ArrayLike
 
 from pyro_vae.figures.one_run import BLUE, GREY, ORANGE
 
-BLACK = "#000000"  # the letters' colour, whatever that is
+BLACK = "#000000"  # pages replace it by their text colour
 COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", BLACK, GREY)
 MARKERS = "os^Dv*PX<>hpd"
 DASHES = ("-", "--", "-.", ":")
 
 
 class Curve(NamedTuple):
-    """A line: its name, which colour and dashes, its points, half-lengths of its bars.
+    """A line of a plot: its name, numbers of colour and dashes, points, half-lengths of error bars.
 
-    The marker goes with both, so that two lines of one colour or of one dash differ in it too.
+    Colour and dashes together choose the marker. Two lines that share one of them have different
+    markers.
     """
 
     label: str
@@ -31,12 +32,12 @@ class Curve(NamedTuple):
     y: ArrayLike
     y_error: ArrayLike | None = None
     x_error: ArrayLike | None = None
-    best: int | None = None  # the point that is ringed
-    ends: tuple[str, str] | None = None  # what is written at the first point and the last
+    best: int | None = None  # the point that gets a ring
+    ends: tuple[str, str] | None = None  # texts at the first and the last point
 
 
 def _draw(axes: Axes, curve: Curve, markers: int | None = None) -> None:
-    """The line with its bars and ring; a marker at every point, or at so many in all."""
+    """Draw the line with its bars and ring, and a marker at every point or `markers` in all."""
     colour = COLOURS[curve.colour % len(COLOURS)]
     hollow = curve.dash // len(DASHES) % 2 == 1
     axes.plot(
@@ -73,7 +74,7 @@ def _figure(curves: Sequence[Curve], title: str, named: bool = True) -> tuple[Fi
 
 
 def _legend(figure: Figure, axes: Axes, curves: Sequence[Curve]) -> None:
-    """Under the axes, where it covers nothing; none for a line without a name."""
+    """Draw the legend under the axes, where it covers nothing, if any line has a name."""
     if any(curve.label for curve in curves):
         figure.legend(
             *axes.get_legend_handles_labels(),
@@ -86,7 +87,7 @@ def _legend(figure: Figure, axes: Axes, curves: Sequence[Curve]) -> None:
 
 
 def _log_places(values: Iterable[float]) -> dict[float, float]:
-    """Where values stand on a logarithmic axis: 0 left of the others, a step and a half away."""
+    """Return the places of values on a logarithmic axis; 0 is one and a half steps to the left."""
     distinct = sorted(set(values))
     positive = [v for v in distinct if v > 0] or [1.0]
     ratios = np.diff(np.log(positive))
@@ -95,7 +96,7 @@ def _log_places(values: Iterable[float]) -> dict[float, float]:
 
 
 def _log_axis(axes: Axes, places: dict[float, float]) -> None:
-    """Ticks at the values themselves, and a dotted line between 0 and the others."""
+    """Draw ticks at the values themselves, and a dotted line between 0 and the others."""
     axes.set_xscale("log")
     first, *others = places.values()
     if 0 in places and others:
@@ -118,11 +119,12 @@ def over_setting(
     level_label: str = "",
     diagonal_label: str = "",
 ) -> Figure:
-    """A measure over a setting on a logarithmic axis, a line per curve, bars for standard errors.
+    """Draw a measure over a setting on a logarithmic axis, with bars for standard errors.
 
     Args:
-        level: what a dotted line marks, named by `level_label`.
-        diagonal_label: of a dotted line where the measure is the setting itself; none unless set.
+        level: the height of a dotted line, which `level_label` names (default: no line).
+        diagonal_label: the name of a dotted line on which the measure equals the setting (default:
+            no line).
     """
     dotted = [label for label in (level_label, diagonal_label) if label]
     named = [*curves, *(Curve(label, 0, 0, [], []) for label in dotted)]
@@ -144,7 +146,7 @@ def over_setting(
 
 
 def rate_distortion(curves: Sequence[Curve], title: str) -> Figure:
-    """Distortion over rate, a line per curve, bars for standard errors both ways."""
+    """Draw distortion over rate, in nats per image, with bars for the standard errors of both."""
     figure, axes = _figure(curves, title, any(c.label for c in curves))
     for curve in curves:
         _draw(axes, curve)
@@ -165,7 +167,10 @@ def rate_distortion(curves: Sequence[Curve], title: str) -> Figure:
 
 
 def elbo_over_epochs(curves: Sequence[Curve], title: str) -> Figure:
-    """The test ELBO of runs over epochs; the frame leaves out what the first tenth alone reaches."""
+    """Draw the test ELBO of runs over epochs, in nats per image.
+
+    The frame leaves out low values that only the first tenth of the epochs reaches.
+    """
     figure, axes = _figure(curves, title, any(c.label for c in curves))
     lows, highs = [], []
     for curve in curves:

@@ -1,4 +1,7 @@
-"""Arrays in, a matplotlib `Figure` out; nothing here calls a model, shows or saves."""
+"""Figures of one run: functions that draw arrays into a matplotlib `Figure`.
+
+None of them calls a model, shows a figure or saves one.
+"""
 
 import math
 from statistics import NormalDist
@@ -11,11 +14,11 @@ from numpy.typing import ArrayLike
 from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
 
 TERMS = ("elbo", "rate", "distortion")
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#888888"  # told apart by the colour-blind (Okabe, Ito)
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#888888"  # for the colour-blind too (Okabe, Ito)
 
 
 def tile(images: ArrayLike, columns: int, gap: int = 1) -> np.ndarray:
-    """Images (N, C, H, W) in [0, 1] as one picture (height, width, 3), row by row, on white."""
+    """Return images (N, C, H, W) in [0, 1] as one picture (height, width, 3), by row, on white."""
     images = np.asarray(images)
     images = np.broadcast_to(images, (len(images), 3, *images.shape[2:]))
     n, _, height, width = images.shape
@@ -34,7 +37,7 @@ def _picture(axes: Axes, images: ArrayLike, columns: int, title: str) -> None:
 
 
 def image_grid(images: ArrayLike, columns: int, title: str) -> Figure:
-    """Images (N, C, H, W) in rows of `columns`."""
+    """Draw images (N, C, H, W) in rows of `columns`."""
     picture = tile(images, columns)
     height = 4.8 * picture.shape[0] / picture.shape[1] + 0.25
     figure = Figure(figsize=(4.8, height), layout="constrained")
@@ -43,7 +46,7 @@ def image_grid(images: ArrayLike, columns: int, title: str) -> Figure:
 
 
 def named_rows(rows: dict[str, ArrayLike], title: str) -> Figure:
-    """Rows of equally many images (N, C, H, W), each with its name to the left."""
+    """Draw rows of equally many images (N, C, H, W), each with its name to the left."""
     images = [np.asarray(row) for row in rows.values()]
     picture = tile(np.concatenate(images), len(images[0]))
     height = 5.2 * picture.shape[0] / picture.shape[1] + 0.35
@@ -60,7 +63,7 @@ def named_rows(rows: dict[str, ArrayLike], title: str) -> Figure:
 
 
 def _in_pairs(originals: ArrayLike, reconstructions: ArrayLike, columns: int) -> np.ndarray:
-    """Rows of `columns` originals, each over the row of its reconstructions."""
+    """Return rows of `columns` originals, each above the row of its reconstructions."""
     originals, reconstructions = np.asarray(originals), np.asarray(reconstructions)
     starts = range(0, len(originals), columns)
     both = (a[s : s + columns] for s in starts for a in (originals, reconstructions))
@@ -68,7 +71,7 @@ def _in_pairs(originals: ArrayLike, reconstructions: ArrayLike, columns: int) ->
 
 
 def reconstruction_grid(originals: ArrayLike, reconstructions: ArrayLike) -> Figure:
-    """Rows of eight originals (N, C, H, W), each over the row of its reconstructions."""
+    """Draw rows of eight originals (N, C, H, W), each above the row of its reconstructions."""
     pairs = _in_pairs(originals, reconstructions, 8)
     return image_grid(pairs, 8, "Originals (odd rows) over their reconstructions (even rows)")
 
@@ -76,7 +79,7 @@ def reconstruction_grid(originals: ArrayLike, reconstructions: ArrayLike) -> Fig
 def progress(
     originals: ArrayLike, reconstructions: ArrayLike, samples: ArrayLike, epoch: int
 ) -> Figure:
-    """The state after an epoch: reconstructions on the left, samples on the right."""
+    """Draw the state after an epoch, with reconstructions on the left and samples on the right."""
     figure = Figure(figsize=(9, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
     _picture(left, _in_pairs(originals, reconstructions, 8), 8, "Originals over reconstructions")
@@ -103,14 +106,14 @@ def _learning_curve(axes: Axes, metrics: dict[str, ArrayLike], term: str) -> Non
 
 
 def learning_curve(metrics: dict[str, ArrayLike], term: str) -> Figure:
-    """`elbo`, `rate` or `distortion` over epochs, from the columns of metrics.csv."""
+    """Draw `elbo`, `rate` or `distortion` over epochs, from the columns of metrics.csv."""
     figure = Figure(figsize=(4, 3), layout="constrained")
     _learning_curve(figure.subplots(), metrics, term)
     return figure
 
 
 def learning_curves(metrics: dict[str, ArrayLike]) -> Figure:
-    """ELBO, rate and distortion over epochs, training and test, from the columns of metrics.csv."""
+    """Draw ELBO, rate and distortion over epochs, training and test, from columns of metrics.csv."""
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     for axes, term in zip(figure.subplots(1, 3), TERMS):
         _learning_curve(axes, metrics, term)
@@ -140,7 +143,7 @@ def _collapsed(mean: np.ndarray) -> np.ndarray:
 
 
 def kl_panels(rates: ArrayLike) -> tuple[Figure, Figure]:
-    """KL per latent component as sorted bars, and its histogram; mean rates (latent_dim,) in nats."""
+    """Draw the KL of each latent component as bars and in a histogram; rates (latent_dim,) in nats."""
     panels = []
     for draw in (_kl_bars, _kl_counts):
         figure = Figure(figsize=(4, 3), layout="constrained")
@@ -151,7 +154,7 @@ def kl_panels(rates: ArrayLike) -> tuple[Figure, Figure]:
 
 
 def kl_histogram(rates: ArrayLike) -> Figure:
-    """Both of `kl_panels` in one figure, from rates (N, latent_dim) in nats."""
+    """Draw both of `kl_panels` in one figure, from rates (N, latent_dim) in nats."""
     mean = np.asarray(rates, dtype=float).mean(0)
     figure = Figure(figsize=(9, 3.9), layout="constrained")
     for axes, draw in zip(figure.subplots(1, 2), (_kl_bars, _kl_counts)):
@@ -165,7 +168,7 @@ def kl_histogram(rates: ArrayLike) -> Figure:
 
 
 def ladder(rungs: dict[str, tuple[float, float]]) -> Figure:
-    """Estimates of log p(x) by name, each a mean over images with its standard error, in nats."""
+    """Draw estimates of log p(x) by name, each a mean over images and its standard error, in nats."""
     figure = Figure(figsize=(6, 0.5 * len(rungs) + 1.2), layout="constrained")
     axes = figure.subplots()
     means, errors = zip(*rungs.values())
@@ -180,7 +183,12 @@ def ladder(rungs: dict[str, tuple[float, float]]) -> Figure:
 
 
 def posterior_moments(shift: ArrayLike, scale_ratio: ArrayLike) -> Figure:
-    """q against NUTS: a point for each image and component, (N, latent_dim) each."""
+    """Draw the moments of q against NUTS, with a point for each image and component.
+
+    Args:
+        shift: of the mean, in standard deviations of p(z|x), (N, latent_dim).
+        scale_ratio: the scale of q over that of p(z|x), (N, latent_dim).
+    """
     figure = Figure(figsize=(4.8, 3.8), layout="constrained")
     axes = figure.subplots()
     axes.axhline(1, color=GREY, linewidth=1)
@@ -195,7 +203,7 @@ def posterior_moments(shift: ArrayLike, scale_ratio: ArrayLike) -> Figure:
 
 
 def rank_histograms(ranks: ArrayLike, num_draws: int, names: list[str], at_most: int = 9) -> Figure:
-    """Ranks (N, K) in 0 ... num_draws as histograms with the band of 99% of uniform ones."""
+    """Draw ranks (N, K) in 0 ... num_draws as histograms, with the 99% band of uniform ranks."""
     ranks = np.asarray(ranks)
     shown = [*range(min(len(names) - 1, at_most - 1)), len(names) - 1]
     columns = min(3, len(shown))
@@ -215,7 +223,12 @@ def rank_histograms(ranks: ArrayLike, num_draws: int, names: list[str], at_most:
 
 
 def marginals(loc: ArrayLike, scale: ArrayLike, at_most: int = 12) -> Figure:
-    """Densities of the aggregate posterior's components beside the prior's; (N, latent_dim) each."""
+    """Draw densities of the aggregate posterior's components beside the prior's.
+
+    Args:
+        loc, scale: means and scales of q(z|x), (N, latent_dim) each.
+        at_most: the number of components to draw; those whose means vary most come first.
+    """
     loc, scale = np.asarray(loc)[:2000], np.asarray(scale)[:2000]
     widest = np.argsort(-loc.var(0))[:at_most]
     t = np.linspace(-4, 4, 161)
@@ -235,7 +248,7 @@ def marginals(loc: ArrayLike, scale: ArrayLike, at_most: int = 12) -> Figure:
 
 
 def quantiles(z: ArrayLike, at_most: int = 12) -> Figure:
-    """Quantiles of the columns of z (N, latent_dim) over those of a standard Normal."""
+    """Draw quantiles of the columns of z (N, latent_dim) over those of a standard Normal."""
     z = np.asarray(z)
     shares = (np.arange(1, 100)) / 100
     normal = np.array([NormalDist().inv_cdf(s) for s in shares])
@@ -254,7 +267,7 @@ def quantiles(z: ArrayLike, at_most: int = 12) -> Figure:
 
 
 def power_spectra(curves: dict[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
-    """Power over spatial frequency of sets of images, by name, on logarithmic scales."""
+    """Draw power, on a logarithmic scale, over spatial frequency for sets of images by name."""
     figure = Figure(figsize=(5, 3.6), layout="constrained")
     axes = figure.subplots()
     for (name, (frequency, power)), colour, style in zip(

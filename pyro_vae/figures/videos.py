@@ -1,4 +1,4 @@
-"""Pictures in, a moving picture out."""
+"""Videos: images become frames, and frames become a file."""
 
 import imageio.v3 as imageio
 import numpy as np
@@ -11,10 +11,10 @@ VIDEO_TYPES = (".mp4", ".gif")
 
 
 def frames(images: ArrayLike, columns: int, side: int = 480) -> np.ndarray:
-    """Images (T, N, C, H, W) in [0, 1] as T pictures of 8 bits, each a grid of `columns`.
+    """Return images (T, N, C, H, W) in [0, 1] as T pictures of 8 bits, each a grid of `columns`.
 
-    Every pixel becomes a square, so that a picture is about `side` wide; both sides are even, as
-    players want them.
+    Every pixel becomes a square, so that a picture is about `side` pixels wide. Height and width
+    are even, since players require it.
     """
     pictures = np.stack([tile(step, columns) for step in np.asarray(images)])
     factor = max(1, round(side / pictures.shape[2] / 2) * 2)
@@ -23,7 +23,7 @@ def frames(images: ArrayLike, columns: int, side: int = 480) -> np.ndarray:
 
 
 def encode_video(pictures: np.ndarray, ending: str, frames_per_second: int = 10) -> bytes:
-    """Return pictures (T, height, width, 3) of 8 bits as an MP4 (H.264), or a GIF for notebooks.
+    """Return pictures (T, height, width, 3) of 8 bits as an MP4 (H.264), or as a GIF for notebooks.
 
     Args:
         ending: `.mp4` or `.gif`.

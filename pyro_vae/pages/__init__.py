@@ -1,1 +1,1 @@
-"""The frame of every HTML page, and the wording of what is measured."""
+"""The frame of every HTML page, and the wording of measured figures."""

@@ -1,4 +1,4 @@
-"""The frame of every page: HTML that needs nothing beside it, rendered from templates."""
+"""The frame of every page: HTML without other files, rendered from templates."""
 
 import base64
 import io
@@ -23,14 +23,14 @@ TEMPLATES = Environment(
 
 
 class Drawing(NamedTuple):
-    """A picture as the markup of a page, and the sentence that belongs under it."""
+    """A picture as the markup of a page, and the caption under it."""
 
     markup: Markup
     caption: str = ""
 
 
 class Section(NamedTuple):
-    """A heading, what to look for, and the drawings: side by side, or in a strip to scroll."""
+    """A heading, what to look for, and the drawings, side by side or in a strip that scrolls."""
 
     title: str
     look: str
@@ -50,14 +50,14 @@ def image(path: Path, description: str) -> Markup:
 
 
 def video(path: Path) -> Markup:
-    """Return the MP4 file as a moving picture inside the page."""
+    """Return the MP4 file as a video inside the page."""
     data = base64.b64encode(path.read_bytes()).decode()
     source = Markup("data:video/mp4;base64,{}").format(data)
     return Markup('<video controls loop muted playsinline src="{}"></video>').format(source)
 
 
 def svg(figure: Figure, description: str) -> Markup:
-    """Return the figure as inline SVG, its lines and letters in the page's colours."""
+    """Return the figure as inline SVG, with lines and text in the page's colours."""
     text = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": description}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
@@ -65,4 +65,4 @@ def svg(figure: Figure, description: str) -> Markup:
     drawn = drawn[drawn.index("<svg") :].replace("#000000", "currentColor")
     drawn = drawn.replace(BLUE, "var(--blue)").replace(ORANGE, "var(--orange)")
     opening = Markup('<svg role="img" aria-label="{}"').format(description)
-    return Markup(drawn.replace("<svg", opening, 1))  # matplotlib has escaped what it drew
+    return Markup(drawn.replace("<svg", opening, 1))  # matplotlib has escaped its text

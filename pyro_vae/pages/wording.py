@@ -1,4 +1,4 @@
-"""What figures are called and how they are written; torch is not imported here."""
+"""Names of figures, and how they are written; this module does not import torch."""
 
 import math
 from typing import Any, NamedTuple
@@ -7,21 +7,21 @@ NATS = "nats per image"
 
 
 class Compared(NamedTuple):
-    """How runs are compared by a figure: its long name and unit, its best value, what to look for."""
+    """The comparison of runs by a figure: its long name, unit and best value, and what to look for."""
 
     name: str
     unit: str
     look: str
     best: str = ""  # `highest`, `lowest` or `nearest 1`; empty where no value is best
-    own_scale: bool = False  # nats of a density or of a probability, which do not compare
+    own_scale: bool = False  # true if nats of densities and of probabilities do not compare
     floor: str = ""  # the key of the row with the value that real images have
 
 
 class Row(NamedTuple):
-    """A figure of a JSON file: its dotted key, its name and unit, what kind of thing it is.
+    """A figure of a JSON file: its dotted key, its name and unit, and its kind.
 
-    Kinds are `figure`; `words`, which stand as a paragraph; and `data`, which are kept in the file
-    and not shown. `in_table` is `result` or `cost` for columns of a comparison's table.
+    The kind is `figure`; `words`, which are shown as a paragraph; or `data`, which are kept in the
+    file and not shown. `in_table` is `result` or `cost` for columns of a comparison's table.
     """
 
     key: str
@@ -33,14 +33,14 @@ class Row(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A figure's file name without its ending, and the sentence that belongs under it."""
+    """A picture's file name without its ending, and the caption under it."""
 
     name: str
     look: str
 
 
 class Shown(NamedTuple):
-    """A row as it is shown: name, value as text, unit, kind."""
+    """A row as it is shown: its name, its value as text, its unit and its kind."""
 
     name: str
     value: str
@@ -49,7 +49,7 @@ class Shown(NamedTuple):
 
 
 def lookup(figures: dict[str, Any], key: str) -> Any:
-    """Return the figure at a dotted key, None where there is none."""
+    """Return the figure at a dotted key, or None where there is none."""
     value: Any = figures
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None
@@ -57,7 +57,7 @@ def lookup(figures: dict[str, Any], key: str) -> Any:
 
 
 def figure_text(value: Any) -> str:
-    """Return a figure as text, an estimate with its standard error."""
+    """Return a figure as text; an estimate has its standard error."""
     if isinstance(value, dict):
         error = value.get("standard_error")
         return figure_text(value.get("mean")) + ("" if error is None else f" ± {_rounded(error)}")

@@ -1,1 +1,1 @@
-"""Run folders: everything that knows what lies in one."""
+"""Runs: everything that reads or writes a run folder."""

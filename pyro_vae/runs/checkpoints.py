@@ -10,10 +10,10 @@ from pyro_vae.files import replace_file
 
 
 def save_checkpoint(path: str | Path, content: dict) -> None:
-    """Write `content`; a reader sees the old file or the new one, never a part.
+    """Write `content` to a file; a reader sees the old file or the new one, never a part of it.
 
     Raises:
-        OSError: the file cannot be written; what was there stays.
+        OSError: the file cannot be written; the old file stays.
     """
     buffer = io.BytesIO()
     torch.save(_compact(content), buffer)
@@ -21,7 +21,7 @@ def save_checkpoint(path: str | Path, content: dict) -> None:
 
 
 def _compact(value):
-    """The same with tensors of their own: a slice would take all that it was cut from along."""
+    """Return the same content with copies of slices, since a slice is saved with its whole storage."""
     if isinstance(value, torch.Tensor):
         own = value.untyped_storage().nbytes() == value.nbytes
         return value if own else value.detach().clone()
@@ -31,16 +31,16 @@ def _compact(value):
 
 
 def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict:
-    """Read what `save_checkpoint` wrote, onto a device; no code in the file is run.
+    """Return what `save_checkpoint` wrote, on a device; no code in the file is run.
 
     Raises:
-        OSError: no such file.
-        ValueError: not a checkpoint.
+        OSError: there is no such file.
+        ValueError: a file that is not a checkpoint.
     """
     file = io.BytesIO(Path(path).read_bytes())
     try:
         with zipfile.ZipFile(file) as archive:
-            if archive.testzip():  # its checksums, which torch does not look at
+            if archive.testzip():  # checks the checksums, which torch ignores
                 raise zipfile.BadZipFile
         file.seek(0)
         content = torch.load(file, map_location=device, weights_only=True)

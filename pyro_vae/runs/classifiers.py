@@ -14,21 +14,25 @@ from pyro_vae.runs.checkpoints import load_checkpoint, save_checkpoint
 
 
 def save_features(path: str | Path, net: FeatureNet) -> None:
-    """Write a classifier and its accuracy as a checkpoint; an OSError where that is impossible."""
+    """Write a classifier and its accuracy as a checkpoint.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     content = {"sizes": net.sizes, "accuracy": tuple(net.accuracy), "weights": net.state_dict()}
     save_checkpoint(path, content)
 
 
 def load_features(path: str | Path, device: torch.device | str = "cpu") -> FeatureNet:
-    """Read what `save_features` wrote.
+    """Return the classifier that `save_features` wrote.
 
     Raises:
-        OSError: no such file.
-        ValueError: not a classifier's checkpoint.
+        OSError: there is no such file.
+        ValueError: a file that is not a classifier's checkpoint.
     """
     content = load_checkpoint(path, device)
     try:
-        with seeded(0):  # draws first weights, which are then replaced
+        with seeded(0):  # draws initial weights, which are then replaced
             net = FeatureNet(*content["sizes"])
         net.load_state_dict(content["weights"])
         net.accuracy = Estimate(*content["accuracy"])
@@ -38,19 +42,20 @@ def load_features(path: str | Path, device: torch.device | str = "cpu") -> Featu
 
 
 def classifier_for(data: Dataset, folder: str | Path, seed: int = 0) -> FeatureNet:
-    """The classifier of a labelled data set: read from `folder/features`, or trained and kept there.
+    """Return the classifier of a labelled data set, from `folder/features` or newly trained.
 
-    The file is named by the set's name, number, content and seed; one that cannot be read is
-    replaced, and a folder that cannot be written to is left alone.
+    A classifier that is trained is kept there. Its file is named by the set's name, its number of
+    images, their content, and the seed. A file that cannot be read is replaced. Nothing is kept
+    if the folder cannot be written to.
 
     Args:
-        data: only its training images are used. For binary pixels drawn from grey values give the
-            grey set, so that all versions of it are measured alike.
+        data: the data set, of which only the training images are used. For binary pixels drawn from
+            grey values, give the grey set, so that one classifier measures all versions of it.
         folder: the data folder.
-        seed: of the training.
+        seed: the seed of the classifier's training.
 
     Raises:
-        ValueError: as `train_features`.
+        ValueError: what `train_features` refuses.
     """
     images, labels = data.train.images, data.train.labels
     content = zlib.crc32(images.cpu().contiguous().numpy())  # users' own sets may share a name

@@ -1,4 +1,4 @@
-"""`RunConfig`: all settings of a run, as the command line, YAML files and run folders have them."""
+"""`RunConfig`: all settings of a run, for the command line, YAML files and run folders."""
 
 import dataclasses
 from dataclasses import dataclass, fields
@@ -16,8 +16,8 @@ class RunConfig(TrainingSettings, ModelSettings, DataSettings):
     """All settings of one run; the defaults train on the embedded digits.
 
     Raises:
-        ValueError: a value of the wrong type or out of range, an unknown name, settings that do
-            not go together.
+        ValueError: a value of the wrong type or out of range, an unknown name, or settings that
+            contradict each other.
 
     Example:
         >>> RunConfig(dataset="mnist", likelihood="bernoulli", beta=4).beta
@@ -33,35 +33,36 @@ class RunConfig(TrainingSettings, ModelSettings, DataSettings):
 
     @property
     def kind(self) -> str:
-        """What tells this model from others in one word: its likelihood, or `autoencoder`."""
+        """Return the kind of model in one word: its likelihood, or `autoencoder`."""
         return self.likelihood if self.model == "vae" else self.model
 
     @property
     def data_name(self) -> str:
-        """The data set's name, without the folder and the ending of a path."""
+        """Return the data set's name, without the folder and the suffix of a path."""
         return Path(self.dataset).stem
 
     def save(self, path: str | Path) -> None:
-        """Write YAML that `load` reads back."""
+        """Write the settings as YAML, which `load` reads."""
         content = dataclasses.asdict(self)
         content["hidden"] = None if self.hidden is None else list(self.hidden)
         replace_file(path, yaml.safe_dump(content, sort_keys=False))
 
     @classmethod
     def load(cls, path: str | Path, **flags) -> "RunConfig":
-        """Read settings from a YAML file; `flags` overrule them.
+        """Return the settings in a YAML file; `flags` take precedence over them.
 
         Raises:
-            ValueError: not a YAML mapping, an unknown key, or a value that does not fit.
+            ValueError: a file that is not a YAML mapping, an unknown key, or a value that does not
+                fit.
         """
         return cls(**load_settings(path) | flags)
 
 
 def load_settings(path: str | Path) -> dict:
-    """Return what a YAML file sets, by field of `RunConfig`, with the values as they stand there.
+    """Return the settings in a YAML file by field of `RunConfig`, with their values unchecked.
 
     Raises:
-        ValueError: not a YAML mapping, or an unknown key.
+        ValueError: a file that is not a YAML mapping, or an unknown key.
     """
     try:
         content = yaml.safe_load(Path(path).read_text()) or {}

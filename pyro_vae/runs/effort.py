@@ -1,14 +1,14 @@
-"""How much an evaluation spends; torch is not imported here."""
+"""The effort of an evaluation; this module does not import torch."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How many images, draws and steps an evaluation takes."""
+    """The numbers of images, draws and steps of an evaluation."""
 
-    images: int  # for the measures that need many
-    few_images: int  # for those that run chains or fits on each image
+    images: int  # for measures that need many
+    few_images: int  # for measures that run chains or fits on each image
     bound_samples: int  # draws of z per image for the importance bound
     temperatures: int  # of annealed importance sampling
     chains: int
@@ -47,5 +47,5 @@ QUICK = Effort(
     rows=5000,
 )
 IMPORTANCE_DRAWS = 1000  # per image, for k-hat and the effective sample size
-CODES = 5000  # at most, of the aggregate posterior
-WATCHED_CHAINS = 64  # whose images become the video
+CODES = 5000  # of the aggregate posterior, at most
+WATCHED_CHAINS = 64  # chains whose images become the video

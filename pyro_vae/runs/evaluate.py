@@ -1,4 +1,4 @@
-"""`evaluate`: a run measured part by part, into `evaluation.json` and its report."""
+"""`evaluate`: measures a run part by part, for `evaluation.json` and the report."""
 
 import dataclasses
 from collections.abc import Callable
@@ -27,15 +27,15 @@ def evaluate(
     data_dir: str | None = None,
     progress: Callable[[str, float], None] = lambda part, done: None,
 ) -> dict:
-    """Measure a run on its test images; write `evaluation.json`, figures, draws and the report.
+    """Measure a run on its test images and write `evaluation.json`, figures, draws and the report.
 
     Args:
-        only: names of `pyro_vae.runs.parts.PARTS`; the others stay as an earlier evaluation left
-            them.
-        quick: fewer images, draws and temperatures.
+        only: names of `pyro_vae.runs.parts.PARTS` (default: all of them). The results of an earlier
+            evaluation stay for the other parts.
+        quick: whether to take fewer images, draws and temperatures.
         num_samples: draws per image of the importance bound (default: 5,000, or 500 if quick).
-        seed: of all random draws.
-        data_dir: where the published data sets lie, if no longer where the run had them.
+        seed: the seed of all random draws.
+        data_dir: the folder of the published data sets (default: where the run had them).
         progress: called with a part's name and the fraction of it that is done.
 
     Returns:
@@ -43,7 +43,7 @@ def evaluate(
 
     Raises:
         ValueError: an unknown part.
-        OSError: the run's data cannot be read any more.
+        OSError: the run's data can no longer be read.
 
     Example:
         >>> evaluate(load_run("runs/first"), quick=True)["samples"]  # doctest: +SKIP
@@ -86,7 +86,7 @@ def _subject(
 def _measure(
     name: str, subject: Subject, quick: bool, progress: Callable[[str, float], None]
 ) -> dict | None:
-    """Return the figures of a part; None where it does not apply to this run."""
+    """Return the figures of a part, or None where it does not apply to this run."""
     part = PARTS[name]
     told = dataclasses.replace(subject, progress=lambda done: progress(name, done))
     figures = part.measure(told)

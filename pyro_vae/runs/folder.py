@@ -1,4 +1,4 @@
-"""A run folder on the disk: what lies in it, whose it is, and how it is read and written."""
+"""A run folder on the disk: its files, how they are read and written, and how it is checked."""
 
 import csv
 import dataclasses
@@ -34,7 +34,7 @@ class RunFolder:
         self.summary = self.path / "summary.json"
         self.evaluation = self.path / "evaluation.json"
         self.report = self.path / "report.html"
-        self.failure = self.path / "failed.txt"  # what a sweep leaves where a run failed
+        self.failure = self.path / "failed.txt"  # which a sweep writes when a run fails
         self.checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
         drawn = (self.path / "likelihood.csv", self.path / "posterior.nc")
@@ -42,19 +42,22 @@ class RunFolder:
         self.last, self.best = self.checkpoints / "last.pt", self.checkpoints / "best.pt"
 
     def start(self, config: RunConfig) -> None:
-        """Make the folder, or empty it of an earlier run."""
+        """Create the folder, or delete the files of an earlier run in it."""
         self.path.mkdir(parents=True, exist_ok=True)
         for folder in (self.checkpoints, self.figures):
             if folder.exists():
                 shutil.rmtree(folder)
         for file in (self.metrics, *self.results):
             file.unlink(missing_ok=True)
-        config.save(self.config)  # only now: an old checkpoint never stands beside new settings
+        config.save(self.config)  # after deleting: old checkpoints never lie beside new settings
         self.checkpoints.mkdir()
         self.figures.mkdir()
 
     def resume(self, config: RunConfig, epoch: int) -> None:
-        """Make the folder that of a run which has finished `epoch` epochs and is resumed."""
+        """Prepare the folder for a run that has finished `epoch` epochs and is to resume.
+
+        Final results and rows of later epochs are deleted.
+        """
         config.save(self.config)
         for file in self.results:
             file.unlink(missing_ok=True)
@@ -67,7 +70,7 @@ class RunFolder:
         replace_file(self.metrics, text.getvalue())
 
     def add(self, record: Record) -> None:
-        """Append a row of metrics."""
+        """Append the record to the rows of metrics."""
         with open(self.metrics, "a", newline="") as file:
             table = csv.DictWriter(file, COLUMNS)
             if file.tell() == 0:
@@ -75,7 +78,7 @@ class RunFolder:
             table.writerow({k: _blank(v) for k, v in dataclasses.asdict(record).items()})
 
     def _rows(self) -> list[dict[str, str]]:
-        """The rows of metrics; a last one that was cut off does not count."""
+        """Return the rows of metrics, without a last row that was cut off."""
         if not self.metrics.exists():
             return []
         try:
@@ -89,19 +92,19 @@ class RunFolder:
         return rows
 
     def columns(self) -> dict[str, list[float | None]]:
-        """The columns of metrics by name, None where there was nothing to measure.
+        """Return the columns of metrics by name, with None where nothing was measured.
 
         Raises:
-            ValueError: not a table of metrics.
+            ValueError: a file that is not a table of metrics.
         """
         rows = self._rows()
         return {key: [float(row[key]) if row[key] else None for row in rows] for key in COLUMNS}
 
     def records(self) -> list[Record]:
-        """The rows of metrics as training gave them.
+        """Return the rows of metrics as the records of training.
 
         Raises:
-            ValueError: not a table of metrics.
+            ValueError: a file that is not a table of metrics.
         """
         rows = [dict(zip(COLUMNS, values)) for values in zip(*self.columns().values())]
         counts = [{name: int(row[name]) for name in ("epoch", "step")} for row in rows]
@@ -110,7 +113,7 @@ class RunFolder:
         return [Record(**blank | row | count) for row, count in zip(known, counts)]
 
     def save_checkpoint(self, path: Path, content: dict) -> None:
-        """Write `last` or `best`."""
+        """Write the checkpoint `last` or `best`."""
         save_checkpoint(path, content)
 
     def save_json(self, path: Path, content: dict) -> None:
@@ -118,10 +121,10 @@ class RunFolder:
         replace_file(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
 
     def load_json(self, path: Path) -> dict | None:
-        """What `save_json` wrote, None where there is none yet.
+        """Return what `save_json` wrote, or None where there is no file yet.
 
         Raises:
-            ValueError: not JSON.
+            ValueError: a file that is not JSON.
         """
         try:
             return json.loads(path.read_bytes())
@@ -131,7 +134,7 @@ class RunFolder:
             raise ValueError(f"{path.stem}: {path} is not JSON") from error
 
     def save_columns(self, name: str, columns: dict[str, list[float]]) -> None:
-        """Write NAME.csv, a row for each image."""
+        """Write NAME.csv, with a row for each image."""
         text = io.StringIO(newline="")
         table = csv.writer(text)
         table.writerow(["image", *columns])
@@ -145,16 +148,16 @@ class RunFolder:
         replace_file(self.figures / f"{name}.png", picture.getvalue())
 
     def save_video(self, name: str, ending: str, content: bytes) -> None:
-        """Write figures/NAME with its ending."""
+        """Write a video as figures/NAME with its ending, `.mp4` or `.gif`."""
         replace_file(self.figures / f"{name}{ending}", content)
 
     def save_netcdf(self, name: str, tree: DataTree) -> None:
-        """Write NAME.nc, for ArviZ."""
+        """Write NAME.nc, which ArviZ reads."""
         replace_file(self.path / f"{name}.nc", tree.to_netcdf())
 
 
 def to_numpy(x: Tensor) -> np.ndarray:
-    """Return a tensor as an array of doubles, as figures take it."""
+    """Return a tensor as an array of doubles, for figures."""
     return x.detach().cpu().double().numpy()
 
 
@@ -163,7 +166,7 @@ def _blank(value):
 
 
 def _finite(value):
-    """The same with None for numbers that JSON does not have."""
+    """Return the same value with None for numbers that JSON does not have."""
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -171,11 +174,11 @@ def _finite(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-# --- whose folder it is --------------------------------------------------------------------------
+# --- checks of the folder ------------------------------------------------------------------------
 
 
 def free_folder(config: RunConfig) -> RunFolder:
-    """Make and return the first free `runs/DATASET-LIKELIHOOD-NUMBER`."""
+    """Create the first free folder `runs/DATASET-LIKELIHOOD-NUMBER` and return it."""
     for number in itertools.count(1):
         folder = RunFolder(Path("runs", f"{config.data_name}-{config.kind}-{number}"))
         try:
@@ -189,7 +192,7 @@ def check_free(folder: RunFolder, overwrite: bool = False) -> None:
     """Check that a run may begin in the folder.
 
     Raises:
-        ValueError: it is there already, unless it may be overwritten; it is not a run's.
+        ValueError: a folder that exists and may not be overwritten, or is not a run folder.
     """
     path = folder.path
     if not path.exists():
@@ -213,7 +216,7 @@ def check_resumable(folder: RunFolder, config: RunConfig) -> tuple[RunConfig, Ru
     """Return the settings to resume with, and those that the folder holds.
 
     Raises:
-        ValueError: other settings than the folder's.
+        ValueError: settings that differ from those of the folder and may not.
     """
     saved = RunConfig.load(folder.config)
     config, difference = compare_settings(saved, config, MAY_CHANGE_ON_RESUME)
@@ -232,8 +235,8 @@ def compare_settings(
     """Compare a configuration with the one that a folder holds.
 
     Returns:
-        The configuration, with the folder's batch size where it has none, and the first setting
-        that differs and may not: its name, the folder's value, the new one.
+        The configuration, with the folder's batch size where it has none. Also the name of the
+        first setting that differs and may not, with the folder's value and the new one; or None.
     """
     if config.batch_size is None:
         config = dataclasses.replace(config, batch_size=saved.batch_size)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, heard at a moment when nothing is half done."""
+"""Ctrl-C and SIGTERM, handled when no work is half done."""
 
 import signal
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the work; `signal` is its number."""
+    """The exception of work that a signal ended; `signal` is the number of the signal."""
 
     def __init__(self, number: int, note: str = ""):
         super().__init__(f"stopped by {signal.Signals(number).name}{note}")
@@ -17,15 +17,15 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """`with Interrupts() as interrupts:` turns Ctrl-C and SIGTERM into `Interrupted`.
+    """The context `with Interrupts() as interrupts:`, which turns signals into `Interrupted`.
 
-    They are raised at once, except under `deferred()`: there the first one only sets `pending`,
-    which the work looks at where it can stop, and the second is raised at once.
+    Ctrl-C and SIGTERM raise it immediately, except under `deferred()`. There the first signal only
+    sets `pending`, which the work checks where it can stop. The second one raises immediately.
     """
 
     def __init__(self):
         self.pending: int | None = None
-        self.note = ""  # what a user who stops the work now should know
+        self.note = ""  # for the message to a user who stops the work now
         self._deferring = self._patient = False
 
     def __enter__(self) -> "Interrupts":
@@ -44,7 +44,7 @@ class Interrupts:
 
     @contextmanager
     def deferred(self, patient: bool = False) -> Iterator[None]:
-        """Inside, one signal waits, and all that follow if `patient`; it is raised at the end."""
+        """Hold one signal back inside the block, or all if `patient`, and raise it at the end."""
         self._deferring, self._patient = True, patient
         try:
             yield

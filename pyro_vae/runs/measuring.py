@@ -1,7 +1,7 @@
-"""What measures the parts of an evaluation.
+"""The functions that measure the parts of an evaluation.
 
-For each part one function measures and returns its figures, and one draws and saves what belongs
-beside them.
+For each part, one function measures and returns its figures, and another one draws and saves the
+pictures and files that belong to them.
 """
 
 from pathlib import Path
@@ -52,7 +52,10 @@ Figures = dict[str, Any]
 
 
 def measure_likelihood(subject: Subject) -> Figures:
-    """Measure how likely the test images are: the ELBO and, on one measure, a ladder of bounds."""
+    """Measure how likely the test images are, by the ELBO and a ladder of estimates of log P(x).
+
+    The ladder is measured where log P of the grey levels is defined.
+    """
     effort, model, seed = subject.effort, subject.model, subject.seed
     images, samples = subject.test[: effort.images], effort.bound_samples
     figures = measure(model, images, subject.data.levels, samples, seed, subject.progress)
@@ -97,7 +100,7 @@ def _ladder_figures(ladder: Ladder, shape: tuple[int, int, int], num_samples: in
 
 
 def measure_posterior(subject: Subject) -> Figures:
-    """Measure whether q(z|x) is p(z|x): importance weights, NUTS, calibration."""
+    """Measure how near q(z|x) is to p(z|x), by importance weights, NUTS and calibration."""
     effort, model, seed = subject.effort, subject.model, subject.seed
     if not model.has_rate:
         return {}
@@ -155,7 +158,7 @@ def _calibration_figures(calibration: Calibration) -> Figures:
 
 
 def measure_latents(subject: Subject) -> Figures:
-    """Measure what the components carry, and the aggregate posterior against the prior."""
+    """Measure what the latent components carry, and compare the aggregate posterior with the prior."""
     model, seed = subject.model, subject.seed
     if not model.has_rate:
         return {}
@@ -187,7 +190,7 @@ def measure_latents(subject: Subject) -> Figures:
 
 
 def _cost_of_removing(subject: Subject, components: Tensor):
-    """Return how much log P falls without these components; None where that is not defined."""
+    """Return how much log P falls without these components, or None where that is not defined."""
     if not (components.any() and subject.scores_levels):
         return None
     x, samples = subject.test[: subject.effort.few_images], subject.effort.bound_samples
@@ -200,7 +203,7 @@ def _cost_of_removing(subject: Subject, components: Tensor):
 
 
 def measure_limit(subject: Subject) -> Figures:
-    """Measure where the chain decode - sample - encode - sample goes."""
+    """Measure the limiting distribution of the chain decode - sample - encode - sample."""
     limit = limiting_distribution(
         subject.model, subject.effort.walkers, num_watched=WATCHED_CHAINS, seed=subject.seed
     )
@@ -237,7 +240,7 @@ class ImageSets(NamedTuple):
 
 
 def measure_samples(subject: Subject) -> Figures:
-    """Measure how good samples and reconstructions are beside the data, and judge them."""
+    """Measure the quality of samples and reconstructions against the data, with a verdict."""
     sets, labelled = _image_sets(subject), _labelled(subject)
     _show_spectra(subject.folder, sets)
     ratio = variance_ratio(subject.model, sets.real)
@@ -255,7 +258,7 @@ def measure_samples(subject: Subject) -> Figures:
 
 def _image_sets(subject: Subject) -> ImageSets:
     model, half = subject.model, min(len(subject.test) // 2, subject.effort.images)
-    with seeded(subject.seed, subject.test.device):  # the published order may go by difficulty
+    with seeded(subject.seed, subject.test.device):  # the published order may be by difficulty
         order = torch.randperm(len(subject.test), device=subject.test.device)
         real, other = subject.test[order[:half]], subject.test[order[half : 2 * half]]
         samples = model.sample(half)
@@ -287,7 +290,10 @@ def _show_spectra(folder: RunFolder, sets: ImageSets) -> None:
 
 
 def _labelled(subject: Subject) -> Dataset | None:
-    """Return the labelled set whose classifier serves the run's: its own, MNIST for Larochelle's."""
+    """Return the labelled data set whose classifier measures the run, or None without one.
+
+    It is the run's own data set, or MNIST for Larochelle's binarized MNIST.
+    """
     name = "mnist" if subject.data.name == "binarized_mnist" else subject.run.config.dataset
     if subject.data.train.labels is None and name == subject.run.config.dataset:
         return None
@@ -302,7 +308,7 @@ def _labelled(subject: Subject) -> Dataset | None:
 
 
 def measure_factors(subject: Subject) -> Figures:
-    """Measure whether components mean something: labels, true factors, ways through the codes."""
+    """Measure whether components have a meaning, by labels, true factors and paths between codes."""
     data, size = subject.data, subject.effort.rows
     spread = subject.codes(subject.test[:1000])[0].var(0)
     moving = spread.argsort(descending=True)[:10].tolist()

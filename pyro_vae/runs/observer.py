@@ -1,4 +1,4 @@
-"""Who is told of a run while it goes on."""
+"""Observers of a run, which are called at its events."""
 
 import warnings
 
@@ -10,10 +10,12 @@ from pyro_vae.training.loop import Record, Training
 
 
 class Observer:
-    """Is told of a run while it goes on; override what you need, the methods do nothing else.
+    """An observer of a run; override the methods of the events that you need.
+
+    By default `notice` gives a warning, and the methods of all other events do nothing.
 
     Args:
-        interrupts: signals that end training after its step, when all of it has been saved.
+        interrupts: the signals that end training after the current step; its state is then saved.
     """
 
     def __init__(self, interrupts: Interrupts | None = None):
@@ -22,23 +24,23 @@ class Observer:
     def started(
         self, folder: RunFolder, config: RunConfig, data: Dataset, training: Training
     ) -> None:
-        """Training is about to begin, or to be resumed."""
+        """Called once before training begins or resumes."""
 
     def notice(self, message: str) -> None:
-        """Something that the user should know; it is a Python warning unless this is overridden."""
+        """Called with a message for the user (default: give it as a Python warning)."""
         warnings.warn(message, stacklevel=3)
 
     def epoch(self, record: Record, last: bool) -> None:
-        """An epoch is done and saved; `last` says whether training is over with it."""
+        """Called after each epoch, with its metrics saved; `last` says whether training ends with it."""
 
     def measuring(self, done: float) -> None:
-        """The trained model is being measured, of which a fraction is done."""
+        """Called while the trained model is measured; `done` is the fraction that is done."""
 
     def failed(self, error: Exception) -> None:
-        """The run has failed, as when training diverges."""
+        """Called when the run has failed, for example when training diverged."""
 
     def finished(self) -> None:
-        """The run folder is complete."""
+        """Called once when the run folder is complete."""
 
     def should_stop(self) -> bool:
         """Return whether a signal has asked training to stop."""

@@ -1,8 +1,8 @@
-"""The parts of an evaluation: what each measures, and what its figures mean.
+"""The parts of an evaluation: what each of them measures, and what its figures mean.
 
-Each part declares its rows once: their keys in `evaluation.json`, their names and how they are
-compared. What measures them is named here and imported when it is called, so that this module is
-cheap to import.
+Each part declares its rows once, with their keys in `evaluation.json`, their names and how they are
+compared. The functions that measure them are named here and imported when they are called, so that
+this module is cheap to import.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ class Part:
     """A part of an evaluation.
 
     `measured_by` names a function that takes a `pyro_vae.runs.subject.Subject`, writes the
-    figures and files of the part, and returns its figures by key; an empty dict where the part
-    does not apply.
+    pictures and files of the part, and returns its numbers by key. It returns an empty dict where
+    the part does not apply.
     """
 
     title: str
@@ -33,16 +33,16 @@ class Part:
 
     @property
     def measure(self) -> Callable[[Any], dict[str, Any]]:
-        """The function that measures the part."""
+        """Return the function that measures the part."""
         return resolve_name(self.measured_by)
 
 
 def _data(*keys: str) -> tuple[Row, ...]:
-    """Return rows that are kept in the file, and not shown."""
+    """Return rows that are kept in the file and not shown."""
     return tuple(Row(key, kind="data") for key in keys)
 
 
-EFFORT_KEYS = ("seed", "quick")  # which every part has beside its own
+EFFORT_KEYS = ("seed", "quick")  # keys that every part has besides its own
 LIKELIHOOD = Part(
     title="How likely are the data?",
     summary="ELBO, importance bound, annealed importance sampling, and the gaps between them",
@@ -326,7 +326,7 @@ def check_figures(name: str, figures: dict[str, Any]) -> None:
     """Check that every figure of a part is declared in its rows.
 
     Raises:
-        RuntimeError: one is not.
+        RuntimeError: a figure that is not declared.
     """
     declared = {*(row.key for row in PARTS[name].rows), *EFFORT_KEYS}
     for key in _dotted(figures, declared):

@@ -1,4 +1,4 @@
-"""`report.html`: a run on one page that opens anywhere and needs nothing beside it."""
+"""`report.html`: a run on one page, which needs no other file."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -46,14 +46,14 @@ LOOK_AT_PROGRESS = (
 
 
 class Card(NamedTuple):
-    """A figure at the top of the page."""
+    """A number at the top of the page, with its name."""
 
     value: str
     name: str
 
 
 class Measured(NamedTuple):
-    """A part of the evaluation as it stands on the page."""
+    """A part of the evaluation as the page shows it."""
 
     section: Section
     rows: list[Shown]
@@ -64,7 +64,7 @@ def write_report(path: str | Path) -> Path:
     """Write `report.html` of the run folder `path` from its files, and return the page's path.
 
     Raises:
-        ValueError: not a run folder, or one with damaged files.
+        ValueError: a folder that is not a run folder, or one with damaged files.
         OSError: the page cannot be written.
     """
     folder = RunFolder(path)
@@ -141,7 +141,7 @@ def _loss(config: RunConfig) -> str:
     return f"beta {config.beta:g} ({config.beta_schedule}), objective {config.objective}"
 
 
-# --- what training has left -------------------------------------------------------------------------
+# --- the results of training ------------------------------------------------------------------------
 
 
 def _curves(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
@@ -187,7 +187,7 @@ def _progress(folder: RunFolder, config: RunConfig, summary: dict | None) -> Sec
     return Section("Progress", LOOK_AT_PROGRESS, drawn, "strip")
 
 
-# --- what the evaluation has left -------------------------------------------------------------------
+# --- the results of the evaluation ------------------------------------------------------------------
 
 
 def _measured(folder: RunFolder) -> list[Measured]:
@@ -210,6 +210,6 @@ def _section(folder: RunFolder, part: Part) -> Section:
 
 
 def _video(folder: RunFolder, part: Part) -> Markup:
-    """Return the part's moving picture, if it has one."""
+    """Return the part's video, if it has one."""
     paths = (folder.figures / f"{picture.name}.mp4" for picture in part.pictures)
     return Markup("").join(video(path) for path in paths if path.exists())

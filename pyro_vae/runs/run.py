@@ -1,4 +1,4 @@
-"""Runs: from a configuration to a folder, and from a folder back to the model."""
+"""Runs: the data and the model of a configuration, and the model in a run folder."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ MODELS: dict[str, type[LatentImageModel]] = {"vae": VAE, "autoencoder": Autoenco
 
 @dataclass(frozen=True)
 class Run:
-    """A model with its folder, its configuration and its columns of metrics.
+    """A trained model with its folder, its configuration and its columns of metrics.
 
-    The weights are the best on the validation images where the run held some out, else the last.
-    `summary` is None until the run is finished.
+    The weights are those of the best epoch if the run selects by validation images, and else the
+    last ones. `summary` is None until the run is finished.
     """
 
     folder: Path
@@ -35,10 +35,13 @@ class Run:
 
 
 def resolve_device(name: str, index: int = 0) -> torch.device:
-    """`auto` is CUDA where there is one; `index` is the GPU's.
+    """Return the device of a name; `auto` is CUDA where there is a GPU, and else the CPU.
+
+    Args:
+        index: the number of the GPU.
 
     Raises:
-        ValueError: CUDA asked for where there is none, or not so many GPUs.
+        ValueError: CUDA where there is none, or the number of a GPU that does not exist.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -51,10 +54,10 @@ def resolve_device(name: str, index: int = 0) -> torch.device:
 
 
 def load_data(config: RunConfig) -> Dataset:
-    """The data set of a configuration, with validation images where it selects by them.
+    """Return the data set of a configuration, with validation images if the run selects by them.
 
     Raises:
-        ValueError: no such data, or unreadable ones.
+        ValueError: data that do not exist or cannot be read.
     """
     return load_dataset(
         config.dataset,
@@ -67,10 +70,10 @@ def load_data(config: RunConfig) -> Dataset:
 
 
 def load_data_again(config: RunConfig, load: Callable[[RunConfig], Dataset] = load_data) -> Dataset:
-    """The data set of a run that was trained on it.
+    """Return the data set of a run that was trained on it.
 
     Raises:
-        OSError: it cannot be read any more.
+        OSError: data that can no longer be read.
     """
     try:
         return load(config)
@@ -81,7 +84,7 @@ def load_data_again(config: RunConfig, load: Callable[[RunConfig], Dataset] = lo
 def build_model(
     config: RunConfig, image_shape: tuple[int, int, int], levels: int | None
 ) -> LatentImageModel:
-    """Return the untrained model of a configuration, its weights drawn from `config.seed`."""
+    """Return the untrained model of a configuration, with weights drawn from `config.seed`."""
     settings = by_name(config, ModelSettings)
     with seeded(config.seed):
         return MODELS[settings.pop("model")](
@@ -90,7 +93,7 @@ def build_model(
 
 
 def no_likelihood(config: RunConfig, data: Dataset) -> str:
-    """What to know of a family that is no likelihood of the data."""
+    """Return the notice for a family that is no likelihood of the data."""
     return (
         f"{config.likelihood} is no likelihood of {data.levels or 'unknown'} grey levels:"
         " the ELBO is not comparable, bits per dimension are not reported"
@@ -98,10 +101,10 @@ def no_likelihood(config: RunConfig, data: Dataset) -> str:
 
 
 def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:
-    """A run with a checkpoint, finished or not: the model in `eval` mode on `device`.
+    """Return a run with a checkpoint, finished or not, and its model in `eval` mode on `device`.
 
     Raises:
-        ValueError: no such run, or a file of the folder that cannot be read.
+        ValueError: a folder without a run or a checkpoint, or with a file that cannot be read.
     """
     files = RunFolder(folder)
     if not files.config.exists():

@@ -1,4 +1,4 @@
-"""What an evaluation measures: a run with its data, where its model is."""
+"""The subject of an evaluation: a run with its data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pyro_vae.runs.run import Run
 
 @dataclass(frozen=True)
 class Subject:
-    """The run to be measured, with its data where the model is."""
+    """The run to be measured, with its data on the model's device."""
 
     run: Run
     folder: RunFolder
@@ -30,18 +30,18 @@ class Subject:
 
     @property
     def model(self) -> LatentImageModel:
-        """The model."""
+        """Return the model of the run."""
         return self.run.vae
 
     @property
     def scores_levels(self) -> bool:
-        """Whether log P of the grey levels is defined."""
+        """Return whether log P of the grey levels is defined."""
         known = self.data.levels is not None and self.model.has_rate
         return known and self.model.likelihood.is_likelihood
 
     @torch.no_grad()
     def codes(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return means and scales of q(z|x) of images (N, C, H, W), (N, latent_dim) each."""
+        """Return means and scales of q(z|x) for images (N, C, H, W), each of them (N, latent_dim)."""
         posteriors = [self.model.encode(x) for x in chunks(images)]
         scales = torch.cat([q.variance.sqrt() for q in posteriors])
         return torch.cat([q.mean for q in posteriors]), scales

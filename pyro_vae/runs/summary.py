@@ -1,4 +1,4 @@
-"""What `summary.json` says of a run: its settings, its size, its speed, and its final figures."""
+"""The content of `summary.json`: a run's settings, its size, its speed, and its final figures."""
 
 import math
 
@@ -22,7 +22,7 @@ TRAIN_DRAWS = 2**17
 def summarise(
     config: RunConfig, data: Dataset, training: Training, progress: Progress = no_progress
 ) -> dict:
-    """The summary of a finished run, measured on the weights that its model has now."""
+    """Return the summary of a finished run, measured with the weights that its model has now."""
     model = training.model
     optimum = _linear_optimum(config, model, data)
     test = measure(
@@ -52,7 +52,10 @@ def summarise(
 def _train_summary(
     model: LatentImageModel, data: Dataset, images: Tensor, optimum: dict | None
 ) -> dict:
-    """The model on its training images; where there is an optimum, noise of z is averaged out."""
+    """Return the figures of the model on its training images.
+
+    Where a closed form gives the optimum, many draws of z average the noise out.
+    """
     with seeded(0, images.device):
         images = draw_binary(images) if data.dynamic else images
     num_samples = math.ceil(TRAIN_DRAWS / len(images)) if optimum else 1
@@ -63,7 +66,7 @@ def _train_summary(
 
 
 def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -> dict | None:
-    """Return what the closed form says of this very run, where there is one."""
+    """Return the optimum of the run in closed form, or None where there is no closed form."""
     family = model.likelihood
     linear = config.network == "linear" and model.has_rate and family.single_sigma
     closed = config.score == "density" and config.objective != "iwae" and config.beta > 0
@@ -81,6 +84,6 @@ def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -
 
 
 def parameter_counts(model: LatentImageModel) -> dict[str, int]:
-    """Trainable numbers in the encoder, the decoder and the likelihood."""
+    """Return the numbers of trainable parameters of the encoder, the decoder and the likelihood."""
     parts = {"encoder": model.encoder, "decoder": model.decoder, "likelihood": model.likelihood}
     return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}

@@ -1,4 +1,4 @@
-"""`train`: from a configuration to a run folder, in three steps: locate, load, build."""
+"""`train`: trains a configuration into a run folder, after three steps: locate, load, build."""
 
 import signal
 from collections.abc import Callable
@@ -41,31 +41,33 @@ def train(
     observer: Observer | None = None,
     ranks: Ranks = ALONE,
 ) -> Run:
-    """Train a model by a configuration and leave a run folder.
+    """Train the model of a configuration and write a run folder.
 
     Args:
         out: the folder, which must not exist yet (default: a new one under `runs/`).
-        resume: resume the run in `out` from its checkpoint, to exactly what an uninterrupted run
-            gives; start one where there is none, return at once where it is finished.
-        overwrite: replace the run in `out`.
-        observer: is told what happens; its `interrupts` can stop training.
-        ranks: processes that train together, each of which calls this with the same arguments, as
-            in `ranks=Ranks.launched()` under torchrun; the first one writes the folder.
+        resume: whether to resume the run in `out` from its checkpoint. The result is exactly that
+            of an uninterrupted run. Without a checkpoint the run starts from the beginning. A
+            finished run is returned immediately.
+        overwrite: whether to replace the run in `out`.
+        observer: called at the events of the run; its `interrupts` can stop training.
+        ranks: processes that train together (default: this process alone). Each of them calls
+            `train` with the same arguments, as in `ranks=Ranks.launched()` under torchrun. The
+            first one writes the folder.
 
     Raises:
         ValueError: a configuration that does not fit the data or the folder; nothing has been
-            written then.
+            written in this case.
         FloatingPointError: training diverged; the last finite checkpoint stays.
         OSError: the folder cannot be written, or the data of a resumed run cannot be read.
         Interrupted: a signal came; the state has been saved.
-        RankLost: another rank is gone; the last checkpoint stays.
+        RankLost: another rank was lost; the last checkpoint stays.
 
     Example:
         >>> run = train(RunConfig(epochs=20), "runs/first")  # doctest: +SKIP
     """
     observer = observer or Observer()
     with ranks.joined(resolve_device(config.device, ranks.local)):
-        with ranks.in_turn():  # data are downloaded once
+        with ranks.in_turn():  # so that data are downloaded only once
             start = locate(config, out, resume, overwrite)
             if start.finished:
                 return load_run(start.folder.path)
@@ -75,9 +77,10 @@ def train(
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run goes, and what it resumes from.
+    """The folder of a run, and the checkpoint from which it resumes.
 
-    `folder` is None where one is still to be chosen, `checkpoint` where the run begins anew.
+    `folder` is None where one is still to be chosen. `checkpoint` is None where the run starts from
+    the beginning.
     """
 
     config: RunConfig
@@ -89,8 +92,8 @@ class Start:
         """Return the data set.
 
         Raises:
-            ValueError: no such data, or unreadable ones.
-            OSError: the data of a run that is resumed cannot be read any more.
+            ValueError: data that do not exist or cannot be read.
+            OSError: the data of a resumed run can no longer be read.
         """
         return load_data_again(self.config, load) if self.checkpoint else load(self.config)
 
@@ -98,7 +101,9 @@ class Start:
 def locate(
     config: RunConfig, out: str | Path | None, resume: bool = False, overwrite: bool = False
 ) -> Start:
-    """Return where a run begins or resumes; arguments as those of `train`. Nothing is written.
+    """Return where a run begins or resumes, without writing anything.
+
+    The arguments are those of `train`.
 
     Raises:
         ValueError: a folder that is taken, is no run folder, or holds other settings.
@@ -123,7 +128,7 @@ def locate(
 
 
 def build(start: Start, data: Dataset, observer: Observer, ranks: Ranks = ALONE) -> "Job":
-    """Return the job that is left to do, with its model and, if it resumes, their state.
+    """Return the job that remains to be done, with its model and, if it resumes, its state.
 
     Raises:
         ValueError: a configuration or a checkpoint that does not fit the data.
@@ -136,7 +141,7 @@ def build(start: Start, data: Dataset, observer: Observer, ranks: Ranks = ALONE)
     folder = start.folder
     if folder is None and ranks.first:
         folder = free_folder(config)
-    folder = ranks.gather(folder)[0]  # and from here on the first rank may write
+    folder = ranks.gather(folder)[0]  # after this, the first rank may write
     return Job(folder, config, data, training, bool(start.checkpoint), ranks)
 
 
@@ -171,7 +176,7 @@ class Job:
     ranks: Ranks = ALONE
 
     def start(self) -> RunWriter | Onlooker:
-        """Make the folder, or take up the one of a resumed run; return who writes to it."""
+        """Create the folder, or prepare that of a resumed run, and return its writer."""
         if not self.ranks.first:
             return Onlooker(self.folder)
         if self.resumed:
@@ -181,10 +186,10 @@ class Job:
         return RunWriter(self.folder, self.config, self.data, self.training)
 
     def train(self, observer: Observer) -> Run:
-        """Train to the end and return the run; errors as those of the function `train`."""
+        """Train to the end and return the run; the errors are those of the function `train`."""
         try:
             self._train(self.start(), observer)
-            self.ranks.gather()  # all is written
+            self.ranks.gather()  # until all files are written
         except RankLost as error:
             raise RankLost(f"{error}; the last checkpoint stays: {self._again}") from error
         return load_run(self.folder.path)
@@ -197,7 +202,7 @@ class Job:
         observer.started(self.folder, self.config, self.data, self.training)
         if not self.training.model.likelihood.is_likelihood:
             observer.notice(no_likelihood(self.config, self.data))
-        with pyro.validation_enabled(False):  # the images are checked; weights, after every epoch
+        with pyro.validation_enabled(False):  # images and weights are checked elsewhere
             self._take_epochs(writer, observer)
             if observer.interrupts:
                 observer.interrupts.note = (
@@ -208,7 +213,7 @@ class Job:
 
     def _take_epochs(self, writer: RunWriter | Onlooker, observer: Observer) -> None:
         interrupts = observer.interrupts
-        patient = self.ranks.count > 1  # torchrun passes on a signal that all may have had
+        patient = self.ranks.count > 1  # torchrun repeats a signal to all ranks
         with interrupts.deferred(patient) if interrupts else nullcontext():
             try:
                 for record in self.training:
@@ -216,8 +221,8 @@ class Job:
                     observer.epoch(record, self.training.finished)
             except Stopped:
                 writer.save()
-                self.ranks.gather()  # torchrun ends all as soon as one has gone
-                interrupts.pending = interrupts.pending or signal.SIGTERM  # which another rank had
+                self.ranks.gather()  # torchrun ends all ranks as soon as one ends
+                interrupts.pending = interrupts.pending or signal.SIGTERM  # sent to another rank
                 interrupts.note = f" after step {self.training.step}; all is saved: {self._again}"
             except FloatingPointError as error:
                 raise writer.failure(error) from error

@@ -1,4 +1,4 @@
-"""What a training leaves in its run folder while it goes on, and at its end."""
+"""The writer of a run folder, during training and at its end."""
 
 import math
 import time
@@ -18,11 +18,11 @@ from pyro_vae.runs.summary import summarise
 from pyro_vae.training.loop import Record, Training
 
 PROGRESS_PICTURES = 8
-SAVING_SHARE = 0.05  # of the time, at most, goes into checkpoints
+SAVING_SHARE = 0.05  # of the time, at most, to be spent on checkpoints
 
 
 class RunWriter:
-    """Writes a run folder while the run goes on."""
+    """The writer of a run folder, from the start of the run to its end."""
 
     def __init__(self, folder: RunFolder, config: RunConfig, data: Dataset, training: Training):
         self.folder, self.config, self.data, self.training = folder, config, data, training
@@ -31,7 +31,7 @@ class RunWriter:
         self.about = {"image_shape": list(data.image_shape), "levels": data.levels}
 
     def add(self, record: Record) -> None:
-        """Append the row, keep the weights, and now and then draw a picture."""
+        """Append the row of metrics, and write weights and a picture of progress when they are due."""
         self.folder.add(record)
         every = math.ceil(self.config.epochs / PROGRESS_PICTURES)
         last = self.training.finished
@@ -44,18 +44,22 @@ class RunWriter:
             self.save()
 
     def save(self) -> None:
-        """Write the checkpoint that the run can go on from."""
+        """Write the checkpoint from which the run can resume."""
         start = time.monotonic()
         self.folder.save_checkpoint(self.folder.last, self.about | self.training.state())
         self.saved_at = time.monotonic()
         self.cost = self.saved_at - start
 
     def failure(self, error: FloatingPointError) -> FloatingPointError:
-        """The error of a training that diverged, with what is left of it."""
+        """Return the error of a training that diverged, with its last finite checkpoint."""
         return _failure(error, self.folder)
 
     def finish(self, progress: Progress = no_progress) -> None:
-        """The last figures, summary and report, of the weights that the run is known by."""
+        """Write the final figures, the summary and the report.
+
+        They are those of the best weights if the run selects by validation images, and else of the
+        last ones.
+        """
         if self.training.best_epoch is not None:
             self.model.load_state_dict(load_checkpoint(self.folder.best)["model"])
         with seeded(self.config.seed, self.test.device):
@@ -87,23 +91,23 @@ class RunWriter:
 
 
 class Onlooker:
-    """Stands in for the writer on the ranks that leave all writing to the first."""
+    """A writer that writes nothing, for the ranks that leave all writing to the first one."""
 
     def __init__(self, folder: RunFolder):
         self.folder = folder
 
     def add(self, record: Record) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def save(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def failure(self, error: FloatingPointError) -> FloatingPointError:
-        """As the writer's."""
+        """Return the same error as the writer."""
         return _failure(error, self.folder)
 
     def finish(self, progress: Progress = no_progress) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def _failure(error: FloatingPointError, folder: RunFolder) -> FloatingPointError:

@@ -1,1 +1,1 @@
-"""Sweeps: every combination of settings, each in a run folder of its own."""
+"""Sweeps: every combination of settings, each in its own run folder."""

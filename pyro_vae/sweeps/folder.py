@@ -9,12 +9,12 @@ from pyro_vae.runs.folder import RunFolder, check_free, compare_settings
 from pyro_vae.settings import DEFAULT_BATCH_SIZE
 from pyro_vae.sweeps.grid import Grid, save_grid
 
-MAY_DIFFER_FROM_FOLDER = ("device", "engine")  # of runs that are there already
+MAY_DIFFER_FROM_FOLDER = ("device", "engine")  # settings of runs that it holds already
 
 
 @dataclass(frozen=True)
 class Member:
-    """A run of a sweep: its name, its settings, and how it stands by its folder."""
+    """A run of a sweep, with its name, its settings, and the path of its folder."""
 
     name: str
     config: RunConfig
@@ -22,25 +22,25 @@ class Member:
 
     @property
     def mark(self) -> Path:
-        """The file that says why the run failed, where it did."""
+        """Return the path of the file that says why the run failed, if it did."""
         return RunFolder(self.path).failure
 
     @property
     def failed(self) -> bool:
-        """Whether the run has failed; it is not tried again."""
+        """Return whether the run has failed; it is not tried again."""
         return self.mark.exists()
 
     @property
     def ended(self) -> bool:
-        """Whether the run is finished or has failed."""
+        """Return whether the run is finished or has failed."""
         folder = RunFolder(self.path)
         return self.failed or (folder.summary.exists() and folder.report.exists())
 
     def summary(self) -> dict | None:
-        """What the finished run's `summary.json` holds; None for one that failed.
+        """Return the content of the finished run's `summary.json`, or None if the run failed.
 
         Raises:
-            ValueError: not JSON.
+            ValueError: a file that is not JSON.
         """
         folder = RunFolder(self.path)
         return None if self.failed else folder.load_json(folder.summary)
@@ -59,19 +59,20 @@ class Member:
 
 
 class SweepFolder:
-    """The folder of a sweep: a run folder for each combination, and the grid in `sweep.yaml`."""
+    """The folder of a sweep, with a run folder for each combination and the grid in `sweep.yaml`."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.grid = self.path / "sweep.yaml"
 
     def members(self, configs: dict[str, RunConfig]) -> list[Member]:
-        """The runs of the configurations, in the folders that they have or will get.
+        """Return the runs of the configurations, with the folders that they have or will get.
 
-        A run that an earlier grid left under another name keeps its folder and its name.
+        A run to which an earlier grid gave another name keeps its folder and its name.
 
         Raises:
-            ValueError: not a sweep's folder; a folder of other settings, or of no run.
+            ValueError: a folder that is not a sweep's; a run's folder that holds other settings or
+                is no run folder.
         """
         self._check()
         earlier = self._earlier(configs)
@@ -85,10 +86,10 @@ class SweepFolder:
         return members
 
     def start(self, grid: Grid) -> None:
-        """Make the folder and note the grid.
+        """Create the folder and write the grid.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the folder cannot be written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         save_grid(self.grid, grid)

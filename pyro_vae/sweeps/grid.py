@@ -1,4 +1,4 @@
-"""Grids: settings of several values each, and the configurations that they span, by name."""
+"""Grids: settings with several values each, and the configurations that they span, by name."""
 
 import hashlib
 import itertools
@@ -21,14 +21,14 @@ LONGEST_NAME = 200  # bytes; file systems take 255
 
 
 def read_grid(settings: Mapping[str, object]) -> Grid:
-    """The values of each setting, checked, each of them once.
+    """Return the values of each setting, checked and without duplicates.
 
     Args:
-        settings: by field of `RunConfig`, a value or several. Hidden sizes (400, 200) are one
-            value; several are a list of such tuples, or of strings like "400,200".
+        settings: one value or several values for each field of `RunConfig`. Hidden sizes (400, 200)
+            are one value. Several values are a list of tuples, or of strings like "400,200".
 
     Raises:
-        ValueError: an unknown setting; a value that does not fit it, or none.
+        ValueError: an unknown setting; a value that does not fit it, or no value.
 
     Example:
         >>> read_grid({"beta": [0.5, "4"], "hidden": [400, 200]})
@@ -57,10 +57,10 @@ def _is_several(name: str, given: object) -> bool:
 
 
 def combinations(grid: Grid) -> dict[str, RunConfig]:
-    """The configurations of a grid, by names that tell what varies.
+    """Return the configurations of a grid, by names that show the settings that vary.
 
     Raises:
-        ValueError: settings that do not go together; the message names the combination.
+        ValueError: settings that contradict each other; the message names the combination.
 
     Example:
         >>> list(combinations({"beta": [0.25, 4.0], "seed": [0, 1], "epochs": [9]}))
@@ -89,7 +89,7 @@ def _only_name(config: RunConfig) -> str:
 
 
 def _labels(values: list) -> list[str]:
-    """What stands for the values in file names, no two alike."""
+    """Return a label of each value for file names, no two of them alike."""
     labels: list[str] = []
     for value in values:
         label, taken = _label(value), {each.casefold() for each in labels}
@@ -119,7 +119,7 @@ def _shortened(name: str) -> str:
 
 
 def save_grid(path: Path, grid: Grid) -> None:
-    """Write YAML that `load_settings` and `read_grid` read back; not where it stands already.
+    """Write YAML that `load_settings` and `read_grid` read, unless the file holds it already.
 
     Raises:
         OSError: the file cannot be written.
@@ -132,5 +132,8 @@ def save_grid(path: Path, grid: Grid) -> None:
 
 
 def common_settings(config: RunConfig) -> RunConfig:
-    """Return the settings that runs trained together share: what may differ is at its default."""
+    """Return the settings that runs trained together share.
+
+    Settings that may differ among them have their defaults.
+    """
     return replace(config, **{name: getattr(RunConfig, name) for name in MAY_DIFFER})

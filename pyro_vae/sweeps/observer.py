@@ -1,4 +1,4 @@
-"""Who is told of a sweep while it goes on."""
+"""Observers of a sweep, which are called at its events."""
 
 import warnings
 
@@ -9,31 +9,33 @@ from pyro_vae.training.loop import Record
 
 
 class SweepObserver:
-    """Is told of a sweep while it goes on; override what you need, the methods do nothing else.
+    """An observer of a sweep; override the methods of the events that you need.
+
+    By default `notice` gives a warning, and the methods of all other events do nothing.
 
     Args:
-        interrupts: signals that end training after its step, when all of it has been saved.
+        interrupts: the signals that end training after the current step; its state is then saved.
     """
 
     def __init__(self, interrupts: Interrupts | None = None):
         self.interrupts = interrupts
 
     def started(self, members: list[Member]) -> None:
-        """Training is about to begin, or to be resumed, of these runs."""
+        """Called once before the sweep of these runs begins or resumes."""
 
     def notice(self, message: str) -> None:
-        """Something that the user should know; it is a Python warning unless this is overridden."""
+        """Called with a message for the user (default: give it as a Python warning)."""
         warnings.warn(message, stacklevel=3)
 
     def epoch(self, name: str, record: Record, last: bool) -> None:
-        """An epoch of a run is done; `last` says whether its training is over with it."""
+        """Called after each epoch of a run; `last` says whether its training ends with it."""
 
     def ended(self, member: Member) -> None:
-        """A run is finished, or has failed."""
+        """Called when a run is finished or has failed."""
 
 
 class MemberObserver(Observer):
-    """Tells a sweep's observer what happens to one run, and marks that run if it fails."""
+    """An observer that reports a run to a sweep's observer, and marks the run if it fails."""
 
     def __init__(self, sweep: SweepObserver, member: Member):
         super().__init__(sweep.interrupts)

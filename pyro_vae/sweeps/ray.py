@@ -23,23 +23,23 @@ from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.trainer import Trainer, Unit, units
 from pyro_vae.training.loop import Record
 
-LOSSES = 3  # of workers in a row, without an epoch between, after which runs are given up
+LOSSES = 3  # of workers in a row, without an epoch between, after which runs fail
 LOOK_EVERY = 0.5  # seconds
-WAIT = 60  # seconds, at most, for tasks to stop, and for a shared file system to show their files
+WAIT = 60  # seconds, at most, for tasks to stop and for a shared file system to show their files
 TOKEN = "where it asks for a token, as Ray 2.60 does, set RAY_AUTH_MODE=token"
-STORE = 80 * 2**20  # bytes, about the least that Ray takes: nothing of size goes through its store
+STORE = 80 * 2**20  # bytes, about the least that Ray accepts; nothing large goes through its store
 
 
 @contextmanager
 def on_cluster(address: str, observer: SweepObserver) -> Iterator["ClusterTrainer"]:
-    """Inside, a trainer on the Ray cluster at an address, or on one that is started here.
+    """Provide a trainer on a Ray cluster inside the block.
 
     Args:
-        address: as `ray.init` takes it, or `local`; it does not count where this process is
-            connected to a cluster already.
+        address: the cluster's address as `ray.init` takes it, or `local` to start a cluster here.
+            It is ignored if this process is connected to a cluster already.
 
     Raises:
-        ValueError: Ray is not installed, or there is no such cluster.
+        ValueError: Ray is not installed, or there is no cluster at the address.
     """
     try:
         import ray
@@ -52,10 +52,10 @@ def on_cluster(address: str, observer: SweepObserver) -> Iterator["ClusterTraine
 @contextmanager
 def _connection(ray: ModuleType, address: str) -> Iterator[None]:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    with TemporaryDirectory(prefix="pyro-vae-", dir="/tmp") as folder:  # short: sockets lie in it
+    with TemporaryDirectory(prefix="pyro-vae-", dir="/tmp") as folder:  # short: it holds sockets
         if address == "local":
             quiet |= {"include_dashboard": False, "object_store_memory": STORE, "_temp_dir": folder}
-            if hasattr(os, "sched_getaffinity"):  # those of a Slurm job, and not all of the node
+            if hasattr(os, "sched_getaffinity"):  # a Slurm job's, not all of the node's
                 quiet["num_cpus"] = len(os.sched_getaffinity(0))
         handlers = {number: signal.getsignal(number) for number in SIGNALS}
         try:
@@ -65,7 +65,7 @@ def _connection(ray: ModuleType, address: str) -> Iterator[None]:
                 reason = str(error).strip().partition("\n")[0]
                 raise ValueError(f"ray: no cluster at {address}: {reason}; {TOKEN}") from error
             for number, handler in handlers.items():
-                if signal.getsignal(number) is not handler:  # Ray puts its own for SIGTERM
+                if signal.getsignal(number) is not handler:  # Ray sets its own for SIGTERM
                     signal.signal(number, handler)
             yield
         finally:
@@ -73,7 +73,7 @@ def _connection(ray: ModuleType, address: str) -> Iterator[None]:
 
 
 def _train(unit: Unit, sweep: Path, here: str) -> list[str]:
-    """A worker's task: train what is left of the unit; the warnings that it gave."""
+    """Train the rest of the unit as a worker's task, and return the warnings."""
     if not sweep.exists():
         raise OSError(
             f"out: {sweep} is not there on {socket.gethostname()}; the sweep's folder must lie on a"
@@ -89,25 +89,32 @@ def _train(unit: Unit, sweep: Path, here: str) -> list[str]:
 
 
 class ClusterTrainer:
-    """Trains the runs of a sweep on the workers of a Ray cluster, each of them a CPU or a GPU.
+    """A trainer of a sweep's runs on the workers of a Ray cluster, each with one CPU or GPU.
 
-    What it knows of a run it reads in the run's folder, so that a worker may be lost at any time.
+    It reads the state of each run in the run's folder, so a worker may be lost at any time.
     """
 
     def __init__(self, ray: ModuleType, observer: SweepObserver):
         self.ray, self.observer, self.interrupts = ray, observer, observer.interrupts
-        self.task = ray.remote(max_retries=0)(_train)  # it is submitted anew here, as long as pays
+        self.task = ray.remote(max_retries=0)(_train)  # lost tasks are submitted again here
         self.gpus = ray.cluster_resources().get("GPU", 0)
 
     def check_device(self, name: str) -> None:
-        """Raise a ValueError where the cluster has no such device."""
+        """Check that the cluster has a device of this name.
+
+        Raises:
+            ValueError: CUDA on a cluster without a GPU.
+        """
         if name == "cuda" and not self.gpus:
             raise ValueError(
                 "device: cuda asked for, but the Ray cluster has no GPU; use cpu or auto"
             )
 
     def train(self, groups: list[list[Member]]) -> None:
-        """Train what is left of groups of alike runs, each group on as many workers as it fills.
+        """Train the rest of each group of runs, on as many workers as it fills.
+
+        Args:
+            groups: runs that differ in beta, seed, learning rate or sigma only.
 
         Raises:
             OSError: a folder cannot be written.
@@ -137,7 +144,7 @@ class ClusterTrainer:
         return "cuda" if self.gpus and config.device != "cpu" else "cpu"
 
     def _submit(self, unit: Unit) -> object:
-        """Have the unit trained by the next worker that is free."""
+        """Submit the unit to the next free worker, and return the task."""
         gpus = self._device(unit.members[0].config) == "cuda"
         members = [replace(m, path=m.path.resolve()) for m in unit.members]
         sweep = members[0].path.parent / "sweep.yaml"
@@ -145,7 +152,7 @@ class ClusterTrainer:
         return task.remote(unit._replace(members=members), sweep, os.getcwd())
 
     def _follow(self, running: dict[object, "_Watched"]) -> None:
-        """Watch the tasks until all are done, or a signal came."""
+        """Watch the tasks until all are done or a signal comes."""
         while running and not (self.interrupts and self.interrupts.pending):
             done, _ = self.ray.wait(list(running), timeout=LOOK_EVERY)
             for watched in running.values():
@@ -156,37 +163,37 @@ class ClusterTrainer:
                     running[self._submit(watched.unit)] = watched
 
     def _is_done(self, ref: object, watched: "_Watched") -> bool:
-        """Whether a task that is over need not be taken up again, by another worker."""
+        """Return whether a task that has ended need not be submitted again."""
         errors = self.ray.exceptions
         try:
             for message in self.ray.get(ref):
                 self.observer.notice(message)
         except errors.RayTaskError as error:
             raise error.cause from error
-        except errors.RayError as error:  # the worker was killed, or its machine is gone
+        except errors.RayError as error:  # the worker was killed, or its machine is lost
             return watched.lost_too_often(type(error).__name__)
         watched.settle()
         return True
 
     def _stop(self, running: dict[object, "_Watched"]) -> None:
-        """Have the tasks end after their steps, when all of it has been saved."""
+        """Let the tasks end after their current steps, and wait until they have saved everything."""
         for ref in running:
-            self.ray.cancel(ref)  # a worker that trains hears it as Ctrl-C
+            self.ray.cancel(ref)  # a worker that trains receives it as Ctrl-C
         if running:
             self.ray.wait(list(running), num_returns=len(running), timeout=WAIT)
 
 
 class _Watched:
-    """A unit that a worker trains, seen by its run folders.
+    """A unit that a worker trains, watched through its run folders.
 
     Args:
-        observer: is told what is new.
+        observer: called at new events of the unit's runs.
     """
 
     def __init__(self, unit: Unit, observer: SweepObserver):
         self.unit, self.observer = unit, observer
-        self.stamps: dict[Member, int] = {}  # of the tables of metrics, as they were read
-        self.epochs = {  # of the runs that have not ended: the last that was told of
+        self.stamps: dict[Member, int] = {}  # of the tables of metrics when last read
+        self.epochs = {  # the last reported one of each run that has not ended
             member: max((record.epoch for record in self._records(member)), default=0)
             for member in unit.members
             if not member.ended
@@ -194,11 +201,11 @@ class _Watched:
         self.losses, self.at_loss = 0, dict(self.epochs)
 
     def look(self) -> None:
-        """Tell of new epochs, and of runs that have ended."""
+        """Report new epochs and runs that have ended."""
         for member in list(self.epochs):
             ended = member.ended
             records = self._records(member, again=ended)
-            for record in records if ended else records[:-1]:  # the newest may be the last
+            for record in records if ended else records[:-1]:  # the newest may be the run's last
                 if record.epoch > self.epochs[member]:
                     self.epochs[member] = record.epoch
                     last = ended and not member.failed and record is records[-1]
@@ -208,7 +215,10 @@ class _Watched:
                 self.observer.ended(member)
 
     def _records(self, member: Member, again: bool = False) -> list[Record]:
-        """Those in the run's folder; none where nothing is new, unless they are asked for again."""
+        """Return the records in the run's folder, or none if the file has not changed.
+
+        With `again`, the records are returned in any case.
+        """
         folder = RunFolder(member.path)
         try:
             stamp = folder.metrics.stat().st_mtime_ns
@@ -216,14 +226,16 @@ class _Watched:
                 return []
             self.stamps[member] = stamp
             return folder.records()
-        except (OSError, ValueError):  # it is not there yet, or is being written
+        except (OSError, ValueError):  # it does not exist yet, or is being written
             return []
 
     def settle(self) -> None:
-        """Look until all runs have ended; other machines' files may take a while to be seen here.
+        """Report events until all runs have ended.
+
+        The files of other machines may take a while to appear on this one.
 
         Raises:
-            OSError: they do not appear.
+            OSError: files that do not appear.
         """
         until = time.monotonic() + WAIT
         while self.look() or self.epochs:
@@ -233,7 +245,10 @@ class _Watched:
             time.sleep(LOOK_EVERY)
 
     def lost_too_often(self, how: str) -> bool:
-        """Note that a worker was lost; whether that makes no sense any more, and runs have failed."""
+        """Count a lost worker, and return whether the unit need not be submitted again.
+
+        That is so if all its runs have ended, or if too many workers were lost and its runs failed.
+        """
         self.look()
         self.losses = self.losses + 1 if self.epochs == self.at_loss else 1
         self.at_loss = dict(self.epochs)

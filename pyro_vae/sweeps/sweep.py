@@ -1,4 +1,4 @@
-"""`sweep`: every combination of settings, each in a run folder of its own."""
+"""`sweep`: every combination of settings, each in its own run folder."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -24,25 +24,26 @@ def sweep(
 ) -> dict[str, dict | None]:
     """Train every combination of settings, each in a run folder under `out`.
 
-    Called again, a sweep resumes where it was stopped; runs that are finished or failed are left
-    as they are. Runs that differ in beta, seed, learning rate and sigma only are trained in one
-    batched step where that pays for its compilation, the others one by one.
+    A sweep that is called again resumes where it stopped. Runs that are finished or have failed
+    stay as they are. Runs that differ in beta, seed, learning rate and sigma only are trained in
+    one batched step where that pays for its compilation. All others are trained one by one.
 
     Args:
-        grid: by field of `RunConfig`, a value or a list of values.
-        out: the sweep's folder: a new one, or that of an earlier grid, whose runs stay.
-        ray: the address of a Ray cluster to train on, or `local` to start one on this machine; a
-            cluster that this process is connected to already takes precedence. All machines must
-            share `out` and the data. The runs of a lost worker resume on another.
-        observer: is told what happens; its `interrupts` can stop training.
+        grid: a value or a list of values for each field of `RunConfig` that is set.
+        out: the sweep's folder, which is new or holds an earlier grid, whose runs stay.
+        ray: the address of a Ray cluster to train on, or `local` to start one on this machine
+            (default: train in this process). A cluster to which this process is already connected
+            takes precedence. All machines must share `out` and the data. The runs of a lost worker
+            resume on another one.
+        observer: called at the events of the sweep; its `interrupts` can stop training.
 
     Returns:
-        The content of each run's `summary.json`, by the run's name; None for one that failed, whose
-        `failed.txt` says why.
+        The content of each run's `summary.json`, by the run's name. It is None for a run that
+        failed, whose `failed.txt` says why.
 
     Raises:
-        ValueError: settings that do not fit or do not go together, or do not fit what is in the
-            folder; nothing has been written then.
+        ValueError: settings that do not fit, contradict each other, or differ from those in the
+            folder; nothing has been written in this case.
         OSError: a folder cannot be written.
         Interrupted: a signal came; the state has been saved.
 
@@ -57,7 +58,7 @@ def sweep(
     with on_cluster(ray, observer) if ray else nullcontext(Trainer(observer)) as trainer:
         for device, engine in {(c.device, c.engine) for c in configs.values()}:
             trainer.check_device(device)
-            choose_engine(engine, 0)  # refuses an engine that this machine lacks
+            choose_engine(engine, 0)  # raises if this machine lacks the engine
         folder.start(values)
         observer.started(members)
         try:

@@ -1,4 +1,4 @@
-"""Runs of the same architecture trained together, in one batched step."""
+"""Runs of the same architecture, trained in one batched step."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
@@ -30,21 +30,22 @@ def train_many(
     overwrite: bool = False,
     observers: Sequence[Observer] | None = None,
 ) -> list[Run | FloatingPointError]:
-    """Train runs of the same architecture in one batched step; each leaves the folder of `train`.
+    """Train runs of the same architecture in one batched step, each into a folder as by `train`.
 
-    The step is compiled, whatever `engine` says. A run that diverges ends alone, with its last
-    finite checkpoint in its folder and its error in the list.
+    The step is compiled, whatever `engine` says. If a run diverges, the others continue. Its last
+    finite checkpoint stays in its folder, and its error is in the list.
 
     Args:
-        configs: alike but for beta, seed, learning rate and fixed sigma.
-        folders: one for each.
-        resume: resume the runs in the folders; finished ones are left as they are.
-        overwrite: replace the runs in the folders.
-        observers: one for each, told what happens to it; the `interrupts` of the first can stop training.
+        configs: configurations that differ in beta, seed, learning rate and fixed sigma only.
+        folders: one folder for each run.
+        resume: whether to resume the runs in the folders; finished runs stay as they are.
+        overwrite: whether to replace the runs in the folders.
+        observers: one for each run, called at its events. The `interrupts` of the first one can
+            stop training.
 
     Raises:
-        ValueError: configurations that differ in more, or do not fit the data or the folders;
-            nothing has been written then.
+        ValueError: configurations that differ in other settings, or do not fit the data or the
+            folders; nothing has been written in this case.
         OSError: a folder cannot be written, or the data of a resumed run cannot be read.
         Interrupted: a signal came; the state has been saved.
     """
@@ -72,10 +73,10 @@ def _check_alike(configs: Sequence[RunConfig], folders: Sequence[str | Path]) ->
 
 
 def load_once(load: Load, keep: bool = True) -> Load:
-    """Return a loader that gives runs on the same images one and the same data set.
+    """Return a loader that loads the data set of runs on the same images only once.
 
     Args:
-        keep: all that was loaded, and not the last one only.
+        keep: whether to keep all data sets that were loaded, and not the last one only.
     """
     loaded: dict[int | None, Dataset] = {}
 
@@ -91,7 +92,7 @@ def load_once(load: Load, keep: bool = True) -> Load:
 
 
 def load_on_device(config: RunConfig, load: Load = load_data) -> Dataset:
-    """Return the data set on the device that the run is trained on, in its number format."""
+    """Return the data set on the run's device, in the run's number format."""
     return load(config).to(resolve_device(config.device), PRECISIONS[config.precision])
 
 
@@ -101,15 +102,15 @@ def train_jobs(
     idle: Collection[Observer] = (),
     stack: int | None = None,
 ) -> dict[Observer, FloatingPointError]:
-    """Do jobs of the same architecture in one batched step, each with its observer.
+    """Train jobs of the same architecture in one batched step, each with its observer.
 
     Args:
-        idle: of the jobs; they keep their places in the stacks, so that the others are computed
-            as before to the last bit, and are not trained.
+        idle: the observers of jobs that are not trained. These jobs keep their places in the
+            stacks, so that the others are computed as before to the last bit.
         stack: places in a stack, as in `Ensemble`.
 
     Returns:
-        The errors of those that diverged.
+        The errors of the jobs that diverged, by their observers.
 
     Raises:
         OSError: a folder cannot be written.
@@ -125,7 +126,7 @@ def train_jobs(
     for observer in writers:
         job = jobs[observer]
         observer.started(job.folder, job.config, job.data, job.training)
-    with pyro.validation_enabled(False):  # the images are checked; weights, after every epoch
+    with pyro.validation_enabled(False):  # images and weights are checked elsewhere
         with interrupts.deferred() if interrupts else nullcontext():
             failures = _train(ensemble, observers, writers, interrupts)
         for observer, writer in writers.items():
@@ -140,7 +141,10 @@ def _train(
     writers: dict[Observer, RunWriter],
     interrupts: Interrupts | None,
 ) -> dict[Observer, FloatingPointError]:
-    """Run the ensemble to its end; of the writers, those that diverged are taken out."""
+    """Run the ensemble to its end, and return the errors of the jobs that diverged.
+
+    The writers of these jobs are removed from `writers`.
+    """
     failures = {}
     try:
         for outcomes in ensemble:

@@ -1,4 +1,4 @@
-"""Training the runs of a sweep: those of the same architecture together, others one by one."""
+"""The trainer of a sweep's runs, which trains them together where that pays."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,14 +17,18 @@ from pyro_vae.sweeps.together import load_on_device, load_once, train_jobs
 from pyro_vae.training.engines import choose_engine
 from pyro_vae.training.ensembles import stack_size
 
-OWN_ERRORS = (FloatingPointError, ValueError, RuntimeError)  # of a run; OSErrors are the disk's
+OWN_ERRORS = (FloatingPointError, ValueError, RuntimeError)  # of a run; OSErrors are of the disk
 
 
 def pays_together(configs: Sequence[RunConfig], training_images: int) -> bool:
-    """Return whether alike runs of a sweep have enough steps in sum to compile one batched step.
+    """Return whether runs have enough steps in sum to pay for compiling one batched step.
 
-    The decision depends on what the grid asks for, and not on what is left to do, so that a sweep
-    is resumed in the way in which it began.
+    The decision depends on the whole grid and not on the work that remains, so that a sweep resumes
+    in the way in which it began.
+
+    Args:
+        configs: configurations that differ in beta, seed, learning rate or sigma only.
+        training_images: the number of training images.
     """
     if len(configs) < 2:
         return False
@@ -34,22 +38,23 @@ def pays_together(configs: Sequence[RunConfig], training_images: int) -> bool:
 
 
 class Unit(NamedTuple):
-    """Runs of a group that one process trains: as many as fill a stack, or a single one."""
+    """The runs of a group that one process trains: as many as fill a stack, or a single one."""
 
     members: list[Member]
-    stack: int | None  # its places; None where the run is trained by itself
+    stack: int | None  # its places; None where a single run is trained
 
 
 def units(group: list[Member], device: str, load: Load = load_data) -> list[Unit]:
-    """Return a group of alike runs in units that different processes can train.
+    """Return the units of a group of runs, which different processes can train.
 
-    They are cut where the stacks of one process end, so that no result depends on the cut.
+    A unit ends where a stack would end in a single process, so no result depends on the cuts.
 
     Args:
-        device: the type of that on which they will be trained.
+        group: runs that differ in beta, seed, learning rate or sigma only.
+        device: the type of the device that will train them.
 
     Raises:
-        ValueError, OSError: there are no such data, or they do not fit.
+        ValueError, OSError: data that do not exist, cannot be read, or do not fit.
     """
     first, data = group[0].config, load(group[0].config)
     if not pays_together([member.config for member in group], len(data.train)):
@@ -60,17 +65,25 @@ def units(group: list[Member], device: str, load: Load = load_data) -> list[Unit
 
 
 class Trainer:
-    """Trains the runs of a sweep, group by group, and marks those that fail."""
+    """A trainer of a sweep's runs in this process, which marks those that fail."""
 
     def __init__(self, observer: SweepObserver, load: Load = load_data):
         self.observer, self.load = observer, load
 
     def check_device(self, name: str) -> None:
-        """Raise a ValueError where there is no such device."""
+        """Check that this machine has a device of this name.
+
+        Raises:
+            ValueError: CUDA where there is none.
+        """
         resolve_device(name)
 
     def train(self, groups: list[list[Member]]) -> None:
-        """Train what is left of groups of alike runs."""
+        """Train the rest of each group of runs.
+
+        Args:
+            groups: runs that differ in beta, seed, learning rate or sigma only.
+        """
         for group in groups:
             if not all(member.ended for member in group):
                 self._train_group(group)
@@ -88,18 +101,18 @@ class Trainer:
         self._train_members(group, together, load)
 
     def train_unit(self, unit: Unit) -> None:
-        """Train what is left of a part of a group."""
+        """Train the rest of a unit."""
         load = load_once(self.load, keep=False)
         self._train_members(unit.members, unit.stack is not None, load, unit.stack)
 
     def _train_members(
         self, group: list[Member], together: bool, load: Load, stack: int | None = None
     ) -> None:
-        """Train alike runs together or, where that fails or is not wanted, one by one."""
+        """Train runs together or, where that fails or does not pay, one by one."""
         if together:
             try:
                 self._train_together(group, stack)
-            except OWN_ERRORS as error:  # of the compiler, say, or of a GPU that is too small
+            except OWN_ERRORS as error:  # of the compiler, or of a GPU that is too small
                 reason = str(error).strip().partition("\n")[0]
                 self.observer.notice(f"engine: one run after the other, since {reason}")
         for member in group:
@@ -115,14 +128,14 @@ class Trainer:
         try:
             if job:
                 job.train(observer)
-            elif start.finished:  # it was stopped when all but the report was there
+            elif start.finished:  # it stopped before its report was written
                 write_report(member.path)
                 observer.finished()
         except OWN_ERRORS as error:
             observer.failed(error)
 
     def _train_together(self, group: list[Member], stack: int | None = None) -> None:
-        """Train what is left of a group in one batched step."""
+        """Train the rest of a group in one batched step."""
         load, jobs = load_once(partial(load_on_device, load=self.load)), {}
         for member in group:
             if member.ended and not member.failed:
@@ -140,14 +153,14 @@ class Trainer:
         train_jobs(jobs, idle=idle, stack=stack)
 
     def _locate(self, member: Member, config: RunConfig, observer: MemberObserver) -> Start | None:
-        """Return where the run begins or resumes; None where it fails in that, and is marked."""
+        """Return where the run begins or resumes; where that fails, mark the run and return None."""
         try:
             return locate(config, member.path, resume=True)
         except (ValueError, OSError) as error:
             observer.failed(error)
 
     def _build(self, start: Start, load: Load, observer: MemberObserver) -> Job | None:
-        """Return the job of the run; None where it fails in that, and is marked."""
+        """Return the job of the run; where that fails, mark the run and return None."""
         try:
             return build(start, start.load(load), observer)
         except (ValueError, OSError) as error:
@@ -157,7 +170,7 @@ class Trainer:
 def _placeholder(
     member: Member, config: RunConfig, load: Load, observer: MemberObserver
 ) -> Job | None:
-    """Return a job that holds the place of a failed run in its stack, where one can be built."""
+    """Return a job that holds the place of a failed run in its stack, or None."""
     with suppress(ValueError, OSError):
         start = locate(config, member.path, overwrite=True)
         return build(start, load(config), observer)

@@ -1,8 +1,7 @@
-"""The programs captured: Pyro's handlers are resolved once, and a graph of tensors remains.
+"""Captured programs: Pyro's handlers run once, and a graph of tensor operations remains.
 
-`torch.export` runs model and guide one time and keeps the tensor operations that they amount to.
-What it finds of random draws become inputs of that graph, so that whoever runs it decides on the
-noise.
+`torch.export` runs the model and the guide once and keeps the tensor operations that they perform.
+Their random draws become inputs of the graph, so that its caller supplies the noise.
 """
 
 from typing import NamedTuple
@@ -22,7 +21,7 @@ STANDARD = {aten.normal_functional.default: "normal_", aten.rand.default: "unifo
 
 
 class Draw(NamedTuple):
-    """A tensor of independent standard noise: `normal_`, or `uniform_` on [0, 1)."""
+    """A tensor of independent standard noise, filled by `normal_`, or by `uniform_` on [0, 1)."""
 
     fill: str
     shape: torch.Size
@@ -30,18 +29,18 @@ class Draw(NamedTuple):
 
 
 class Captured(NamedTuple):
-    """The loss as one graph: parameters, buffers, x, beta and noise in, `Terms` out as (3,)."""
+    """The loss as one graph from parameters, buffers, x, beta and noise to `Terms` as (3,)."""
 
     graph: GraphModule
-    inputs: list[tuple[InputKind, str]]  # those before the noise, with their names in the model
+    inputs: list[tuple[InputKind, str]]  # all before the noise, with their names in the model
     noise: list[Draw]
 
     def names(self, kind: InputKind) -> list[str]:
-        """The model's names of the inputs of a kind."""
+        """Return the names that the inputs of a kind have in the model."""
         return [name for k, name in self.inputs if k == kind]
 
     def shapes(self, kind: InputKind) -> list[torch.Size]:
-        """The shapes of the inputs of a kind."""
+        """Return the shapes of the inputs of a kind."""
         nodes = zip(self.graph.graph.find_nodes(op="placeholder"), self.inputs)
         return [node.meta["val"].shape for node, (k, _) in nodes if k == kind]
 
@@ -63,7 +62,7 @@ class _Loss(nn.Module):
 
     def forward(self, x: Tensor, beta: Tensor) -> Tensor:
         programs = self.model.model, self.model.guide
-        beta = beta if self.objective.any_beta else 1.0  # the number, which such a bound insists on
+        beta = beta if self.objective.any_beta else 1.0  # a tensor would be refused
         with self.model.unregistered():
             return torch.stack(self.objective.terms(*programs, x, beta, self.num_particles))
 
@@ -71,19 +70,19 @@ class _Loss(nn.Module):
 def capture(
     model: LatentImageModel, objective: type[Objective], num_particles: int, x: Tensor
 ) -> Captured:
-    """The objective's terms on minibatches like x (B, C, H, W), as a graph.
+    """Return the objective's terms on minibatches like x (B, C, H, W), as a graph.
 
     Raises:
-        ValueError: programs that do not come down to one graph: they change a buffer, which the
-            graph would do once and for all; they draw what is no standard noise; their course
-            depends on values.
+        ValueError: programs that cannot become one graph. They change a buffer, and the graph
+            would not repeat the change; they draw noise that is not standard Normal or uniform;
+            or their control flow depends on values.
     """
     loss = _Loss(model, objective, num_particles)
     example = (x, torch.ones((), dtype=x.dtype, device=x.device))
     with pyro.validation_enabled(False):
         try:
             program = torch.export.export(loss, example, strict=False).run_decompositions({})
-        except Exception as error:  # whatever torch has to say of somebody's program
+        except Exception as error:  # torch raises many kinds of errors here
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(f"model: torch cannot export it: {reason}") from error
     changed = program.graph_signature.buffers_to_mutate
@@ -108,7 +107,7 @@ def _as_function(program: ExportedProgram) -> Captured:
 
 
 def _embed(graph: GraphModule, node: Node, value: Tensor) -> None:
-    """A tensor that the programs made by themselves becomes a part of the graph."""
+    """Make a constant tensor that the programs created a part of the graph."""
     graph.register_buffer(node.name, value)
     with graph.graph.inserting_before(node):
         node.replace_all_uses_with(graph.graph.get_attr(node.name))
@@ -116,10 +115,12 @@ def _embed(graph: GraphModule, node: Node, value: Tensor) -> None:
 
 
 def _draws_as_inputs(graph: GraphModule) -> list[Draw]:
-    """Standard draws become inputs, after all others, in the order in which they were drawn.
+    """Turn standard draws into inputs of the graph, and return them in the order of drawing.
+
+    They come after all other inputs.
 
     Raises:
-        ValueError: another kind of draw.
+        ValueError: a draw that is not standard Normal or uniform.
     """
     last = list(graph.graph.find_nodes(op="placeholder"))[-1]
     noise = []

@@ -1,9 +1,9 @@
-"""The engines of several ranks: each takes its share of a minibatch, and one sum joins them.
+"""The engines of several ranks: each computes its share of a minibatch, and one sum joins them.
 
-A step is that of one process to rounding. Every rank draws the noise of the whole minibatch and
-takes the share that belongs to its images, so all have the same random state (equal GPUs give equal
-numbers for a seed); gradients, terms and the wish to stop go through one sum, so all have the same
-weights.
+A step equals that of a single process to rounding. Every rank draws the noise of the whole
+minibatch and uses the share that belongs to its images, so all ranks have the same random state.
+This relies on equal GPUs, which draw equal numbers from a seed. Gradients, terms and the request
+to stop go through one sum, so all ranks have the same weights.
 """
 
 from collections.abc import Sequence
@@ -27,11 +27,14 @@ from pyro_vae.training.step import (
 )
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}  # of sums in another order, per nat or pixel
-STEPS_PER_BLOCK = {"cpu": 1, "cuda": 4}  # steps between two looks at the wish to stop
+STEPS_PER_BLOCK = {"cpu": 1, "cuda": 4}  # steps between two checks for a request to stop
 
 
 def flat_gradients(captured: Captured, dynamic: bool) -> Step:
-    """A function of what a step takes; it gives gradients, terms and a zero, in one dimension."""
+    """Return a function that gives a step's gradients, terms and a zero in one dimension.
+
+    It takes the arguments of a step. The zero is the place for the request to stop.
+    """
     gradients = loss_gradients(captured, dynamic)
 
     def flat(learned, images, rows, scalars, noise):
@@ -42,7 +45,7 @@ def flat_gradients(captured: Captured, dynamic: bool) -> Step:
 
 
 def flat_update() -> Step:
-    """A function that takes Adam's step in place, by what `flat_gradients` gives."""
+    """Return a function that takes Adam's step in place, given what `flat_gradients` gives."""
 
     def update(learned, flat, scalars):
         pieces = flat[:-4].split([p.numel() for p in learned.parameters])
@@ -53,10 +56,10 @@ def flat_update() -> Step:
 
 
 class RankSteps(Steps):
-    """Takes steps together with the other ranks.
+    """Steps that are taken together with the other ranks.
 
     Args:
-        gradients, update: the two halves of a step, between which the ranks' sum comes.
+        gradients, update: the two halves of a step, between which the ranks average their results.
     """
 
     def __init__(self, ranks: Ranks, gradients: Step, update: Step, *arguments):
@@ -70,7 +73,7 @@ class RankSteps(Steps):
         return flat[-4:-1].clone()
 
     def _warm_up(self, rows, scalars):
-        """By itself: another rank may have failed to compile."""
+        """Try a step on this rank alone, since another rank may have failed to compile."""
         copy = self.learned.clone()
         flat = self.gradients(copy, self.images, rows, scalars, self.noise.tensors)
         self.update(copy, flat, scalars)
@@ -86,7 +89,10 @@ class RankSteps(Steps):
 
 
 class Distributed(Compiled):
-    """What `eager` and `compiled` are on several ranks; the graph is captured under both names."""
+    """The engines `eager` and `compiled` on several ranks.
+
+    Both capture the programs as a graph. Only `compiled` compiles it.
+    """
 
     def __init__(self, name: str, ranks: Ranks, *arguments):
         if name == "svi":
@@ -138,9 +144,9 @@ class Distributed(Compiled):
         part: Captured,
         shares: list[list[Tensor]],
     ) -> None:
-        """See that the loss of a minibatch is the mean of its shares' losses.
+        """Check that the loss of a minibatch is the mean of the losses of its shares.
 
-        Shares that differ show it best, so all but the first one's images are black.
+        Shares that differ show an error best, so all images outside the first share are black.
         """
         x = minibatches.images.index_select(0, minibatches.rows[0])
         x[len(x) // len(shares) :] = 0
@@ -162,7 +168,7 @@ class Distributed(Compiled):
 
 
 def _shares(noise: list[Tensor], parts: list[Draw], count: int) -> list[list[Tensor]]:
-    """The noise that each rank takes; noise that belongs to no single images is everybody's."""
+    """Return the noise of each rank; noise that is not per image goes to every rank."""
     divided = []
     for tensor, part in zip(noise, parts, strict=True):
         dims = [d for d, (a, b) in enumerate(zip(tensor.shape, part.shape)) if a != b]

@@ -1,4 +1,4 @@
-"""Engines: ways to take training steps, all of them equal to Pyro's own."""
+"""Engines: ways to take training steps, all of which equal the steps of Pyro's own SVI."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ AdamState = dict[str, Tensor]  # step, exp_avg and exp_avg_sq of one parameter
 
 
 class Minibatches(NamedTuple):
-    """Steps to take: all images (N, C, H, W), a minibatch's rows (steps, B), and the schedules."""
+    """The steps to take: all images (N, C, H, W), the minibatches' rows (steps, B), and schedules."""
 
     images: Tensor
     dynamic: bool  # whether images are probabilities of the binary pixels that a step draws
@@ -44,12 +44,12 @@ class Engine(ABC):
     """A way to train a model on an objective with Adam.
 
     Args:
-        autocast: makes the context that the programs run in.
+        autocast: returns the context in which the programs run.
     """
 
     name: str
-    validates: bool  # whether Pyro validates as the user has it, or not at all
-    plainer: str | None = None  # what `auto` turns to where this one is refused
+    validates: bool  # whether Pyro's validation stays as the user set it, or is off
+    plainer: str | None = None  # what `auto` falls back to if this one fails
 
     def __init__(
         self,
@@ -62,40 +62,45 @@ class Engine(ABC):
         self.autocast = autocast
 
     def prepare(self, minibatches: Minibatches) -> None:
-        """Make ready for steps like these, without taking any.
+        """Prepare for steps like these, without taking any.
 
         Raises:
-            ValueError: programs that the engine cannot take.
+            ValueError: programs that the engine cannot run.
         """
 
     def check(self, minibatches: Minibatches) -> None:
-        """Raise a ValueError where the model's programs need Pyro's own estimators."""
+        """Check that the model's programs do not need Pyro's own estimators.
+
+        Raises:
+            ValueError: programs that need them.
+        """
         x = minibatches.images.index_select(0, minibatches.rows[0])
         with seeded(0, x.device), self.model.unregistered(), torch.no_grad():
             check_programs(self.model.model, self.model.guide, x, self.model.parameters())
 
     def advance(self, steps: int) -> None:
-        """Note that so many more steps were taken; for engines that count them by themselves."""
+        """Count more steps as taken, for engines that keep their own count."""
 
     @abstractmethod
     def steps(self, minibatches: Minibatches) -> Iterator[Tensor]:
-        """Take the steps while the iterator is asked; it gives their terms, in blocks (k, 3).
+        """Take the steps as the iterator advances, and yield their terms in blocks (k, 3).
 
-        The terms of a step are those before its update, which changes the parameters in place.
+        The terms are in nats per image. Those of a step are measured before its update, which
+        changes the parameters in place.
         """
 
     @abstractmethod
     def adam_state(self) -> dict[str, AdamState]:
-        """Adam's state by the parameter's name in the model; the same for every engine."""
+        """Return Adam's state by the parameter's name in the model, in one form for all engines."""
 
     @abstractmethod
     def load_adam_state(self, state: dict[str, AdamState]) -> None:
-        """Go on from what `adam_state` of any engine gave."""
+        """Load what `adam_state` of any engine returned."""
 
 
 @contextmanager
 def training_mode(model: LatentImageModel) -> Iterator[None]:
-    """Inside, the model is in `train` mode, and then in `eval` mode."""
+    """Put the model in `train` mode inside the block, and in `eval` mode after it."""
     model.train()
     try:
         yield
@@ -104,11 +109,11 @@ def training_mode(model: LatentImageModel) -> Iterator[None]:
 
 
 class SingleSteps(Engine):
-    """An engine that is handed one minibatch at a time."""
+    """An engine that takes one minibatch at a time."""
 
     @abstractmethod
     def step(self, x: Tensor, beta: float, learning_rate: float) -> Terms:
-        """Update the parameters in place; the terms are those before the update."""
+        """Update the parameters in place and return the terms before the update."""
 
     def steps(self, minibatches):
         images, dynamic, *schedules = minibatches
@@ -122,7 +127,7 @@ class SingleSteps(Engine):
 
 
 class Svi(SingleSteps):
-    """The definition: `pyro.infer.SVI` with Pyro's ELBOs and Adam."""
+    """The engine that defines the others: `pyro.infer.SVI` with Pyro's ELBOs and Adam."""
 
     name = "svi"
     validates = True
@@ -158,7 +163,7 @@ class Svi(SingleSteps):
 
 
 class Eager(SingleSteps):
-    """The sync-free sum over traces, and torch's fused Adam."""
+    """The engine that sums over sites without a device sync and uses torch's fused Adam."""
 
     name = "eager"
     validates = False
@@ -192,7 +197,10 @@ class Eager(SingleSteps):
 
 
 def _on_device(state: AdamState, p: Tensor, step_device: torch.device | str) -> AdamState:
-    """A copy for the parameter p; Adam counts steps on the CPU, its fused form beside p."""
+    """Return a copy of Adam's state for the parameter p.
+
+    Adam keeps its count of steps on the CPU, and fused Adam keeps it on the device of p.
+    """
     if {state["exp_avg"].shape, state["exp_avg_sq"].shape} != {p.shape}:
         raise ValueError(f"expected Adam's averages of shape {tuple(p.shape)}")
     averages = {k: state[k].to(p.device, p.dtype).clone() for k in ("exp_avg", "exp_avg_sq")}
@@ -200,15 +208,16 @@ def _on_device(state: AdamState, p: Tensor, step_device: torch.device | str) -> 
 
 
 class Compiled(Engine):
-    """The same programs captured once, with gradients and Adam compiled into a single function.
+    """The engine that captures the programs once and compiles a whole step into one function.
 
-    Making ready takes a while: inductor compiles. It draws the noise that `Eager` would.
+    The function holds the loss, its gradients and Adam. Preparing takes a while, since inductor
+    compiles. The engine draws the same noise as `Eager`.
     """
 
     name = "compiled"
     validates = False
     plainer = "eager"
-    compile = staticmethod(compile_step)  # the seam where another compiler goes in
+    compile = staticmethod(compile_step)  # replace it to use another compiler
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -242,13 +251,13 @@ class Compiled(Engine):
         self.count += steps
 
     def scalars(self, minibatches: Minibatches) -> Tensor:
-        """Return beta and the scalars of Adam at the steps to come, (steps, 3), in double precision."""
+        """Return beta and the scalars of Adam for the coming steps, (steps, 3), in double precision."""
         schedules = enumerate(zip(minibatches.betas, minibatches.learning_rates), self.count + 1)
         rows = [(beta, *adam_scalars(count, rate)) for count, (beta, rate) in schedules]
         return torch.tensor(rows, dtype=torch.float64)
 
     def capture(self, minibatches: Minibatches) -> tuple[Captured, list[Draw]]:
-        """The graph of the objective, and all the noise that a step takes."""
+        """Return the graph of the objective, and all the noise that a step takes."""
         images, dynamic, rows = minibatches[:3]
         x = images.index_select(0, rows[0])
         with self.autocast(), training_mode(self.model):
@@ -257,7 +266,7 @@ class Compiled(Engine):
         return captured, pixels + captured.noise
 
     def learned(self, captured: Captured) -> Learned:
-        """The model's tensors that the graph works on, in its order."""
+        """Return the model's tensors that the graph works on, in the graph's order."""
         names, buffers = captured.names(InputKind.PARAMETER), dict(self.model.named_buffers())
         columns = self.parameters, self.averages, self.squares
         in_order = ([column[name] for name in names] for column in columns)
@@ -284,11 +293,11 @@ class Compiled(Engine):
 STEPS: dict[str, type[Steps]] = {"cpu": Steps, "cuda": ReplayedSteps}
 
 ENGINES: dict[str, type[Engine]] = {"svi": Svi, "eager": Eager, "compiled": Compiled}
-STEPS_THAT_PAY = 20_000  # for compiling: 200 to 15,000 did in trials, the most on tiny networks
+STEPS_THAT_PAY = 20_000  # that repay compiling; trials needed 200 to 15,000, most for tiny networks
 
 
 class Choice(NamedTuple):
-    """An engine's name, whether it may be changed for another, and the reason in a few words."""
+    """A choice of engine: its name, whether another may replace it, and the reason in a few words."""
 
     name: str
     automatic: bool
@@ -296,10 +305,10 @@ class Choice(NamedTuple):
 
 
 def choose_engine(name: str, steps: int) -> Choice:
-    """The engine that a name stands for in a training of so many steps.
+    """Return the engine that a name stands for in a training of `steps` steps.
 
-    `auto` goes by the number of steps alone, so that the same run is computed in the same way on
-    the same machine, however busy that is.
+    `auto` depends on the number of steps and on whether there is a compiler. It does not depend on
+    how busy the machine is, so a run is always computed in the same way on the same machine.
 
     Raises:
         ValueError: an unknown name; `compiled` where there is no compiler.

@@ -1,4 +1,4 @@
-"""Many models of the same architecture trained in one batched step: a compiled function of stacks."""
+"""Many models of the same architecture, trained in one batched step on stacked tensors."""
 
 import itertools
 import math
@@ -14,25 +14,25 @@ from pyro_vae.training.engines import STEPS, Compiled, Minibatches
 from pyro_vae.training.loop import Record, Stopped, Training
 from pyro_vae.training.step import Learned, Noise, Step, training_step
 
-MOST_IN_A_STACK = {"cpu": 16, "cuda": 1024}  # a CPU's caches hold no more of small models
+MOST_IN_A_STACK = {"cpu": 16, "cuda": 1024}  # a CPU's caches hold about 16 small models
 Outcome = Record | FloatingPointError
 
 
 class Ensemble(Iterator[dict[int, Outcome]]):
-    """Each `next` trains the members for an epoch and gives what became of each, by its number.
+    """An iterator that trains many members for an epoch and gives their records by their numbers.
 
-    A member is a `Training` like any other: it has its own order, noise and schedules, and can be
-    saved and restored between two epochs or wherever training stopped; its weights and Adam's
-    averages are slices of a stack. One that diverged gives its error, once; whoever is behind,
-    after being restored, catches up while the others wait.
+    A member is an ordinary `Training` with its own order, noise and schedules. It can be saved and
+    restored between two epochs, and wherever training stopped. Its weights and Adam's averages are
+    slices of a stack. A member that diverges gives its error once, in place of a record. A member
+    that is behind after it was restored catches up while the others wait.
 
     Args:
-        members: with the engine `compiled`, not yet started.
-        stack: places in a stack, of which some may stay idle; for all of them in as few as go,
-            unless told.
+        members: trainings with the engine `compiled`, not yet started.
+        stack: places in a stack, some of which may stay idle (default: equal stacks, as few as
+            hold all members).
 
     Raises:
-        ValueError: models of different shapes, or none.
+        ValueError: models of different architectures, or no models.
     """
 
     def __init__(self, members: Sequence[Training], stack: int | None = None):
@@ -44,7 +44,7 @@ class Ensemble(Iterator[dict[int, Outcome]]):
 
     @property
     def finished(self) -> bool:
-        """Whether every member is finished or has failed."""
+        """Return whether every member is finished or has failed."""
         return not self._going()
 
     def _going(self) -> list[int]:
@@ -98,7 +98,7 @@ class Ensemble(Iterator[dict[int, Outcome]]):
 
     @contextmanager
     def _clock(self, lap: list[int]) -> Iterator[None]:
-        """Time spent inside is shared among the members of the lap."""
+        """Count the time spent inside as training, in equal shares for the members of the lap."""
         start = time.perf_counter()
         try:
             yield
@@ -114,9 +114,9 @@ class Stack:
     """Members of an ensemble whose steps are taken together.
 
     Args:
-        indices: those of its members in the ensemble.
-        size: of every stack of the ensemble; places beyond the members are idle.
-        minibatches: as an example.
+        indices: the numbers of its members in the ensemble.
+        size: the places in every stack of the ensemble; places beyond the members are idle.
+        minibatches: an example.
     """
 
     def __init__(
@@ -145,10 +145,10 @@ class Stack:
         )
 
     def take_steps(self, lap: dict[int, Minibatches]) -> None:
-        """An epoch's steps of the members in the lap; the others wait.
+        """Take an epoch's steps of the members in the lap, while the others wait.
 
         Raises:
-            Stopped: between two steps.
+            Stopped: training was asked to stop, and did so between two steps.
         """
         here = {self.indices.index(i): minibatches for i, minibatches in lap.items()}
         rows, scalars = self._schedules(here)
@@ -166,7 +166,10 @@ class Stack:
                     self.members[i].advance(torch.cat([terms[:, i] for terms in taken]))
 
     def _schedules(self, here: dict[int, Minibatches]) -> tuple[Tensor, Tensor]:
-        """Return rows (steps, size, B) and scalars (steps, size, 3); who waits gets another member's."""
+        """Return rows (steps, size, B) and scalars (steps, size, 3).
+
+        Members that wait and idle places get those of another member.
+        """
         rows = {i: m.rows + self.offsets[i] for i, m in here.items()}
         scalars = {i: self.members[i].engine.scalars(m) for i, m in here.items()}
         anyone, places = next(iter(here)), range(len(self.members) + self.idle)
@@ -176,7 +179,7 @@ class Stack:
 
     @contextmanager
     def _private_noise(self, here: dict[int, Minibatches]) -> Iterator[None]:
-        """Inside, the generators of the noise go on from the members' random states."""
+        """Continue the members' random states in the noise generators, inside the block."""
         for i in here:
             self.generators[i].set_state(self.members[i].private.noise)
         try:
@@ -187,7 +190,7 @@ class Stack:
 
     @contextmanager
     def _others_wait(self, here: dict[int, Minibatches]) -> Iterator[None]:
-        """Members that are not in this lap are as before at its end."""
+        """Restore the members that are not in this lap at the end of the block."""
         others = [i for i in range(len(self.members)) if i not in here]
         slices = [tensor[i] for column in self.learned for tensor in column for i in others]
         kept = [tensor.clone() for tensor in slices]
@@ -199,9 +202,10 @@ class Stack:
 
 
 def stack_size(count: int, model: nn.Module, device: str) -> int:
-    """Places in each stack where so many models of one shape go into as few equal ones as hold them.
+    """Return the number of places in each stack for `count` models of the same architecture.
 
-    On a CPU, stacked convolutions are slower than one after the other.
+    The models go into as few stacks of equal size as hold them all. On a CPU, a convolutional model
+    has a stack to itself, since stacked convolutions are slower than one after the other.
     """
     convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
     most = 1 if convolves and device == "cpu" else MOST_IN_A_STACK[device]
@@ -224,9 +228,9 @@ def _architecture(member: Training) -> tuple:
 
 
 def _joined(images: list[Tensor]) -> tuple[Tensor, list[int]]:
-    """Return all different tensors in a row, and where each member's begins.
+    """Return all different tensors in a row, and the offset at which each member's begins.
 
-    Members that train on the same images share one tensor, which is taken once.
+    Members that train on the same images share one tensor, which is in the row once.
     """
     different: list[Tensor] = []
     for x in images:
@@ -238,7 +242,7 @@ def _joined(images: list[Tensor]) -> tuple[Tensor, list[int]]:
 
 
 def _stacked(engines: list[Compiled], captured: Captured, size: int) -> Learned:
-    """What the models have learned, stacked; their own tensors become slices of the stacks."""
+    """Return what the models have learned in stacks; their tensors become slices of these."""
     each = [engine.learned(captured) for engine in engines]
     filled = each + each[:1] * (size - len(each))
     stacks = Learned(*([torch.stack(t).detach() for t in zip(*column)] for column in zip(*filled)))

@@ -1,4 +1,4 @@
-"""`fit` and `fit_many`: training from arguments, of one model or of many of one architecture."""
+"""`fit` and `fit_many`: training of one model, or of many models of the same architecture."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -36,17 +36,19 @@ def fit(
 ) -> Training:
     """Train the model in place on images (N, C, H, W), yielding a record after each epoch.
 
-    The model moves to `device`, is in `eval` mode whenever the caller has it, and has a random
-    state of its own: what the caller draws between records changes nothing.
+    The model moves to `device`, and it is in `eval` mode between records. Training has its own
+    random state, so random draws between records change nothing.
 
     Args:
         test_images: (M, C, H, W), scored after each epoch with one draw of z per image.
-        validation_images: (V, C, H, W), scored like `test_images`; training stops early by them.
-        dynamic: whether the images are probabilities of binary pixels, drawn anew each epoch.
-        should_stop: asked before every step; once it is true, `Stopped` is raised and `state` can
-            be saved.
-        ranks: processes that train together, each of which calls this with the same arguments, in
-            `ranks.joined()`; `batch_size` is the sum of their shares. All have the same weights.
+        validation_images: (V, C, H, W), scored like `test_images`; early stopping goes by them.
+        dynamic: whether the images are probabilities of binary pixels, which every epoch draws
+            again.
+        should_stop: called between steps, at least once in 64 of them. Once it returns true,
+            `Stopped` is raised and `state` can be saved.
+        ranks: processes that train together (default: this process alone). Each of them calls `fit`
+            with the same arguments inside `ranks.joined()`. `batch_size` is the sum of their
+            shares, and all of them have the same weights.
         settings: fields of `pyro_vae.settings.TrainingSettings`, by default `objective="elbo"`,
             `num_particles=1`, `beta=1.0`, `beta_schedule="constant"`, `warmup_epochs=0`,
             `epochs=100`, `batch_size=min(128, N)`, `learning_rate=1e-3`,
@@ -54,10 +56,10 @@ def fit(
             `precision="float32"` and `engine="auto"`.
 
     Raises:
-        ValueError: arguments out of range, or that do not go together; images that the
+        ValueError: arguments that are out of range or contradict each other; images that the
             likelihood cannot score.
         FloatingPointError: a loss that is not finite.
-        RankLost: another rank is gone.
+        RankLost: another rank was lost.
 
     Example:
         >>> import pyro_vae as pv
@@ -123,14 +125,14 @@ def fit_many(
 ) -> Ensemble:
     """Train models of the same architecture in one batched step, each exactly as `fit` would.
 
-    They share everything but their weights, a fixed sigma, and what is listed here. Where one
-    diverges, the others go on.
+    The models share everything but their weights, a fixed sigma, and the lists below. If one of
+    them diverges, the others continue.
 
     Args:
-        models: of the same class, networks and likelihood.
-        images: (N, C, H, W), the same for all, or a tensor for each.
-        betas, seeds, learning_rates: one for each model (default: those of `fit`).
-        options: `test_images`, `epochs` and the like, as in `fit`; `engine` is `compiled`.
+        models: models of the same class, networks and likelihood.
+        images: (N, C, H, W), the same for all models, or one tensor for each model.
+        betas, seeds, learning_rates: one value for each model (default: those of `fit`).
+        options: `test_images`, `epochs` and others, as in `fit`; `engine` is always `compiled`.
 
     Raises:
         ValueError: what `fit` refuses; models of different architectures; lists of different

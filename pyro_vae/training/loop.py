@@ -23,11 +23,12 @@ from pyro_vae.training.step import missing_compiler
 
 @dataclass(frozen=True)
 class Record:
-    """One epoch, in nats per image.
+    """The record of an epoch, in nats per image.
 
-    The training figures are means over the epoch's steps, rate and distortion at beta = 1;
-    `seconds` counts training only, from the start. The test figures are measured at the epoch's
-    end and are None without test images. So is the validation loss, distortion + final beta * rate.
+    The training figures are means over the epoch's steps, with rate and distortion at beta = 1.
+    `seconds` is the time spent on training since its start. The test figures are measured at the
+    end of the epoch and are None without test images. The validation loss is distortion + final
+    beta * rate, and None without validation images.
     """
 
     epoch: int
@@ -46,9 +47,9 @@ class Record:
 
 @dataclass(frozen=True)
 class Splits:
-    """Images (N, C, H, W) on the model's device: to train on, to score, and to select by.
+    """The images (N, C, H, W) on the model's device: to train on, to score, and to select by.
 
-    `dynamic` says that the training images are probabilities of the binary pixels that each step
+    If `dynamic` is true, the training images are probabilities of the binary pixels that each step
     draws.
     """
 
@@ -59,20 +60,21 @@ class Splits:
 
 
 class Stopped(Exception):
-    """Training was asked to stop, and did so between two steps."""
+    """The exception of a training that was asked to stop, and did so between two steps."""
 
 
 class Training(Iterator[Record]):
-    """A training: each `next` trains for an epoch and gives its record.
+    """An iterator that trains for an epoch at each `next` and gives its record.
 
-    Between two steps `state()` is all that the training needs to resume as if nothing had happened.
+    Between two steps, `state()` holds all that the training needs to resume as if it had never
+    stopped.
 
     Args:
-        make_engine: makes the engine of a name.
+        make_engine: returns the engine of a name.
         choice: the engine to begin with.
         schedule: beta, the learning rate and the number of epochs.
         splits: the images.
-        should_stop: asked before every step.
+        should_stop: called between steps; training stops once it returns true.
         ranks: the processes that train together.
     """
 
@@ -90,31 +92,31 @@ class Training(Iterator[Record]):
         self._use(choice)
         self.should_stop, self.ranks = ranks.agreed(should_stop), ranks
         self.order = torch.Generator().manual_seed(self.settings.seed)
-        self.epoch_order = self.order.get_state()  # as the current epoch found it
+        self.epoch_order = self.order.get_state()  # its state at the start of the current epoch
         validate = self.engine.validates and pyro.infer.util.is_validation_enabled()
         self.private = PrivateState(self.settings.seed, splits.train.device, validate)
         self.step, self.seconds = 0, 0.0
-        self.terms: list[Tensor] = []  # of the steps of an epoch that is not finished, in blocks
+        self.terms: list[Tensor] = []  # of the unfinished epoch's steps, in blocks
         self.best_epoch, self.best_loss = None, math.inf
 
     @property
     def model(self) -> LatentImageModel:
-        """The model that is trained."""
+        """Return the model that is trained."""
         return self.engine.model
 
     @property
     def images(self) -> Tensor:
-        """The training images."""
+        """Return the training images."""
         return self.splits.train
 
     @property
     def epoch(self) -> int:
-        """Epochs that are finished."""
+        """Return the number of epochs that are finished."""
         return self.schedule.epoch(self.step)
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or patience has run out."""
+        """Return whether all epochs are done, or patience has run out."""
         patience = self.settings.patience
         waited = self.epoch - max(self.best_epoch or 0, self.settings.warmup_epochs)
         return self.epoch >= self.settings.epochs or (patience is not None and waited >= patience)
@@ -132,17 +134,17 @@ class Training(Iterator[Record]):
 
     @contextmanager
     def clock(self) -> Iterator[None]:
-        """Time spent inside counts as training."""
+        """Count the time spent inside the block as training."""
         start = time.perf_counter()
         try:
             yield
             if self.images.is_cuda:
-                torch.cuda.synchronize()  # once in an epoch
+                torch.cuda.synchronize()  # once per epoch
         finally:
             self.add_seconds(time.perf_counter() - start)
 
     def add_seconds(self, seconds: float) -> None:
-        """Count time as training."""
+        """Add seconds to the time spent on training."""
         self.seconds += seconds
 
     def _take_steps(self, minibatches: Minibatches) -> None:
@@ -154,7 +156,7 @@ class Training(Iterator[Record]):
                     raise Stopped
                 try:
                     terms = next(steps)
-                except ValueError as error:  # Pyro's validation, where the engine lets it look
+                except ValueError as error:  # from Pyro's validation, if it is on
                     raise self._diverged("a distribution's argument", self.step + 1) from error
                 self.advance(terms)
                 left -= len(terms)
@@ -181,15 +183,15 @@ class Training(Iterator[Record]):
                 warnings.warn(f"engine: {plainer}, since {reason}", stacklevel=4)
 
     def advance(self, terms: Tensor) -> None:
-        """Note that steps were taken, by their terms (k, 3)."""
+        """Count steps as taken, and keep their terms (k, 3)."""
         self.terms.append(terms)
         self.step += len(terms)
         self.engine.advance(len(terms))
 
     def draw_epoch(self) -> Minibatches:
-        """Return the steps that the epoch still has to take: every image once, in a fresh order.
+        """Return the steps that remain in the epoch, which takes every image once in a new order.
 
-        The remainder of the last minibatch is dropped.
+        Images that do not fill a last minibatch are left out.
         """
         self.order.set_state(self.epoch_order)
         order = torch.randperm(len(self.images), generator=self.order)
@@ -208,9 +210,9 @@ class Training(Iterator[Record]):
 
     @torch.no_grad()
     def calibrate(self) -> None:
-        """Set what the likelihood computes from the training set."""
+        """Set the numbers that the likelihood computes from the training set."""
         model = self.model
-        if model.training:  # since the user had it
+        if model.training:  # the caller may have changed the mode
             model.eval()
         draw = draw_binary if self.splits.dynamic else (lambda x: x)
         model.likelihood.calibrate(
@@ -251,14 +253,14 @@ class Training(Iterator[Record]):
             return elbo_terms(self.model, images)
 
     def _select(self) -> float | None:
-        """Return the loss on the validation images, and keep in mind whether it is the best one."""
+        """Return the loss on the validation images, and note the epoch if it is the best so far."""
         if self.splits.validation is None:
             return None
         scored = self._score(self.splits.validation)
         distortion = scored.distortion.mean().item()
         rate = scored.rate.mean().item()
         loss = distortion if math.isnan(rate) else distortion + self.settings.beta * rate
-        loss = self.ranks.gather(loss)[0]  # rounding must not divide them on when to end
+        loss = self.ranks.gather(loss)[0]  # rounding must not end ranks at different epochs
         if self.epoch > self.settings.warmup_epochs and loss < self.best_loss:
             self.best_epoch, self.best_loss = self.epoch, loss
         return loss
@@ -283,7 +285,7 @@ class Training(Iterator[Record]):
         )
 
     def state(self) -> dict:
-        """Return tensors and plain numbers to be saved; they load on any device, under any engine."""
+        """Return the state in tensors and plain numbers, for any device and any engine to load."""
         return {
             "engine": self.engine.name,
             "step": self.step,
@@ -298,15 +300,15 @@ class Training(Iterator[Record]):
         }
 
     def restore(self, state: dict) -> None:
-        """Resume from what `state` gave; bit for bit on the same device.
+        """Resume from what `state` returned, exactly to the last bit on the same device.
 
         Raises:
-            ValueError: the state of another model, other data, or of more epochs than asked for.
+            ValueError: the state of another model, of other data, or of more epochs than asked for.
         """
         try:
             self._load(state)
             with self.private.swapped_in():
-                pass  # a random state of the wrong kind shows here
+                pass  # a random state of the wrong kind raises here
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise ValueError(f"checkpoint: does not fit this run ({reason})") from error

@@ -1,8 +1,8 @@
-"""What training minimises, once as Pyro's own ELBO and once as a sum over sites without a sync.
+"""Objectives of training, each as Pyro's own ELBO and as a sum over sites without a device sync.
 
-A model and a guide take `(x, beta)`. A loss is nats per image: the sum over pixels and latent
-components, the mean over the batch. The sync-free form makes no `.item()` and no NaN check on its
-way, runs the same handlers as Pyro's, and equals it to rounding.
+A model and a guide take `(x, beta)`. A loss is in nats per image: it is a sum over pixels and
+latent components, and a mean over the batch. The form without a sync calls no `.item()` and checks
+for no NaN. It runs the same handlers as Pyro's form and equals it to rounding.
 """
 
 import math
@@ -26,9 +26,10 @@ Sites = dict[str, dict]
 
 
 class Terms(NamedTuple):
-    """Nats per image, means over the batch; rate and distortion at beta = 1, whatever beta was.
+    """The loss, rate and distortion of a minibatch in nats per image, as means over the batch.
 
-    The rate is the objective's own estimate, drawn or in closed form; NaN where q is a point.
+    Rate and distortion are those at beta = 1, whatever beta was. The rate is the objective's own
+    estimate, drawn or in closed form. It is NaN where q is a point.
     """
 
     loss: Tensor
@@ -37,7 +38,7 @@ class Terms(NamedTuple):
 
 
 def per_image(program: Program) -> Program:
-    """The program scaled by one over the number of images, its first argument's length."""
+    """Return the program scaled by one over the number of images, its first argument's length."""
 
     def scaled(x: Tensor, *args, **kwargs):
         with poutine.scale(scale=1 / x.shape[0]):
@@ -47,10 +48,10 @@ def per_image(program: Program) -> Program:
 
 
 class Recorder(Messenger):
-    """Keeps a program's sample sites; sites that `given` holds take its values, as in a replay.
+    """A handler that keeps a program's sample sites, and replays the values of sites in `given`.
 
-    `poutine.trace` and `poutine.replay` in one handler that params pass by untouched: a step of a
-    small model is mostly handlers.
+    It does the work of `poutine.trace` and `poutine.replay` in one handler and skips params, since
+    handlers take most of the time of a small model's step.
     """
 
     def __init__(self, given: Sites | None = None):
@@ -73,7 +74,10 @@ class Recorder(Messenger):
 def trace_programs(
     model: Program, guide: Program, x: Tensor, beta: float | Tensor, num_particles: int = 1
 ) -> tuple[Sites, Sites]:
-    """The sites of the guide, and of the model at the guide's draws; particles lead all shapes."""
+    """Return the sites of the guide, and of the model at the guide's draws.
+
+    With several particles, the first dimension of all shapes is the particle.
+    """
     if num_particles > 1:
         plate = pyro.plate("num_particles_vectorized", num_particles, dim=-2)
         model, guide = plate(model), plate(guide)
@@ -85,11 +89,11 @@ def trace_programs(
 
 
 def check_programs(model: Program, guide: Program, x: Tensor, parameters: Iterable[Tensor]) -> None:
-    """See that the sum over sites has the gradients of Pyro's own estimators.
+    """Check that the sum over sites has the gradients of Pyro's own estimators.
 
     Raises:
-        ValueError: the guide draws what is not reparameterised, so that a score function term
-            would be missing; a program has a parameter that is not among those that are trained.
+        ValueError: a draw of the guide that is not reparameterised, so that a score function term
+            would be missing; a parameter of a program that is not among the trained ones.
     """
     drawn = poutine.trace(guide).get_trace(x, 1.0)
     scored = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(x, 1.0)
@@ -104,25 +108,25 @@ def check_programs(model: Program, guide: Program, x: Tensor, parameters: Iterab
 
 
 class Objective(ABC):
-    """A loss, in two forms that agree: `estimator` is the definition, `terms` the sync-free sum."""
+    """A loss in two forms that agree: `estimator` defines it, and `terms` sums it without a sync."""
 
-    any_beta = True  # whether it is defined for other betas than the number 1
+    any_beta = True  # whether it is defined for betas other than the number 1
 
     @staticmethod
     @abstractmethod
     def estimator(num_particles: int, batch_size: int) -> ELBO:
-        """Pyro's estimator, for programs that `per_image` scales."""
+        """Return Pyro's estimator, for programs that `per_image` scales."""
 
     @staticmethod
     @abstractmethod
     def score(guide_sites: Sites, model_sites: Sites) -> Terms:
-        """The terms of one run of guide and model, from the sites of both."""
+        """Return the terms of one run of guide and model, from the sites of both."""
 
     @classmethod
     def terms(
         cls, model: Program, guide: Program, x: Tensor, beta: float | Tensor, num_particles: int = 1
     ) -> Terms:
-        """The terms of one minibatch x (B, C, H, W); the loss has its gradients.
+        """Return the terms of one minibatch x (B, C, H, W); only the loss has gradients.
 
         Raises:
             ValueError: a beta that the objective is not defined for.
@@ -133,7 +137,7 @@ class Objective(ABC):
 
 
 def _log_probs(sites: Sites) -> dict[str, Tensor]:
-    """Log probability of every site's value, per image, neither scaled nor masked."""
+    """Return the log probability of every site's value, per image, neither scaled nor masked."""
     return {name: site["fn"].log_prob(site["value"]) for name, site in sites.items()}
 
 
@@ -142,7 +146,7 @@ def _means(values: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _weighted(means: dict[str, Tensor], values: dict[str, Tensor], sites: Sites) -> Tensor | float:
-    """The sum of the sites' means, each site scaled and masked as its handlers say."""
+    """Return the sum of the sites' means, each site scaled and masked as its handlers say."""
     total = 0.0
     for name, mean in means.items():
         scale, mask = sites[name]["scale"], sites[name]["mask"]
@@ -161,7 +165,7 @@ def _terms(loss: Tensor, rate: Tensor, log_likelihood: Tensor, guide_sites: Site
 
 
 class Elbo(Objective):
-    """distortion + beta * (log q - log p) at the drawn z: `Trace_ELBO`."""
+    """The loss distortion + beta * (log q - log p) at the drawn z, as in `Trace_ELBO`."""
 
     @staticmethod
     def estimator(num_particles, batch_size):
@@ -176,13 +180,18 @@ class Elbo(Objective):
 
 
 def _drawn(p: dict[str, Tensor], q: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Rate and log likelihood from the means of log p, of all sites, and of log q, of the latent."""
+    """Return rate and log likelihood.
+
+    Args:
+        p: means of log p of all sites.
+        q: means of log q of the latent sites.
+    """
     rate = sum(q.values()) - sum(p[name] for name in q)
     return rate, sum(mean for name, mean in p.items() if name not in q)
 
 
 class ElboAnalytic(Objective):
-    """distortion + beta * rate in closed form: `TraceMeanField_ELBO`."""
+    """The loss distortion + beta * rate, with the rate in closed form, as in `TraceMeanField_ELBO`."""
 
     @staticmethod
     def estimator(num_particles, batch_size):
@@ -198,7 +207,7 @@ class ElboAnalytic(Objective):
 
 
 class Iwae(Objective):
-    """Minus the importance-weighted bound with `num_particles` samples: `RenyiELBO(alpha=0)`.
+    """The negative importance-weighted bound with `num_particles` samples, as in `RenyiELBO(alpha=0)`.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2015,
     https://arxiv.org/abs/1509.00519.
@@ -208,8 +217,8 @@ class Iwae(Objective):
 
     @staticmethod
     def estimator(num_particles, batch_size):
-        # On programs scaled by 1 / B the order 1 - B undoes the scale inside the logarithm and
-        # keeps it outside: this is RenyiELBO(alpha=0) of the unscaled programs, over B.
+        # The programs are scaled by 1 / B. The order 1 - B undoes this scale inside the logarithm
+        # and keeps it outside. The result is RenyiELBO(alpha=0) of the unscaled programs, over B.
         return RenyiELBO(
             alpha=1 - batch_size,
             num_particles=num_particles,

@@ -1,8 +1,8 @@
 """Large matrix products by oneDNN, on processors where PyTorch's own BLAS is slow.
 
 PyTorch's builds multiply float32 matrices with Intel's MKL. On AMD processors MKL takes about
-twice as long for large products as oneDNN, which the same builds contain; small ones do not repay
-its dispatch, and on Intel's processors MKL is the faster of the two.
+twice as long for large products as oneDNN, which the same builds contain. Small products do not
+repay the dispatch to oneDNN. On Intel's processors MKL is the faster of the two.
 """
 
 import platform
@@ -15,25 +15,25 @@ from torch.fx import Graph, Node
 
 aten = torch.ops.aten
 
-LARGE = 2**23  # multiplications: 128 images through a layer of 256 x 256
+LARGE = 2**23  # multiplications, as for 128 images and a layer of 256 x 256
 
 
 def is_amd() -> bool:
-    """Whether this is an AMD processor."""
+    """Return whether this is an AMD processor."""
     information = Path("/proc/cpuinfo")
     text = information.read_text() if information.exists() else platform.processor()
     return "AuthenticAMD" in text
 
 
-# The switch: set it before training to have oneDNN, or not.
+# Set this before training to switch oneDNN on or off.
 ONEDNN = torch.backends.mkldnn.is_available() and is_amd()
 
 
 @torch.library.custom_op("pyro_vae::product", mutates_args=())
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """a (n, k) times b (k, m), by oneDNN: (n, m), to float32 rounding.
+    """Return the product of a (n, k) and b (k, m) by oneDNN, (n, m), to float32 rounding.
 
-    An operator of its own, since inductor takes oneDNN's for weights that never change.
+    It is a custom operator, since inductor accepts oneDNN's own for weights that never change only.
     """
     return torch.ops.mkldnn._linear_pointwise(a, b.t(), None, "none", [], "")
 
@@ -44,7 +44,7 @@ def _(a: Tensor, b: Tensor) -> Tensor:
 
 
 class OneDnnProducts(CustomGraphPass):
-    """A pass of inductor's that lets oneDNN take the large products of a graph."""
+    """A pass of inductor that gives the large matrix products of a graph to oneDNN."""
 
     def __call__(self, graph: Graph) -> None:
         for node in graph.find_nodes(op="call_function", target=aten.mm.default):
@@ -55,7 +55,7 @@ class OneDnnProducts(CustomGraphPass):
                 _split(graph, node)
 
     def uuid(self) -> bytes:
-        """What inductor's cache knows the pass by."""
+        """Return the key of the pass in inductor's cache."""
         return get_hash_for_files((__file__,), str(LARGE))
 
 
@@ -66,7 +66,7 @@ def _is_large(a: Node, b: Node) -> bool:
 
 
 def _split(graph: Graph, node: Node) -> None:
-    """bias + a b, as a product and a sum; inductor fuses that with what comes next."""
+    """Replace bias + a b by a product and a sum, which inductor fuses with what comes next."""
     bias, a, b = node.args
     with graph.inserting_before(node):
         new = graph.call_function(torch.ops.pyro_vae.product.default, (a, b))

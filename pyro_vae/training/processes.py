@@ -1,4 +1,4 @@
-"""Several processes that train one model: which of them this is, and what they tell one another."""
+"""Ranks: the processes that train one model together, and how they communicate."""
 
 import os
 import time
@@ -12,17 +12,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-PATIENCE = timedelta(minutes=30)  # of ranks that wait: for a download, for a compiler
+PATIENCE = timedelta(minutes=30)  # of ranks that wait for a download or a compiler
 GRACE = 10.0  # seconds after a signal that a step on a GPU may still take
 
 
 class RankLost(RuntimeError):
-    """A process of the training is gone, and the others cannot go on."""
+    """The error of a training that lost one of its processes and cannot continue."""
 
 
 @dataclass(eq=False)
 class Ranks:
-    """The processes that train together, of which this is `number`, and `local` on its node."""
+    """The processes that train together, `count` of them.
+
+    This process has the number `number` among all of them, and the number `local` on its node.
+    """
 
     number: int = 0
     count: int = 1
@@ -30,25 +33,26 @@ class Ranks:
 
     @classmethod
     def launched(cls) -> "Ranks":
-        """As torchrun, or another launcher that sets its variables, started this process."""
+        """Return the ranks that torchrun started, or another launcher that sets its variables."""
         number, count, local = (os.environ.get(n) for n in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
         return cls(int(number), int(count), int(local or 0)) if number and count else cls()
 
     @property
     def first(self) -> bool:
-        """Whether this is the rank that writes and speaks."""
+        """Return whether this is the rank that writes files and prints messages."""
         return self.number == 0
 
     @cached_property
     def store(self) -> dist.Store:
-        """What the launcher gives the processes to find one another by."""
+        """Return the launcher's store, through which the processes find one another."""
         return next(dist.rendezvous("env://", self.number, self.count))[0]
 
     @contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
-        """Inside, the ranks can tell one another; tensors go over NCCL on GPUs, all else over gloo.
+        """Connect the ranks inside the block.
 
-        After an error the process is to end, which tells the others: nobody may be waited for.
+        Tensors on GPUs go over NCCL, and all other data over gloo. After an error the process must
+        end, which tells the other ranks, and it must not wait for them.
         """
         if self.count > 1:
             if device.type == "cuda":
@@ -70,10 +74,10 @@ class Ranks:
             ) from error
 
     def gather(self, value=None) -> list:
-        """What each rank gives here, in their order; all wait for all.
+        """Return the values of all ranks, in the order of their numbers; all wait for all.
 
         Raises:
-            RankLost: one does not come.
+            RankLost: another rank was lost.
         """
         values = [value] * self.count
         if self.count > 1:
@@ -83,7 +87,7 @@ class Ranks:
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        """The first rank goes through alone, then all others do."""
+        """Let the first rank run the block alone, and all others after it."""
         if not self.first:
             self.gather()
         yield
@@ -91,7 +95,10 @@ class Ranks:
             self.gather()
 
     def agree(self, error: Exception | None) -> None:
-        """Raise on every rank where one has an error: its own, or else the first one's reason."""
+        """Raise an error on every rank if one of them has an error.
+
+        A rank raises its own error, or else a RuntimeError with the first failing rank's reason.
+        """
         reasons = self.gather(error and (str(error) or repr(error)))
         if error:
             raise error
@@ -100,17 +107,22 @@ class Ranks:
                 raise RuntimeError(f"rank {number}: {reason}")
 
     def agreed(self, wish: Callable[[], bool]) -> Callable[[], bool]:
-        """Whether any rank wished so when `average` was last called; alone, the wish itself."""
+        """Return a function that says whether `wish` was true on any rank at the last `average`.
+
+        A single process gets `wish` itself.
+        """
         if self.count == 1:
             return wish
         self._wish, self._wished = wish, None
         return lambda: bool(self._wished)
 
     def average(self, flat: Tensor) -> None:
-        """The mean over the ranks, in place, of all but the last number, which carries the wish.
+        """Replace numbers by their means over the ranks, in place.
+
+        The last number is positive afterwards if the `wish` of any rank is true.
 
         Raises:
-            RankLost: one does not come.
+            RankLost: another rank was lost.
         """
         if self._wish():
             flat[-1] = 1
@@ -120,13 +132,13 @@ class Ranks:
         self._wished = flat[-1]
 
     def wait(self, done: Callable[[], bool]) -> None:
-        """Wait until the device has done its work, in a way that lets signals be heard.
+        """Wait until the device has done its work, in a way that lets signals through.
 
-        NCCL waits on for a rank that was killed. The launcher then sends SIGTERM to all others,
-        so a step that does not end after one tells that a rank is lost.
+        NCCL waits without end for a rank that was killed. The launcher then sends SIGTERM to all
+        other ranks. A step that does not end soon after the signal means that a rank was lost.
 
         Raises:
-            RankLost: so it seems.
+            RankLost: another rank seems to be lost.
         """
         asked = None
         while not done():
@@ -138,9 +150,9 @@ class Ranks:
             time.sleep(1e-4)
 
     def last_words(self, status: int, say: Callable[[], None]) -> int:
-        """Have one rank, the first to come here, say why all of them end; the exit status of all.
+        """Let the rank that arrives first say why all of them end, and return their exit status.
 
-        The launcher ends all ranks as soon as one has gone, so the others wait for the words.
+        The launcher ends all ranks as soon as one has ended, so the others wait for the message.
         """
         if self.count == 1:
             say()

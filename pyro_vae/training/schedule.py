@@ -7,17 +7,19 @@ from pyro_vae.settings import TrainingSettings
 
 
 def constant(step: int, ramp: int) -> float:
-    """1 throughout."""
+    """Return 1 at every step."""
     return 1.0
 
 
 def linear(step: int, ramp: int) -> float:
-    """From 0 to 1 over the first `ramp` steps, then 1."""
+    """Return a factor that rises from 0 to 1 over the first `ramp` steps, and is 1 after them."""
     return min(step / ramp, 1.0)
 
 
 def cyclical(step: int, ramp: int) -> float:
-    """Cycles of `2 ramp` steps: from 0 to 1 over the first half, 1 over the second.
+    """Return a factor that repeats a cycle of `2 ramp` steps.
+
+    It rises from 0 to 1 over the first half of a cycle and is 1 over the second half.
 
     Source: Fu et al., "Cyclical annealing schedule", 2019, https://arxiv.org/abs/1903.10145.
     """
@@ -28,7 +30,7 @@ BETA_SCHEDULES = {"constant": constant, "linear": linear, "cyclical": cyclical}
 
 
 def cosine(step: int, steps: int) -> float:
-    """From 1 to 0 along half a cosine over all `steps` of training."""
+    """Return a factor that falls from 1 to 0 along half a cosine over all `steps` of training."""
     return (1 + math.cos(math.pi * step / steps)) / 2
 
 
@@ -37,11 +39,11 @@ LEARNING_RATE_SCHEDULES = {"constant": constant, "cosine": cosine}
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a training does at which step, by its settings.
+    """The schedule of a training, which follows from its settings.
 
     Args:
-        settings: those of the training.
-        steps_per_epoch: how many minibatches an epoch has.
+        settings: the settings of the training.
+        steps_per_epoch: the number of minibatches in an epoch.
     """
 
     settings: TrainingSettings
@@ -49,11 +51,11 @@ class Schedule:
 
     @property
     def steps(self) -> int:
-        """Steps of the whole training, unless patience ends it."""
+        """Return the number of steps of the whole training, if patience does not end it earlier."""
         return self.settings.epochs * self.steps_per_epoch
 
     def epoch(self, step: int) -> int:
-        """Return how many epochs are finished after so many steps."""
+        """Return the number of epochs that are finished after `step` steps."""
         return step // self.steps_per_epoch
 
     def beta(self, step: int) -> float:

@@ -1,7 +1,7 @@
 """The training step as one function: minibatch, noise, loss, gradients and Adam's update.
 
-Inductor compiles it, for one model or for many of one shape at once. On a CPU it is called step by
-step; on CUDA it is recorded as a graph, which a step replays.
+Inductor compiles it, for one model or for many of the same architecture in one batched step. On a
+CPU it is called once per step. On CUDA it is recorded as a graph, which every step replays.
 """
 
 import importlib
@@ -22,33 +22,34 @@ from torch.export.graph_signature import InputKind
 
 from pyro_vae.training.capture import Captured, Draw
 
-BETAS, EPSILON = (0.9, 0.999), 1e-8  # of torch's and Pyro's Adam
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # as in torch's and Pyro's Adam
 
 
 class Learned(NamedTuple):
-    """What a step reads and changes, in the graph's order; models lead where there are many.
+    """The tensors that a step reads and changes, in the graph's order.
 
-    Numbers of a single model have one dimension: torch 2.11 does not write to those that have none.
+    In an ensemble their first dimension is the model. Scalars of a single model have one dimension,
+    since torch 2.11 does not write to tensors without dimensions.
     """
 
     parameters: list[Tensor]
-    averages: list[Tensor]  # of the gradients, Adam's
+    averages: list[Tensor]  # Adam's averages of gradients
     squares: list[Tensor]
     buffers: list[Tensor]
 
     def of_one(self) -> "Learned":
-        """The same tensors of a single model, as a step takes them."""
+        """Return the same tensors of a single model, in the form that a step takes."""
         *columns, buffers = self
         return Learned(*([torch.atleast_1d(t.detach()) for t in c] for c in columns), buffers)
 
     def write(self, new: Sequence[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Put in place what `updated` gave."""
+        """Write what `updated` returned into the tensors, in place."""
         for current, values in zip(zip(*self[:3]), new):
             for tensor, value in zip(current, values):
                 tensor.copy_(value)
 
     def clone(self) -> "Learned":
-        """A copy, to try a step on."""
+        """Return a copy, on which a step can be tried."""
         return Learned(*([t.clone() for t in column] for column in self))
 
 
@@ -59,7 +60,7 @@ Gradients = Callable[
 
 
 def loss_gradients(captured: Captured, dynamic: bool) -> Gradients:
-    """A function of what a step takes; it gives the loss's gradients and the terms (3,)."""
+    """Return a function from the arguments of a step to the loss's gradients and the terms (3,)."""
     shapes = captured.shapes(InputKind.PARAMETER)
 
     def gradients(learned, images, rows, scalars, noise):
@@ -79,11 +80,11 @@ def loss_gradients(captured: Captured, dynamic: bool) -> Gradients:
 
 
 def training_step(captured: Captured, dynamic: bool, ensemble: bool = False) -> Step:
-    """A function that changes what was learned in place and gives the terms (3,) before that.
+    """Return a function that updates what was learned in place and gives the terms (3,) before that.
 
     It takes `Learned`, all images (N, C, H, W), the minibatch's rows (B,), beta with the scalars
-    of `adam_scalars` (3,), and the noise; in an ensemble all but the images have a leading
-    dimension of models, and so have the terms.
+    of `adam_scalars` (3,), and the noise. In an ensemble, all of them but the images have the model
+    as their first dimension, and so have the terms.
     """
     gradients = loss_gradients(captured, dynamic)
 
@@ -103,7 +104,7 @@ def training_step(captured: Captured, dynamic: bool, ensemble: bool = False) -> 
 
 
 def of_its_own(function: Callable) -> Callable:
-    """The function with a code object of its own, since Dynamo keeps what it compiled by that."""
+    """Return the function with a new code object, since Dynamo's cache goes by code objects."""
     code = function.__code__.replace(co_name=function.__name__)
     closure = function.__closure__
     return FunctionType(code, function.__globals__, function.__name__, closure=closure)
@@ -112,7 +113,7 @@ def of_its_own(function: Callable) -> Callable:
 def updated(
     learned: Learned, gradients: Sequence[Tensor], scalars: Tensor
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Each parameter with its averages after Adam's step, by beta and `adam_scalars` (3,)."""
+    """Return each parameter and its averages after Adam's step; scalars (3,) are those of a step."""
     _, step_size, root_correction = scalars.unbind()
     adam = partial(_adam, step_size=step_size, root_correction=root_correction)
     return [adam(*each) for each in zip(*learned[:3], gradients)]
@@ -127,38 +128,41 @@ def _adam(
 
 
 def _normal_or_zero(average: Tensor) -> Tensor:
-    """Without its denormal numbers, which no update can tell from zero.
+    """Return the average with 0 for denormal numbers, which no update can tell from 0.
 
     The averages of weights without a gradient (pixels that are always black, units that died)
-    shrink into them and never leave: 0.9 times the smallest rounds to itself. A CPU computes with
-    them ten times slower.
+    shrink until they are denormal. They stay so, since 0.9 times the smallest number rounds to
+    itself. A CPU computes ten times more slowly with denormal numbers.
     """
     return torch.where(average.abs() < torch.finfo(average.dtype).tiny, 0.0, average)
 
 
 def adam_scalars(count: int, learning_rate: float) -> tuple[float, float]:
-    """Step size and root of the second correction at the count-th step; float32 would cancel."""
+    """Return the step size and the root of the second bias correction at the count-th step.
+
+    They are computed in double precision, since digits would cancel in float32.
+    """
     return learning_rate / (1 - BETAS[0] ** count), math.sqrt(1 - BETAS[1] ** count)
 
 
 def compile_step(step: Callable, device: torch.device) -> Callable:
-    """The step as machine code, by inductor, at its first call.
+    """Return the step, which inductor compiles at its first call.
 
-    No guards: a step is only ever called with tensors of one shape, type and place.
+    It has no guards, since a step is only called with tensors of one shape, type and device.
     """
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
-        return step  # the CUDA graph alone
+        return step  # the CUDA graph replays it uncompiled
     products = _import_products()
     options = {"guard_filter_fn": _no_guards}
     if device.type == "cpu":
-        options["cpp.min_chunk_size"] = 8192  # numbers that are worth the start of a thread
+        options["cpp.min_chunk_size"] = 8192  # numbers that repay the start of a thread
     if device.type == "cpu" and products.ONEDNN:
         options["post_grad_custom_pre_pass"] = products.OneDnnProducts()
     return torch.compile(step, fullgraph=True, options=options)
 
 
 def _import_products() -> ModuleType:
-    """Imports inductor, which takes two seconds; and has it not tell where there is no GPU."""
+    """Import inductor, which takes two seconds, and suppress its message that there is no GPU."""
     logger = logging.getLogger("torch.utils.cpp_extension")
     before, logger.disabled = logger.disabled, True
     try:
@@ -169,7 +173,7 @@ def _import_products() -> ModuleType:
 
 
 def missing_compiler() -> str | None:
-    """What keeps inductor from compiling here, in a few words."""
+    """Return why inductor cannot compile here, in a few words; None where it can."""
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     return None if shutil.which(compiler) else f"no C++ compiler ({compiler})"
 
@@ -179,12 +183,12 @@ def _no_guards(guards: Sequence) -> list[bool]:
 
 
 class Noise:
-    """Buffers of standard noise, drawn anew in place.
+    """Buffers of standard noise, which are filled again in place for every step.
 
     Args:
         draws: what to draw, in this order.
-        generators: one per model of an ensemble; None for a single model, which draws from the
-            process's own generator.
+        generators: one for each model of an ensemble (default: a single model, which draws from
+            the generator of the process).
     """
 
     def __init__(
@@ -200,18 +204,18 @@ class Noise:
         ]
 
     def draw(self) -> None:
-        """Fill all buffers."""
+        """Fill all buffers with new noise."""
         for fill in self._fills:
             fill()
 
 
 class Steps:
-    """Takes steps on a CPU, one call each. Making it compiles.
+    """Steps on a CPU, one call each; the constructor compiles.
 
     Args:
-        learned: changed in place by every step.
-        images: (N, C, H, W), all of them.
-        rows, scalars: those of a step, as an example.
+        learned: the tensors that every step changes in place.
+        images: all images (N, C, H, W).
+        rows, scalars: those of one step, as an example.
     """
 
     def __init__(
@@ -227,15 +231,15 @@ class Steps:
         self._warm_up(rows, scalars)
 
     def _warm_up(self, *each: Tensor) -> None:
-        copy = self.learned.clone()  # since it trains
+        copy = self.learned.clone()  # since a warm-up trains
         self.step(copy, self.images, *each, self.noise.tensors)
 
     def __call__(self, rows: Tensor, scalars: Tensor) -> Iterator[Tensor]:
-        """The terms of steps as they are taken, in blocks (steps, ..., 3).
+        """Take steps and yield their terms in blocks (steps, ..., 3).
 
         Args:
-            rows: (steps, ..., B), of the images.
-            scalars: (steps, ..., 3), beta and those of `adam_scalars`.
+            rows: the images of each minibatch, (steps, ..., B).
+            scalars: beta and the numbers of `adam_scalars`, (steps, ..., 3).
         """
         for each in zip(rows.unbind(), scalars.unbind()):
             self.noise.draw()
@@ -243,12 +247,12 @@ class Steps:
 
 
 class ReplayedSteps(Steps):
-    """Takes steps on CUDA: each is a replay of one graph, noise included, and waits for nothing.
+    """Steps on CUDA, each of which replays one graph, noise included, and waits for nothing.
 
     The graph finds its minibatch by a counter on the device.
     """
 
-    block = 64  # steps between two looks at whether to stop
+    block = 64  # steps between two checks for a request to stop
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
