@@ -221,6 +221,8 @@ class Job:
                     observer.epoch(record, self.training.finished)
             except Stopped:
                 writer.save()
+                if interrupts is None:  # the observer asked for it in another way
+                    raise
                 self.ranks.gather()  # torchrun ends all ranks as soon as one ends
                 interrupts.pending = interrupts.pending or signal.SIGTERM  # sent to another rank
                 interrupts.note = f" after step {self.training.step}; all is saved: {self._again}"

@@ -159,5 +159,7 @@ def _train(
     except Stopped:
         for writer in writers.values():
             writer.save()
+        if interrupts is None:  # an observer asked for it in another way
+            raise
         interrupts.note = RESUMES
     return failures
