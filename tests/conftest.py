@@ -1,4 +1,4 @@
-"""Shared scenarios and the two standing rules: fixed seeds, and CUDA tests only where there is one."""
+"""The standing rules (fixed seeds, one thread, CUDA tests only where there is a GPU) and fixtures."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.evaluation.exact import LinearGaussian
-from pyro_vae.randomness import seeded
+from pyro_vae.evaluation.features import train_features
+from tests.support import seams
 
 
 def pytest_collection_modifyitems(items):
@@ -35,40 +35,45 @@ def fresh_state():
 
 
 @pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """The test runs in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def no_inductor(monkeypatch):
+    """Captured graphs are run as they are; they are not compiled."""
+    seams.do_without_inductor(monkeypatch.setattr)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Runs and comparisons draw nothing."""
+    seams.do_without_pictures(monkeypatch.setattr)
+
+
+@pytest.fixture
+def small_sweeps(elsewhere, no_inductor, no_pictures, monkeypatch):
+    """An empty folder, no inductor, no pictures, and compiling that always pays."""
+    seams.set_steps_that_pay(1, monkeypatch.setattr)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The embedded digits: 1,437 training and 360 test images."""
+    return pv.load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def classifier(digits):
+    """A classifier of the digits, with 32 features."""
+    return train_features(digits.train.images, digits.train.labels, 32)
+
+
+@pytest.fixture
 def real_data():
     """A folder with the published files, named by PYRO_VAE_DATA; the test skips without it."""
     root = os.environ.get("PYRO_VAE_DATA")
     if not root or not Path(root).is_dir():
         pytest.skip("PYRO_VAE_DATA names no data folder")
     return Path(root)
-
-
-def linear_gaussian_vae(oblique=False, spoil=0.0, sigma=0.5, latent_dim=3, seed=3):
-    """A linear VAE in float64 whose log p(x) and posterior are known, with the best encoder.
-
-    With orthogonal decoder columns the encoder's diagonal q is the posterior; with oblique ones it
-    is the best diagonal q. `spoil` moves its means and widens its scales.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    vae = pv.VAE((1, 4, 4), latent_dim, "gaussian_fixed_sigma", "linear", sigma=sigma).double()
-    vae.eval()
-    weight = torch.randn(16, latent_dim, generator=generator, dtype=torch.float64)
-    if not oblique:
-        weight = torch.linalg.qr(weight).Q * torch.linspace(0.5, 1.5, latent_dim).double()
-    (decoder,) = (m for m in vae.decoder.modules() if isinstance(m, torch.nn.Linear))
-    (encoder,) = (m for m in vae.encoder.modules() if isinstance(m, torch.nn.Linear))
-    with torch.no_grad():
-        decoder.weight.copy_(weight)
-        decoder.bias.copy_(torch.randn(16, generator=generator))
-        exact = LinearGaussian.of(vae)
-        gain = torch.linalg.solve(exact.precision, weight.T) / sigma**2
-        encoder.weight.copy_(torch.cat([gain, torch.zeros_like(gain)]))
-        encoder.bias[:latent_dim] = -gain @ decoder.bias + spoil
-        encoder.bias[latent_dim:] = -exact.precision.diagonal().log() / 2 + spoil
-    return vae, exact
-
-
-def drawn_images(vae, count, seed=1):
-    """Images that the model itself draws, on its own continuous scale."""
-    with seeded(seed), torch.no_grad():
-        return vae.decode(vae.prior.sample((count,))).sample()

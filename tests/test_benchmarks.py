@@ -3,11 +3,12 @@
 import sys
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from tests.support.house import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import speed
 from cases import CASES, betas
@@ -22,26 +23,27 @@ TOLERANCE = 1.1  # Monte Carlo: 5 standard errors of a difference; between seeds
 
 
 @pytest.fixture(scope="module")
-def digits():
+def task():
+    """What is trained: the embedded digits."""
     return CASES["digits"].task("data")
 
 
 @pytest.fixture(scope="module")
-def references(digits):
+def references(task):
     """Hand-written losses by epoch, with the rate of the drawn z or in closed form."""
 
     @cache
     def losses(closed_form):
-        peer = Handwritten(replace(digits, seed=1), closed_form=closed_form)
+        peer = Handwritten(replace(task, seed=1), closed_form=closed_form)
         return [peer.epoch() for _ in range(EPOCHS)]
 
     return losses
 
 
 @pytest.mark.parametrize("name", [name for name in PEERS if name not in SLOW])
-def test_everybody_trains_the_same(name, digits, references):
+def test_everybody_trains_the_same(name, task, references):
     try:
-        peer = set_up(name, digits)
+        peer = set_up(name, task)
     except Unavailable as error:
         if not isinstance(error.__cause__, ImportError):
             raise
@@ -56,17 +58,17 @@ def test_half_the_training_is_told_apart(references):
     assert losses[EPOCHS // 2 - 1] - losses[-1] > TOLERANCE
 
 
-def test_a_missing_package_is_named(monkeypatch, digits):
+def test_a_missing_package_is_named(monkeypatch, task):
     monkeypatch.setitem(PEERS, "pythae", "a_missing_package:Thing")
     with pytest.raises(Unavailable, match=r"^No module named 'a_missing_package'$"):
-        set_up("pythae", digits)
+        set_up("pythae", task)
 
 
-def test_a_peer_that_fails_gives_its_error_in_one_line(monkeypatch, digits):
+def test_a_peer_that_fails_gives_its_error_in_one_line(monkeypatch, task):
     monkeypatch.setitem(PEERS, "pythae", "peers.base:Minibatches")
     with pytest.raises(Unavailable, match=r"^ValueError: too many\.$"):
         monkeypatch.setattr("peers.base.Minibatches.__init__", _fail)
-        set_up("pythae", digits)
+        set_up("pythae", task)
 
 
 def _fail(*_):

@@ -1,140 +1,203 @@
-"""The rules of the house: imports point upward, names are settled, the two environments agree."""
+"""The rules of the house: what imports what, short files, explained names, one list of packages."""
 
 import ast
 import re
-import subprocess
-import sys
+import shlex
 import tomllib
-from pathlib import Path
 
 import pytest
+import yaml
 
 import pyro_vae
+from pyro_vae.cli.parser import parse
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.sweeps.grid import combinations, read_grid
+from tests.support.house import ROOT, broken_rules, sources_of_package, table_of_rooms
 
-ROOT = Path(__file__).parent.parent
-FLOORS = [
-    {
-        "special",
-        "distributions",
-        "levels",
-        "names",
-        "randomness",
-        "ranks",
-        "files",
-        "interrupts",
-        "data",
-        "products",
-    },
-    {"likelihoods", "networks"},
-    {"vae", "autoencoder"},
-    {"objectives", "capture", "compiled", "checkpoints"},
-    {"engines", "ranked", "evaluation", "training", "ensembles", "fitting"},
-    {"figures", "comparison_figures", "pages", "videos", "descriptions", "config"},
-    {"folders", "summaries", "recording", "runs", "grids", "members", "sweeps", "report"}
-    | {"parts", "evaluations", "comparison", "comparison_plots", "comparison_report", "trainers"}
-    | {"clusters"},
-    {"commands", "cli"},
-    {"__main__", "__init__"},
-]
-SOURCES = sorted((ROOT / "pyro_vae").rglob("*.py"))
+SOURCES = sources_of_package()
+TABLE = table_of_rooms((ROOT / "docs" / "architecture.md").read_text())
+
+# --- rooms ----------------------------------------------------------------------------------------
 
 
-def floor_of(room):
-    return next(n for n, rooms in enumerate(FLOORS) if room in rooms)
+def test_the_table_has_every_room_once():
+    rooms = [room for line in TABLE for room in line]
+    assert len(rooms) == len(set(rooms))
+    assert set(rooms) == {name.split(".")[1] for name in SOURCES}
 
 
-def room_of(path):
-    return path.relative_to(ROOT / "pyro_vae").parts[0].removesuffix(".py")
+def test_rooms_import_what_stands_above_them():
+    assert broken_rules(TABLE, SOURCES) == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
-def test_imports_point_upward(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        assert not isinstance(node, ast.ImportFrom) or node.level == 0, "a relative import"
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        for name in names:
-            rooms = name.split(".")[1:2] if name.startswith("pyro_vae.") else []
-            if name == "pyro_vae" and isinstance(node, ast.ImportFrom):
-                rooms = [a.name for a in node.names]
-            for room in rooms:
-                assert floor_of(room) <= floor_of(room_of(path)), (path.name, name)
+RULES = [["low"], ["middle", "beside"], ["high"], ["__init__"]]
+SOUND = {
+    "pyro_vae.low.one": "",
+    "pyro_vae.low.two": "from pyro_vae.low.one import x",
+    "pyro_vae.middle": "import os\nimport pyro_vae.low.two as two",
+    "pyro_vae.beside.one": "from pyro_vae.low import one",
+    "pyro_vae.high.one": "def f():\n    from pyro_vae.middle import y\n    return y",
+    "pyro_vae.__init__": "from pyro_vae.high.one import f",
+}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
-def test_files_are_short_and_public_names_are_explained(path):
-    text = path.read_text()
-    assert len(text.splitlines()) <= 350
-    for node in ast.parse(text).body:
-        public = isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name[0] != "_"
-        assert not public or ast.get_docstring(node), (path.name, node.name)
+def test_sound_imports_break_no_rule():
+    assert broken_rules(RULES, SOUND) == []
 
 
-def requirement(text):
-    return re.split(r"[\[<>=!~ ;]", text)[0].lower()
+@pytest.mark.parametrize(
+    "module, source, message",
+    [
+        ("low.one", "from pyro_vae.middle import y", "imports pyro_vae.middle, which stands on no"),
+        ("low.one", "import pyro_vae.middle", "imports pyro_vae.middle, which stands on no"),
+        ("low.one", "from pyro_vae import middle", "imports pyro_vae.middle, which stands on no"),
+        ("low.one", "def f():\n    import pyro_vae.high.one", "imports pyro_vae.high.one, which"),
+        (
+            "low.one",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n"
+            "    from pyro_vae.high.one import f",
+            "imports pyro_vae.high.one, which stands on no line above",
+        ),
+        (
+            "low.one",
+            "PLACE = 'pyro_vae.high.one:f'",
+            "imports pyro_vae.high.one, which stands on no",
+        ),
+        (
+            "middle",
+            "from pyro_vae.beside.one import y",
+            "imports pyro_vae.beside.one, which stands",
+        ),
+        (
+            "beside.one",
+            "from pyro_vae.middle import y",
+            "imports pyro_vae.middle, which stands on no",
+        ),
+        ("high.one", "import pyro_vae", "imports pyro_vae.__init__, which stands on no line above"),
+        (
+            "high.one",
+            "from pyro_vae import f",
+            "imports pyro_vae.__init__, which stands on no line",
+        ),
+        ("high.one", "from .two import x", "a relative import"),
+        ("high.one", "from . import two", "a relative import"),
+    ],
+)
+def test_an_import_of_what_does_not_stand_above_is_refused(module, source, message):
+    (found,) = broken_rules(RULES, SOUND | {f"pyro_vae.{module}": source})
+    assert found.startswith(f"pyro_vae.{module}: {message}")
 
 
+def test_a_circle_inside_a_room_is_refused():
+    circle = {
+        "pyro_vae.low.one": "def f():\n    from pyro_vae.low.three import x",
+        "pyro_vae.low.three": "from pyro_vae.low.two import x",
+    }
+    (found,) = broken_rules(RULES, SOUND | circle)
+    assert found.startswith("circle: ") and all(
+        f"low.{n}" in found for n in ("one", "two", "three")
+    )
+
+
+def test_a_module_of_no_room_is_refused():
+    (found,) = broken_rules(RULES, SOUND | {"pyro_vae.attic": ""})
+    assert found == "pyro_vae.attic: attic is no room"
+
+
+def test_rooms_are_read_from_the_first_column_of_a_table():
+    page = "| rooms | what |\n| --- | --- |\n| `a` `b` | `x` |\n| `c` | text |\n| to `d` | no |\n"
+    assert table_of_rooms(page) == [["a", "b"], ["c"]]
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_files_are_short_and_public_names_are_explained(name):
+    assert len(SOURCES[name].splitlines()) <= 350
+    for node in ast.parse(SOURCES[name]).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), node.name
+
+
+def test_tests_are_short_and_import_no_other_test():
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 350, path
+        assert not re.search(r"^(from|import) .*\btest_\w+", text, re.M), path
+
+
+# --- packages and versions ------------------------------------------------------------------------
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {
     "torch": "pytorch-gpu",
     "matplotlib": "matplotlib-base",
     "graphviz": "python-graphviz",
     "ray": "ray-core",
 }
+BESIDE = {"python", "pip", "cxx-compiler", "h5netcdf", "imageio-ffmpeg"}  # what conda names itself
+
+
+def package(requirement):
+    """The name in a requirement."""
+    return re.split(r"[\[<>=!~ ;]", requirement)[0].lower()
 
 
 def test_the_conda_environment_and_the_package_ask_for_the_same():
     """pip then finds all that it needs, and never brings a torch of its own."""
-    import yaml
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {requirement(r) for r in project["dependencies"]}
-    wanted |= {requirement(r) for r in project["optional-dependencies"]["test"]}
+    wanted = {package(r) for r in PROJECT["dependencies"]}
+    wanted |= {package(r) for r in PROJECT["optional-dependencies"]["test"]}
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["channels"] == ["conda-forge", "nodefaults"]
     packages = [d for d in environment["dependencies"] if isinstance(d, str)]
-    conda = {requirement(d) for d in packages}
     (pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
     assert pip == ["-e ."]
     ours = {CONDA_NAMES.get(name, name) for name in wanted}
-    beside = {"python", "pip", "cxx-compiler", "h5netcdf", "imageio-ffmpeg"}
-    assert conda == ours | beside
-    python = next(d for d in packages if requirement(d) == "python")
-    assert project["requires-python"].replace(" ", "") in python.replace("python", "")
-
-
-def test_the_readme_opens_with_the_two_commands():
-    readme = (ROOT / "README.md").read_text()
-    first = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/pyro-vae train"
-    second = "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest"
-    assert 0 < readme.index(first) < readme.index(second)
-    assert second in (ROOT / ".ci" / "run").read_text()
-    for block in re.findall(r"```sh\n(.*?)```", readme[readme.index(second) :], re.S):
-        for line in block.strip().splitlines():
-            known = (
-                "pyro-vae ",
-                "conda ",
-                "pip install -e ",
-                "python3 -m venv",
-                "python benchmarks/speed.py",
-                "torchrun ",
-            )
-            assert line.startswith(known), line
+    assert {package(d) for d in packages} == ours | BESIDE
+    (python,) = [d for d in packages if package(d) == "python"]
+    assert PROJECT["requires-python"].replace(" ", "") in python.replace("python", "")
 
 
 def test_every_version_is_the_same():
-    import pyro_vae
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert pyro_vae.__version__ == project["version"]
-    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
+    assert pyro_vae.__version__ == PROJECT["version"]
+    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_evaluate_is_imported_when_it_is_asked_for():
-    said = subprocess.run(
-        [sys.executable, "-c", "import sys, pyro_vae as pv; a = 'pyro_vae.runs.evaluate' in sys.modules;"
-         "from pyro_vae.runs.evaluate import evaluate; print(a, pv.evaluate is evaluate)"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert said.stdout.split() == ["False", "True"]
-    with pytest.raises(AttributeError, match="no attribute 'evalute'"):
-        pyro_vae.evalute  # noqa: B018
+# --- the README and the pages of docs/ ------------------------------------------------------------
+
+INSTALL = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/pyro-vae train"
+TEST = "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest"
+OTHERS = ("conda ", "pip install -e ", "python3 -m venv", "python benchmarks/speed.py", "torchrun ")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(page):
+    """The lines of a page's shell commands, with continued ones joined."""
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(), re.S)
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line]
+
+
+def test_the_readme_opens_with_the_two_commands():
+    assert commands(ROOT / "README.md")[:2] == [INSTALL, TEST]
+    assert TEST in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_readme_gives_commands_that_are_known():
+    for line in commands(ROOT / "README.md"):
+        assert line.startswith(("pyro-vae ", *OTHERS)), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_give_commands_that_the_parser_takes(page):
+    """A variable of the shell stands for a number."""
+    for line in commands(page):
+        words = shlex.split(re.sub(r"\$\w+", "0", line), comments=True)
+        if not words or words[0] != "pyro-vae":
+            continue
+        parsed = vars(parse(words[1:]))
+        settings = {name: parsed[name] for name in parsed.keys() & RunConfig.__dataclass_fields__}
+        if parsed["command"] == "train" and parsed["config"] is None:
+            RunConfig(**settings)
+        if parsed["command"] == "sweep" and parsed["config"] is None:
+            combinations(read_grid(settings))

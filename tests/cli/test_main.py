@@ -1,0 +1,69 @@
+"""The exit status and the one line of every command."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from pyro_vae.cli.main import main
+from tests.support.house import ROOT
+from tests.support.runs import TRAIN_QUICK
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+ONE_EPOCH = [*TRAIN_QUICK, "--epochs", "1"]
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Training fails in a way that nobody foresaw."""
+    monkeypatch.setattr("pyro_vae.training.loop.Training.draw_epoch", lambda training: 1 / 0)
+
+
+def test_a_failed_run_exits_with_1(broken, capsys):
+    assert main(ONE_EPOCH) == 1
+    assert capsys.readouterr().err == "pyro-vae: division by zero\n"
+
+
+@pytest.mark.parametrize("arguments", [["--debug", *ONE_EPOCH], [*ONE_EPOCH, "--debug"]])
+def test_debug_shows_the_traceback(broken, arguments):
+    with pytest.raises(ZeroDivisionError):
+        main(arguments)
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+@pytest.mark.parametrize("engine", ["svi", "eager"])
+def test_a_run_that_diverges_exits_with_1(capsys, engine):
+    assert main([*ONE_EPOCH, "--learning-rate", "1e20", "--engine", engine]) == 1
+    assert "not finite at epoch" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_where_there_is_none_is_an_error(capsys):
+    assert main([*ONE_EPOCH, "--device", "cuda"]) == 2
+    assert "torch finds no CUDA device" in capsys.readouterr().err
+
+
+def command(*arguments, **options):
+    """The command as a process of its own."""
+    words = [sys.executable, "-m", "pyro_vae", *arguments]
+    return subprocess.run(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_the_module_is_a_command():
+    done = command("datasets", stdout=subprocess.PIPE)
+    assert done.returncode == 0 and done.stdout.startswith("digits ") and done.stderr == ""
+
+
+def test_no_command_is_an_error():
+    done = command(stdout=subprocess.PIPE)
+    assert done.returncode == 2 and done.stderr.startswith("pyro-vae: expected a command")
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    done = command("datasets", stdout=write)
+    os.close(write)
+    assert done.returncode == 1 and done.stderr == ""

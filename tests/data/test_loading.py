@@ -1,0 +1,80 @@
+"""`load_dataset`: names, binary pixels, images held out."""
+
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae.names import DATASETS
+
+
+def is_binary(split):
+    return bool(((split.images == 0) | (split.images == 1)).all())
+
+
+def test_digits(digits):
+    assert digits.levels == 17 and digits.image_shape == (1, 8, 8)
+    assert (len(digits.train), len(digits.test)) == (1437, 360) and not digits.dynamic
+    levels = digits.train.images * 16
+    assert torch.equal(levels, levels.round()) and levels.min() == 0 and levels.max() == 16
+
+
+def test_validation_images_are_the_last_tenth_of_the_training_set(digits):
+    held = pv.load_dataset("digits", validation=True)
+    assert (len(held.train), len(held.validation)) == (1294, 143)
+    together = torch.cat([held.train.images, held.validation.images])
+    assert torch.equal(together, digits.train.images)
+    assert torch.equal(held.test.images, digits.test.images)
+
+
+def test_a_threshold_at_one_half(digits):
+    threshold = pv.load_dataset("digits", binarize="threshold")
+    assert torch.equal(threshold.train.images, (digits.train.images >= 0.5).float())
+    assert torch.equal(threshold.test.images, (digits.test.images >= 0.5).float())
+    assert threshold.levels == 2 and not threshold.dynamic
+
+
+def test_static_pixels_are_drawn_once_by_their_seed():
+    static, again, other = (pv.load_dataset("digits", binarize="static", seed=s) for s in (0, 0, 1))
+    assert torch.equal(static.train.images, again.train.images)
+    assert not torch.equal(static.train.images, other.train.images)
+    assert static.levels == 2 and not static.dynamic
+    assert is_binary(static.train) and is_binary(static.test)
+
+
+def test_dynamic_pixels_stay_probabilities_in_the_training_set_alone(digits):
+    dynamic = pv.load_dataset("digits", binarize="dynamic", validation=True)
+    assert dynamic.dynamic and dynamic.levels == 2
+    assert torch.equal(dynamic.train.images, digits.train.images[:1294])
+    assert is_binary(dynamic.test) and is_binary(dynamic.validation)
+
+
+def test_binary_data_are_not_binarized_again(tmp_path):
+    (tmp_path / "BinarizedMNIST").mkdir()
+    for part in ("train", "valid", "test"):
+        path = tmp_path / "BinarizedMNIST" / f"binarized_mnist_{part}.amat"
+        path.write_bytes(b"0 " * 783 + b"1\n")
+    with pytest.raises(ValueError, match="binarize: binarized_mnist is binary already"):
+        pv.load_dataset("binarized_mnist", tmp_path, binarize="dynamic")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("minst",), "dataset: unknown name 'minst'; did you mean 'mnist'"),
+        (("digits", "data", "dinamic"), "binarize: .* did you mean 'dynamic'"),
+    ],
+)
+def test_unknown_names_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        pv.load_dataset(*arguments)
+
+
+@pytest.mark.parametrize("name", [n for n in DATASETS if n not in ("digits", "sprites")])
+def test_without_a_network_the_error_names_the_remedy(tmp_path, monkeypatch, name):
+    def unreachable(*args, **kwargs):
+        raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    with pytest.raises(ValueError, match=f"pyro-vae datasets {name} --data-dir") as error:
+        pv.load_dataset(name, tmp_path)
+    assert "could not be downloaded" in str(error.value) and "\n" not in str(error.value)

@@ -1,0 +1,105 @@
+"""The importance bound, where log p(x) is known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae.evaluation.bounds import bits_per_dim, decoded_at_once, importance_bound, log_weights
+from tests.support.linear_gaussian import (
+    OBLIQUE,
+    ORTHOGONAL,
+    assert_within,
+    drawn_images,
+    linear_gaussian_vae,
+    linear_layers,
+)
+
+
+@pytest.mark.parametrize("oblique", [ORTHOGONAL, OBLIQUE])
+def test_the_importance_bound_with_5000_samples(oblique):
+    vae, exact = linear_gaussian_vae(oblique)
+    x = drawn_images(vae, 20)
+    bound = importance_bound(vae, x, 5000, score="density")
+    truth = exact.log_prob(x)
+    if not oblique:  # every weight is p(x) itself
+        assert (bound - truth).abs().max() < 1e-6
+    weights = log_weights(vae, x, vae.encode(x), 5000, "density")
+    spread = (weights - weights.logsumexp(0) + math.log(5000)).exp().std(0)
+    assert_within(bound, truth, spread / math.sqrt(5000))
+
+
+def test_the_bound_does_not_depend_on_the_pieces(monkeypatch):
+    vae, _ = linear_gaussian_vae(OBLIQUE)
+    x = drawn_images(vae, 6)
+    whole = importance_bound(vae, x, 700, score="density")
+    monkeypatch.setattr("pyro_vae.evaluation.bounds._NUMBERS_AT_ONCE", 8 * 16 * 130)
+    assert decoded_at_once(vae) == 130
+    done = []
+    pieces = importance_bound(vae, x, 700, score="density", progress=done.append)
+    assert done == [pytest.approx((k + 1) / 6) for k in range(6)]
+    assert (pieces - whole).abs().max() < 0.5  # other draws, the same bound
+    assert (pieces - whole).abs().max() > 0
+
+
+def test_an_unknown_score_is_refused():
+    vae, _ = linear_gaussian_vae()
+    with pytest.raises(ValueError, match="score: unknown name 'level'; did you mean 'levels'"):
+        importance_bound(vae, drawn_images(vae, 2), 2, score="level")
+
+
+def test_importance_bound_of_exact_levels():
+    """Binary 1x1x2 images, enumerated: the bound with many samples is log P, and sums to one."""
+    vae = pv.VAE((1, 1, 2), 2, "bernoulli", hidden=(4,), levels=2).double().eval()
+    with torch.no_grad():
+        vae.decoder[-2].weight.mul_(5)
+    images = torch.cartesian_prod(*[torch.tensor([0.0, 1.0]).double()] * 2).view(4, 1, 1, 2)
+    nodes, weights = (torch.tensor(v) for v in np.polynomial.hermite_e.hermegauss(60))
+    z = torch.cartesian_prod(nodes, nodes).unsqueeze(1)
+    w = torch.outer(weights, weights).flatten() / (2 * math.pi)
+    with torch.no_grad():
+        exact = (vae.decode(z).log_prob(images).exp() * w.unsqueeze(1)).sum(0).log()
+    assert exact.exp().sum().item() == pytest.approx(1, abs=1e-9)
+    bounds = torch.stack([importance_bound(vae, images, 2000, seed=s) for s in range(20)])
+    error = bounds.std(0) / math.sqrt(20)
+    assert ((bounds.mean(0) - exact).abs() < 5 * error + 1e-3).all()  # Jensen's gap at K = 2,000
+    loose = torch.stack([importance_bound(vae, images, 1, seed=s) for s in range(200)]).mean(0)
+    assert (loose < bounds.mean(0)).all()
+
+
+def test_importance_bound_refuses_what_is_no_likelihood():
+    vae = pv.VAE((1, 1, 2), 2, "bernoulli", hidden=(4,), levels=256).eval()
+    with pytest.raises(ValueError, match="no probability to 256 grey levels"):
+        importance_bound(vae, torch.rand(3, 1, 1, 2), 5)
+
+
+def test_a_uniform_distribution_over_levels_costs_log2_levels():
+    log_p = -torch.full((3,), 28 * 28 * math.log(256))
+    assert torch.allclose(bits_per_dim(log_p, (1, 28, 28)), torch.tensor(8.0))
+
+
+@pytest.mark.parametrize("component", range(3))
+def test_taking_a_component_out_leaves_a_smaller_gaussian(component):
+    vae, exact = linear_gaussian_vae(latent_dim=3)
+    x = drawn_images(vae, 20)
+    weight = exact.weight.clone()
+    weight[:, component] = 0
+    truth = exact._replace(weight=weight).log_prob(x)
+    bound = importance_bound(vae, x, 3, score="density", removed=torch.arange(3) == component)
+    assert (bound - truth).abs().max() < 1e-6
+    assert (exact.log_prob(x) - truth).mean() > 0.1  # it was of use
+
+
+def test_taking_an_idle_component_out_costs_nothing():
+    vae, _ = linear_gaussian_vae(latent_dim=3)
+    x = drawn_images(vae, 20)
+    encoder, decoder = linear_layers(vae)
+    with torch.no_grad():
+        decoder.weight[:, 1] = 0
+        encoder.weight[[1, 4]] = 0
+        encoder.bias[[1, 4]] = 0
+    whole = importance_bound(vae, x, 3, score="density")
+    without = importance_bound(vae, x, 3, score="density", removed=torch.arange(3) == 1)
+    assert (whole - without).abs().max() < 1e-6

@@ -1,0 +1,85 @@
+"""The ladder of bounds: which is the best, what lies between them, and when one of them fails."""
+
+import math
+
+import pytest
+import torch
+
+from pyro_vae.evaluation.ais import Annealed, Annealing, Bracket
+from pyro_vae.evaluation.bounds import importance_bound
+from pyro_vae.evaluation.ladder import BOUNDS, Ladder, climb
+from tests.support.linear_gaussian import drawn_images, linear_gaussian_vae
+
+ANNEALED = ("ais_from_prior", "ais_from_posterior")
+
+
+def ladder(importance=-3.0, from_prior=-2.0, from_posterior=-2.5, error=0.1):
+    """A ladder made up, of four images with these bounds."""
+    means = {"elbo": -9.0, "elbo_refitted": -5.0, "importance_bound": importance}
+    means |= dict(zip(ANNEALED, (from_prior, from_posterior)))
+    rungs = {name: torch.full((4,), mean) for name, mean in means.items()}
+    errors = {name: torch.full((4,), error) for name in ANNEALED}
+    nothing = Annealed(*(torch.zeros(4) for _ in range(3)))
+    return Ladder(rungs, errors, Bracket(nothing, nothing), acceptance=0.65)
+
+
+@pytest.mark.parametrize(
+    "bounds, best",
+    [
+        ({"importance": -1.0}, "importance_bound"),
+        ({"from_prior": -1.0}, "ais_from_prior"),
+        ({"from_posterior": -1.0}, "ais_from_posterior"),
+    ],
+)
+def test_the_best_bound_is_the_largest(bounds, best):
+    found = ladder(**bounds)
+    assert found.best == best and best in BOUNDS
+    assert torch.equal(found.log_prob, torch.full((4,), -1.0))
+
+
+def test_gaps_lie_between_the_rungs():
+    found = ladder()
+    assert found.approximation_gap.tolist() == [-2 + 5] * 4
+    assert found.amortization_gap.tolist() == [-5 + 9] * 4
+
+
+def test_the_error_of_the_mean_is_that_of_independent_chains():
+    assert ladder().monte_carlo_error == pytest.approx(0.1 / math.sqrt(4))
+    assert ladder(importance=-1.0).monte_carlo_error is None
+
+
+@pytest.mark.parametrize(
+    "importance, error, missed",
+    [(-12.0, 0.1, 10.0), (-12.0, 5.0, None), (-2.1, 0.01, None), (-1.0, 0.1, None)],
+)
+def test_what_the_importance_bound_misses_for_certain(importance, error, missed):
+    """More than a nat, and more than five standard errors."""
+    found = ladder(importance=importance, error=error).missed
+    assert found == (missed and pytest.approx(missed))
+
+
+def test_a_ladder_is_climbed_where_log_p_is_known():
+    """Grey levels: a bin inside is a density times its width, as in the tests of annealing."""
+    vae, exact = linear_gaussian_vae()
+    x = torch.randint(51, 205, (6, 1, 4, 4)).double() / 255
+    found, done = [], []
+    for seed in (0, 0):
+        annealing = Annealing(50, 16)
+        found.append(climb(vae, x, 50, annealing, refit_steps=20, seed=seed, progress=done.append))
+    first, again = found
+    assert list(first.rungs) == ["elbo", "elbo_refitted", "importance_bound", *ANNEALED]
+    truth = exact.log_prob(x) - 16 * math.log(255)
+    assert torch.equal(first.rungs["importance_bound"], importance_bound(vae, x, 50))
+    assert (first.log_prob - truth).abs().max() < 0.5 and first.missed is None
+    assert 0.3 < first.acceptance < 0.95 and first.bracket.lower.log_prob.shape == (6,)
+    assert all(torch.equal(bound, again.rungs[name]) for name, bound in first.rungs.items())
+    half = len(done) // 2
+    assert done[half - 1] == pytest.approx(1) and sorted(done[:half]) == done[:half]
+
+
+def test_images_that_the_model_drew_bracket_their_own_log_p():
+    vae, _ = linear_gaussian_vae(spoil=0.2)
+    found = climb(
+        vae, drawn_images(vae, 2).clamp(0, 1).mul(255).round() / 255, 20, Annealing(40, 8), 5
+    )
+    assert found.bracket.gap.mean() > -1  # an upper bound less a lower one, in expectation

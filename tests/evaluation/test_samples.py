@@ -1,0 +1,236 @@
+"""Fréchet distance, precision and recall, and all measures of samples together."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from pyro_vae.evaluation import samples
+from pyro_vae.evaluation.samples import frechet_distance, precision_recall, sample_quality
+from pyro_vae.evaluation.sharpness import sharpness_ratio
+from tests.support.blurs import blurred
+
+
+def closed_form(a, b):
+    """The distance from sample moments, with scipy's root of a matrix that is not symmetric."""
+    a, b = np.asarray(a), np.asarray(b)
+    s, t = np.cov(a.T), np.cov(b.T)
+    root = scipy.linalg.sqrtm(s @ t).real
+    return ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(s + t - 2 * root)
+
+
+def with_moments(mean, covariance, count=40):
+    """Rows whose sample mean and covariance are exactly these."""
+    x = torch.randn(count, len(mean), dtype=torch.float64)
+    x = torch.linalg.qr(x - x.mean(0))[0] * math.sqrt(count - 1)
+    return mean + x @ torch.linalg.cholesky(covariance).T
+
+
+def random_covariance(size):
+    x = torch.randn(size, size, dtype=torch.float64)
+    return x @ x.T + 0.1 * torch.eye(size)
+
+
+# --- Fréchet distance -----------------------------------------------------------------------------
+
+
+def test_the_distance_of_independent_components_is_a_sum():
+    """|means' gap|^2 + sum of squared gaps between the standard deviations; rounding."""
+    s, t = torch.tensor([1.0, 2.0, 0.5]).double(), torch.tensor([3.0, 0.1, 0.5]).double()
+    mean = torch.tensor([1.0, -2.0, 0.5]).double()
+    a, b = with_moments(mean, (s**2).diag()), with_moments(torch.zeros(3), (t**2).diag(), 55)
+    exact = (mean**2).sum() + ((s - t) ** 2).sum()
+    assert frechet_distance(a, b).mean == pytest.approx(exact.item(), abs=1e-8)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 20])
+def test_the_distance_of_exact_moments_is_the_closed_form(size):
+    a = with_moments(torch.randn(size).double(), random_covariance(size))
+    b = with_moments(torch.randn(size).double(), random_covariance(size), 60)
+    s, t = np.atleast_2d(np.cov(a.T)), np.atleast_2d(np.cov(b.T))
+    root = scipy.linalg.sqrtm(s @ t).real
+    exact = ((a.mean(0) - b.mean(0)) ** 2).sum().item() + np.trace(s + t - 2 * root)
+    there, back = frechet_distance(a, b), frechet_distance(b, a)
+    assert there.mean == pytest.approx(exact, abs=1e-8)
+    assert back == pytest.approx(there, rel=1e-9)
+
+
+def test_the_distance_of_drawn_normals_is_near_the_closed_form():
+    """Within 5 standard errors; at 5,000 rows the bias, 3 * 4 / 5,000, is a tenth of one."""
+    s, t = random_covariance(3), random_covariance(3)
+    mean = torch.tensor([2.0, 0.0, -1.0]).double()
+    a = with_moments(mean, s)
+    exact = closed_form(a, with_moments(torch.zeros(3), t))
+    draw = torch.distributions.MultivariateNormal
+    found = frechet_distance(draw(mean, s).sample((5000,)), draw(0 * mean, t).sample((5000,)))
+    assert abs(found.mean - exact) < 5 * found.standard_error
+    assert found.standard_error < exact / 10
+    off = frechet_distance(draw(0 * mean, s).sample((5000,)), draw(0 * mean, t).sample((5000,)))
+    assert abs(off.mean - exact) > 5 * found.standard_error
+
+
+def test_the_standard_error_is_made_of_the_rows_influences():
+    """Each influence as a difference quotient of the closed form with one row weighted up.
+
+    To 1e-5: the quotient's own error is of the order of the squared step.
+    """
+    a, b = torch.randn(12, 3).double(), 2 * torch.randn(15, 3).double() + 1
+
+    def distance(weights, moving, fixed):
+        w = weights / weights.sum()
+        mean = w @ moving
+        spread = np.cov(moving.T, aweights=weights, ddof=0) - np.cov(moving.T, ddof=0)
+        s, t = np.cov(moving.T) + spread, np.cov(fixed.T)
+        root = scipy.linalg.sqrtm(s @ t).real
+        return ((mean - fixed.mean(0)) ** 2).sum() + np.trace(s + t - 2 * root)
+
+    def variance(moving, fixed):
+        n, step = len(moving), 1e-4
+        weights = step * np.eye(n)
+        slope = [distance(1 + w, moving, fixed) - distance(1 - w, moving, fixed) for w in weights]
+        return (np.array(slope) * n / (2 * step)).var(ddof=1) / n
+
+    exact = math.sqrt(variance(a.numpy(), b.numpy()) + variance(b.numpy(), a.numpy()))
+    assert frechet_distance(a, b).standard_error == pytest.approx(exact, rel=1e-5)
+
+
+def test_the_standard_error_is_the_spread_of_repeated_samples():
+    """400 repeats: a standard deviation is known to 1 / sqrt(800), five of which are 18%."""
+    scale = torch.tensor([1.0, 2.0, 0.3])
+    pairs = [(torch.randn(500, 3) * scale + 0.5, torch.randn(400, 3)) for _ in range(400)]
+    found = torch.tensor([frechet_distance(a, b) for a, b in pairs])
+    assert found[:, 1].mean().item() == pytest.approx(found[:, 0].std().item(), rel=0.18)
+
+
+def test_between_samples_of_one_distribution_the_standard_error_is_too_large_by_root_two():
+    """A quadratic form of Normals m'm varies by 2 tr S^2; its influences, 2m, say 4 tr S^2.
+
+    400 repeats of a form of 14 squares, whose kurtosis makes five standard errors 21%, and a
+    little for the standard error's own: both together less than what separates it from 1.
+    """
+    pairs = [(torch.randn(300, 4), torch.randn(300, 4)) for _ in range(400)]
+    found = torch.tensor([frechet_distance(a, b) for a, b in pairs])
+    rms = found[:, 1].square().mean().sqrt() / found[:, 0].std()
+    assert rms.item() == pytest.approx(math.sqrt(2), rel=0.25)
+
+
+def test_equal_sets_are_at_zero_whatever_their_rank():
+    full = torch.randn(50, 6).double()
+    flat = full[:, :2] @ torch.randn(2, 6).double() * 100  # rank 2
+    for x in (full, flat, full[:3], torch.full((5, 6), 0.3)):
+        assert frechet_distance(x, x).mean == pytest.approx(0, abs=1e-9 * (1 + x.var().item()))
+        assert frechet_distance(x, x).standard_error == pytest.approx(0, abs=1e-6)
+        assert frechet_distance(x, x + 1).mean == pytest.approx(6, rel=1e-6)
+
+
+def test_singular_covariances():
+    """On two lines at right angles nothing overlaps: the distance is that of the means and traces."""
+    t, u = torch.randn(30, 1).double(), torch.randn(40, 1).double()
+    a, b = t * torch.tensor([1.0, 0, 0]), u * torch.tensor([0, 3.0, 4.0]) + 1
+    exact = (a.mean(0) - b.mean(0)).square().sum() + t.var() + 25 * u.var()
+    assert frechet_distance(a, b).mean == pytest.approx(exact.item(), rel=1e-9)
+    point = torch.ones(7, 3)
+    exact = (a.mean(0) - 1).square().sum() + t.var()
+    assert frechet_distance(a, point).mean == pytest.approx(exact.item(), rel=1e-9)
+    assert math.isfinite(frechet_distance(point, a).standard_error)
+
+
+@pytest.mark.parametrize("measure", [frechet_distance, precision_recall])
+def test_features_are_checked(measure):
+    x = torch.randn(9, 3)
+    for other in (torch.randn(9, 2), torch.randn(9), torch.randn(1, 3)):
+        with pytest.raises(ValueError, match=r"features: expected finite .* got \(9, 3\) and"):
+            measure(x, other)
+    with pytest.raises(ValueError, match=r"features: expected finite .* got NaN or infinite"):
+        measure(x, x / 0)
+
+
+# --- precision and recall -------------------------------------------------------------------------
+
+
+def counted(real, generated, k):
+    """Precision and recall by the definition, one distance at a time."""
+
+    def share(rows, others):
+        between = np.linalg.norm(rows[:, None] - others[None], axis=-1)
+        radii = np.sort(np.linalg.norm(others[:, None] - others[None], axis=-1), axis=1)[:, k]
+        return (between <= radii[None]).any(1).mean()
+
+    return share(generated, real), share(real, generated)
+
+
+@pytest.mark.parametrize("k", [1, 3, 7])
+def test_precision_and_recall_as_counted(k, monkeypatch):
+    far = 1e7  # from the origin, where products of matrices would lose the distances
+    real = far + torch.randn(60, 4).double()
+    generated = far + 0.7 * torch.randn(45, 4).double() + 0.5
+    exact = counted(real.numpy(), generated.numpy(), k)
+    for at_once in (samples._DISTANCES_AT_ONCE, 130, 1):
+        monkeypatch.setattr(samples, "_DISTANCES_AT_ONCE", at_once)
+        found = precision_recall(real, generated, k)
+        assert [f.mean for f in found] == pytest.approx(exact, abs=1e-12)
+    assert 0 < exact[0] < 1 and 0 < exact[1] < 1
+    p = exact[0]  # the standard error of a share
+    assert found[0].standard_error == pytest.approx(math.sqrt(p * (1 - p) / 44), rel=1e-9)
+
+
+def test_equal_sets_are_precise_and_recalled_and_distant_ones_are_neither():
+    x = torch.rand(40, 32)
+    x = torch.cat([x, x[:9], x[:9], x[:9], x[:9]])  # some with balls of radius zero
+    assert [p.mean for p in precision_recall(x, x.clone())] == [1, 1]
+    assert [p.mean for p in precision_recall(x, x + 100)] == [0, 0]
+
+
+def test_a_forgotten_mode_costs_recall_and_an_invented_one_precision():
+    """Ten modes 100 apart, of width one; four are generated, with a shift below every distance."""
+    modes = 100 * torch.eye(10).repeat_interleave(20, 0)
+    real = modes + torch.randn(200, 10)
+    some = real[:80] + 1e-3
+    assert [p.mean for p in precision_recall(real, some)] == [1, pytest.approx(0.4)]
+    assert [p.mean for p in precision_recall(some, real)] == [pytest.approx(0.4), 1]
+
+
+def test_neighbours_are_checked():
+    x = torch.randn(4, 2)
+    with pytest.raises(ValueError, match="neighbours: expected 1 or more, got 0"):
+        precision_recall(x, x, 0)
+    with pytest.raises(ValueError, match="of 5 rows up"):
+        precision_recall(x, x, 4)
+    assert precision_recall(x, x, 3)[0].mean == 1
+
+
+# --- all together ---------------------------------------------------------------------------------
+
+
+def test_blur_noise_and_constant_images_are_told_from_real_ones(classifier, digits):
+    x = digits.test.images[torch.randperm(360)]
+    real, other = x[:180], x[180:]
+    soft = blurred(other, 1.0)[0].float()
+    flat = digits.train.images.mean(0).expand(180, 1, 8, 8)
+    quality = sample_quality(classifier, real, soft, flat, other)
+    floor, blur, mean = (
+        quality[f"frechet_distance_{name}"] for name in ("real", "reconstructions", "samples")
+    )
+    assert quality["images"] == 180
+    assert blur.mean - floor.mean > 5 * math.hypot(blur.standard_error, floor.standard_error)
+    assert mean.mean - floor.mean > 5 * math.hypot(mean.standard_error, floor.standard_error)
+    assert quality["recall_samples"].mean < 0.1 < 0.5 < quality["recall_real"].mean
+    assert quality["precision_real"].mean > 0.5
+    sharp = quality["sharpness_ratio_real"]
+    assert abs(sharp.mean - 1) < 5 * sharp.standard_error
+    soft = quality["sharpness_ratio_reconstructions"]
+    assert soft.mean < 1 - 5 * soft.standard_error
+
+
+def test_perfect_reconstructions_score_the_floor_and_numbers_are_equal(classifier, digits):
+    x = digits.test.images[torch.randperm(360)]
+    quality = sample_quality(classifier, x[:180], x[180:], digits.train.images[:100], x[180:])
+    assert quality["images"] == 100 and len(quality) == 13
+    for measure in ("frechet_distance", "precision", "recall", "sharpness_ratio"):
+        assert quality[f"{measure}_reconstructions"] == quality[f"{measure}_real"]
+    features = classifier.features(x[180:280]), classifier.features(x[:100])
+    assert quality["frechet_distance_real"] == frechet_distance(*features)
+    exact = sharpness_ratio(digits.train.images[:100], x[:100])
+    assert quality["sharpness_ratio_samples"] == exact

@@ -1,0 +1,33 @@
+"""Moving pictures."""
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+from pyro_vae.figures.videos import encode_video, frames
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".gif"])
+def test_a_video_shows_its_frames(ending):
+    """Black, grey, white: the codec may be off by a few grey levels."""
+    shades = np.linspace(0, 1, 5)
+    images = np.broadcast_to(shades[:, None, None, None, None], (5, 4, 1, 8, 8))
+    pictures = frames(images, 2, side=64)
+    assert pictures.shape == (5, 68, 68, 3)
+    seen = imageio.imread(encode_video(pictures, ending), extension=ending)
+    assert seen.shape == pictures.shape
+    assert np.abs(seen.astype(int) - pictures).max() <= 6
+
+
+def test_frames_have_even_sides_and_square_pixels():
+    images = np.zeros((2, 6, 3, 5, 7))
+    images[1, :, 0, 2, 3] = 1
+    pictures = frames(images, 3, side=100)
+    assert pictures.shape == (2, 44, 92, 3)  # pixels of 4x4, white lines between the images
+    assert (pictures[0] == 0).all(-1).sum() == 6 * 5 * 7 * 16
+    assert (pictures[1, :20, :28, 0] == 255).sum() == 16
+
+
+def test_another_kind_of_video_is_refused():
+    with pytest.raises(ValueError, match=r"ending: file type: unknown name '\.avi'"):
+        encode_video(np.zeros((1, 4, 4, 3), np.uint8), ".avi")

@@ -1,0 +1,138 @@
+"""Special functions against mpmath at 40 digits."""
+
+import math
+
+import mpmath as mp
+import pytest
+import torch
+
+from pyro_vae.likelihoods import special
+from tests.support.references import SHAPES, beta_bin_reference
+
+ROUNDING = 1e-10  # float64 functions of a handful of operations
+
+
+def assert_close(values, references, tolerance):
+    """Compare to mpmath numbers, relative where those are large and absolute below one."""
+    for value, reference in zip(values.tolist(), references, strict=True):
+        assert abs(value - reference) <= tolerance * max(1, abs(reference)), (value, reference)
+
+
+def derivative(function, *arguments):
+    return torch.autograd.grad(function(*arguments).sum(), arguments[0])[0]
+
+
+def test_log1mexp():
+    x = torch.logspace(-12, 2, 60, dtype=torch.float64)
+    assert_close(special.log1mexp(x), [mp.log(-mp.expm1(-mp.mpf(v))) for v in x.tolist()], ROUNDING)
+
+
+def test_softclip_is_increasing_between_its_bounds_and_the_identity_inside():
+    x = torch.linspace(-60, 60, 2001, dtype=torch.float64)
+    y = special.softclip(x, -30, 30)
+    assert (y.diff() >= -1e-14).all()  # rounding, where it is flat
+    assert y.abs().max() <= 30 + 1e-13
+    inside = x.abs() < 5  # 25 from the bounds: off by at most exp(-25)
+    assert (y - x)[inside].abs().max() < 2 * math.exp(-25)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-6)])
+def test_continuous_bernoulli_normaliser_and_mean(dtype, tolerance):
+    """To 1e-10 relative in float64 and 1e-6 in float32, for logits from -100 to 100."""
+    grid = torch.cat([torch.linspace(-100, 100, 4001), torch.logspace(-6, 0.8, 200)])
+    logits = torch.cat([grid, -grid]).to(dtype)
+    normaliser, mean = special.log_sinhc(logits / 2), special.continuous_bernoulli_mean(logits)
+    for a, log_c, m in zip(logits.tolist(), normaliser.tolist(), mean.tolist()):
+        a = mp.mpf(a)
+        exact = mp.log(mp.sinh(a / 2) / (a / 2)) if a else mp.mpf(0)
+        exact_mean = 1 / (1 - mp.exp(-a)) - 1 / a if a else mp.mpf("0.5")
+        assert abs(log_c - exact) <= tolerance * abs(exact), a
+        assert abs(m - exact_mean) <= tolerance * exact_mean, a
+
+
+def test_published_value_of_the_continuous_bernoulli():
+    """Parameter 0.9999 has mean 0.8915: the mean, not the parameter, is what to plot."""
+    logit = torch.logit(torch.tensor([0.9999], dtype=torch.float64))
+    assert special.continuous_bernoulli_mean(logit).item() == pytest.approx(0.8915, abs=5e-5)
+
+
+def test_mean_is_the_derivative_of_the_normaliser():
+    logits = torch.linspace(-50, 50, 997, dtype=torch.float64, requires_grad=True)
+    slope = derivative(special.log_sinhc, logits)  # of log sinh(x)/x: the Langevin function
+    assert torch.allclose(
+        special.continuous_bernoulli_mean(2 * logits), 0.5 + slope / 2, rtol=1e-10, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bins_and_tails_agree_with_the_reference(shape):
+    """Narrow and wide bins, the centre and 1,000 scales away, to 1e-10."""
+    log_bin, log_sf, sf = SHAPES[shape]
+    t = torch.tensor([0, 1e-9, 1e-3, 0.1, 0.5, 1, 2, 3, 8, 40, 300, 1000], dtype=torch.float64)
+    h = torch.tensor([1e-9, 1e-5, 1e-3, 0.01, 0.1, 0.3, 0.49, 0.51, 1, 3, 50], dtype=torch.float64)
+    t, h = (v.flatten() for v in torch.meshgrid(t, h, indexing="ij"))
+    with mp.workdps(80 if shape != "normal" else 1000):  # 1 - sf cancels by as many digits
+        pairs = [(mp.mpf(a), mp.mpf(b)) for a, b in zip(t.tolist(), h.tolist())]
+        assert_close(log_bin(t, h), [mp.log(sf(a - b) - sf(a + b)) for a, b in pairs], ROUNDING)
+        both = torch.cat([t, -t])
+        assert_close(log_sf(both), [mp.log(sf(mp.mpf(a))) for a in both.tolist()], ROUNDING)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bin_gradients_are_finite_everywhere(shape, dtype):
+    log_bin, log_sf, _ = SHAPES[shape]
+    t = torch.tensor([0, 1e-9, 0.1, 1, 3, 40, 1e4], dtype=dtype)
+    h = torch.tensor([1e-7, 1e-3, 0.3, 1, 50, 1e3], dtype=dtype)
+    t, h = (v.flatten().requires_grad_() for v in torch.meshgrid(t, h, indexing="ij"))
+    for value in (log_bin(t, h), log_sf(t), log_sf(-t)):
+        gradients = torch.autograd.grad(value.sum(), (t, h), allow_unused=True)
+        assert torch.isfinite(value).all()
+        assert all(torch.isfinite(g).all() for g in gradients if g is not None)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_tail_gradients_are_minus_the_hazard(shape, dtype, tolerance):
+    """d/dt log sf(t), to 10,000 scales, where torch's own `log_ndtr` has it wrong."""
+    _, log_sf, sf = SHAPES[shape]
+    t = torch.tensor([-3, -0.5, 0.1, 2, 8, 40, 1e3, 1e4], dtype=dtype, requires_grad=True)
+    with mp.workdps(60):
+        exact = [mp.diff(lambda u: mp.log(sf(u)), mp.mpf(v)) for v in t.tolist()]
+    for value, reference in zip(derivative(log_sf, t).tolist(), exact):
+        assert abs(value - reference) <= tolerance * abs(reference)
+
+
+def test_the_reference_of_the_beta_bins_agrees_with_the_incomplete_beta_function():
+    for a, b, level, levels in [
+        (0.3, 7, 0, 17),
+        (3.3, 0.7, 3, 17),
+        (12, 30, 80, 256),
+        (2, 0.1, 1, 2),
+    ]:
+        ends = mp.mpf(level) / levels, mp.mpf(level + 1) / levels
+        exact = mp.log(mp.betainc(a, b, *ends, regularized=True))
+        assert abs(beta_bin_reference(a, b, level, levels) - exact) < 1e-12
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_beta_bins_agree_with_the_reference(levels):
+    """To 1e-6, over all that the floor and the ceiling of the concentrations allow, U-shapes too."""
+    count = 120
+    a, b = (10 ** (-2 + 6 * torch.rand(2, count, dtype=torch.float64))).unbind()
+    a[:6] = torch.tensor([1e-2, 1e-2, 1e4, 1e4, 0.5, 1.0])
+    b[:6] = torch.tensor([1e-2, 1e4, 1e-2, 1e4, 0.5, 1.0])
+    level = torch.randint(levels, (count,)).double()
+    level[6:40], level[40:74] = 0, levels - 1
+    value = special.log_beta_bin(a, b, level, levels)
+    for row in zip(value.tolist(), a.tolist(), b.tolist(), level.tolist()):
+        assert abs(row[0] - beta_bin_reference(*row[1:], levels)) < 1e-6, row
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_beta_bins_sum_to_one(levels):
+    a, b = (10 ** (-2 + 6 * torch.rand(2, 300, 1, dtype=torch.float64))).unbind()
+    total = special.log_beta_bin(
+        *torch.broadcast_tensors(a, b, torch.arange(levels).double()), levels
+    ).logsumexp(-1)
+    assert total.abs().max() < 1e-6

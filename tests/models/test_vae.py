@@ -1,0 +1,195 @@
+"""The two programs under stock Pyro, unmodified."""
+
+import copy
+import pickle
+import re
+
+import pyro
+import pyro.poutine as poutine
+import pytest
+import torch
+from pyro.infer import MCMC, NUTS, SVI, Predictive, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
+from torch.distributions import Independent, Normal, kl_divergence
+
+from pyro_vae import VAE, Autoencoder
+from pyro_vae.likelihoods import LIKELIHOODS
+
+SHAPE = (1, 6, 6)
+
+
+def pickled(model):
+    return pickle.loads(pickle.dumps(model))
+
+
+def small(likelihood="gaussian_shared_sigma", latent_dim=2, **options):
+    options = {"network": "mlp", "hidden": (16,), "levels": 2} | options
+    return VAE(SHAPE, latent_dim, likelihood, **options)
+
+
+def images(count=16):
+    return torch.randint(2, (count, *SHAPE)).float()
+
+
+def assert_stock_svi_trains(vae, elbo):
+    x, loss = images(), elbo(num_particles=3, vectorize_particles=True)
+    svi = SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-2}), loss)
+    losses = [svi.step(x) for _ in range(60)]
+    assert sum(losses[-10:]) < sum(losses[:10])
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("elbo", [Trace_ELBO, TraceMeanField_ELBO, RenyiELBO])
+def test_stock_svi_trains_every_family(name, elbo):
+    assert_stock_svi_trains(small(name), elbo)
+
+
+@pytest.mark.parametrize("network, hidden", [("linear", ()), ("conv", (4, 8))])
+@pytest.mark.parametrize("elbo", [Trace_ELBO, TraceMeanField_ELBO, RenyiELBO])
+def test_stock_svi_trains_every_network(network, hidden, elbo):
+    assert_stock_svi_trains(small("bernoulli", network=network, hidden=hidden), elbo)
+
+
+def test_sites_and_shapes():
+    vae, x = small(latent_dim=3), images(5)
+    guide = poutine.trace(vae.guide).get_trace(x)
+    model = poutine.trace(poutine.replay(vae.model, guide)).get_trace(x)
+    assert set(guide.stochastic_nodes) == {"z", "data"} and model.observation_nodes == ["x"]
+    assert guide.nodes["z"]["fn"].batch_shape == (5,) and guide.nodes["z"]["fn"].event_shape == (3,)
+    assert (
+        model.nodes["x"]["fn"].batch_shape == (5,) and model.nodes["x"]["fn"].event_shape == SHAPE
+    )
+    assert torch.equal(model.nodes["z"]["value"], guide.nodes["z"]["value"])
+
+
+def test_the_encoder_gives_a_distribution_with_a_closed_form_kl():
+    vae, x = small(latent_dim=3), images(5)
+    q = vae.encode(x)
+    prior = Independent(Normal(torch.zeros(5, 3), torch.ones(5, 3)), 1)
+    loc, variance = q.mean, q.variance
+    expected = (loc**2 + variance - 1 - variance.log()).sum(-1) / 2
+    assert torch.allclose(kl_divergence(q, prior), expected, rtol=1e-5)
+    assert q.rsample().requires_grad and q.has_rsample
+
+
+@pytest.mark.parametrize("network, hidden", [("mlp", (8,)), ("conv", (4, 8)), ("linear", ())])
+def test_leading_dimensions_pass_through(network, hidden):
+    vae = VAE((3, 9, 7), 2, "laplace", network=network, hidden=hidden)
+    x = torch.rand(4, 5, 3, 9, 7)
+    z = vae.encode(x).mean
+    assert z.shape == (4, 5, 2)
+    assert torch.allclose(z[1, 2], vae.encode(x[1, 2:3]).mean[0], atol=1e-6)
+    assert torch.allclose(vae.decode(z).mean[3, 1], vae.decode(z[3, 1:2]).mean[0], atol=1e-6)
+
+
+def test_predictive_gives_observed_and_new_images():
+    vae, x = small(), images(4)
+    seen = Predictive(vae.model, guide=vae.guide, num_samples=7)(x)
+    assert seen["z"].shape == (7, 4, 2) and torch.equal(seen["x"], x.expand(7, *x.shape))
+    free = poutine.uncondition(vae.model)
+    for parallel in (False, True):
+        new = Predictive(free, num_samples=300, parallel=parallel)(x)
+        assert new["x"].shape == (300, 4, *SHAPE)
+        assert new["z"].std().item() == pytest.approx(1, abs=0.1)  # the prior's: 2,400 draws
+
+
+def test_nuts_finds_the_posterior_of_a_linear_gaussian_model():
+    """One image, two latents: moments against the closed form, within 5 standard errors."""
+    vae = small("gaussian_fixed_sigma", network="linear", hidden=(), sigma=0.7).double().eval()
+    x = images(1).double()
+    before = copy.deepcopy(vae.state_dict())
+    mcmc = MCMC(NUTS(vae.model), 1500, warmup_steps=300, disable_progbar=True)
+    mcmc.run(x)
+    z, diagnostics = mcmc.get_samples()["z"].squeeze(1), mcmc.diagnostics()["z"]
+    loadings, offset = vae.decoder[0].weight, vae.decoder[0].bias
+    covariance = torch.linalg.inv(torch.eye(2).double() + loadings.T @ loadings / 0.7**2)
+    mean = covariance @ loadings.T @ (x.flatten() - offset) / 0.7**2
+    draws = diagnostics["n_eff"].flatten()
+    assert (draws > 200).all()
+    deviation = covariance.diagonal().sqrt()
+    assert ((z.mean(0) - mean).abs() < 5 * deviation / draws.sqrt()).all()
+    assert (z.std(0) / deviation - 1).abs().max() < 5 / (2 * draws.min()).sqrt()
+    assert all(torch.equal(v, before[k]) for k, v in vae.state_dict().items())
+
+
+def test_render_model_draws_the_plate():
+    vae, x = small(), images(3)
+    source = pyro.render_model(vae.model, model_args=(x,), render_distributions=True).source
+    (plate,) = re.findall(r"subgraph cluster_data \{(.*?)\}", source, re.S)
+    colours = dict(re.findall(r"(\w+) \[label=\w+ fillcolor=(\w+)", plate))
+    assert colours == {"z": "white", "x": "gray"}  # a latent and an observed site
+    assert re.findall(r"(\w+) -> (\w+)", source) == [("z", "x")]
+    assert "z ~ Normal" in source
+
+
+def test_two_models_in_one_process_do_not_starve_each_other():
+    """Equal names would share one parameter store, and the second would never train."""
+    x = images()
+    for _ in range(2):
+        vae = small()
+        svi = SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-2}), Trace_ELBO())
+        before = copy.deepcopy(vae.state_dict())
+        losses = [svi.step(x) for _ in range(80)]
+        assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+        assert all(not torch.equal(p, before[k]) for k, p in vae.named_parameters())
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, pickled])
+@pytest.mark.parametrize("kind", [VAE, Autoencoder])
+def test_copies_get_names_of_their_own(kind, clone):
+    model = kind(SHAPE, 2)
+    other = clone(model)
+    assert other.name != model.name
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters()))
+    assert list(model.state_dict()) == list(other.state_dict())
+    assert not any(model.name in key for key in model.state_dict())
+
+
+def test_an_unregistered_program_leaves_the_parameter_store_alone():
+    vae, x = small(), images()
+    with vae.unregistered():
+        vae.model(x), vae.guide(x)
+    assert len(pyro.get_param_store()) == 0
+    vae.model(x), vae.guide(x)
+    assert len(pyro.get_param_store()) == len(list(vae.parameters()))
+
+
+@pytest.mark.parametrize("kind", [VAE, Autoencoder])
+def test_images_for_the_eye_lie_in_the_unit_interval(kind):
+    vae, x = kind(SHAPE, 2, "gaussian_pixel_sigma", hidden=(8,)), images(3)
+    with torch.no_grad():
+        vae.decoder[-2].bias.add_(torch.randn_like(vae.decoder[-2].bias) * 3)
+    for picture in (vae.reconstruct(x), vae.sample(9)):
+        assert picture.shape[1:] == SHAPE and not picture.requires_grad
+        assert picture.min() >= 0 and picture.max() <= 1
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"likelihood": "gausian_shared_sigma"}, "did you mean 'gaussian_shared_sigma'"),
+        ({"network": "transformer"}, "network: unknown name 'transformer'; expected one of"),
+        ({"activation": "rleu"}, "activation: .* did you mean 'relu'"),
+        ({"latent_dim": 0}, "expected sizes >= 1, got 0"),
+        ({"hidden": (4, 0)}, r"expected sizes >= 1, got 2, \(4, 0\)"),
+        ({"network": "linear", "hidden": (4,)}, "a linear network has no hidden layers"),
+        ({"network": "conv", "hidden": (4, 4, 4)}, "6 pixels allow 1 to 2 of them, got 3"),
+        ({"likelihood": "laplace", "sigma": 0.1}, "only gaussian_fixed_sigma takes one"),
+        ({"likelihood": "gaussian_fixed_sigma", "sigma": 0.0}, "expected a positive number"),
+        ({"levels": 1}, "at least 2 grey levels"),
+        ({"score": "bits"}, "score: unknown name 'bits'; expected one of density, levels"),
+    ],
+)
+def test_wrong_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        VAE(SHAPE, **({"latent_dim": 2} | options))
+
+
+def test_a_wrong_image_shape_is_named():
+    with pytest.raises(ValueError, match=r"image_shape: expected \(C, H, W\), got \(28, 28\)"):
+        VAE((28, 28), 2)
+
+
+@pytest.mark.parametrize("beta", [-1.0, float("nan"), float("inf")])
+def test_beta_must_not_be_negative(beta):
+    with pytest.raises(ValueError, match="beta: expected a number >= 0"):
+        small().model(images(), beta)

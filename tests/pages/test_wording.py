@@ -1,0 +1,52 @@
+"""How figures are written and looked up."""
+
+import pytest
+
+from pyro_vae.pages.wording import SUMMARY, Row, Shown, figure_text, lookup, shown_rows
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (0.0, "0.000"),
+        (1.5, "1.500"),
+        (123.456, "123.5"),
+        (54321.0, "54321"),
+        (1e-7, "1e-07"),
+        (True, "yes"),
+        (False, "no"),
+        (7, "7"),
+        ("word", "word"),
+        ({"mean": -1.25, "standard_error": 0.5}, "-1.250 ± 0.500"),
+        ({"mean": 2.0, "standard_error": None}, "2.000"),
+    ],
+)
+def test_figures_as_text(value, text):
+    assert figure_text(value) == text
+
+
+def test_lookup_follows_dots():
+    part = {"a": {"b": {"c": 1}}}
+    assert lookup(part, "a.b.c") == 1 and lookup(part, "a.b") == {"c": 1}
+    assert lookup(part, "a.x.c") is None and lookup(part, "a.b.c.d") is None
+
+
+def test_rows_with_a_value_are_shown_in_their_order():
+    rows = (
+        Row("later", "second", "nats"),
+        Row("first.of.all", "deep", kind="words"),
+        Row("none", "without a value"),
+        Row("absent", "not measured"),
+        Row("kept", kind="data"),
+    )
+    figures = {"first": {"of": {"all": "text"}}, "later": 1.5, "none": None, "kept": [1, 2]}
+    assert shown_rows(rows, figures) == [
+        Shown("second", "1.500", "nats", "figure"),
+        Shown("deep", "text", "", "words"),
+    ]
+
+
+def test_rows_of_the_summary_are_declared_once():
+    keys = [row.key for row in SUMMARY]
+    assert len(keys) == len(set(keys)) > 10
+    assert all(row.name for row in SUMMARY)

@@ -1,0 +1,42 @@
+"""A configuration in YAML."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import pyro_vae as pv
+from pyro_vae.runs.config import load_settings
+from tests.support.runs import quick
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+def test_what_is_saved_is_loaded():
+    config = quick(beta=0.25, hidden=(400, 200), sigma=0.5, likelihood="gaussian_fixed_sigma")
+    config.save("c.yaml")
+    assert pv.RunConfig.load("c.yaml") == config
+    content = yaml.safe_load(Path("c.yaml").read_text())
+    assert list(content) == list(pv.RunConfig.__dataclass_fields__)
+    assert content["hidden"] == [400, 200] and content["beta"] == 0.25
+
+
+def test_flags_win_over_the_file():
+    Path("c.yaml").write_text("beta: 3\nseed: 4\nhidden: [8]\n")
+    config = pv.RunConfig.load("c.yaml", beta="0.5")
+    assert (config.beta, config.seed, config.hidden) == (0.5, 4, (8,))
+
+
+def test_an_empty_file_sets_nothing():
+    Path("c.yaml").write_text("")
+    assert load_settings("c.yaml") == {} and pv.RunConfig.load("c.yaml") == pv.RunConfig()
+
+
+def test_one_word_tells_a_model_from_others():
+    assert quick(likelihood="laplace").kind == "laplace"
+    assert quick(likelihood="laplace", model="autoencoder").kind == "autoencoder"
+
+
+def test_an_autoencoder_has_no_importance_weights():
+    with pytest.raises(ValueError, match="objective: an autoencoder has no importance weights"):
+        quick(model="autoencoder", objective="iwae")

@@ -1,0 +1,102 @@
+"""The files of a run folder, as they are written and read."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pyro_vae.runs.folder import (
+    COLUMNS,
+    RunFolder,
+    check_resumable,
+    compare_settings,
+    free_folder,
+)
+from pyro_vae.training.loop import Record
+from tests.support.runs import quick
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+RECORD = Record(
+    epoch=1,
+    step=11,
+    seconds=0.5,
+    beta=1.0,
+    loss=3.0,
+    train_elbo=-3.0,
+    train_rate=1.0,
+    train_distortion=2.0,
+    test_elbo=-4.0,
+)
+
+
+@pytest.fixture
+def folder():
+    """The folder of a run that is about to begin."""
+    run = RunFolder("a")
+    run.start(quick())
+    return run
+
+
+def test_records_are_read_as_they_were_written(folder):
+    later = replace(RECORD, epoch=2, step=22, test_elbo=None, train_rate=math.nan)
+    for record in (RECORD, later):
+        folder.add(record)
+    assert Path("a/metrics.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
+    assert folder.columns()["epoch"] == [1, 2] and folder.columns()["test_elbo"] == [-4, None]
+    first, second = folder.records()
+    assert first == RECORD and type(first.step) is int
+    assert math.isnan(second.train_rate) and second.test_elbo is None
+
+
+def test_a_row_that_was_cut_off_does_not_count(folder):
+    folder.add(RECORD)
+    with open("a/metrics.csv", "a") as file:
+        file.write("2,22,0.5")
+    assert folder.columns()["epoch"] == [1]
+
+
+def test_a_resumed_run_loses_the_rows_after_its_checkpoint(folder):
+    for epoch in (1, 2, 3):
+        folder.add(replace(RECORD, epoch=epoch))
+    Path("a/summary.json").touch()
+    folder.resume(quick(epochs=9), epoch=2)
+    assert folder.columns()["epoch"] == [1, 2] and not Path("a/summary.json").exists()
+
+
+def test_numbers_that_json_does_not_have_are_null(folder):
+    folder.save_json(folder.summary, {"a": math.nan, "b": {"c": (2, -math.inf, 1.5)}})
+    assert json.loads(Path("a/summary.json").read_text()) == {"a": None, "b": {"c": [2, None, 1.5]}}
+    assert folder.load_json(folder.summary)["b"] == {"c": [2, None, 1.5]}
+    assert folder.load_json(folder.evaluation) is None
+
+
+def test_columns_have_a_row_for_each_image(folder):
+    folder.save_columns("likelihood", {"elbo": [-1.5, -2.0], "bound": [-1.0, -1.25]})
+    expected = ["image,elbo,bound", "0,-1.5,-1.0", "1,-2.0,-1.25"]
+    assert Path("a/likelihood.csv").read_text().splitlines() == expected
+
+
+def test_a_new_run_takes_the_first_free_folder():
+    paths = [str(free_folder(quick(likelihood="laplace")).path) for _ in range(2)]
+    assert paths == ["runs/digits-laplace-1", "runs/digits-laplace-2"]
+    assert free_folder(quick(model="autoencoder")).path == Path("runs/digits-autoencoder-1")
+
+
+def test_settings_that_may_change_on_resuming(folder):
+    changed = quick(epochs=50, engine="svi", device="cpu")
+    quick(batch_size=128).save(folder.config)
+    config, saved = check_resumable(folder, changed)
+    assert config == replace(changed, batch_size=128) and saved == quick(batch_size=128)
+    with pytest.raises(
+        ValueError, match=r"resume: beta is 1\.0 in a, got 2.0; only epochs, device"
+    ):
+        check_resumable(folder, quick(beta=2.0))
+
+
+def test_the_first_setting_that_differs_is_named():
+    one, other = quick(batch_size=64), quick(beta=2.0, seed=1)
+    config, difference = compare_settings(one, other, ("seed",))
+    assert config.batch_size == 64 and difference == ("beta", 1.0, 2.0)
+    assert compare_settings(one, quick(seed=1), ("seed",)) == (replace(one, seed=1), None)

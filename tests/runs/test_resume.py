@@ -1,0 +1,248 @@
+"""Nothing is lost: kills, signals and full disks leave a folder that resumes bit for bit."""
+
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae.cli.main import main
+from pyro_vae.files import replace_file
+from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.training.schedule import LEARNING_RATE_SCHEDULES
+from tests.support.faults import full_disk, locked_folder
+from tests.support.processes import start_command
+from tests.support.runs import TRAIN_QUICK, assert_same_run, contents, modified, quick
+from tests.support.training import assert_same_weights
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+LONG = [  # a run with all that a checkpoint has to hold, and without an end
+    *TRAIN_QUICK, "--binarize", "dynamic", "--likelihood", "bernoulli", "--beta-schedule", "linear",
+    "--beta", "2", "--patience", "1000", "--engine", "eager",
+]  # fmt: skip
+LAST = Path("a/checkpoints/last.pt")
+
+
+@pytest.mark.parametrize("engine", ["svi", "eager"])
+def test_twenty_kills_change_no_bit(tmp_path, engine):
+    """SIGKILL at random moments, then on with --resume: the uninterrupted run's weights.
+
+    The run has no end while it is being killed, however fast the machine.
+    """
+    arguments = [*LONG, "--warmup-epochs", "200", "--engine", engine, "--resume"]
+    moments, kills = random.Random(0), 0
+    while kills < 20 or not LAST.exists():
+        process = start_command(tmp_path, [*arguments, "--out", "a", "--epochs", "99999"])
+        process.join(moments.uniform(0.1, 0.9))
+        assert process.exitcode is None
+        process.kill()
+        process.join()
+        kills += 1
+        if LAST.exists():
+            assert all(torch.isfinite(p).all() for p in pv.load_run("a").vae.parameters())
+    epochs = max(200, load_checkpoint(LAST)["step"] // 10 + 33)  # a slow machine came less far
+    arguments += ["--epochs", str(epochs)]
+    for run in ("a", "whole"):
+        process = start_command(tmp_path, [*arguments, "--out", run])
+        process.join()
+        assert process.exitcode == 0
+    assert_same_run("a", "whole")
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_run_resumes(number, status):
+    arguments = [*LONG, "--warmup-epochs", "30", "--resume"]
+    command = [sys.executable, "-m", "pyro_vae", *arguments, "--out", "a", "--epochs", "99999"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    while not LAST.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert message.count("\n") == 1 and "pyro-vae train --resume --out a" in message
+    step = load_checkpoint(LAST)["step"]
+    assert f"after step {step};" in message
+    arguments += ["--epochs", str(step // 10 + 33)]
+    assert main([*arguments, "--out", "a"]) == 0
+    assert main([*arguments, "--out", "whole"]) == 0
+    assert_same_run("a", "whole")
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("place", ["run.load_dataset", "writer.summarise"])
+def test_a_signal_outside_training_ends_the_command_at_once(
+    capsys, monkeypatch, place, number, status
+):
+    def receive(*arguments, **options):
+        os.kill(os.getpid(), number)
+
+    arguments = [*TRAIN_QUICK, "--epochs", "1", "--out", "a", "--resume"]
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pyro_vae.runs.{place}", receive)
+        assert main(arguments) == status
+    error = capsys.readouterr().err
+    assert error.startswith(f"pyro-vae: stopped by {signal.Signals(number).name}")
+    assert error.count("\n") == 1
+    assert ("training is done and saved" in error) == (place == "writer.summarise")
+    assert main(arguments) == 0
+
+
+def test_a_finished_run_is_left_as_it_is():
+    arguments = [*TRAIN_QUICK, "--out", "a", "--resume"]
+    assert main([*arguments, "--epochs", "3"]) == 0
+    before = modified("a")
+    assert main([*arguments, "--epochs", "3"]) == 0
+    assert main(["train", "--out", "a", "--resume"]) == 0  # with the settings of the folder
+    assert modified("a") == before
+
+
+def test_a_run_resumes_under_another_engine(capsys):
+    assert main([*TRAIN_QUICK, "--epochs", "3", "--out", "a"]) == 0
+    assert main(["train", "--out", "a", "--resume", "--epochs", "5", "--engine", "svi"]) == 0
+    assert "Resuming a after step 33, epoch 3" in capsys.readouterr().out
+    assert pv.load_run("a").metrics["epoch"] == [1, 2, 3, 4, 5]
+    assert pv.load_run("a").config.engine == "svi"
+    assert main([*TRAIN_QUICK, "--epochs", "5", "--out", "b"]) == 0
+    one, other = (pv.load_run(run).vae.state_dict() for run in "ab")
+    assert_same_weights(one, other, 1e-3)  # svi, in float32
+
+
+def test_longer_training_is_the_same_training():
+    assert main([*TRAIN_QUICK, "--epochs", "2", "--out", "a"]) == 0
+    assert main([*TRAIN_QUICK, "--epochs", "5", "--out", "a", "--resume"]) == 0
+    assert main([*TRAIN_QUICK, "--epochs", "5", "--out", "whole"]) == 0
+    assert_same_run("a", "whole")
+
+
+def test_a_kill_in_the_middle_of_a_row_is_mended():
+    assert main([*TRAIN_QUICK, "--epochs", "2", "--out", "a"]) == 0
+    with open("a/metrics.csv", "a") as file:
+        file.write("3,33,0.5,1.0,12.")
+    assert pv.load_run("a").metrics["epoch"] == [1, 2]
+    assert main([*TRAIN_QUICK, "--epochs", "3", "--out", "a", "--resume"]) == 0
+    assert pv.load_run("a").metrics["epoch"] == [1, 2, 3]
+
+
+def test_a_full_disk_while_overwriting_leaves_no_old_checkpoint_with_new_settings(monkeypatch):
+    pv.train(quick(epochs=1), "a")
+    with monkeypatch.context() as disk, pytest.raises(OSError, match="No space left"):
+        disk.setattr("pyro_vae.runs.config.replace_file", full_disk)
+        pv.train(quick(epochs=1, beta=2.0), "a", overwrite=True)
+    assert not Path("a/checkpoints").exists() and pv.RunConfig.load("a/config.yaml").beta == 1.0
+
+
+def test_overwrite_leaves_nothing_of_the_old_run():
+    assert main([*TRAIN_QUICK, "--epochs", "2", "--patience", "2", "--out", "a"]) == 0
+    assert main(["evaluate", "a", "--quick", "--only", "factors"]) == 0
+    Path("a/posterior.nc").touch()
+    assert main([*TRAIN_QUICK, "--epochs", "1", "--out", "a", "--overwrite"]) == 0
+    assert not Path("a/posterior.nc").exists()
+    assert not Path("a/checkpoints/best.pt").exists() and not Path("a/evaluation.json").exists()
+    assert sorted(p.name for p in Path("a/figures").glob("progress*")) == ["progress_0001.png"]
+    assert pv.load_run("a").metrics["epoch"] == [1]
+
+
+def test_a_folder_without_a_checkpoint_is_started():
+    config = quick(epochs=1)
+    Path("a").mkdir()
+    assert pv.train(config, "a", resume=True).summary["epochs"] == 1
+    LAST.unlink()
+    assert pv.train(config, "a", resume=True).metrics["epoch"] == [1]
+
+
+def test_a_folder_with_half_a_configuration_is_started():
+    Path("a").mkdir()
+    Path("a/config.yaml.part").write_text("dataset: dig")
+    assert pv.train(quick(epochs=1), "a", resume=True).metrics["epoch"] == [1]
+
+
+def test_a_run_with_patience_is_known_by_its_best_weights():
+    settings = {"hidden": (64,), "latent_dim": 4, "learning_rate": 0.03, "batch_size": 32}
+    run = pv.train(quick(**settings, epochs=400, patience=3), "a")
+    losses = run.metrics["validation_loss"]
+    best = 1 + losses.index(min(losses))
+    assert run.summary["best_epoch"] == best and run.summary["epochs"] == best + 3 < 400
+    assert run.summary["test"]["elbo_nats"] == pytest.approx(run.metrics["test_elbo"][best - 1])
+    content = load_checkpoint("a/checkpoints/best.pt")
+    assert content["epoch"] == best
+    assert_same_weights(run.vae.state_dict(), content["model"])
+    held = pv.load_dataset("digits", validation=True)
+    assert run.metrics["step"][0] == len(held.train) // 32
+    assert pv.train(run.config, "a", resume=True).summary == run.summary
+
+
+# --- what fails on the way ------------------------------------------------------------------------
+
+
+def test_a_full_disk_ends_the_run_with_one_line(capsys, monkeypatch):
+    assert main([*TRAIN_QUICK, "--epochs", "2", "--out", "a"]) == 0
+    before = LAST.read_bytes()
+    monkeypatch.setattr("os.fsync", full_disk)
+    capsys.readouterr()
+    assert main([*TRAIN_QUICK, "--epochs", "4", "--out", "a", "--resume"]) == 1
+    error = capsys.readouterr().err
+    assert "No space left on device" in error and error.count("\n") == 1
+    assert LAST.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written(capsys, monkeypatch):
+    monkeypatch.setattr("os.mkdir", locked_folder)
+    assert main([*TRAIN_QUICK, "--epochs", "1", "--out", "locked/a"]) == 1
+    error = capsys.readouterr().err
+    assert "Permission denied" in error and error.count("\n") == 1
+
+
+def test_a_file_where_a_folder_should_be(capsys):
+    replace_file("taken", "")
+    assert main([*TRAIN_QUICK, "--epochs", "1", "--out", "taken/a"]) == 1
+    error = capsys.readouterr().err
+    assert "Not a directory" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*TRAIN_QUICK, "--dataset", "mine.npy", "--epochs", "2", "--out", "a", "--resume"],
+        ["evaluate", "a"],
+    ],
+)
+def test_data_that_vanished_end_the_command_with_one_line(capsys, arguments):
+    np.save("mine.npy", np.random.default_rng(0).integers(256, size=(30, 4, 4), dtype=np.uint8))
+    assert main([*TRAIN_QUICK, "--dataset", "mine.npy", "--epochs", "1", "--out", "a"]) == 0
+    Path("mine.npy").unlink()
+    before = contents("a")
+    capsys.readouterr()
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert "data cannot be read any more: dataset: there is no file or folder" in error
+    assert error.count("\n") == 1 and contents("a") == before
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+@pytest.mark.parametrize("engine", ["svi", "eager"])
+def test_a_run_that_turns_nan_keeps_its_last_finite_checkpoint(capsys, monkeypatch, engine):
+    def exploding(step, steps):
+        return 1.0 if step < 40 else 1e30
+
+    arguments = [*TRAIN_QUICK, "--epochs", "9", "--out", "a", "--engine", engine]
+    with monkeypatch.context() as patch:
+        patch.setitem(LEARNING_RATE_SCHEDULES, "constant", exploding)
+        assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert "is not finite at epoch 4, step 4" in error and error.count("\n") == 1
+    assert f"last finite checkpoint: {LAST}" in error
+    run = pv.load_run("a")
+    assert run.metrics["epoch"] == [1, 2, 3] and run.summary is None
+    assert all(torch.isfinite(p).all() for p in run.vae.parameters())
+    assert main([*arguments, "--resume"]) == 0
+    assert math.isfinite(pv.load_run("a").summary["test"]["elbo_nats"])

@@ -1,0 +1,77 @@
+"""What `summary.json` says is what was measured."""
+
+import json
+import math
+import shlex
+from pathlib import Path
+
+import pytest
+
+import pyro_vae as pv
+from pyro_vae.cli.main import main
+from pyro_vae.evaluation.exact import linear_optimum
+from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.models.elbo import elbo_terms
+from tests.support.house import ROOT
+from tests.support.runs import quick
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+def test_the_summary_says_what_was_measured(digits):
+    run = pv.train(quick(beta=2.0), "a")
+    summary = json.loads(Path("a/summary.json").read_text())
+    assert summary == run.summary
+    terms = elbo_terms(run.vae, digits.test.images)
+    assert summary["test"]["elbo_nats"] == pytest.approx(terms.elbo.mean().item(), rel=1e-5)
+    assert summary["test"]["rate_nats"] == pytest.approx(terms.rate.mean().item(), rel=1e-5)
+    assert -summary["test"]["elbo_nats"] == pytest.approx(
+        summary["test"]["rate_nats"] + summary["test"]["distortion_nats"], rel=1e-5
+    )
+    assert summary["test"]["elbo_nats"] == pytest.approx(run.metrics["test_elbo"][-1], rel=1e-5)
+    assert summary["test"]["bits_per_dim"] > 0 and summary["test"]["bits_per_dim_samples"] == 16
+    parts = {"encoder": 65 * 8 + 9 * 4, "decoder": 3 * 8 + 9 * 64, "likelihood": 1}
+    assert summary["parameters"] == parts
+    assert summary["beta"] == 2.0 and summary["engine"] == "eager" and summary["steps"] == 22
+    assert summary["steps_per_second"] == pytest.approx(22 / summary["seconds"])
+    assert summary["linear_optimum"] is None
+
+
+def test_a_linear_run_is_held_against_its_closed_form(digits):
+    run = pv.train(quick(network="linear", hidden=None), "a")
+    exact = run.summary["linear_optimum"]
+    optimum = linear_optimum(digits.train.images, 2)
+    assert exact["elbo_nats"] == pytest.approx(optimum.elbo)
+    assert exact["sigma"] == pytest.approx(optimum.sigma) and exact["active_units"] == 2
+    assert run.summary["train"]["elbo_nats"] < exact["elbo_nats"]
+
+
+def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca():
+    """The command as the README gives it: within 0.05 nats of the closed form, sigma within 1%."""
+    readme = (ROOT / "README.md").read_text().splitlines()
+    (line,) = [line for line in readme if line.startswith("pyro-vae train") and "linear" in line]
+    assert main([*shlex.split(line)[1:], "--out", "a"]) == 0
+    run = pv.load_run("a")
+    exact = run.summary["linear_optimum"]
+    assert abs(run.summary["train"]["elbo_nats"] - exact["elbo_nats"]) < 0.05
+    assert run.vae.likelihood.scale.item() == pytest.approx(exact["sigma"], rel=0.01)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_every_family_leaves_a_complete_summary(name):
+    run = pv.train(quick(likelihood=name, epochs=1), "a")
+    bits = run.summary["test"]["bits_per_dim"]
+    assert (bits is None) == (name == "bernoulli")
+    test = run.summary["test"]
+    numbers = [v for v in test.values() if v is not None and not isinstance(v, list)]
+    assert all(math.isfinite(v) for v in numbers + test["rate_per_component_nats"])
+
+
+def test_an_autoencoder_has_no_rate_to_report():
+    run = pv.train(quick(model="autoencoder"), "a")
+    test = run.summary["test"]
+    assert test["distortion_nats"] and test["active_units"] is not None
+    empty = ("elbo_nats", "rate_nats", "bits_per_dim", "collapsed_units")
+    assert [test[key] for key in empty] == [None] * 4
+    assert run.metrics["train_rate"] == [None, None]
+    assert not (run.folder / "figures" / "kl_histogram.png").exists()

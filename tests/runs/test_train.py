@@ -1,0 +1,131 @@
+"""`train`: what a run folder holds, who is told of it, and what repeats the run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pyro_vae as pv
+from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.runs.train import locate
+from pyro_vae.training.loop import Stopped
+from tests.support.runs import assert_same_run, contents, quick
+from tests.support.training import stop_after
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+HEADER = (
+    "epoch,step,seconds,beta,loss,train_elbo,train_rate,train_distortion,"
+    "test_elbo,test_rate,test_distortion,validation_loss"
+)
+
+
+def test_a_run_folder_holds_what_the_contract_says():
+    run = pv.train(quick(), "a")
+    assert run.folder == pv.load_run("a").folder
+    assert {path.removeprefix("a/") for path in contents("a")} == {
+        "config.yaml", "metrics.csv", "summary.json", "report.html", "checkpoints/last.pt",
+        "figures/learning_curves.png", "figures/reconstructions.png", "figures/samples.png",
+        "figures/kl_histogram.png", "figures/progress_0001.png", "figures/progress_0002.png",
+    }  # fmt: skip
+    for picture in run.folder.glob("figures/*.png"):
+        assert min(Image.open(picture).size) > 250
+    header, *rows = Path("a/metrics.csv").read_text().splitlines()
+    assert header == HEADER and [row.split(",")[0] for row in rows] == ["1", "2"]
+    assert run.metrics["epoch"] == [1, 2] and run.metrics["step"] == [11, 22]
+
+
+def test_the_configuration_repeats_the_run():
+    first = pv.train(quick(binarize="dynamic", likelihood="bernoulli"), "a")
+    config = pv.RunConfig.load("a/config.yaml")
+    assert config == first.config and config.batch_size == 128
+    pv.train(config, "b")
+    assert_same_run("a", "b")
+
+
+class Noting(pv.Observer):
+    """Keeps what it is told, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def started(self, folder, config, data, training):
+        assert training.epoch == 0 or folder.last.exists()
+        self.told.append(("started", str(folder.path), data.name, training.epoch))
+
+    def notice(self, message):
+        self.told.append(("notice", message))
+
+    def epoch(self, record, last):
+        self.told.append(("epoch", record.epoch, last))
+
+    def measuring(self, done):
+        self.measured = done
+
+    def finished(self):
+        assert Path("a/report.html").exists()
+        self.told.append(("finished",))
+
+
+def test_an_observer_is_told_from_start_to_end():
+    observer = Noting()
+    pv.train(quick(), "a", observer=observer)
+    epochs = [("epoch", 1, False), ("epoch", 2, True)]
+    assert observer.told == [("started", "a", "digits", 0), *epochs, ("finished",)]
+    assert observer.measured == 1
+
+
+def test_an_observer_of_a_resumed_run_is_told_of_what_is_left():
+    pv.train(quick(), "a")
+    observer = Noting()
+    pv.train(quick(epochs=3), "a", resume=True, observer=observer)
+    assert observer.told == [("started", "a", "digits", 2), ("epoch", 3, True), ("finished",)]
+
+
+def test_a_notice_is_for_the_observer():
+    observer = Noting()
+    pv.train(quick(likelihood="bernoulli", epochs=1), "a", observer=observer)
+    (message,) = [what[1] for what in observer.told if what[0] == "notice"]
+    assert message.startswith("bernoulli is no likelihood of 17 grey levels")
+
+
+def test_without_an_observer_a_notice_is_a_warning():
+    with pytest.warns(UserWarning, match="bernoulli is no likelihood of 17 grey levels"):
+        pv.train(quick(likelihood="bernoulli"), "a")
+
+
+class Impatient(pv.Observer):
+    """Stops training after its third step, without a signal."""
+
+    def __init__(self):
+        super().__init__()
+        self.should_stop = stop_after(3)
+
+
+def test_an_observer_that_stops_training_hears_so_and_all_is_saved():
+    with pytest.raises(Stopped):
+        pv.train(quick(), "a", observer=Impatient())
+    assert load_checkpoint("a/checkpoints/last.pt")["step"] == 3
+    pv.train(quick(), "a", resume=True)
+    pv.train(quick(), "whole")
+    assert_same_run("a", "whole")
+
+
+def test_where_a_run_goes_is_settled_before_anything_is_written():
+    pv.train(quick(), "a")
+    before = contents(".")
+    new, old = locate(quick(), "b"), locate(quick(epochs=5), "a", resume=True)
+    assert new.checkpoint is None and not new.finished
+    assert old.checkpoint["step"] == 22 and not old.finished and old.config.epochs == 5
+    assert locate(quick(), "a", resume=True).finished
+    assert locate(quick(), None).folder is None  # it is chosen when the data are there
+    assert contents(".") == before
+
+
+def test_your_own_images_train(tmp_path, monkeypatch):
+    np.save("floats.npy", np.random.default_rng(0).random((30, 4, 4)))
+    run = pv.train(quick(dataset="floats.npy", epochs=1), "a")
+    assert run.summary["test"]["bits_per_dim"] is None and run.summary["test"]["elbo_nats"]
+    monkeypatch.chdir("a")
+    assert pv.load_run(".").config.dataset == str(tmp_path / "floats.npy")  # from anywhere

@@ -1,0 +1,1 @@
+"""What several test modules need: models, images, runs, processes, pages. No tests stand here."""

@@ -1,0 +1,105 @@
+"""Small runs, their folders, and the two ways in which one run can be another's equal."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.runs.effort import Effort
+
+QUICK = {"hidden": (8,), "latent_dim": 2, "epochs": 2}
+TINY = Effort(
+    images=60,
+    few_images=4,
+    bound_samples=20,
+    temperatures=20,
+    chains=4,
+    refit_steps=20,
+    nuts_images=2,
+    nuts_draws=30,
+    simulations=60,
+    walkers=64,
+    rows=1500,
+)
+TRAIN_QUICK = ["train", "--hidden", "8", "--latent-dim", "2"]  # the epochs are to be added
+
+
+def quick(**options):
+    """The configuration of a run of a second: eight hidden units, two components, two epochs."""
+    return pv.RunConfig(**(QUICK | options))
+
+
+def metrics(run):
+    """The rows of the table of metrics but for the seconds, as text."""
+    with open(f"{run}/metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: text for name, text in row.items() if name != "seconds"} for row in rows]
+
+
+def modified(*folders):
+    """When each file in the folders was last written."""
+    paths = (path for folder in folders for path in Path(folder).rglob("*") if path.is_file())
+    return {str(path): path.stat().st_mtime_ns for path in paths}
+
+
+def contents(folder):
+    """The bytes of each file in the folder."""
+    return {str(p): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
+
+
+def assert_same_run(one, other):
+    """The same weights to the last bit, and the same metrics but for the seconds."""
+    a, b = (load_checkpoint(f"{run}/checkpoints/last.pt") for run in (one, other))
+    assert a["model"].keys() == b["model"].keys()
+    for key, value in a["model"].items():
+        assert torch.equal(value, b["model"][key]), key
+    assert torch.equal(a["order"], b["order"]) and torch.equal(a["random"][0], b["random"][0])
+    assert metrics(one) == metrics(other) != []
+
+
+def assert_same_folder(one, other):
+    """The same files and the same settings; figures and weights that agree to rounding."""
+    names = [{path.removeprefix(f"{run}/") for path in contents(run)} for run in (one, other)]
+    assert names[0] == names[1]
+    assert Path(one, "config.yaml").read_text() == Path(other, "config.yaml").read_text()
+    _assert_same_figures(*(_figures(_summary(run)) for run in (one, other)))
+    for x, y in zip(metrics(one), metrics(other), strict=True):
+        _assert_same_figures(*({key: float(v) for key, v in row.items() if v} for row in (x, y)))
+    _assert_same_checkpoints(*(Path(run, "checkpoints/last.pt") for run in (one, other)))
+
+
+def _summary(run):
+    return json.loads(Path(run, "summary.json").read_text())
+
+
+def _figures(value, path=""):
+    """The figures in nested dicts and lists by their path, but for times."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        return {} if "second" in path else {path: value}
+    figures = {}
+    for key, each in value.items():
+        figures |= _figures(each, f"{path}/{key}")
+    return figures
+
+
+def _assert_same_figures(one, other):
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        close = pytest.approx(value, rel=1e-9) if isinstance(value, float) else value
+        assert other[key] == close, key
+
+
+def _assert_same_checkpoints(one, other):
+    a, b = load_checkpoint(one), load_checkpoint(other)
+    assert a.keys() == b.keys() and a["step"] == b["step"]
+    assert a["model"].keys() == b["model"].keys()
+    for key, weight in a["model"].items():
+        assert (weight - b["model"][key]).abs().max() <= 1e-10, key
+    assert torch.equal(a["random"][0], b["random"][0]) and torch.equal(a["order"], b["order"])
+    assert one.stat().st_size == pytest.approx(other.stat().st_size, rel=0.05)

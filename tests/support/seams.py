@@ -1,0 +1,51 @@
+"""The places where tests put something else in: all of them stand here.
+
+Each function takes a `setattr`: `monkeypatch.setattr` in a test, the builtin one in a process that
+ends with the test.
+"""
+
+from unittest.mock import MagicMock
+
+from pyro_vae.comparison import plots
+from pyro_vae.runs import evaluate, report, writer
+from pyro_vae.runs.folder import RunFolder
+from pyro_vae.training import engines, ensembles
+
+
+def put_compiler(compile_step, setattr=setattr):
+    """Have `compile_step(step, device)` make the steps of compiled engines."""
+    setattr(engines.Compiled, "compile", staticmethod(compile_step))
+
+
+def do_without_inductor(setattr=setattr):
+    """Run captured steps as they are."""
+    put_compiler(lambda step, device: step, setattr)
+
+
+def set_steps_that_pay(count, setattr=setattr):
+    """Have the engine `auto` compile from so many steps on."""
+    setattr(engines, "STEPS_THAT_PAY", count)
+
+
+def take_away_the_compiler(setattr=setattr):
+    """Have the machine lack a C++ compiler."""
+    setattr(engines, "missing_compiler", lambda: "no C++ compiler (g++)")
+
+
+def stack_at_most(count, setattr=setattr):
+    """Have a stack of an ensemble hold at most so many models."""
+    setattr(ensembles, "MOST_IN_A_STACK", {"cpu": count, "cuda": count})
+
+
+def do_without_pictures(setattr=setattr):
+    """Draw nothing: neither the figures of a run nor those of a comparison."""
+    for module in (writer, report):
+        setattr(module, "one_run", MagicMock())
+    for module in (report, plots):
+        setattr(module, "svg", lambda figure, description: "")
+    setattr(RunFolder, "save_figure", lambda self, name, figure: None)
+
+
+def evaluate_with(effort, setattr=setattr):
+    """Have `evaluate(quick=True)` spend this much."""
+    setattr(evaluate, "QUICK", effort)

@@ -1,0 +1,192 @@
+"""A sweep on a Ray cluster leaves what it leaves in one process, whatever happens to the workers."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+import pyro_vae as pv
+from pyro_vae.cli.main import main
+from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.runs.interrupts import Interrupted, Interrupts
+from pyro_vae.sweeps.folder import Member
+from pyro_vae.sweeps.ray import LOSSES, _Watched
+from pyro_vae.sweeps.trainer import Unit
+from tests.support.runs import assert_same_run
+from tests.support.sweeps import SMALL
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.usefixtures("small_sweeps")
+
+
+class Noting(pv.SweepObserver):
+    """Keeps the epochs that it is told of by run, and the runs that have ended."""
+
+    def __init__(self):
+        super().__init__()
+        self.epochs, self.members = {}, []
+
+    def epoch(self, name, record, last):
+        self.epochs.setdefault(name, []).append((record.epoch, last))
+
+    def ended(self, member):
+        self.members.append(member.name)
+
+
+# --- without a cluster ----------------------------------------------------------------------------
+
+
+def test_ray_is_asked_for_by_name(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["sweep", "--out", "a", "--ray", "local"]) == 2
+    message = "pyro-vae: ray: Ray is missing; pip install 'pyro_vae[cluster]'\n"
+    assert capsys.readouterr().err == message and not Path("a").exists()
+
+
+def test_a_cluster_that_is_not_there(capsys):
+    assert main(["sweep", "--out", "a", "--ray", "nowhere"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("pyro-vae: ray: no cluster at nowhere: ") and error.count("\n") == 1
+    assert not Path("a").exists()
+
+
+def test_runs_whose_workers_are_lost_without_progress_have_failed():
+    observer, names = Noting(), ["0", "1"]
+    configs = [pv.RunConfig(**SMALL, seed=int(name)) for name in names]
+    unit = Unit([Member(n, config, Path("a", n)) for n, config in zip(names, configs)], 2)
+    watched = _Watched(unit, observer)
+    for _ in range(LOSSES - 1):
+        assert not watched.lost_too_often("Lost")
+    watched.epochs[unit.members[1]] = 7  # progress: its losses are counted anew
+    for _ in range(LOSSES - 1):
+        assert not watched.lost_too_often("Lost")
+    assert observer.members == []
+    assert watched.lost_too_often("Lost") and observer.members == names
+    reasons = [Path("a", name, "failed.txt").read_text() for name in names]
+    assert reasons == ["its worker was lost 3 times in a row (Lost)\n"] * 2
+
+
+def test_the_command_starts_a_cluster_and_ends_it(capfd):
+    before = signal.getsignal(signal.SIGTERM), set(Path("/tmp").glob("pyro-vae-*"))
+    assert main(["sweep", "--out", "a", "--dataset", "absent.npy", "--ray", "local"]) == 1
+    out, err = capfd.readouterr()
+    assert out.splitlines()[0] == "1 runs in a, 1 of them to train" and out.count("\n") == 2
+    assert "1 of 1 runs failed" in err and err.count("\n") == 1, "Ray is quiet"
+    assert not ray.is_initialized()
+    assert before == (signal.getsignal(signal.SIGTERM), set(Path("/tmp").glob("pyro-vae-*")))
+
+
+# --- on a cluster ---------------------------------------------------------------------------------
+
+
+def prepare_worker():
+    """In a worker: no inductor and no pictures; and it is killed if so ordered.
+
+    The one that adds the second epoch of DIR/RUN is killed if there is a file DIR-kill/RUN.
+    """
+    from pyro_vae.runs.writer import RunWriter
+    from tests.support import seams
+
+    add = RunWriter.add
+
+    def add_or_die(writer, record):
+        add(writer, record)
+        run = writer.folder.path
+        order = run.parent.with_name(f"{run.parent.name}-kill") / run.name
+        if record.epoch == 2 and order.exists():
+            order.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    RunWriter.add = add_or_die
+    seams.do_without_inductor()
+    seams.do_without_pictures()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two workers on this machine."""
+    before = signal.getsignal(signal.SIGTERM)
+    with TemporaryDirectory(prefix="pyro-vae-", dir="/tmp") as folder:
+        ray.init(
+            "local",
+            num_cpus=2,
+            num_gpus=0,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=80 * 2**20,
+            runtime_env={"worker_process_setup_hook": prepare_worker},
+            _temp_dir=folder,
+        )
+        yield "local"
+        ray.shutdown()
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_killed_worker_changes_no_bit(cluster):
+    families = ["bernoulli", "gaussian_shared_sigma"]
+    grid = SMALL | {"likelihood": families, "beta": [0.5, 4], "binarize": "dynamic"}
+    grid |= {"engine": "eager"}
+    order, observer = Path("a-kill/likelihood=bernoulli,beta=4"), Noting()
+    order.parent.mkdir()
+    order.touch()
+    summaries = pv.sweep(grid, "a", ray=cluster, observer=observer)
+    assert not order.exists(), "no worker was killed"
+    expected = pv.sweep(grid, "b")
+    assert sorted(observer.members) == sorted(expected) and list(summaries) == list(expected)
+    for name, summary in expected.items():
+        assert_same_run(f"a/{name}", f"b/{name}")
+        assert summaries[name]["test"] == summary["test"]
+        assert observer.epochs[name] == [(1, False), (2, False), (3, True)]
+        texts = [Path(folder, name, "config.yaml").read_text() for folder in "ab"]
+        assert texts[0] == texts[1]
+
+
+def test_runs_that_fail_are_marked_as_in_one_process(cluster):
+    grid = SMALL | {"dataset": ["digits", "absent.npy"], "learning_rate": [1e-3, 1e30]}
+    grid |= {"likelihood": "bernoulli", "engine": "eager"}
+    with pytest.warns(UserWarning, match="bernoulli is no likelihood of 17 grey levels"):
+        found = pv.sweep(grid, "a", ray=cluster)
+    expected = pv.sweep(grid, "b")
+    name = "dataset=digits,learning_rate=0.001"
+    assert found.keys() == expected.keys() and [n for n, s in found.items() if s] == [name]
+    assert_same_run(f"a/{name}", f"b/{name}")
+    for other in found.keys() - {name}:
+        reasons = [Path(folder, other, "failed.txt").read_text() for folder in "ab"]
+        assert reasons[0].replace(f"{Path('a').resolve()}/", "b/") == reasons[1]
+
+
+class Stopping(pv.SweepObserver):
+    """Gets a signal when it is told of an epoch."""
+
+    def epoch(self, name, record, last):
+        self.interrupts.pending = signal.SIGINT
+
+
+def test_a_signal_stops_the_workers_when_they_have_saved(cluster, monkeypatch):
+    monkeypatch.setattr("pyro_vae.sweeps.ray.LOOK_EVERY", 0.05)
+    grid = SMALL | {"engine": "eager", "epochs": 60, "seed": [0, 1]}
+    with pytest.raises(Interrupted, match="all is saved, and the same command resumes"):
+        pv.sweep(grid, "a", ray=cluster, observer=Stopping(Interrupts()))
+    saved = [load_checkpoint(path)["step"] for path in Path("a").glob("*/checkpoints/last.pt")]
+    assert 0 < min(saved) <= max(saved) < 60 * 11 and not list(Path("a").glob("*/summary.json"))
+    pv.sweep(grid, "a", ray=cluster)
+    pv.sweep(grid, "b")
+    for seed in range(2):
+        assert_same_run(f"a/seed={seed}", f"b/seed={seed}")
+
+
+def test_a_cluster_without_a_gpu_is_told_first(cluster):
+    with pytest.raises(ValueError, match="device: cuda asked for, but the Ray cluster has no GPU"):
+        pv.sweep({"device": ["cpu", "cuda"]}, "a", ray=cluster)
+    assert not Path("a").exists()
+
+
+def test_a_folder_that_the_workers_do_not_see_ends_the_sweep(cluster, monkeypatch):
+    monkeypatch.setattr("pyro_vae.sweeps.sweep.SweepFolder.start", lambda *_: Path("a").mkdir())
+    with pytest.raises(OSError, match=r"sweep\.yaml is not there on .*; the sweep.s folder"):
+        pv.sweep(SMALL | {"engine": "eager", "seed": [0, 1]}, "a", ray=cluster)
+    assert list(Path("a").iterdir()) == []

@@ -1,0 +1,173 @@
+"""Runs that are trained in one batched step leave the folders of runs trained one by one."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.runs.interrupts import Interrupted, Interrupts
+from pyro_vae.runs.run import build_model
+from pyro_vae.training.loop import Stopped
+from tests.support.runs import assert_same_folder, modified, quick
+
+pytestmark = pytest.mark.usefixtures("elsewhere", "no_inductor")
+no_pictures = pytest.mark.usefixtures("no_pictures")
+BASE = quick(
+    likelihood="bernoulli", binarize="dynamic", epochs=3, precision="float64", engine="compiled",
+    beta_schedule="linear", warmup_epochs=1,
+)  # fmt: skip
+CONFIGS = [
+    replace(BASE, beta=0.5),
+    replace(BASE, beta=4.0, seed=1),
+    replace(BASE, beta=1.0, seed=2, learning_rate=1e-2),
+]
+NAMES = ["a", "b", "c"]
+
+
+class Noting(pv.Observer):
+    """Adds what it is told to a list."""
+
+    def __init__(self, number, told, interrupts=None):
+        super().__init__(interrupts)
+        self.number, self.told = number, told
+
+    def started(self, folder, config, data, training):
+        self.told.append((self.number, "started"))
+
+    def epoch(self, record, last):
+        self.told.append((self.number, record.epoch, last))
+
+    def failed(self, error):
+        self.told.append((self.number, str(error)))
+
+    def finished(self):
+        self.told.append((self.number, "finished"))
+
+
+def assert_as_single_runs():
+    for config, name in zip(CONFIGS, NAMES):
+        pv.train(config, f"{name}-alone")
+        assert_same_folder(name, f"{name}-alone")
+
+
+def test_folders_are_those_of_single_runs():
+    runs = pv.train_many(CONFIGS, NAMES)
+    assert [run.config for run in runs] == [pv.RunConfig.load(f"{n}/config.yaml") for n in NAMES]
+    assert all(Path(name, "report.html").exists() for name in NAMES)
+    assert_as_single_runs()
+
+
+@no_pictures
+def test_each_observer_is_told_of_its_run():
+    told = []
+    pv.train_many(CONFIGS, NAMES, observers=[Noting(n, told) for n in range(3)])
+    assert told[:3] == [(n, "started") for n in range(3)]
+    assert told[3:-3] == [(n, epoch, epoch == 3) for epoch in (1, 2, 3) for n in range(3)]
+    assert told[-3:] == [(n, "finished") for n in range(3)]
+
+
+@no_pictures
+def test_finished_runs_are_left_alone_and_others_are_added():
+    pv.train_many(CONFIGS[:2], NAMES[:2])
+    before = modified(*NAMES[:2])
+    runs = pv.train_many(CONFIGS, NAMES, resume=True)
+    assert [run.summary["epochs"] for run in runs] == [3, 3, 3]
+    assert modified(*NAMES[:2]) == before
+
+
+class Stopping(pv.Observer):
+    """Has training stopped when it is told of the fourth epoch of all runs."""
+
+    told = 0
+
+    def epoch(self, record, last):
+        Stopping.told += 1
+        if Stopping.told == 4:  # within the second lap, after the first run's record
+            self.stop()
+
+
+class Signalled(Stopping):
+    """Stops as a signal does."""
+
+    def stop(self):
+        self.interrupts.pending = 15
+
+
+class Wishing(Stopping):
+    """Stops without a signal."""
+
+    wish = False
+
+    def stop(self):
+        Wishing.wish = True
+
+    def should_stop(self):
+        return Wishing.wish
+
+
+@pytest.fixture
+def fresh_wishes(monkeypatch):
+    monkeypatch.setattr(Stopping, "told", 0)
+    monkeypatch.setattr(Wishing, "wish", False)
+
+
+@no_pictures
+def test_a_signal_saves_and_the_same_runs_resume(fresh_wishes):
+    interrupts = Interrupts()
+    observers = [Signalled(interrupts) for _ in NAMES]
+    with pytest.raises(Interrupted, match="all is saved, and the same command resumes"):
+        pv.train_many(CONFIGS, NAMES, observers=observers)
+    steps = [load_checkpoint(f"{name}/checkpoints/last.pt")["step"] for name in NAMES]
+    assert 0 < min(steps) <= max(steps) < 33
+    pv.train_many(CONFIGS, NAMES, resume=True)
+    assert_as_single_runs()
+
+
+@no_pictures
+def test_a_wish_to_stop_saves_and_the_same_runs_resume(fresh_wishes):
+    """An observer that stops training without a signal hears `Stopped`."""
+    with pytest.raises(Stopped):
+        pv.train_many(CONFIGS, NAMES, observers=[Wishing() for _ in NAMES])
+    pv.train_many(CONFIGS, NAMES, resume=True)
+    assert_as_single_runs()
+
+
+@no_pictures
+def test_one_that_diverges_stops_alone(monkeypatch):
+    def broken(config, *arguments):
+        model = build_model(config, *arguments)
+        if config.seed == 1:
+            with torch.no_grad():
+                next(model.decoder.parameters()).fill_(math.nan)
+        return model
+
+    monkeypatch.setattr("pyro_vae.runs.train.build_model", broken)
+    told = []
+    observers = [Noting(n, told) for n in range(3)]
+    first, error, third = pv.train_many(CONFIGS, NAMES, observers=observers)
+    assert isinstance(error, FloatingPointError)
+    assert str(error).startswith("the distortion is not finite at epoch 1, step 1; ")
+    assert str(error).endswith("; last finite checkpoint: none yet")
+    assert [what[1:] for what in told if what[0] == 1] == [("started",), (str(error),)]
+    assert first.summary["epochs"] == third.summary["epochs"] == 3
+    assert not Path("b/summary.json").exists()
+
+
+@pytest.mark.parametrize(
+    "configs, folders, message",
+    [
+        ([BASE, replace(BASE, latent_dim=3)], ["a", "b"], "configs: 1 differs from 0 in more than"),
+        ([BASE, BASE], ["a"], "folders: expected 2, got 1"),
+        ([BASE, BASE], ["a", "./a"], "folders: expected a folder for each run, got one twice"),
+        ([BASE, BASE], ["a", "taken"], "out: taken is there already"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_written(configs, folders, message):
+    Path("taken").mkdir()
+    with pytest.raises(ValueError, match=message):
+        pv.train_many(configs, folders)
+    assert sorted(p.name for p in Path().iterdir()) == ["taken"]

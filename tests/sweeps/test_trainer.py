@@ -1,0 +1,206 @@
+"""Which runs of a sweep are trained together, and what becomes of those that fail."""
+
+import math
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae.cli.main import main
+from pyro_vae.runs.run import build_model
+from pyro_vae.sweeps.folder import Member
+from pyro_vae.sweeps.trainer import Trainer, pays_together, units
+from pyro_vae.training import ensembles
+from tests.support import seams
+from tests.support.faults import full_disk_after
+from tests.support.runs import assert_same_run
+from tests.support.sweeps import BETAS, DYNAMIC, NAMES, SMALL, SWEEP, engines_of_runs, written
+
+pytestmark = pytest.mark.usefixtures("small_sweeps")
+
+# --- together or one by one -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "count, options, training_images, pays",
+    [
+        (10, {"epochs": 200}, 1280, True),  # 10 x 200 x 10 steps
+        (10, {"epochs": 199}, 1280, False),
+        (10, {"epochs": 100, "batch_size": 64}, 1280, True),
+        (10, {"epochs": 200}, 1279, False),
+        (20_000, {"epochs": 1}, 100, True),  # batches of 100
+        (1, {"epochs": 99_999}, 1280, False),
+        (2, {"epochs": 1, "engine": "compiled"}, 1280, True),
+        (99, {"epochs": 999, "engine": "svi"}, 1280, False),
+        (99, {"epochs": 999, "engine": "eager"}, 1280, False),
+    ],
+)
+def test_which_groups_pay_together(monkeypatch, count, options, training_images, pays):
+    seams.set_steps_that_pay(20_000, monkeypatch.setattr)
+    configs = [pv.RunConfig(seed=seed, **options) for seed in range(count)]
+    assert pays_together(configs, training_images) is pays
+
+
+def test_without_a_compiler_no_group_pays_together(monkeypatch):
+    configs = [pv.RunConfig(seed=seed, epochs=200) for seed in range(10)]
+    assert pays_together(configs, 1280) is True
+    seams.take_away_the_compiler(monkeypatch.setattr)
+    assert pays_together(configs, 1280) is False
+
+
+def test_groups_are_judged_by_their_own_steps(monkeypatch):
+    """Two groups of two runs, 33 steps each: none has enough, though all four would."""
+    grid = ["--likelihood", "bernoulli", "--seed", "0", "1", "--latent-dim", "2", "3"]
+    seams.set_steps_that_pay(2 * 33 + 1, monkeypatch.setattr)
+    assert main([*SWEEP, *grid]) == 0
+    assert list(engines_of_runs().values()) == ["eager"] * 4
+
+
+def test_a_group_that_cannot_go_together_goes_one_by_one(capsys, monkeypatch):
+    def refuse(step, device):
+        raise RuntimeError("the compiler has crashed\nwith a long story")
+
+    seams.put_compiler(refuse, monkeypatch.setattr)
+    seams.set_steps_that_pay(100, monkeypatch.setattr)  # of 33 steps each
+    assert main([*SWEEP, *BETAS]) == 0
+    message = "engine: one run after the other, since the compiler has crashed\n"
+    assert message in capsys.readouterr().err
+    assert engines_of_runs() == dict.fromkeys(NAMES, "eager")
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({}, [(2, 2), (2, 2), (1, 2)]),
+        ({"network": "conv", "hidden": (2,)}, [(1, 1)] * 5),
+        ({"engine": "eager"}, [(1, None)] * 5),
+    ],
+)
+def test_a_group_is_cut_where_its_stacks_end(monkeypatch, options, expected):
+    """Members and places of each unit, where a stack holds two models."""
+    seams.stack_at_most(2, monkeypatch.setattr)
+    configs = [pv.RunConfig(**SMALL | options, seed=seed) for seed in range(5)]
+    group = [Member(f"{c.seed}", c, Path("a", f"{c.seed}")) for c in configs]
+    assert [(len(unit.members), unit.stack) for unit in units(group, "cpu")] == expected
+
+
+def test_the_units_of_a_group_are_computed_as_in_one_process(monkeypatch):
+    """Three runs in stacks of two: the last stack has an idle place in both."""
+    seams.stack_at_most(2, monkeypatch.setattr)
+    pv.sweep(DYNAMIC | {"seed": range(3)}, "a")
+    group = [Member(f"{n}", pv.RunConfig(**DYNAMIC, seed=n), Path("b", f"{n}")) for n in range(3)]
+    for unit in units(group, "cpu"):
+        Trainer(pv.SweepObserver()).train_unit(unit)
+    for seed in range(3):
+        assert pv.load_run(f"b/{seed}").summary["engine"] == "compiled"
+        assert_same_run(f"a/seed={seed}", f"b/{seed}")
+
+
+# --- what fails -----------------------------------------------------------------------------------
+
+FAILED = NAMES[1]
+
+
+def broken_model(config, *arguments):
+    """The model of a run, with weights that are no numbers in one of the four runs."""
+    model = build_model(config, *arguments)
+    if (config.seed, config.beta) == (1, 0.5):
+        with torch.no_grad():
+            next(model.decoder.parameters()).fill_(math.nan)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+@pytest.mark.parametrize("engine", ["auto", "eager"])
+def test_a_run_that_diverges_is_marked_and_the_others_continue(capsys, monkeypatch, engine):
+    monkeypatch.setattr("pyro_vae.runs.train.build_model", broken_model)
+    assert main([*SWEEP, *BETAS, "--engine", engine]) == 1
+    out, err = capsys.readouterr()
+    assert err == (
+        f"pyro-vae: 1 of 4 runs failed, as failed.txt in their folders says: a/{FAILED}; delete a"
+        " folder to try its run again\n"
+    )
+    assert f"{FAILED}: failed: the distortion is not finite at epoch 1, step 1; try" in out
+    assert "(3 of 4 runs done, 1 failed)" in out
+    reason = Path("a", FAILED, "failed.txt").read_text()
+    assert reason.count("\n") == 1 and reason.endswith("last finite checkpoint: none yet\n")
+    assert set(engines_of_runs()) == set(NAMES) - {FAILED}
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+@pytest.mark.parametrize("engine", ["auto", "eager"])
+def test_a_failed_run_is_tried_again_when_its_folder_is_gone(monkeypatch, engine):
+    arguments = [*SWEEP, *BETAS, "--engine", engine]
+    with monkeypatch.context() as patch:
+        patch.setattr("pyro_vae.runs.train.build_model", broken_model)
+        assert main(arguments) == 1
+        before = written("a")
+        assert main(arguments) == 1
+        assert written("a") == before
+    shutil.rmtree(Path("a", FAILED))
+    assert main(arguments) == 0
+    assert set(engines_of_runs()) == set(NAMES)
+
+
+def test_a_failed_run_keeps_its_place_beside_those_that_continue(monkeypatch):
+    """The others are computed in a stack of the same size, killed or not."""
+    stack, sizes = ensembles.Stack, []
+
+    def noted(ensemble, numbers, size, *rest):
+        sizes.append((len(numbers), size))
+        return stack(ensemble, numbers, size, *rest)
+
+    monkeypatch.setattr("pyro_vae.training.ensembles.Stack", noted)
+    Path("a/seed=1").mkdir(parents=True)
+    Path("a/sweep.yaml").touch()
+    Path("a/seed=1/failed.txt").write_text("it diverged\n")
+    pv.RunConfig(**DYNAMIC, seed=1).save("a/seed=1/config.yaml")
+    assert main([*SWEEP, "--seed", "0", "1", "2"]) == 1
+    assert sizes == [(3, 3)] and set(engines_of_runs()) == {"seed=0", "seed=2"}
+    assert sorted(p.name for p in Path("a/seed=1").iterdir()) == ["config.yaml", "failed.txt"]
+
+
+@pytest.mark.parametrize("engine", ["auto", "eager"])
+def test_data_that_are_missing_fail_their_runs_alone(capsys, engine):
+    data = ["--dataset", "digits", "absent.npy"]
+    assert main([*SWEEP, *data, "--seed", "0", "1", "--engine", engine]) == 1
+    err = capsys.readouterr().err
+    assert "2 of 4 runs failed" in err and err.count("\n") == 1
+    assert "a/dataset=absent,seed=0, a/dataset=absent,seed=1;" in err
+    for seed in (0, 1):
+        reason = Path(f"a/dataset=absent,seed={seed}/failed.txt").read_text()
+        assert reason.startswith("dataset: there is no file or folder") and reason.count("\n") == 1
+        assert pv.RunConfig.load(f"a/dataset=absent,seed={seed}/config.yaml").seed == seed
+    assert set(engines_of_runs()) == {"dataset=digits,seed=0", "dataset=digits,seed=1"}
+
+
+def test_a_damaged_checkpoint_fails_its_run_alone():
+    assert main([*SWEEP, "--seed", "0", "1", "2"]) == 0
+    for seed in range(2):
+        Path(f"a/seed={seed}/summary.json").unlink()
+    Path("a/seed=0/checkpoints/last.pt").write_bytes(b"garbage")
+    assert main([*SWEEP, "--seed", "0", "1", "2"]) == 1
+    assert "last.pt cannot be read" in Path("a/seed=0/failed.txt").read_text()
+    assert set(engines_of_runs()) == {"seed=1", "seed=2"}
+
+
+@pytest.mark.parametrize("engine", ["auto", "eager"])
+def test_a_full_disk_is_no_runs_fault(capsys, monkeypatch, engine):
+    arguments = [*SWEEP, *BETAS, "--engine", engine]
+    with monkeypatch.context() as disk:
+        disk.setattr("os.replace", full_disk_after(9, os.replace))
+        assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert "No space left on device" in error and error.count("\n") == 1
+    assert list(Path("a").rglob("failed.txt")) == []
+    assert main(arguments) == 0
+
+
+def test_no_more_than_three_failed_runs_are_named(capsys):
+    values = ["--dataset", "absent.npy", "--seed", *map(str, range(5))]
+    assert main([*SWEEP, *values]) == 1
+    error = capsys.readouterr().err
+    assert "5 of 5 runs failed" in error and "a/seed=2 and 2 more; delete" in error

@@ -1,0 +1,125 @@
+"""The names that a user can choose among are those of the dicts in the rooms."""
+
+from pkgutil import resolve_name
+
+import pytest
+
+from pyro_vae import names
+from pyro_vae.cli import main, parser
+from pyro_vae.data import LOADERS
+from pyro_vae.evaluation.ais import STARTS
+from pyro_vae.figures.videos import VIDEO_TYPES
+from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.models.networks import ACTIVATIONS, NETWORKS
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.parts import PARTS
+from pyro_vae.runs.run import MODELS
+from pyro_vae.settings import TrainingSettings
+from pyro_vae.training.engines import ENGINES
+from pyro_vae.training.fit import PRECISIONS
+from pyro_vae.training.objectives import OBJECTIVES
+from pyro_vae.training.schedule import BETA_SCHEDULES, LEARNING_RATE_SCHEDULES
+
+DICTS = {
+    "DATASETS": LOADERS,
+    "LIKELIHOODS": LIKELIHOODS,
+    "OBJECTIVES": OBJECTIVES,
+    "ENGINES": ENGINES,
+    "NETWORKS": NETWORKS,
+    "ACTIVATIONS": ACTIVATIONS,
+    "MODELS": MODELS,
+    "BETA_SCHEDULES": BETA_SCHEDULES,
+    "LEARNING_RATE_SCHEDULES": LEARNING_RATE_SCHEDULES,
+    "PRECISIONS": PRECISIONS,
+}
+
+
+@pytest.mark.parametrize("name", DICTS)
+def test_a_dict_has_the_names_in_their_order(name):
+    assert list(DICTS[name]) == list(getattr(names, name))
+
+
+@pytest.mark.parametrize("name", [n for n in vars(names) if n.isupper()])
+def test_names_are_different_words(name):
+    words = list(getattr(names, name))
+    assert len(words) == len(set(words)) > 1
+    assert all(word == word.lower() and word.strip() for word in words)
+
+
+@pytest.mark.parametrize("name", ["DATASETS", "LIKELIHOODS", "OBJECTIVES", "ENGINES"])
+def test_names_with_a_line_about_them(name):
+    for word, text in getattr(names, name).items():
+        assert text and "\n" not in text and text.strip() == text, word
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_knows_its_name(name):
+    assert ENGINES[name].name == name
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_an_objective_for_one_beta_only_is_refused_with_others(name):
+    """The settings refuse what the objective's own check refuses."""
+    try:
+        TrainingSettings(objective=name, beta=2)
+        accepted = True
+    except ValueError as error:
+        assert "is a bound at beta 1 only" in str(error)
+        accepted = False
+    assert accepted == OBJECTIVES[name].any_beta == (name != "iwae")
+
+
+def test_choices_of_settings_are_the_names():
+    choices = {f: field.metadata["choices"] for f, field in RunConfig.__dataclass_fields__.items()}
+    for setting, known in {
+        "binarize": names.BINARIZE,
+        "model": names.MODELS,
+        "likelihood": names.LIKELIHOODS,
+        "score": names.SCORES,
+        "network": names.NETWORKS,
+        "activation": names.ACTIVATIONS,
+        "objective": names.OBJECTIVES,
+        "beta_schedule": names.BETA_SCHEDULES,
+        "learning_rate_schedule": names.LEARNING_RATE_SCHEDULES,
+        "precision": names.PRECISIONS,
+        "engine": ("auto", *names.ENGINES),
+        "device": names.DEVICES,
+    }.items():
+        assert choices.pop(setting) == tuple(known)
+    assert set(choices.values()) == {None}
+
+
+def test_commands_have_flags_and_a_function():
+    assert list(parser.COMMANDS) == list(main.COMMANDS)
+    for name, place in main.COMMANDS.items():
+        assert resolve_name(place).__name__ == f"run_{name}"
+
+
+def test_parts_of_an_evaluation_are_measured_by_functions():
+    for name, part in PARTS.items():
+        assert resolve_name(part.measured_by).__name__ == f"measure_{name}"
+
+
+# --- checks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [STARTS, VIDEO_TYPES, names.NETWORKS])
+def test_a_known_name_is_given_back(known):
+    assert [names.check_name("what", name, known) for name in known] == list(known)
+
+
+def test_an_unknown_name_comes_with_the_nearest_or_all():
+    known = ["linear", "mlp", "conv"]
+    with pytest.raises(ValueError, match=r"^network: unknown name 'liner'; did you mean 'linear'"):
+        names.check_name("network", "liner", known)
+    with pytest.raises(ValueError, match=r"unknown name 'x'; expected one of linear, mlp, conv$"):
+        names.check_name("network", "x", known)
+
+
+def test_a_path_is_told_from_a_name(elsewhere, tmp_path):
+    assert [names.is_path(text) for text in ("a.npy", "a.npz", "a/b", "a", "mnist")] == [
+        *(True, True, True, False, False)
+    ]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "mnist").mkdir()
+    assert names.is_path("a") and not names.is_path("mnist")

@@ -1,0 +1,165 @@
+"""Engines train alike; which of them `auto` takes, what it turns to, and what is said of it."""
+
+import math
+
+import pyro
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.training.engines import Eager
+from pyro_vae.training.objectives import OBJECTIVES
+from tests.support import seams
+from tests.support.programs import Choosy, Dropping, Straying, images, model
+from tests.support.training import assert_same_records, assert_same_weights, trained
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_svi_and_eager_train_alike(name, objective):
+    """Records and weights after 6 steps, on the same noise, in float64.
+
+    Adam divides by the root of the squared gradient, which magnifies rounding where that is tiny:
+    hence 1e-7 on weights that moved by 6e-3.
+    """
+    options = {"objective": objective, "num_particles": 3 if objective == "iwae" else 1}
+    options |= {"test_images": images()}
+    records, weights = trained(model(name), engine="svi", **options)
+    expected, reference = trained(model(name), engine="eager", **options)
+    assert_same_weights(weights, reference, 1e-7)
+    assert_same_records(records, expected, 1e-7)
+
+
+@pytest.mark.parametrize("engine", ["svi", "eager"])
+def test_the_autoencoder_trains_and_has_no_rate(engine):
+    records, _ = trained(model(kind=pv.Autoencoder), epochs=40, engine=engine)
+    assert records[-1].train_distortion < records[0].train_distortion - 0.1
+    assert records[-1].loss == pytest.approx(records[-1].train_distortion)
+    assert math.isnan(records[-1].train_rate) and math.isnan(records[-1].train_elbo)
+
+
+@pytest.mark.parametrize("kind", [Choosy, Straying])
+def test_what_needs_pyros_estimators_is_for_svi_alone(kind):
+    with pytest.raises(ValueError, match="use the engine svi"):
+        trained(model(kind=kind), engine="eager")
+    records, _ = trained(model(kind=kind), engine="svi")
+    assert [math.isfinite(record.loss) for record in records] == [True] * 3
+
+
+@pytest.mark.parametrize("engine", ["svi", "eager", "compiled"])
+def test_the_seed_decides(no_inductor, engine):
+    first, same, other = (trained(model(), engine=engine, seed=seed)[1] for seed in (1, 1, 2))
+    assert_same_weights(first, same)
+    assert any(not torch.equal(weight, other[name]) for name, weight in first.items())
+
+
+@pytest.mark.parametrize("other", ["svi", "eager", "compiled"])
+def test_the_state_resumes_under_every_engine(no_inductor, other):
+    def start(engine):
+        settings = {"epochs": 6, "batch_size": 16, "precision": "float64", "dynamic": True}
+        return pv.fit(model(), images() * 0.7, engine=engine, **settings)
+
+    first, second, whole = start("compiled"), start(other), start("compiled")
+    next(first)
+    next(first)
+    second.restore(first.state())
+    list(second)
+    list(whole)
+    tolerance = 0 if other == "compiled" else 1e-7
+    assert_same_weights(second.model.state_dict(), whole.model.state_dict(), tolerance)
+
+
+# --- the choice -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind, engine", [(Dropping, "eager"), (Choosy, "svi")])
+def test_auto_turns_to_a_plainer_engine(monkeypatch, kind, engine):
+    seams.set_steps_that_pay(0, monkeypatch.setattr)
+    with pytest.warns(UserWarning, match=f"engine: {engine}, since"):
+        _, weights = trained(model(kind=kind), engine="auto")
+    assert_same_weights(weights, trained(model(kind=kind), engine=engine)[1])
+
+
+@pytest.mark.parametrize("epochs, name", [(9_999, "eager"), (10_000, "compiled")])
+def test_auto_compiles_where_enough_steps_are_to_come(epochs, name):
+    """40 images make 2 steps of 16 an epoch."""
+    choice = pv.fit(model(), images(), epochs=epochs, batch_size=16).choice
+    assert choice.name == name and f"{2 * epochs:,} steps" in choice.reason
+
+
+def test_without_a_compiler_auto_is_eager_and_compiled_is_refused(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    choice = pv.fit(model(), images(), epochs=10**6).choice
+    assert choice == ("eager", True, "no C++ compiler (no-such-compiler)")
+    with pytest.raises(ValueError, match=r"engine: no C\+\+ compiler .* use eager"):
+        pv.fit(model(), images(), engine="compiled")
+
+
+@pytest.fixture
+def broken_compiler(monkeypatch):
+    """Compiling fails, as on a full disk, at the step's first call."""
+
+    def compile_step(step, device):
+        def fail(*arguments):
+            raise OSError("no space left\nand a page of advice")
+
+        return fail
+
+    seams.put_compiler(compile_step, monkeypatch.setattr)
+
+
+def test_a_compiler_that_fails_is_named(broken_compiler):
+    with pytest.raises(RuntimeError, match=r"^engine: no space left$"):
+        trained(model(), engine="compiled")
+
+
+def test_auto_does_without_a_compiler_that_fails(broken_compiler, monkeypatch):
+    seams.set_steps_that_pay(0, monkeypatch.setattr)
+    with pytest.warns(UserWarning, match="engine: eager, since no space left"):
+        _, weights = trained(model(), engine="auto")
+    assert_same_weights(weights, trained(model(), engine="eager")[1])
+
+
+def test_auto_resumes_as_it_began(no_inductor, monkeypatch):
+    options = {"batch_size": 16, "precision": "float64", "epochs": 5}
+    seams.set_steps_that_pay(10, monkeypatch.setattr)
+    first = pv.fit(model(), images(), **options)
+    next(first)
+    seams.set_steps_that_pay(11, monkeypatch.setattr)
+    second = pv.fit(model(), images(), **options)
+    assert (first.engine.name, second.engine.name) == ("compiled", "eager")
+    second.restore(first.state())
+    assert second.choice == ("compiled", True, "as before")
+    list(first)
+    list(second)
+    assert_same_weights(first.model.state_dict(), second.model.state_dict())
+
+
+# --- CUDA -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("engine", ["svi", "eager"])
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_cuda_trains_every_family(name, engine):
+    vae = model(name)
+    records = list(pv.fit(vae, images(), epochs=40, device="cuda", engine=engine, batch_size=16))
+    assert {p.device.type for p in vae.parameters()} == {"cuda"}
+    assert records[-1].loss < records[0].loss
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("score", ["density", "levels"])
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_the_eager_step_does_not_wait_for_the_gpu(name, score, objective):
+    engine = Eager(model(name, score=score).to("cuda"), OBJECTIVES[objective], 2)
+    x = images().to("cuda")
+    pyro.enable_validation(False)
+    engine.step(x, 1.0, 1e-3)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        engine.step(x, 1.0, 1e-3)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -1,0 +1,149 @@
+"""`fit`: nothing leaks in or out, closed forms are reached, and wrong arguments are named at once."""
+
+import math
+from dataclasses import replace
+
+import pyro
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae.evaluation.exact import linear_optimum
+from pyro_vae.evaluation.latents import rate_per_component
+from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
+from pyro_vae.settings import TrainingSettings, by_name
+from tests.support.programs import SHAPE, images, model
+from tests.support.training import assert_same_records, assert_same_weights, trained
+
+
+@pytest.mark.parametrize("engine", ["svi", "eager"])
+def test_what_happens_between_records_changes_no_weight(engine):
+    """Sampling, other training, validation and parameter stores on the outside stay outside."""
+    options = {"epochs": 4, "engine": engine, "batch_size": 16, "dynamic": True}
+    quiet, busy = model(), model()
+    list(pv.fit(quiet, images(), **options))
+    for _ in pv.fit(busy, images(), **options):
+        busy.sample(3)
+        busy.reconstruct(images(2))
+        trained(model(), engine=engine)
+        pyro.enable_validation(not pyro.infer.util.is_validation_enabled())
+        pyro.clear_param_store()
+        torch.manual_seed(99)
+    assert_same_weights(quiet.state_dict(), busy.state_dict())
+
+
+@pytest.mark.parametrize("engine", ["svi", "eager"])
+def test_training_leaves_the_callers_state_alone(engine):
+    pyro.param("mine", torch.ones(2))
+    vae, before = model(), torch.get_rng_state()
+    for _ in pv.fit(vae, images(), epochs=2, engine=engine, dynamic=True):
+        assert pyro.infer.util.is_validation_enabled()
+        assert torch.distributions.Distribution._validate_args
+        assert list(pyro.get_param_store().keys()) == ["mine"]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("precision, dtype", [("float64", torch.float64), ("bf16", torch.float32)])
+def test_precisions(precision, dtype):
+    vae = model("gaussian_shared_sigma")
+    records = list(pv.fit(vae, images(), epochs=60, precision=precision, batch_size=16))
+    assert {p.dtype for p in vae.parameters()} == {dtype}
+    assert records[-1].loss < records[0].loss
+
+
+def test_the_settings_of_a_run_are_arguments():
+    """As a command's configuration reaches `fit`: every field of the settings, by its name."""
+    config = pv.RunConfig(beta=0.5, epochs=2, batch_size=16, learning_rate=0.01)
+    named, short = model(), model()
+    records = list(pv.fit(named, images(), **by_name(config, TrainingSettings)))
+    expected = list(pv.fit(short, images(), beta=0.5, epochs=2, batch_size=16, learning_rate=0.01))
+    assert_same_records(records, expected)
+    assert_same_weights(named.state_dict(), short.state_dict())
+
+
+def test_all_of_few_images_make_a_minibatch():
+    run = pv.fit(model(), images(40))
+    assert run.settings == replace(TrainingSettings(), batch_size=40)
+    assert pv.fit(model(), images(200)).settings.batch_size == 128
+
+
+@pytest.mark.parametrize("beta", [0.25, 1, 4, 8, 30])
+def test_components_collapse_where_the_closed_form_says(digits, beta):
+    x = digits.train.images
+    family = {"likelihood": "gaussian_fixed_sigma", "sigma": 0.25, "levels": 17}
+    vae = pv.VAE((1, 8, 8), 8, network="linear", **family)
+    settings = {"objective": "elbo_analytic", "learning_rate": 0.01, "epochs": 400}
+    list(pv.fit(vae, x, beta=beta, learning_rate_schedule="cosine", **settings))
+    exact = linear_optimum(x, 8, beta, 0.25)
+    rates = rate_per_component(vae, x).mean(0)
+    assert int((rates > COLLAPSED_RATE).sum()) == exact.active
+    assert abs(rates.sum().item() - exact.rate) < max(0.03 * exact.rate, 0.02)
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+HELD_OUT = torch.zeros(2, *SHAPE)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"objective": "elb"}, "objective: unknown name 'elb'; did you mean 'elbo'"),
+        ({"engine": "egaer"}, "engine: .* did you mean 'eager'"),
+        ({"precision": "float16"}, "precision: .* did you mean 'float"),
+        ({"beta_schedule": "lin"}, "beta_schedule: .* did you mean 'linear'"),
+        ({"learning_rate_schedule": "cos"}, "learning_rate_schedule: .* did you mean 'cosine'"),
+        ({"beta": -1.0}, "beta: expected a number >= 0, got -1.0"),
+        ({"beta": math.nan}, "beta: expected a number >= 0, got nan"),
+        ({"epochs": 0}, "epochs: expected a whole number >= 1, got 0"),
+        ({"num_particles": 0}, "num_particles: expected a whole number >= 1, got 0"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a number > 0, got 0.0"),
+        ({"learning_rate": -1e-3}, "learning_rate: expected a number > 0, got -0.001"),
+        ({"batch_size": 41}, "batch_size: expected 1 to 40 images, got 41"),
+        ({"batch_size": 0}, "batch_size: expected a whole number >= 1, got 0"),
+        ({"patience": 3}, "patience: goes with validation_images, and they with it; got 3"),
+        ({"patience": 0, "validation_images": HELD_OUT}, "patience: expected a whole number >= 1"),
+        ({"validation_images": HELD_OUT}, "patience: goes with validation_images, .* got None"),
+        ({"objective": "iwae", "beta": 2.0}, "iwae is a bound at beta 1 only, got 2.0"),
+        (
+            {"objective": "iwae", "beta_schedule": "linear", "warmup_epochs": 1},
+            "iwae is a bound at beta 1 only",
+        ),
+        ({"warmup_epochs": 1}, "goes with beta_schedule linear or cyclical"),
+        ({"beta_schedule": "linear"}, "goes with beta_schedule linear or cyclical"),
+        (
+            {"beta_schedule": "linear", "warmup_epochs": 4},
+            "warmup_epochs: would end after training, 4 > 3",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named_at_once(options, message):
+    with pytest.raises(ValueError, match=message):
+        pv.fit(model(), images(), **({"epochs": 3} | options))
+
+
+def test_an_argument_that_is_no_setting_is_an_error():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+        pv.fit(model(), images(), epoch=3)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize(
+    "name, pixels, message",
+    [
+        ("images", math.nan, "images: expected finite pixels, got NaN or infinite ones"),
+        ("images", 2.0, r"images: expected pixels in \[0, 1\], got 0 to 2"),
+        ("test_images", math.nan, "images: expected finite pixels, got NaN or infinite ones"),
+        ("validation_images", 2.0, r"images: expected pixels in \[0, 1\], got 0 to 2"),
+    ],
+)
+def test_images_outside_the_support_are_refused_at_once(name, pixels, message, dynamic):
+    arguments = {"images": images(), name: images() * pixels, "dynamic": dynamic}
+    arguments |= {"patience": 3} if name == "validation_images" else {}
+    with pytest.raises(ValueError, match=message):
+        pv.fit(model(), **arguments)
+
+
+def test_pixels_between_the_grey_levels_are_refused_at_once():
+    with pytest.raises(ValueError, match="17 grey levels"):
+        pv.fit(model("categorical", levels=17), images() * 0.51)

@@ -1,0 +1,139 @@
+"""The compiled step equals the eager one, and Pyro's own through it."""
+
+import pyro
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.training.capture import capture
+from pyro_vae.training.loop import Stopped
+from pyro_vae.training.objectives import OBJECTIVES
+from pyro_vae.training.step import ReplayedSteps, _adam, training_step
+from tests.support.programs import images, model
+from tests.support.training import (
+    assert_same_records,
+    assert_same_weights,
+    stop_after,
+    trained,
+)
+
+
+def particles(objective):
+    """The settings of an objective: the importance-weighted bound takes three particles."""
+    return {"objective": objective, "num_particles": 3 if objective == "iwae" else 1}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_the_graph_is_the_eager_step(no_inductor, name, objective):
+    """Records and weights after 20 steps on the same noise, in float64: to 1e-10."""
+    options = particles(objective) | {"epochs": 10, "test_images": images(7)}
+    if objective != "iwae":
+        options |= {"beta_schedule": "linear", "warmup_epochs": 4}
+    records, weights = trained(model(name), engine="compiled", **options)
+    expected, reference = trained(model(name), engine="eager", **options)
+    assert_same_weights(weights, reference, 1e-10)
+    assert_same_records(records, expected, 1e-10)
+
+
+def first_gradients(engine, precision):
+    """A tenth of them: Adam's averages after one step, by parameter."""
+    options = {"engine": engine, "precision": precision, "epochs": 1, "batch_size": 40}
+    run = pv.fit(model(), images(), **options)
+    next(run)
+    return {name: state["exp_avg"] for name, state in run.engine.adam_state().items()}
+
+
+def largest_difference(gradients, expected):
+    """Relative to the largest gradient of each parameter."""
+    assert gradients.keys() == expected.keys() != set()
+    return max(
+        ((gradients[name] - value).abs().max() / value.abs().max()).item()
+        for name, value in expected.items()
+    )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_first_gradients_in_lower_precisions(no_inductor, precision):
+    """Both engines compute in the same format: equal to the rounding of float32."""
+    expected = first_gradients("eager", precision)
+    assert largest_difference(first_gradients("compiled", precision), expected) <= 1e-5
+
+
+def test_bf16_rounds_more_than_float32(no_inductor):
+    """Else the test above would not see an engine that leaves bf16 out."""
+    expected = first_gradients("eager", "float32")
+    assert largest_difference(first_gradients("compiled", "bf16"), expected) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "name, objective",
+    [("bernoulli", "elbo"), ("gaussian_shared_sigma", "elbo_analytic"), ("laplace", "iwae")],
+)
+def test_machine_code_is_the_eager_step_too(name, objective):
+    options = {"objective": objective, "num_particles": 2, "epochs": 10}
+    _, weights = trained(model(name), engine="compiled", **options)
+    _, expected = trained(model(name), engine="eager", **options)
+    assert_same_weights(weights, expected, 1e-10)
+    assert pyro.infer.util.is_validation_enabled()
+    assert torch.distributions.Distribution._validate_args
+
+
+def test_more_models_than_dynamo_likes():
+    """Each has a code object of its own; eight of one would be the end."""
+    graph = capture(model(), OBJECTIVES["elbo"], 1, images())
+    codes = [training_step(graph, False).__code__ for _ in range(3)]
+    assert len({id(code) for code in codes}) == 3
+
+
+def test_adams_averages_hold_no_denormal_numbers():
+    """Where a gradient has been zero for long: 0.9 to the 1,000th, and then no change in the weights."""
+    tiny = torch.finfo(torch.float32).tiny
+    p, m, v = torch.ones(3), torch.tensor([1.0, tiny, -tiny]), torch.tensor([1.0, tiny, 0.0])
+    one = torch.ones(())
+    for _ in range(1_000):
+        p, m, v = _adam(p, m, v, torch.zeros(3), 1e-3 * one, one)
+    assert m.tolist() == [0.0, 0.0, 0.0] and v[1:].tolist() == [0.0, 0.0]
+    assert p[1] == 1.0 and p[2] == 1.0
+
+
+# --- CUDA -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_cuda_graphs_are_the_eager_step(name, objective):
+    """On the device's own noise, with dynamic pixels, in float64: every parameter to 1e-10."""
+    options = particles(objective) | {"device": "cuda", "dynamic": True, "epochs": 10}
+    _, weights = trained(model(name), engine="compiled", **options)
+    _, expected = trained(model(name), engine="eager", **options)
+    assert_same_weights(weights, expected, 1e-10)
+
+
+@pytest.mark.cuda
+def test_a_cuda_graph_resumes_within_an_epoch(monkeypatch):
+    monkeypatch.setattr(ReplayedSteps, "block", 7)
+    options = {"device": "cuda", "epochs": 3, "batch_size": 2, "precision": "float64"}
+    whole, first, second = (pv.fit(model(), images(), engine="compiled", **options) for _ in "abc")
+    list(whole)
+    first.should_stop = stop_after(1)  # a block of seven steps
+    with pytest.raises(Stopped):
+        list(first)
+    second.restore(first.state())
+    list(second)
+    assert_same_weights(second.model.state_dict(), whole.model.state_dict())
+
+
+@pytest.mark.cuda
+def test_a_replay_does_not_wait_for_the_gpu():
+    run = pv.fit(model(), images(), engine="compiled", device="cuda", epochs=9, batch_size=16)
+    next(run)
+    with run.private.swapped_in():
+        steps = run.engine.steps(run.draw_epoch())
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            next(steps)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
