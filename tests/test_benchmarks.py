@@ -40,6 +40,7 @@ def references(task):
     return losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PEERS if name not in SLOW])
 def test_everybody_trains_the_same(name, task, references):
     try:
@@ -53,6 +54,7 @@ def test_everybody_trains_the_same(name, task, references):
     assert losses[-1] == pytest.approx(references(name == "pythae")[-1], abs=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_half_the_training_is_told_apart(references):
     losses = references(False)
     assert losses[EPOCHS // 2 - 1] - losses[-1] > TOLERANCE
@@ -75,6 +77,7 @@ def _fail(*_):
     raise ValueError("too many.\nAnd more.")
 
 
+@pytest.mark.slow
 def test_a_worker_answers_with_slices_or_the_reason_of_its_end():
     with Worker("digits", "handwritten_eager", 1, "data", "cpu") as worker:
         assert worker.receive() == 22
@@ -155,6 +158,7 @@ class MadeUp:
         return Slice(epochs * self.models * self.seconds[self.peer], 20.0)
 
 
+@pytest.mark.slow
 def test_the_page_shows_ratios_and_names_who_was_skipped(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(speed, "Worker", MadeUp)
     page = tmp_path / "page.md"

@@ -36,6 +36,7 @@ def test_a_notebook_is_a_short_question_without_outputs(path):
             assert all(len(line) <= 100 for line in cell.source.splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_answers_in_numbers(path, tmp_path, monkeypatch):
     """On the embedded images, with everything written below `tmp_path`."""

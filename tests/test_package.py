@@ -46,6 +46,7 @@ def test_what_needs_no_torch_starts_without_it(program):
     assert imported_by(program) == []
 
 
+@pytest.mark.slow
 def test_torch_is_imported_when_it_is_needed():
     """Else the test above would not see it."""
     assert "torch" in imported_by("import pyro_vae as pv; pv.VAE")
@@ -65,6 +66,7 @@ def test_a_misspelled_name_is_an_error():
         pyro_vae.evalute  # noqa: B018
 
 
+@pytest.mark.slow
 def test_public_names_are_imported_when_they_are_asked_for():
     program = "import pyro_vae as pv, sys; assert 'pyro_vae.runs.evaluate' not in sys.modules; "
     program += "from pyro_vae.runs.evaluate import evaluate; assert pv.evaluate is evaluate"

@@ -231,6 +231,7 @@ shapes = arrays_of.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=5)
 SOUND = np.arange(16, dtype=np.uint8).reshape(4, 2, 2)
 
 
+@pytest.mark.slow
 @quick
 @given(images=arrays_of.arrays(dtypes, shapes), levels=st.none() | st.integers(2, 300))
 @example(images=SOUND, levels=None)
@@ -313,6 +314,7 @@ def test_any_text_is_a_configuration_or_an_error(tmp_path, text):
         assert config.beta == (3 if text == "beta: 3" else 1)
 
 
+@pytest.mark.slow
 @quick
 @given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
 @example(place=0.0, byte=ord("P"), cut=False)  # which stands there: a ZIP archive begins with PK

@@ -15,7 +15,7 @@ from pyro_vae.runs.parts import PARTS
 from tests.support import seams
 from tests.support.runs import TINY, quick
 
-pytestmark = pytest.mark.usefixtures("elsewhere")
+pytestmark = pytest.mark.usefixtures("elsewhere", "no_pictures")
 
 
 def sampled(*options):
@@ -24,6 +24,7 @@ def sampled(*options):
     return np.load("x.npy")
 
 
+@pytest.mark.slow
 def test_samples_are_a_picture(capsys):
     pv.train(quick(), "a")
     assert main(["sample", "a"]) == 0
@@ -31,6 +32,7 @@ def test_samples_are_a_picture(capsys):
     assert capsys.readouterr().out == "64 images in a/figures/samples_seed0.png\n"
 
 
+@pytest.mark.slow
 def test_samples_are_an_array_of_the_models_expected_images():
     run = pv.train(quick(), "a")
     x = sampled()
@@ -39,12 +41,14 @@ def test_samples_are_an_array_of_the_models_expected_images():
     assert np.abs(x - run.vae.sample(9).numpy()).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_samples_repeat_with_the_seed():
     pv.train(quick(), "a")
     assert (sampled() == sampled()).all()
     assert (sampled() != sampled("--seed", "1")).any()
 
 
+@pytest.mark.slow
 def test_drawn_pixels_are_grey_levels_as_in_the_data():
     pv.train(quick(), "a")
     levels = sampled("--pixels", "drawn") * 16
@@ -53,11 +57,13 @@ def test_drawn_pixels_are_grey_levels_as_in_the_data():
     assert np.abs(expected - expected.round()).max() > 0.1
 
 
+@pytest.mark.slow
 def test_drawn_pixels_of_what_is_no_likelihood():
     pv.train(quick(likelihood="bernoulli"), "a")
     assert set(np.unique(sampled("--pixels", "drawn"))) == {0, 1}
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_printed_and_stands_on_the_page(capsys, monkeypatch):
     seams.evaluate_with(TINY, monkeypatch.setattr)
     pv.train(quick(), "a")

@@ -8,7 +8,7 @@ import pyro_vae as pv
 from pyro_vae.cli.main import main
 from tests.support.runs import TRAIN_QUICK
 
-pytestmark = pytest.mark.usefixtures("elsewhere")
+pytestmark = pytest.mark.usefixtures("elsewhere", "no_pictures")
 
 
 def train(*arguments):
@@ -16,6 +16,7 @@ def train(*arguments):
     return main([*TRAIN_QUICK, "--epochs", "2", *arguments])
 
 
+@pytest.mark.slow
 def test_runs_get_new_folders(capsys):
     assert train() == 0 and train() == 0
     names = sorted(p.name for p in Path("runs").iterdir())
@@ -39,6 +40,7 @@ def test_a_training_is_announced_and_summed_up(capsys):
     assert f"test  {test['bits_per_dim']:.4f} bits per dimension (bound, 16 samples)" in out
 
 
+@pytest.mark.slow
 def test_bernoulli_on_grey_levels_trains_with_a_notice(capsys):
     assert train("--likelihood", "bernoulli") == 0
     out = capsys.readouterr().out
@@ -46,6 +48,7 @@ def test_bernoulli_on_grey_levels_trains_with_a_notice(capsys):
     assert "bits per dimension (" not in out
 
 
+@pytest.mark.slow
 def test_flags_win_over_the_file():
     Path("c.yaml").write_text("beta: 3\nseed: 4\nhidden: [8]\n")
     assert train("--config", "c.yaml", "--beta", "0.5", "--out", "a") == 0

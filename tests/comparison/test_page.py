@@ -7,6 +7,7 @@ import pytest
 
 import pyro_vae as pv
 from pyro_vae.cli.main import main
+from tests.support import seams
 from tests.support.made_up import SMALL, make_up_run, make_up_study
 from tests.support.pages import Page
 from tests.support.runs import contents
@@ -20,6 +21,7 @@ def page_of(folder="x"):
     return Page(f"{folder}/report.html")
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_beside_it(capsys):
     page = page_of(make_up_study())
     assert capsys.readouterr().out.splitlines() == [
@@ -49,6 +51,7 @@ def test_the_page_says_what_was_compared():
         assert words not in text, words
 
 
+@pytest.mark.slow
 def test_the_page_draws_each_measure_once_on_each_scale():
     """The plane, the ELBO and the distortion on both scales; rate, bits and active units once."""
     page = page_of(make_up_study())
@@ -82,6 +85,7 @@ def test_other_data_are_kept_apart():
     assert "not on one scale" in text and text.count("All runs") == 2
 
 
+@pytest.mark.slow
 def test_unfinished_and_failed_runs_are_listed(capsys):
     make_up_study("x")
     make_up_run("x/going")
@@ -184,16 +188,19 @@ def assert_refused(arguments, message, capsys):
 
 @pytest.fixture
 def real_runs():
-    """Two families by two betas, trained for an epoch, by name."""
+    """Two families by two betas, trained for an epoch without pictures, by name."""
     runs = {}
-    for likelihood in ("gaussian_shared_sigma", "discretized_logistic"):
-        for beta in (0.5, 2.0):
-            name = f"{likelihood}-{beta:g}"
-            config = pv.RunConfig(likelihood=likelihood, beta=beta, **SMALL)
-            runs[name] = pv.train(config, f"runs/{name}")
+    with pytest.MonkeyPatch.context() as patch:
+        seams.do_without_pictures(patch.setattr)
+        for likelihood in ("gaussian_shared_sigma", "discretized_logistic"):
+            for beta in (0.5, 2.0):
+                name = f"{likelihood}-{beta:g}"
+                config = pv.RunConfig(likelihood=likelihood, beta=beta, **SMALL)
+                runs[name] = pv.train(config, f"runs/{name}")
     return runs
 
 
+@pytest.mark.slow
 def test_real_runs_are_compared(real_runs):
     page = page_of("runs")
     for row in pv.compare("runs"):

@@ -69,6 +69,7 @@ def test_unknown_names_are_refused(arguments, message):
         pv.load_dataset(*arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in DATASETS if n not in ("digits", "sprites")])
 def test_without_a_network_the_error_names_the_remedy(tmp_path, monkeypatch, name):
     def unreachable(*args, **kwargs):

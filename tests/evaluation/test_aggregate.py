@@ -40,6 +40,7 @@ def agrees(estimate, truth, errors=5):
 # --- the rate and its parts -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.05, 0.3, 0.8])
 def test_one_component_that_mixes_to_the_prior_carries_minus_log_scale(scale):
     """I = rate = -log s, TC = 0 exactly (one component), KL = 0; 5 standard errors."""

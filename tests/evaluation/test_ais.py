@@ -23,6 +23,7 @@ from tests.support.linear_gaussian import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["prior", "posterior"])
 @pytest.mark.parametrize("oblique", [ORTHOGONAL, OBLIQUE])
 def test_annealing_finds_log_p(oblique, start):
@@ -35,6 +36,7 @@ def test_annealing_finds_log_p(oblique, start):
     assert 0.5 < found.acceptance.mean() < 0.95
 
 
+@pytest.mark.slow
 def test_bidirectional_monte_carlo_brackets_log_p():
     vae, exact = linear_gaussian_vae(OBLIQUE)
     annealing = Annealing(40, num_chains=8, score="density")
@@ -53,6 +55,7 @@ def test_bidirectional_monte_carlo_brackets_log_p():
         assert (side.log_prob - truth).mean().abs() < 5 * side.standard_error.mean() / math.sqrt(30)
 
 
+@pytest.mark.slow
 def test_a_bound_that_is_too_high_would_be_found():
     """Half a nat either way does not pass."""
     vae, exact = linear_gaussian_vae(OBLIQUE)
@@ -63,6 +66,7 @@ def test_a_bound_that_is_too_high_would_be_found():
             assert_within(found.log_prob + shift, exact.log_prob(x), found.standard_error)
 
 
+@pytest.mark.slow
 def test_levels_are_annealed_too():
     """A bin inside is a density times its width 1/255, but for 1/24 (width / sigma)^2 per pixel."""
     vae, exact = linear_gaussian_vae(ORTHOGONAL)
@@ -90,6 +94,7 @@ def test_an_unknown_score_is_refused():
         annealed_importance_sampling(vae, drawn_images(vae, 2), Annealing(5, score="level"))
 
 
+@pytest.mark.slow
 def test_the_importance_bound_fails_where_sigma_is_small_and_annealing_does_not():
     """A spoilt encoder and a sharp likelihood: 5,000 samples miss by nats what chains find."""
     vae, exact = linear_gaussian_vae(ORTHOGONAL, spoil=0.5, sigma=0.02)

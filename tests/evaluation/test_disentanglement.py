@@ -77,6 +77,7 @@ def test_an_even_mix_of_the_factors_scores_nothing():
     assert parts.informativeness.mean > 0.5
 
 
+@pytest.mark.slow
 def test_any_rotation_lowers_the_scores_of_the_gap_but_not_of_the_batches(grid):
     """Fixing a factor leaves its own trace in a rotated code too: beta-VAE's score cannot see it."""
     generator = torch.Generator().manual_seed(0)
@@ -89,6 +90,7 @@ def test_any_rotation_lowers_the_scores_of_the_gap_but_not_of_the_batches(grid):
     assert beta_vae_score(codes, factors).mean > 0.9
 
 
+@pytest.mark.slow
 def test_two_copies_of_a_code_have_no_gap_and_half_the_completeness(grid):
     """The forest takes either copy: completeness loses log 2 / log 10 if it takes them equally."""
     codes = standardized(grid).repeat(1, 2)
@@ -99,6 +101,7 @@ def test_two_copies_of_a_code_have_no_gap_and_half_the_completeness(grid):
     assert 1 - math.log10(2) <= parts.completeness < 1 - 0.8 * math.log10(2)
 
 
+@pytest.mark.slow
 def test_noise_scores_nothing(grid):
     """2N times each information is chi-square: 19 (k - 1) degrees of freedom; one p in 10,000."""
     generator = torch.Generator().manual_seed(0)
@@ -191,6 +194,7 @@ def test_predictability_of_a_noisy_code_is_that_of_its_normal_tails(grid):
 # --- all components together ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_scores_follow_from_the_importances_as_published(grid):
     """Against scipy's entropy, where every component serves several factors; and noise is left out."""
     mix = torch.eye(5, dtype=torch.float64) + 0.4
@@ -205,6 +209,7 @@ def test_scores_follow_from_the_importances_as_published(grid):
     assert 0.02 < parts.disentanglement < 0.8
 
 
+@pytest.mark.slow
 def test_noise_within_the_components_costs_accuracy_only(grid):
     """One factor with noise each, beside pure noise: of 45 importances of 0, about one passes 2 errors.
 
@@ -248,6 +253,7 @@ def test_pairs_are_of_different_rows():
 # --- the rules of the house -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_all_scores_are_those_of_the_single_functions(grid):
     codes, factors = standardized(grid)[:800] + 0.2 * torch.randn(800, 5), grid[:800]
     scores = disentanglement(codes, factors, seed=3)
@@ -267,6 +273,7 @@ def test_all_scores_are_those_of_the_single_functions(grid):
     }
 
 
+@pytest.mark.slow
 def test_draws_repeat_with_the_seed_and_leave_the_callers_alone(grid):
     codes, factors = torch.randn(600, 3), grid[:600]
     states = torch.get_rng_state(), np.random.get_state()[1].copy()

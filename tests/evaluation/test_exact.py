@@ -28,6 +28,7 @@ def test_the_closed_forms_agree_with_a_full_covariance(oblique):
     assert torch.allclose(joint - exact.posterior(x).log_prob(z), reference, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("oblique", [ORTHOGONAL, OBLIQUE])
 def test_the_encoders_gap_is_the_closed_form(oblique):
     vae, exact = linear_gaussian_vae(oblique)

@@ -14,6 +14,7 @@ def accuracy(net, split):
         return (net(split.images).argmax(1) == split.labels).double().mean().item()
 
 
+@pytest.mark.slow
 def test_the_classifier_knows_the_digits(classifier, digits):
     """Its test set was written by other people; the held-out images were not."""
     assert classifier.accuracy.mean > 0.95 and classifier.accuracy.standard_error < 0.02
@@ -26,6 +27,7 @@ def test_the_classifier_knows_the_digits(classifier, digits):
     )
 
 
+@pytest.mark.slow
 def test_accuracy_is_measured_on_images_that_were_held_out(digits):
     """Labels at random can be learned by heart, and then say nothing of other images: 10%."""
     images, labels = digits.train.images[:300], torch.randint(10, (300,))
@@ -53,6 +55,7 @@ def test_training_takes_as_many_steps_as_it_is_told(digits):
     assert 0 < (one - two).abs().max() < 0.002
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 4, 5), (1, 28, 28), (3, 32, 32)])
 def test_images_of_any_size_and_labels_of_any_name(shape):
     """Two classes that differ in brightness, named 3 and 7."""

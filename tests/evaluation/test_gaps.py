@@ -13,6 +13,7 @@ from tests.support.linear_gaussian import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [0.0, 0.3])
 @pytest.mark.parametrize("oblique", [ORTHOGONAL, OBLIQUE])
 def test_both_gaps_are_the_closed_forms(oblique, spoil):

@@ -58,14 +58,15 @@ def test_what_the_importance_bound_misses_for_certain(importance, error, missed)
     assert found == (missed and pytest.approx(missed))
 
 
+@pytest.mark.slow
 def test_a_ladder_is_climbed_where_log_p_is_known():
     """Grey levels: a bin inside is a density times its width, as in the tests of annealing."""
     vae, exact = linear_gaussian_vae()
     x = torch.randint(51, 205, (6, 1, 4, 4)).double() / 255
     found, done = [], []
     for seed in (0, 0):
-        annealing = Annealing(50, 16)
-        found.append(climb(vae, x, 50, annealing, refit_steps=20, seed=seed, progress=done.append))
+        annealing = Annealing(20, 8)
+        found.append(climb(vae, x, 50, annealing, refit_steps=10, seed=seed, progress=done.append))
     first, again = found
     assert list(first.rungs) == ["elbo", "elbo_refitted", "importance_bound", *ANNEALED]
     truth = exact.log_prob(x) - 16 * math.log(255)
@@ -77,6 +78,7 @@ def test_a_ladder_is_climbed_where_log_p_is_known():
     assert done[half - 1] == pytest.approx(1) and sorted(done[:half]) == done[:half]
 
 
+@pytest.mark.slow
 def test_images_that_the_model_drew_bracket_their_own_log_p():
     vae, _ = linear_gaussian_vae(spoil=0.2)
     found = climb(

@@ -24,6 +24,7 @@ def test_the_chain_of_an_exact_posterior_stays_at_the_prior():
     assert found.r_hat.max() < 1.2
 
 
+@pytest.mark.slow
 def test_the_chains_test_keeps_its_level():
     p = [limiting_distribution(EXACT, 512, 5, 2, seed=s).p_value for s in range(200)]
     rejected = sum(v < 0.05 for v in p)

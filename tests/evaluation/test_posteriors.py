@@ -29,6 +29,7 @@ from tests.support.linear_gaussian import (
 # --- k-hat ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("c", [0.3, 0.5, 0.8])
 def test_k_hat_of_a_normal_that_is_too_narrow(c):
     """1 - c^2, which a million draws reach to 0.1 on average over 20 repeats."""
@@ -80,6 +81,7 @@ def reference():
     return vae, exact, x, nuts_reference(vae, x, num_draws=400, num_warmup=150)
 
 
+@pytest.mark.slow
 def test_nuts_finds_the_posteriors_moments(reference):
     """Five standard errors of the mean at the effective sample size, which is large enough."""
     _, exact, x, found = reference
@@ -96,6 +98,7 @@ def test_nuts_finds_the_posteriors_moments(reference):
         assert ((covariance - truth) / scale / scale[:, None]).abs().max() < 0.35
 
 
+@pytest.mark.slow
 def test_moments_tell_a_right_q_from_a_wrong_one(reference):
     _, exact, x, found = reference
     wrong = compare_moments(linear_gaussian_vae(True, spoil=0.5)[0].encode(x), found.draws)
@@ -104,6 +107,7 @@ def test_moments_tell_a_right_q_from_a_wrong_one(reference):
     assert wrong.shift.abs().min() > 0.5 and wrong.scale_ratio.min() > 1.1
 
 
+@pytest.mark.slow
 def test_draws_are_a_file_for_arviz(reference, tmp_path):
     vae, _, x, found = reference
     (tmp_path / "draws.nc").write_bytes(draws_tree(found, vae.encode(x)).to_netcdf())

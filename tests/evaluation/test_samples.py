@@ -204,6 +204,7 @@ def test_neighbours_are_checked():
 # --- all together ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_blur_noise_and_constant_images_are_told_from_real_ones(classifier, digits):
     x = digits.test.images[torch.randperm(360)]
     real, other = x[:180], x[180:]
@@ -224,6 +225,7 @@ def test_blur_noise_and_constant_images_are_told_from_real_ones(classifier, digi
     assert soft.mean < 1 - 5 * soft.standard_error
 
 
+@pytest.mark.slow
 def test_perfect_reconstructions_score_the_floor_and_numbers_are_equal(classifier, digits):
     x = digits.test.images[torch.randperm(360)]
     quality = sample_quality(classifier, x[:180], x[180:], digits.train.images[:100], x[180:])

@@ -32,6 +32,7 @@ def test_without_samples_only_one_side_is_judged():
     assert judge(0.9).word == "not over-regularised" and judge(0.1).word == "over-regularised"
 
 
+@pytest.mark.slow
 def test_the_variance_of_reconstructions_is_that_of_a_linear_model(digits):
     """A linear autoencoder at its optimum keeps the leading eigenvalues; a dead one nothing."""
     x = digits.train.images

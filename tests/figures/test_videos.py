@@ -28,6 +28,20 @@ def test_frames_have_even_sides_and_square_pixels():
     assert (pictures[1, :20, :28, 0] == 255).sum() == 16
 
 
+@pytest.mark.parametrize("size, side", [(7, 70), (7, 100), (28, 480), (64, 480)])
+def test_sides_are_even_for_images_of_any_size(size, side):
+    """Three images of 7 pixels make 23 in a row, which an odd factor would leave odd."""
+    _, height, width, _ = frames(np.zeros((1, 6, 1, size, size)), 3, side).shape
+    assert height % 2 == width % 2 == 0
+
+
+@pytest.mark.parametrize("columns", [3, 8])
+def test_a_grid_that_is_wider_than_asked_for_has_even_sides(columns):
+    """As of the 64 chains of images of 64 x 64 pixels."""
+    _, height, width, _ = frames(np.zeros((1, 2 * columns, 1, 64, 64)), columns).shape
+    assert height % 2 == width % 2 == 0
+
+
 def test_another_kind_of_video_is_refused():
     with pytest.raises(ValueError, match=r"ending: file type: unknown name '\.avi'"):
         encode_video(np.zeros((1, 4, 4, 3), np.uint8), ".avi")

@@ -32,6 +32,7 @@ def test_samples_have_the_mean_and_the_probabilities_of_the_distribution(name, s
     assert ((seen - probability).abs() < 5 * error + 5 / count).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["density", "levels"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_gradients_agree_with_finite_differences(name, score):
@@ -64,6 +65,7 @@ def test_values_and_gradients_are_finite_at_the_extremes(name, score, dtype, tra
         assert all(torch.isfinite(g).all() for g in gradients)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", ["density", "levels"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_decoder_that_fits_one_pixel_perfectly_does_not_diverge(name, score):

@@ -8,6 +8,7 @@ from tests.support.families import MASSES, PIXEL, build, grid, log_masses, outpu
 from tests.support.references import REFERENCES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, levels", MASSES)
 def test_log_probability_of_a_level_agrees_with_the_reference(name, levels):
     """To 1e-6 nats, at random and extreme outputs; with 40 sigma tails: 50 / 0.25 is 200 sigma."""

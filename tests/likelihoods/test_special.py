@@ -36,6 +36,7 @@ def test_softclip_is_increasing_between_its_bounds_and_the_identity_inside():
     assert (y - x)[inside].abs().max() < 2 * math.exp(-25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-6)])
 def test_continuous_bernoulli_normaliser_and_mean(dtype, tolerance):
     """To 1e-10 relative in float64 and 1e-6 in float32, for logits from -100 to 100."""
@@ -64,6 +65,7 @@ def test_mean_is_the_derivative_of_the_normaliser():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bins_and_tails_agree_with_the_reference(shape):
     """Narrow and wide bins, the centre and 1,000 scales away, to 1e-10."""
@@ -115,6 +117,7 @@ def test_the_reference_of_the_beta_bins_agrees_with_the_incomplete_beta_function
         assert abs(beta_bin_reference(a, b, level, levels) - exact) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [2, 17, 256])
 def test_beta_bins_agree_with_the_reference(levels):
     """To 1e-6, over all that the floor and the ceiling of the concentrations allow, U-shapes too."""

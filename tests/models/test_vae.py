@@ -37,12 +37,14 @@ def assert_stock_svi_trains(vae, elbo):
     assert sum(losses[-10:]) < sum(losses[:10])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIKELIHOODS)
 @pytest.mark.parametrize("elbo", [Trace_ELBO, TraceMeanField_ELBO, RenyiELBO])
 def test_stock_svi_trains_every_family(name, elbo):
     assert_stock_svi_trains(small(name), elbo)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network, hidden", [("linear", ()), ("conv", (4, 8))])
 @pytest.mark.parametrize("elbo", [Trace_ELBO, TraceMeanField_ELBO, RenyiELBO])
 def test_stock_svi_trains_every_network(network, hidden, elbo):
@@ -92,6 +94,7 @@ def test_predictive_gives_observed_and_new_images():
         assert new["z"].std().item() == pytest.approx(1, abs=0.1)  # the prior's: 2,400 draws
 
 
+@pytest.mark.slow
 def test_nuts_finds_the_posterior_of_a_linear_gaussian_model():
     """One image, two latents: moments against the closed form, within 5 standard errors."""
     vae = small("gaussian_fixed_sigma", network="linear", hidden=(), sigma=0.7).double().eval()

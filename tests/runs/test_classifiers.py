@@ -11,6 +11,7 @@ from pyro_vae.runs.checkpoints import save_checkpoint
 from pyro_vae.runs.classifiers import classifier_for, load_features, save_features
 
 
+@pytest.mark.slow
 def test_a_saved_classifier_is_the_same(classifier, digits, tmp_path):
     save_features(tmp_path / "net.pt", classifier)
     state = torch.get_rng_state()
@@ -20,6 +21,7 @@ def test_a_saved_classifier_is_the_same(classifier, digits, tmp_path):
     assert loaded.accuracy == classifier.accuracy and not loaded.training
 
 
+@pytest.mark.slow
 def test_another_checkpoint_is_no_classifier(classifier, tmp_path):
     save_checkpoint(tmp_path / "other.pt", {"epoch": 3})
     with pytest.raises(ValueError, match=r"features: .*other.pt holds no classifier"):

@@ -21,6 +21,7 @@ from tests.support import seams
 from tests.support.pages import Page
 from tests.support.runs import TINY, contents
 
+pytestmark = pytest.mark.slow
 PICTURES = {picture.name for part in PARTS.values() for picture in part.pictures}
 TRUE_FACTORS = {
     "MIG",
@@ -39,7 +40,8 @@ MAY_BE_MISSING = {  # on a run without true factors, idle components or a reason
 
 
 @pytest.fixture(autouse=True)
-def tiny_effort(elsewhere, monkeypatch):
+def tiny_effort(elsewhere, no_pictures, monkeypatch):
+    """Few images and draws; and no pictures, but of the one run whose folder is looked at."""
     seams.evaluate_with(TINY, monkeypatch.setattr)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import (
     COLUMNS,
+    MAY_CHANGE_ON_RESUME,
     RunFolder,
     check_resumable,
     compare_settings,
@@ -93,6 +95,20 @@ def test_settings_that_may_change_on_resuming(folder):
         ValueError, match=r"resume: beta is 1\.0 in a, got 2.0; only epochs, device"
     ):
         check_resumable(folder, quick(beta=2.0))
+
+
+def test_epochs_device_and_engine_alone_may_change():
+    assert MAY_CHANGE_ON_RESUME == ("epochs", "device", "engine")
+
+
+@pytest.mark.parametrize(
+    "name", sorted(RunConfig.__dataclass_fields__.keys() - set(MAY_CHANGE_ON_RESUME))
+)
+def test_no_other_setting_may_change(name):
+    other = quick()
+    object.__setattr__(other, name, "other")
+    _, difference = compare_settings(quick(), other, MAY_CHANGE_ON_RESUME)
+    assert difference == (name, getattr(quick(), name), "other")
 
 
 def test_the_first_setting_that_differs_is_named():

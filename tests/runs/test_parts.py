@@ -60,7 +60,8 @@ def test_figures_that_no_row_declares_are_refused(name, figures, message):
         check_figures(name, figures)
 
 
-def test_an_evaluation_refuses_what_no_row_declares(elsewhere, monkeypatch):
+@pytest.mark.slow
+def test_an_evaluation_refuses_what_no_row_declares(elsewhere, no_pictures, monkeypatch):
     """Nothing of the part is written then."""
     run = pv.train(quick(epochs=1), "a")
     monkeypatch.setattr("pyro_vae.runs.measuring.measure_limit", lambda subject: {"p_valeu": 0.5})
@@ -69,7 +70,8 @@ def test_an_evaluation_refuses_what_no_row_declares(elsewhere, monkeypatch):
     assert not Path("a/evaluation.json").exists()
 
 
-def test_a_part_that_does_not_apply_is_null(elsewhere, monkeypatch):
+@pytest.mark.slow
+def test_a_part_that_does_not_apply_is_null(elsewhere, no_pictures, monkeypatch):
     run = pv.train(quick(epochs=1), "a")
     monkeypatch.setattr("pyro_vae.runs.measuring.measure_limit", lambda subject: {})
     assert pv.evaluate(run, ["limit"], quick=True) == {"limit": None}

@@ -15,7 +15,7 @@ from tests.support.processes import start_ranks, statuses
 from tests.support.runs import metrics
 from tests.support.training import assert_same_weights
 
-pytestmark = pytest.mark.usefixtures("elsewhere")
+pytestmark = [pytest.mark.usefixtures("elsewhere"), pytest.mark.slow]
 
 DYNAMIC = [
     *("train", "--hidden", "8", "--latent-dim", "2", "--precision", "float64"),

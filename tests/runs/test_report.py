@@ -15,6 +15,7 @@ from tests.support.runs import quick
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
+@pytest.mark.slow
 def test_the_report_needs_nothing_beside_it():
     pv.train(quick(), "a")
     page = Page("a/report.html")
@@ -27,6 +28,7 @@ def test_the_report_needs_nothing_beside_it():
     assert all("aria-label" in a for tag, a in page.tags if tag == "svg")
 
 
+@pytest.mark.slow
 def test_the_report_shows_what_training_left():
     run = pv.train(quick(), "a")
     page, test = Page("a/report.html"), run.summary["test"]
@@ -39,6 +41,7 @@ def test_the_report_shows_what_training_left():
     assert "pyro-vae train --config a/config.yaml" in page.text
 
 
+@pytest.mark.slow
 def test_the_report_of_an_autoencoder():
     pv.train(quick(model="autoencoder"), "a")
     page = Page("a/report.html")
@@ -47,6 +50,7 @@ def test_the_report_of_an_autoencoder():
     assert "KL per" not in page.text
 
 
+@pytest.mark.slow
 def test_the_report_of_an_unfinished_run():
     pv.train(quick(), "a")
     Path("a/summary.json").unlink()

@@ -24,6 +24,7 @@ from tests.support.runs import TRAIN_QUICK, assert_same_run, contents, modified,
 from tests.support.training import assert_same_weights
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
+no_pictures = pytest.mark.usefixtures("no_pictures")
 LONG = [  # a run with all that a checkpoint has to hold, and without an end
     *TRAIN_QUICK, "--binarize", "dynamic", "--likelihood", "bernoulli", "--beta-schedule", "linear",
     "--beta", "2", "--patience", "1000", "--engine", "eager",
@@ -31,6 +32,7 @@ LONG = [  # a run with all that a checkpoint has to hold, and without an end
 LAST = Path("a/checkpoints/last.pt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["svi", "eager"])
 def test_twenty_kills_change_no_bit(tmp_path, engine):
     """SIGKILL at random moments, then on with --resume: the uninterrupted run's weights.
@@ -57,7 +59,9 @@ def test_twenty_kills_change_no_bit(tmp_path, engine):
     assert_same_run("a", "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@no_pictures
 def test_a_signal_saves_and_the_run_resumes(number, status):
     arguments = [*LONG, "--warmup-epochs", "30", "--resume"]
     command = [sys.executable, "-m", "pyro_vae", *arguments, "--out", "a", "--epochs", "99999"]
@@ -78,8 +82,10 @@ def test_a_signal_saves_and_the_run_resumes(number, status):
     assert_same_run("a", "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("place", ["run.load_dataset", "writer.summarise"])
+@no_pictures
 def test_a_signal_outside_training_ends_the_command_at_once(
     capsys, monkeypatch, place, number, status
 ):
@@ -97,6 +103,8 @@ def test_a_signal_outside_training_ends_the_command_at_once(
     assert main(arguments) == 0
 
 
+@pytest.mark.slow
+@no_pictures
 def test_a_finished_run_is_left_as_it_is():
     arguments = [*TRAIN_QUICK, "--out", "a", "--resume"]
     assert main([*arguments, "--epochs", "3"]) == 0
@@ -106,6 +114,8 @@ def test_a_finished_run_is_left_as_it_is():
     assert modified("a") == before
 
 
+@pytest.mark.slow
+@no_pictures
 def test_a_run_resumes_under_another_engine(capsys):
     assert main([*TRAIN_QUICK, "--epochs", "3", "--out", "a"]) == 0
     assert main(["train", "--out", "a", "--resume", "--epochs", "5", "--engine", "svi"]) == 0
@@ -117,6 +127,8 @@ def test_a_run_resumes_under_another_engine(capsys):
     assert_same_weights(one, other, 1e-3)  # svi, in float32
 
 
+@pytest.mark.slow
+@no_pictures
 def test_longer_training_is_the_same_training():
     assert main([*TRAIN_QUICK, "--epochs", "2", "--out", "a"]) == 0
     assert main([*TRAIN_QUICK, "--epochs", "5", "--out", "a", "--resume"]) == 0
@@ -124,6 +136,8 @@ def test_longer_training_is_the_same_training():
     assert_same_run("a", "whole")
 
 
+@pytest.mark.slow
+@no_pictures
 def test_a_kill_in_the_middle_of_a_row_is_mended():
     assert main([*TRAIN_QUICK, "--epochs", "2", "--out", "a"]) == 0
     with open("a/metrics.csv", "a") as file:
@@ -133,6 +147,8 @@ def test_a_kill_in_the_middle_of_a_row_is_mended():
     assert pv.load_run("a").metrics["epoch"] == [1, 2, 3]
 
 
+@pytest.mark.slow
+@no_pictures
 def test_a_full_disk_while_overwriting_leaves_no_old_checkpoint_with_new_settings(monkeypatch):
     pv.train(quick(epochs=1), "a")
     with monkeypatch.context() as disk, pytest.raises(OSError, match="No space left"):
@@ -141,6 +157,7 @@ def test_a_full_disk_while_overwriting_leaves_no_old_checkpoint_with_new_setting
     assert not Path("a/checkpoints").exists() and pv.RunConfig.load("a/config.yaml").beta == 1.0
 
 
+@pytest.mark.slow
 def test_overwrite_leaves_nothing_of_the_old_run():
     assert main([*TRAIN_QUICK, "--epochs", "2", "--patience", "2", "--out", "a"]) == 0
     assert main(["evaluate", "a", "--quick", "--only", "factors"]) == 0
@@ -152,6 +169,8 @@ def test_overwrite_leaves_nothing_of_the_old_run():
     assert pv.load_run("a").metrics["epoch"] == [1]
 
 
+@pytest.mark.slow
+@no_pictures
 def test_a_folder_without_a_checkpoint_is_started():
     config = quick(epochs=1)
     Path("a").mkdir()
@@ -160,12 +179,16 @@ def test_a_folder_without_a_checkpoint_is_started():
     assert pv.train(config, "a", resume=True).metrics["epoch"] == [1]
 
 
+@pytest.mark.slow
+@no_pictures
 def test_a_folder_with_half_a_configuration_is_started():
     Path("a").mkdir()
     Path("a/config.yaml.part").write_text("dataset: dig")
     assert pv.train(quick(epochs=1), "a", resume=True).metrics["epoch"] == [1]
 
 
+@pytest.mark.slow
+@no_pictures
 def test_a_run_with_patience_is_known_by_its_best_weights():
     settings = {"hidden": (64,), "latent_dim": 4, "learning_rate": 0.03, "batch_size": 32}
     run = pv.train(quick(**settings, epochs=400, patience=3), "a")
@@ -184,6 +207,7 @@ def test_a_run_with_patience_is_known_by_its_best_weights():
 # --- what fails on the way ------------------------------------------------------------------------
 
 
+@no_pictures
 def test_a_full_disk_ends_the_run_with_one_line(capsys, monkeypatch):
     assert main([*TRAIN_QUICK, "--epochs", "2", "--out", "a"]) == 0
     before = LAST.read_bytes()
@@ -209,6 +233,7 @@ def test_a_file_where_a_folder_should_be(capsys):
     assert "Not a directory" in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -216,6 +241,7 @@ def test_a_file_where_a_folder_should_be(capsys):
         ["evaluate", "a"],
     ],
 )
+@no_pictures
 def test_data_that_vanished_end_the_command_with_one_line(capsys, arguments):
     np.save("mine.npy", np.random.default_rng(0).integers(256, size=(30, 4, 4), dtype=np.uint8))
     assert main([*TRAIN_QUICK, "--dataset", "mine.npy", "--epochs", "1", "--out", "a"]) == 0
@@ -228,8 +254,10 @@ def test_data_that_vanished_end_the_command_with_one_line(capsys, arguments):
     assert error.count("\n") == 1 and contents("a") == before
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
 @pytest.mark.parametrize("engine", ["svi", "eager"])
+@no_pictures
 def test_a_run_that_turns_nan_keeps_its_last_finite_checkpoint(capsys, monkeypatch, engine):
     def exploding(step, steps):
         return 1.0 if step < 40 else 1e30

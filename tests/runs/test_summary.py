@@ -18,6 +18,7 @@ from tests.support.runs import quick
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
+@pytest.mark.slow
 def test_the_summary_says_what_was_measured(digits):
     run = pv.train(quick(beta=2.0), "a")
     summary = json.loads(Path("a/summary.json").read_text())
@@ -37,6 +38,7 @@ def test_the_summary_says_what_was_measured(digits):
     assert summary["linear_optimum"] is None
 
 
+@pytest.mark.slow
 def test_a_linear_run_is_held_against_its_closed_form(digits):
     run = pv.train(quick(network="linear", hidden=None), "a")
     exact = run.summary["linear_optimum"]
@@ -46,6 +48,7 @@ def test_a_linear_run_is_held_against_its_closed_form(digits):
     assert run.summary["train"]["elbo_nats"] < exact["elbo_nats"]
 
 
+@pytest.mark.slow
 def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca():
     """The command as the README gives it: within 0.05 nats of the closed form, sigma within 1%."""
     readme = (ROOT / "README.md").read_text().splitlines()
@@ -57,8 +60,9 @@ def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca():
     assert run.vae.likelihood.scale.item() == pytest.approx(exact["sigma"], rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIKELIHOODS)
-def test_every_family_leaves_a_complete_summary(name):
+def test_every_family_leaves_a_complete_summary(no_pictures, name):
     run = pv.train(quick(likelihood=name, epochs=1), "a")
     bits = run.summary["test"]["bits_per_dim"]
     assert (bits is None) == (name == "bernoulli")
@@ -67,6 +71,7 @@ def test_every_family_leaves_a_complete_summary(name):
     assert all(math.isfinite(v) for v in numbers + test["rate_per_component_nats"])
 
 
+@pytest.mark.slow
 def test_an_autoencoder_has_no_rate_to_report():
     run = pv.train(quick(model="autoencoder"), "a")
     test = run.summary["test"]

@@ -20,6 +20,7 @@ HEADER = (
 )
 
 
+@pytest.mark.slow
 def test_a_run_folder_holds_what_the_contract_says():
     run = pv.train(quick(), "a")
     assert run.folder == pv.load_run("a").folder
@@ -35,6 +36,7 @@ def test_a_run_folder_holds_what_the_contract_says():
     assert run.metrics["epoch"] == [1, 2] and run.metrics["step"] == [11, 22]
 
 
+@pytest.mark.slow
 def test_the_configuration_repeats_the_run():
     first = pv.train(quick(binarize="dynamic", likelihood="bernoulli"), "a")
     config = pv.RunConfig.load("a/config.yaml")
@@ -76,6 +78,7 @@ def test_an_observer_is_told_from_start_to_end():
     assert observer.measured == 1
 
 
+@pytest.mark.slow
 def test_an_observer_of_a_resumed_run_is_told_of_what_is_left():
     pv.train(quick(), "a")
     observer = Noting()
@@ -83,6 +86,7 @@ def test_an_observer_of_a_resumed_run_is_told_of_what_is_left():
     assert observer.told == [("started", "a", "digits", 2), ("epoch", 3, True), ("finished",)]
 
 
+@pytest.mark.slow
 def test_a_notice_is_for_the_observer():
     observer = Noting()
     pv.train(quick(likelihood="bernoulli", epochs=1), "a", observer=observer)
@@ -90,6 +94,7 @@ def test_a_notice_is_for_the_observer():
     assert message.startswith("bernoulli is no likelihood of 17 grey levels")
 
 
+@pytest.mark.slow
 def test_without_an_observer_a_notice_is_a_warning():
     with pytest.warns(UserWarning, match="bernoulli is no likelihood of 17 grey levels"):
         pv.train(quick(likelihood="bernoulli"), "a")
@@ -103,6 +108,7 @@ class Impatient(pv.Observer):
         self.should_stop = stop_after(3)
 
 
+@pytest.mark.slow
 def test_an_observer_that_stops_training_hears_so_and_all_is_saved():
     with pytest.raises(Stopped):
         pv.train(quick(), "a", observer=Impatient())
@@ -112,6 +118,7 @@ def test_an_observer_that_stops_training_hears_so_and_all_is_saved():
     assert_same_run("a", "whole")
 
 
+@pytest.mark.slow
 def test_where_a_run_goes_is_settled_before_anything_is_written():
     pv.train(quick(), "a")
     before = contents(".")
@@ -123,6 +130,7 @@ def test_where_a_run_goes_is_settled_before_anything_is_written():
     assert contents(".") == before
 
 
+@pytest.mark.slow
 def test_your_own_images_train(tmp_path, monkeypatch):
     np.save("floats.npy", np.random.default_rng(0).random((30, 4, 4)))
     run = pv.train(quick(dataset="floats.npy", epochs=1), "a")

@@ -54,6 +54,7 @@ def test_the_configurations_are_those_of_their_names():
         ({"hidden": [(400, 200), None]}, ["hidden=400x200", "hidden=unset"]),
         ({"dataset": ["digits", "my data/a b.npy"]}, ["dataset=digits", "dataset=a_b"]),
         ({"dataset": ["x/Pics.npy", "y/pics.npz"]}, ["dataset=Pics", "dataset=pics-2"]),
+        ({"dataset": ["x/pics.npy", "y/Pics.npz"]}, ["dataset=pics", "dataset=Pics-2"]),
         ({"data_dir": ["data", "/", "/scratch/data"]},
          ["data_dir=data", "data_dir=_", "data_dir=data-2"]),
         ({"learning_rate": [1e-3, 0.30000000000000004]},

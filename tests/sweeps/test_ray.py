@@ -19,7 +19,7 @@ from tests.support.runs import assert_same_run
 from tests.support.sweeps import SMALL
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.usefixtures("small_sweeps")
+pytestmark = [pytest.mark.usefixtures("small_sweeps"), pytest.mark.slow]
 
 
 class Noting(pv.SweepObserver):

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("small_sweeps")
 # --- what it leaves -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine, expected", [("auto", "compiled"), ("eager", "eager")])
 def test_the_folders_are_those_of_single_runs(engine, expected):
     assert main([*SWEEP, *BETAS, "--precision", "float64", "--engine", engine]) == 0
@@ -34,6 +35,7 @@ def test_the_folders_are_those_of_single_runs(engine, expected):
     assert_same_folder(f"a/{NAMES[1]}", "alone")
 
 
+@pytest.mark.slow
 def test_a_sweep_says_what_it_does_and_compares_its_runs(capsys):
     assert main([*SWEEP, *BETAS]) == 0
     out, err = capsys.readouterr()
@@ -45,6 +47,7 @@ def test_a_sweep_says_what_it_does_and_compares_its_runs(capsys):
     assert "Comparison of 4 runs" in Path("a/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_grid_is_kept_and_repeats_the_sweep(capsys):
     Path("grid.yaml").write_text("hidden: [8, 4]\nbeta: [1, 2, 3]\nlatent_dim: 3\nepochs: 1\n")
     assert main(["sweep", "--config", "grid.yaml", "--out", "a", "--beta", "4", "5"]) == 0
@@ -85,6 +88,7 @@ def test_a_sweep_from_python():
     assert summaries == {name: pv.load_run(f"a/{name}").summary for name in names}
 
 
+@pytest.mark.slow
 def test_a_larger_grid_adds_runs_and_keeps_those_that_are_there():
     assert main([*SWEEP, "--beta", "0.5", "2"]) == 0
     before = written("a/beta=0.5", "a/beta=2")
@@ -124,6 +128,7 @@ def status_of(folder, arguments, writes=10**9):
     return process.exitcode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine, seed", [("auto", 0), ("auto", 1), ("eager", 2)])
 def test_a_sweep_that_is_killed_twice_resumes_to_the_same_bits(tmp_path, engine, seed):
     """Without a kill it writes 28 files at least: 4 runs x (settings, 3 epochs, 3 at the end)."""
@@ -145,6 +150,7 @@ def test_a_sweep_that_is_killed_twice_resumes_to_the_same_bits(tmp_path, engine,
         assert_same_run(f"a/{name}", f"whole/{name}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "engine, number, status", [("auto", signal.SIGTERM, 143), ("eager", signal.SIGINT, 130)]
 )
@@ -167,6 +173,7 @@ def test_a_signal_saves_and_the_same_command_resumes(capsys, monkeypatch, engine
         assert_same_run(f"a/{name}", f"whole/{name}")
 
 
+@pytest.mark.slow
 def test_a_kill_before_the_report_is_mended():
     assert main([*SWEEP, "--beta", "1", "4"]) == 0
     Path("a/beta=4/report.html").unlink()

@@ -54,6 +54,7 @@ def assert_as_single_runs():
         assert_same_folder(name, f"{name}-alone")
 
 
+@pytest.mark.slow
 def test_folders_are_those_of_single_runs():
     runs = pv.train_many(CONFIGS, NAMES)
     assert [run.config for run in runs] == [pv.RunConfig.load(f"{n}/config.yaml") for n in NAMES]
@@ -61,6 +62,7 @@ def test_folders_are_those_of_single_runs():
     assert_as_single_runs()
 
 
+@pytest.mark.slow
 @no_pictures
 def test_each_observer_is_told_of_its_run():
     told = []
@@ -70,6 +72,7 @@ def test_each_observer_is_told_of_its_run():
     assert told[-3:] == [(n, "finished") for n in range(3)]
 
 
+@pytest.mark.slow
 @no_pictures
 def test_finished_runs_are_left_alone_and_others_are_added():
     pv.train_many(CONFIGS[:2], NAMES[:2])
@@ -115,6 +118,7 @@ def fresh_wishes(monkeypatch):
     monkeypatch.setattr(Wishing, "wish", False)
 
 
+@pytest.mark.slow
 @no_pictures
 def test_a_signal_saves_and_the_same_runs_resume(fresh_wishes):
     interrupts = Interrupts()
@@ -127,6 +131,7 @@ def test_a_signal_saves_and_the_same_runs_resume(fresh_wishes):
     assert_as_single_runs()
 
 
+@pytest.mark.slow
 @no_pictures
 def test_a_wish_to_stop_saves_and_the_same_runs_resume(fresh_wishes):
     """An observer that stops training without a signal hears `Stopped`."""
@@ -136,6 +141,7 @@ def test_a_wish_to_stop_saves_and_the_same_runs_resume(fresh_wishes):
     assert_as_single_runs()
 
 
+@pytest.mark.slow
 @no_pictures
 def test_one_that_diverges_stops_alone(monkeypatch):
     def broken(config, *arguments):

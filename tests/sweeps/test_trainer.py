@@ -59,6 +59,7 @@ def test_groups_are_judged_by_their_own_steps(monkeypatch):
     assert list(engines_of_runs().values()) == ["eager"] * 4
 
 
+@pytest.mark.slow
 def test_a_group_that_cannot_go_together_goes_one_by_one(capsys, monkeypatch):
     def refuse(step, device):
         raise RuntimeError("the compiler has crashed\nwith a long story")
@@ -87,6 +88,7 @@ def test_a_group_is_cut_where_its_stacks_end(monkeypatch, options, expected):
     assert [(len(unit.members), unit.stack) for unit in units(group, "cpu")] == expected
 
 
+@pytest.mark.slow
 def test_the_units_of_a_group_are_computed_as_in_one_process(monkeypatch):
     """Three runs in stacks of two: the last stack has an idle place in both."""
     seams.stack_at_most(2, monkeypatch.setattr)
@@ -113,6 +115,7 @@ def broken_model(config, *arguments):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
 @pytest.mark.parametrize("engine", ["auto", "eager"])
 def test_a_run_that_diverges_is_marked_and_the_others_continue(capsys, monkeypatch, engine):
@@ -130,6 +133,7 @@ def test_a_run_that_diverges_is_marked_and_the_others_continue(capsys, monkeypat
     assert set(engines_of_runs()) == set(NAMES) - {FAILED}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
 @pytest.mark.parametrize("engine", ["auto", "eager"])
 def test_a_failed_run_is_tried_again_when_its_folder_is_gone(monkeypatch, engine):
@@ -145,6 +149,7 @@ def test_a_failed_run_is_tried_again_when_its_folder_is_gone(monkeypatch, engine
     assert set(engines_of_runs()) == set(NAMES)
 
 
+@pytest.mark.slow
 def test_a_failed_run_keeps_its_place_beside_those_that_continue(monkeypatch):
     """The others are computed in a stack of the same size, killed or not."""
     stack, sizes = ensembles.Stack, []
@@ -163,6 +168,7 @@ def test_a_failed_run_keeps_its_place_beside_those_that_continue(monkeypatch):
     assert sorted(p.name for p in Path("a/seed=1").iterdir()) == ["config.yaml", "failed.txt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["auto", "eager"])
 def test_data_that_are_missing_fail_their_runs_alone(capsys, engine):
     data = ["--dataset", "digits", "absent.npy"]
@@ -177,6 +183,7 @@ def test_data_that_are_missing_fail_their_runs_alone(capsys, engine):
     assert set(engines_of_runs()) == {"dataset=digits,seed=0", "dataset=digits,seed=1"}
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_fails_its_run_alone():
     assert main([*SWEEP, "--seed", "0", "1", "2"]) == 0
     for seed in range(2):
@@ -187,6 +194,7 @@ def test_a_damaged_checkpoint_fails_its_run_alone():
     assert set(engines_of_runs()) == {"seed=1", "seed=2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["auto", "eager"])
 def test_a_full_disk_is_no_runs_fault(capsys, monkeypatch, engine):
     arguments = [*SWEEP, *BETAS, "--engine", engine]

@@ -15,6 +15,7 @@ from tests.support.programs import (
 from tests.support.training import assert_same_weights, trained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network, hidden", [("linear", None), ("conv", (4,)), ("mlp", (8, 6))])
 def test_every_network_is_captured(no_inductor, network, hidden):
     options = {"network": network, "hidden": hidden}
@@ -23,6 +24,7 @@ def test_every_network_is_captured(no_inductor, network, hidden):
     assert_same_weights(weights, expected, 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine, tolerance", [("svi", 1e-7), ("eager", 1e-10)])
 def test_an_autoencoder_is_captured(no_inductor, engine, tolerance):
     _, weights = trained(model(kind=pv.Autoencoder), engine="compiled", epochs=10)
@@ -44,6 +46,7 @@ def test_single_precision_is_captured(no_inductor):
     assert record.loss == pytest.approx(expected.loss, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, reason",
     [

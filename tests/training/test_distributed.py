@@ -79,6 +79,7 @@ def outcomes(tmp_path_factory):
         return of_two_ranks(CASES | {"float32": SINGLE_PRECISION, "refused": REFUSED})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_two_ranks_are_one_process(outcomes, name):
     """Weights, Adam's averages and records of 24 steps; in float64, since Adam magnifies rounding
@@ -89,10 +90,12 @@ def test_two_ranks_are_one_process(outcomes, name):
     assert_same_outcome(first, outcome(**CASES[name]), 1e-12)
 
 
+@pytest.mark.slow
 def test_two_ranks_select_the_same_epoch(outcomes):
     assert [each["convolutions, selection"][1]["best_epoch"] for each in outcomes] == [12, 12]
 
 
+@pytest.mark.slow
 def test_two_ranks_are_one_process_in_single_precision(outcomes):
     """The loss of the first step."""
     (record,), _ = outcomes[0]["float32"]
@@ -100,6 +103,7 @@ def test_two_ranks_are_one_process_in_single_precision(outcomes):
     assert record.loss == pytest.approx(expected.loss, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_mean_over_shares_is_refused(outcomes):
     """The optimal sigma is that of all images of a minibatch."""
     for each in outcomes:
@@ -117,6 +121,7 @@ class HalfDeaf(Ranks):
         pass
 
 
+@pytest.mark.slow
 def test_both_halves_of_a_step_are_machine_code_too():
     options = {"network": "linear", "ranks": HalfDeaf(0, 2)} | DYNAMIC
     _, compiled = outcome(engine="compiled", **options)

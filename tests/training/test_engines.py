@@ -47,6 +47,7 @@ def test_what_needs_pyros_estimators_is_for_svi_alone(kind):
     assert [math.isfinite(record.loss) for record in records] == [True] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["svi", "eager", "compiled"])
 def test_the_seed_decides(no_inductor, engine):
     first, same, other = (trained(model(), engine=engine, seed=seed)[1] for seed in (1, 1, 2))
@@ -54,6 +55,7 @@ def test_the_seed_decides(no_inductor, engine):
     assert any(not torch.equal(weight, other[name]) for name, weight in first.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["svi", "eager", "compiled"])
 def test_the_state_resumes_under_every_engine(no_inductor, other):
     def start(engine):
@@ -109,6 +111,7 @@ def broken_compiler(monkeypatch):
     seams.put_compiler(compile_step, monkeypatch.setattr)
 
 
+@pytest.mark.slow
 def test_a_compiler_that_fails_is_named(broken_compiler):
     with pytest.raises(RuntimeError, match=r"^engine: no space left$"):
         trained(model(), engine="compiled")
@@ -121,6 +124,7 @@ def test_auto_does_without_a_compiler_that_fails(broken_compiler, monkeypatch):
     assert_same_weights(weights, trained(model(), engine="eager")[1])
 
 
+@pytest.mark.slow
 def test_auto_resumes_as_it_began(no_inductor, monkeypatch):
     options = {"batch_size": 16, "precision": "float64", "epochs": 5}
     seams.set_steps_that_pay(10, monkeypatch.setattr)

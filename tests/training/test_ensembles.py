@@ -59,6 +59,7 @@ def assert_as_alone(likelihood="bernoulli", network=(), betas=BETAS, **options):
     assert_same_models(stacked, single)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_every_family_as_alone(no_inductor, name):
     """Four betas, seeds and learning rates, ten epochs of dynamic pixels, in float64."""
@@ -66,6 +67,7 @@ def test_every_family_as_alone(no_inductor, name):
     assert_as_alone(name, dynamic=True, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -81,10 +83,12 @@ def test_every_kind_of_training_as_alone(no_inductor, options):
     assert_as_alone(**options)
 
 
+@pytest.mark.slow
 def test_machine_code_as_alone():
     assert_as_alone()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_several_stacks_as_alone(no_inductor, monkeypatch, most):
     """Four models in stacks of one and of two (with three at most, two and two)."""
@@ -92,6 +96,7 @@ def test_several_stacks_as_alone(no_inductor, monkeypatch, most):
     assert_as_alone("gaussian_optimal_sigma", dynamic=True)
 
 
+@pytest.mark.slow
 def test_a_stack_may_have_idle_places(no_inductor, monkeypatch):
     seams.stack_at_most(2, monkeypatch.setattr)
     stacked, single = models(count=3), models(count=3)
@@ -103,6 +108,7 @@ def test_a_stack_may_have_idle_places(no_inductor, monkeypatch):
     assert_same_models(stacked, single)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network, stacks", [("mlp", 1), ("conv", 4)])
 def test_convolutions_are_not_stacked_on_a_cpu(no_inductor, network, stacks):
     run = pv.fit_many(models(network=network, hidden=(4,)), images(), epochs=1)
@@ -110,6 +116,7 @@ def test_convolutions_are_not_stacked_on_a_cpu(no_inductor, network, stacks):
     assert len(run.stacks) == stacks
 
 
+@pytest.mark.slow
 def test_fixed_sigmas_may_differ(no_inductor):
     sigmas = (0.1, 0.25, 0.5, 1.0)
     stacked, single = (
@@ -122,6 +129,7 @@ def test_fixed_sigmas_may_differ(no_inductor):
     assert_same_models(stacked, single)
 
 
+@pytest.mark.slow
 def test_images_may_differ(no_inductor):
     data = [images(), 1 - images(), images(), images()]
     stacked, single = models(), models()
@@ -131,6 +139,7 @@ def test_images_may_differ(no_inductor):
     assert_same_models(stacked, single)
 
 
+@pytest.mark.slow
 def test_one_that_diverges_stops_alone(no_inductor):
     stacked, single = models("laplace"), models("laplace")
     with torch.no_grad():
@@ -148,6 +157,7 @@ def test_one_that_diverges_stops_alone(no_inductor):
 # --- stopped and resumed ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_stop_between_two_stacks_loses_no_record(no_inductor, monkeypatch):
     seams.stack_at_most(2, monkeypatch.setattr)
     whole, again = models(), models()
@@ -163,6 +173,7 @@ def test_a_stop_between_two_stacks_loses_no_record(no_inductor, monkeypatch):
     assert_same_models(again, whole, 0)
 
 
+@pytest.mark.slow
 def test_members_are_restored_and_catch_up(no_inductor):
     """Saved after different steps, one of them within an epoch: all end as if never stopped."""
     whole, again = models(), models()

@@ -67,6 +67,7 @@ def test_all_of_few_images_make_a_minibatch():
     assert pv.fit(model(), images(200)).settings.batch_size == 128
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.25, 1, 4, 8, 30])
 def test_components_collapse_where_the_closed_form_says(digits, beta):
     x = digits.train.images

@@ -86,6 +86,7 @@ def test_the_optimal_sigma_is_the_training_sets_error():
     assert vae.likelihood.sigma.item() == pytest.approx(rmse.item(), rel=0.03)  # one draw of z
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
 @pytest.mark.parametrize("engine", ["svi", "eager", "compiled"])
 @pytest.mark.parametrize("name", ["bernoulli", "laplace"])
@@ -154,6 +155,19 @@ def test_a_state_of_no_steps_holds_no_averages_of_adam():
     second = full_training("svi")
     second.restore(through_a_file(first.state()))
     assert len(list(second)) == second.epoch == 5
+
+
+@pytest.mark.parametrize("engine", ["svi", "eager", "compiled"])
+def test_a_state_can_be_restored_twice(no_inductor, engine):
+    """What is trained from it does not change it."""
+    state = through_a_file(stopped(12, engine)[0].state())
+    outcomes = []
+    for _ in range(2):
+        run = full_training(engine)
+        run.restore(state)
+        list(run)
+        outcomes.append(run.model.state_dict())
+    assert_same_weights(*outcomes)
 
 
 def without(*path):

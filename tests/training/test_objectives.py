@@ -72,6 +72,7 @@ def test_monte_carlo_rate_is_the_closed_form():
     assert analytic.item() == pytest.approx(exact.mean().item(), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bernoulli", "laplace"])
 def test_rate_of_a_vae_is_torchs_kl_divergence(name):
     vae, x = scenario(name)

@@ -17,6 +17,7 @@ def compiled_step(monkeypatch, switch):
     return next(run).loss, run.engine.averages
 
 
+@pytest.mark.slow
 def test_onednn_changes_no_more_than_rounding(monkeypatch, tmp_path):
     """The switch on for every product: the first loss and all first gradients, in float32."""
     asked, is_large = [], onednn._is_large

@@ -20,6 +20,7 @@ def disagree():
             os.write(1, f"{type(error).__name__}: {error}\n".encode())  # a line at once
 
 
+@pytest.mark.slow
 def test_an_error_of_one_rank_is_everybodys(elsewhere):
     assert statuses(start_ranks(disagree)) == [0, 0]
     said = sorted(Path("printed").read_text().splitlines())

@@ -24,6 +24,7 @@ def particles(objective):
     return {"objective": objective, "num_particles": 3 if objective == "iwae" else 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_the_graph_is_the_eager_step(no_inductor, name, objective):
@@ -54,6 +55,7 @@ def largest_difference(gradients, expected):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_first_gradients_in_lower_precisions(no_inductor, precision):
     """Both engines compute in the same format: equal to the rounding of float32."""
@@ -67,6 +69,7 @@ def test_bf16_rounds_more_than_float32(no_inductor):
     assert largest_difference(first_gradients("compiled", "bf16"), expected) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, objective",
     [("bernoulli", "elbo"), ("gaussian_shared_sigma", "elbo_analytic"), ("laplace", "iwae")],
@@ -80,6 +83,7 @@ def test_machine_code_is_the_eager_step_too(name, objective):
     assert torch.distributions.Distribution._validate_args
 
 
+@pytest.mark.slow
 def test_more_models_than_dynamo_likes():
     """Each has a code object of its own; eight of one would be the end."""
     graph = capture(model(), OBJECTIVES["elbo"], 1, images())
