@@ -1,22 +1,26 @@
-"""A writer that replaces a file completely or not at all."""
+"""Files: read only where they are regular ones, and written completely or not at all."""
 
 import os
+import secrets
+import stat
 from pathlib import Path
+
+PART = ".part"  # the ending of a file that is being written
 
 
 def replace_file(path: str | Path, content: bytes | str) -> None:
     """Write `content` to `path` atomically.
 
-    A reader finds the old file or the new one, even after a crash.
+    A reader finds the old file or the new one, even after a crash, and so do two writers.
 
     Raises:
         OSError: if the file cannot be written (a full disk, a read-only folder). The old file then
             stays.
     """
     path = Path(path)
-    temporary = path.with_name(path.name + ".part")
+    temporary = path.with_name(f".{secrets.token_hex(8)}{PART}")  # no two writers share one
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
@@ -24,3 +28,54 @@ def replace_file(path: str | Path, content: bytes | str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OSError(error.errno, f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_file(path: str | Path, most: int | None = None) -> bytes:
+    """Return the content of a regular file.
+
+    Args:
+        most: the largest number of bytes that is read (default: no limit).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a folder, a pipe, a device or a larger file, which is not opened.
+        OSError: the file cannot be read.
+    """
+    check_regular(path)
+    size = Path(path).stat().st_size
+    if most is not None and size > most:
+        raise ValueError(f"{path} has {size:,} bytes; expected at most {most:,}")
+    return Path(path).read_bytes()
+
+
+def check_regular(path: str | Path) -> None:
+    """Check that a path leads to a regular file; pipes and devices would never end.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: something else is there.
+        OSError: the path cannot be followed.
+    """
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise ValueError(f"{path} is no regular file")
+
+
+def exists(path: str | Path) -> bool:
+    """Return whether something is there; a path that cannot be followed leads nowhere."""
+    try:
+        return Path(path).exists()
+    except OSError:  # a name that is too long, a loop of links
+        return False
+
+
+def check_path_name(argument: str, path: str | Path) -> None:
+    """Check that a path can be written into a text file.
+
+    Raises:
+        ValueError: its name is no valid Unicode.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = str(path).encode(errors="replace").decode()
+        raise ValueError(f"{argument}: expected a name in UTF-8, got {shown}") from None

@@ -6,8 +6,10 @@ belong to. The tests hold the keys of those dicts equal to the names here.
 
 import difflib
 import os
+import reprlib
 from collections.abc import Iterable
-from pathlib import Path
+
+from pyro_vae.files import exists
 
 DATASETS = {
     "digits": "1,797 handwritten digits, 8x8, 17 grey levels; embedded",
@@ -57,6 +59,15 @@ DEVICES = ("auto", "cpu", "cuda")
 PICTURE_TYPES = (".png", ".npy")
 
 
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxlist, _short.maxdict, _short.maxstring, _short.maxother = 2, 4, 4, 80, 80
+
+
+def shortened(value: object) -> str:
+    """Return a value as it stands in a message, cut where it is long or deeply nested."""
+    return _short.repr(value)
+
+
 def check_name(argument: str, name: str, known: Iterable[str]) -> str:
     """Return the name itself, if it is known.
 
@@ -69,16 +80,16 @@ def check_name(argument: str, name: str, known: Iterable[str]) -> str:
     known = list(known)
     if name in known:
         return name
-    near = difflib.get_close_matches(str(name), known, n=1)
+    near = difflib.get_close_matches(str(name)[:80], known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
-    raise ValueError(f"{argument}: unknown name {name!r}; {hint}")
+    raise ValueError(f"{argument}: unknown name {shortened(name)}; {hint}")
 
 
 def is_path(dataset: str) -> bool:
     """Return whether a data set is given as the path of a file or folder of the user's own."""
     if dataset in DATASETS:
         return False
-    return os.sep in dataset or dataset.endswith((".npy", ".npz")) or Path(dataset).exists()
+    return os.sep in dataset or dataset.endswith((".npy", ".npz")) or exists(dataset)
 
 
 def check_dataset_name(dataset: str) -> str:

@@ -6,6 +6,7 @@ its flag on the command line, its key in YAML, its check, and the argument of `f
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 
 from pyro_vae.names import (
@@ -21,10 +22,14 @@ from pyro_vae.names import (
     SCORES,
     check_dataset_name,
     check_name,
+    shortened,
 )
 from pyro_vae.names import MODELS as MODEL_NAMES
 
 DEFAULT_BATCH_SIZE = 128
+DATA_LIMIT = 4.0  # gigabytes
+MOST_LEVELS = 2**16  # of images with 16 bits
+MOST_EPOCHS = 2**63 - 1
 DEFAULT_LEVELS = 256  # of models whose data lie on no known grid of grey levels
 
 
@@ -39,10 +44,12 @@ def setting(
     choices: Iterable[str] | None = None,
     at_least: float | None = None,
     above: float | None = None,
+    at_most: float | None = None,
 ):
-    """Return a dataclass field that knows its help text, its choices and its lower bound."""
+    """Return a dataclass field that knows its help text, its choices and its bounds."""
     choices = None if choices is None else tuple(choices)
-    metadata = {"help": help, "choices": choices, "at_least": at_least, "above": above}
+    metadata = {"help": help, "choices": choices}
+    metadata |= {"at_least": at_least, "above": above, "at_most": at_most}
     return field(default=default, metadata=metadata)
 
 
@@ -69,11 +76,16 @@ class DataSettings(Settings):
         "number of grey levels of your own images, where the file type does not tell; floats must"
         " lie on the grid v / (levels - 1)",
         at_least=2,
+        at_most=MOST_LEVELS,
     )
     binarize: str = setting(
         "none",
         "make pixels 0 or 1: by a threshold at one half, drawn once, or drawn again in each epoch",
         BINARIZE,
+    )
+
+    data_limit: float = setting(
+        DATA_LIMIT, "gigabytes of memory that your own images may take", above=0
     )
 
     def __post_init__(self):
@@ -136,7 +148,7 @@ class TrainingSettings(Settings):
         BETA_SCHEDULES,
     )
     warmup_epochs: int = setting(0, "epochs over which beta rises from 0", at_least=0)
-    epochs: int = setting(100, "passes over the training images", at_least=1)
+    epochs: int = setting(100, "passes over the training images", at_least=1, at_most=MOST_EPOCHS)
     batch_size: int | None = setting(
         None, f"images per step (default: {DEFAULT_BATCH_SIZE}, or all of fewer)", at_least=1
     )
@@ -152,7 +164,9 @@ class TrainingSettings(Settings):
         " keep the best weights (default: never stop early)",
         at_least=1,
     )
-    seed: int = setting(0, "seed of the weights, the noise and the data order", at_least=0)
+    seed: int = setting(
+        0, "seed of the weights, the noise and the data order", at_least=0, at_most=2**63 - 1
+    )
     precision: str = setting(
         "float32", "number format; bf16 is used in the networks only", PRECISIONS
     )
@@ -215,7 +229,7 @@ def check_setting(f: Field, value):
     if f.type in _NUMBERS:
         return _number(f, value, _NUMBERS[f.type])
     if not isinstance(value, str):
-        raise ValueError(f"{f.name}: expected a name, got {value!r}")
+        raise ValueError(f"{f.name}: expected a name, got {shortened(value)}")
     choices = f.metadata["choices"]
     return check_name(f.name, value, choices) if choices else value
 
@@ -232,19 +246,30 @@ def _number(f: Field, value, kind: type) -> int | float:
         exact = not isinstance(value, bool) and (isinstance(value, str) or number == value)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(_expected(f, value, kind)) from error
-    if not exact or not math.isfinite(number) or _too_low(f, number):
+    if not exact or not math.isfinite(number) or _out_of_range(f, number):
         raise ValueError(_expected(f, value, kind))
     return number
 
 
-def _too_low(f: Field, number: float) -> bool:
-    at_least, above = f.metadata["at_least"], f.metadata["above"]
-    return (at_least is not None and number < at_least) or (above is not None and number <= above)
+def _out_of_range(f: Field, number: float) -> bool:
+    at_least, above, at_most = (f.metadata[bound] for bound in ("at_least", "above", "at_most"))
+    too_low = (at_least is not None and number < at_least) or (
+        above is not None and number <= above
+    )
+    return too_low or (at_most is not None and number > at_most)
 
 
 def _expected(f: Field, value, kind: type) -> str:
-    at_least, above = f.metadata["at_least"], f.metadata["above"]
-    bound = f" >= {at_least:g}" if at_least is not None else ""
-    bound = f" > {above:g}" if above is not None else bound
     whole = "whole " if kind is int else ""
-    return f"{f.name}: expected a {whole}number{bound}, got {value!r}"
+    return f"{f.name}: expected a {whole}number{_bound(f, value)}, got {shortened(value)}"
+
+
+def _bound(f: Field, value) -> str:
+    """Return the bound that the value misses, or the lower one where it is no number."""
+    at_least, above, at_most = (f.metadata[bound] for bound in ("at_least", "above", "at_most"))
+    with suppress(TypeError, ValueError, OverflowError):
+        if at_most is not None and float(value) > at_most:
+            return f" <= {at_most:,}"
+    if at_least is not None:
+        return f" >= {at_least:g}"
+    return "" if above is None else f" > {above:g}"

@@ -14,7 +14,6 @@ from pyro_vae.comparison.page import write_comparison
 from pyro_vae.figures import one_run
 from pyro_vae.files import replace_file
 from pyro_vae.names import PICTURE_TYPES, check_name
-from pyro_vae.pages.wording import shown_rows
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.evaluate import evaluate
 from pyro_vae.runs.folder import RunFolder
@@ -57,7 +56,7 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
 
 def _print_part(name: str, figures: dict) -> None:
     print(PARTS[name].title)
-    for row in shown_rows(PARTS[name].rows, figures):
+    for row in PARTS[name].shown(figures):
         line = f"{row.name:28s}{row.value}{f'  {row.unit}' if row.unit else ''}"
         print(fill(line, 79, initial_indent="  ", subsequent_indent=" " * 30))
 

@@ -8,6 +8,7 @@ from functools import partial
 from pkgutil import resolve_name
 
 from pyro_vae.cli.parser import parse
+from pyro_vae.notices import Notice
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
 
 COMMANDS = {  # the functions, imported when they are called: most of them need torch
@@ -21,23 +22,30 @@ COMMANDS = {  # the functions, imported when they are called: most of them need 
     "datasets": "pyro_vae.cli.lists:run_datasets",
 }
 
+LONGEST = 600  # characters of an error: of another library's, the first ones say enough
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    0: done. 1: the run failed. 2: a wrong argument or unreadable input. 130: Ctrl-C. 143: SIGTERM.
+    0: done. 1: the run failed. 2: a wrong argument or unreadable input. 130: Ctrl-C. 141: nobody reads
+    the output. 143: SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    ranks = _launched()
+    ranks = None
     try:
+        ranks = _launched()
         with Interrupts() as interrupts, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those of other libraries
+            warnings.simplefilter("always", Notice)
             warnings.showwarning = lambda message, *_, **__: _complain(message, ranks)
             parsed = parse(arguments)
             if ranks and parsed.command != "train":
                 raise ValueError(f"{parsed.command}: runs in one process; leave torchrun out")
             parsed.ranks = ranks
             resolve_name(COMMANDS[parsed.command])(parsed, interrupts)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it may have been closed from the start
+                sys.stdout.flush()
         return 0
     except Interrupted as error:
         return _end(ranks, 128 + error.signal, str(error))
@@ -62,7 +70,8 @@ def _launched():
 
 def _complain(message: object, ranks=None) -> None:
     if ranks is None or ranks.first:
-        print(f"pyro-vae: {' '.join(str(message).split())}", file=sys.stderr)
+        text = " ".join(str(message).split())
+        print(f"pyro-vae: {text[:LONGEST]}{'...' * (len(text) > LONGEST)}", file=sys.stderr)
 
 
 def _end(ranks, status: int, message: str) -> int:

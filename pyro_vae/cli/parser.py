@@ -31,11 +31,11 @@ again unless its folder is deleted. The other runs continue, and the exit status
 is 1.
 
 With --ray the workers of a Ray cluster train the runs. Each machine of the
-cluster needs pip install 'pyro_vae[cluster]', and DIR and the data must lie on a
-file system that all of them share. A cluster that asks for a token, as those of
-Ray 2.60 do, needs RAY_AUTH_MODE=token in the environment. When a worker is lost,
-its runs resume on another; a run fails when it loses three workers in a row
-without an epoch between.
+cluster needs pip install 'pyro_vae[cluster]', and DIR and the data must lie on
+a file system that all of them share. A cluster that asks for a token, as those
+of Ray 2.60 do, needs RAY_AUTH_MODE=token in the environment. When a worker is
+lost, its runs resume on another; a run fails when it loses three workers in a
+row without an epoch between.
 
 examples:
   pyro-vae sweep --out runs/betas --beta 0.25 1 4 --seed 0 1

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from tqdm import tqdm
 
+from pyro_vae.cli.output import say
 from pyro_vae.comparison.page import write_comparison
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
@@ -36,8 +37,8 @@ def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
     finally:
         observer.close() if ranks.first else None
     if ranks.first:
-        print(_results(run))
-        print(f"Look at {run.folder / 'report.html'}")
+        say(_results(run))
+        say(f"Look at {run.folder / 'report.html'}")
 
 
 def _config(parsed: Namespace) -> RunConfig:
@@ -62,10 +63,10 @@ class _TrainingProgress(Observer):
     def started(
         self, folder: RunFolder, config: RunConfig, data: Dataset, training: Training
     ) -> None:
-        print(_announcement(config, data, training))
+        say(_announcement(config, data, training))
         if training.step:
             where = f"after step {training.step}, epoch {training.epoch}"
-            print(f"Resuming {folder.path} {where}")
+            say(f"Resuming {folder.path} {where}")
         if data.levels is None:
             self.notice(
                 "pixels are floats on no known grid of grey levels: bits per dimension are not"
@@ -77,16 +78,16 @@ class _TrainingProgress(Observer):
 
     def notice(self, message: str) -> None:
         with tqdm.external_write_mode():
-            print(f"Notice: {message}")
+            say(f"Notice: {message}")
 
     def epoch(self, record: Record, last: bool) -> None:
         self.bar.set_postfix_str(_terms(record), refresh=False)
         self.bar.update()
         if self.bar.disable and (last or record.epoch % max(1, self.total // 10) == 0):
-            print(f"epoch {record.epoch}: {_terms(record)}", flush=True)  # for a log file
+            say(f"epoch {record.epoch}: {_terms(record)}")  # for a log file
         if last:
             self.bar.close()
-            print("Measuring the trained model ...", flush=True)
+            say("Measuring the trained model ...")
             options = {"bar_format": MEASURING_STYLE, "disable": None, "dynamic_ncols": True}
             self.bar = tqdm(total=1.0, leave=False, delay=1, **options)
 
@@ -176,7 +177,7 @@ def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:
             f"{len(failed)} of {len(progress.members)} runs failed, as failed.txt in their folders"
             f" says: {', '.join(failed[:3])}{more}; delete a folder to try its run again"
         )
-    print(f"All {len(finished)} runs are finished: look at {page or finished[0] / 'report.html'}")
+    say(f"All {len(finished)} runs are finished: look at {page or finished[0] / 'report.html'}")
 
 
 class _SweepProgress(SweepObserver):
@@ -192,7 +193,7 @@ class _SweepProgress(SweepObserver):
         self.members = members
         self.left = {m.name for m in members if not m.ended}
         self.failures = sum(m.failed for m in members)
-        print(f"{len(members)} runs in {self.out}, {len(self.left)} of them to train", flush=True)
+        say(f"{len(members)} runs in {self.out}, {len(self.left)} of them to train")
         done = sum(m.config.epochs for m in members if m.ended)
         total = sum(m.config.epochs for m in members)
         options = {"bar_format": EPOCHS_STYLE, "disable": None, "dynamic_ncols": True}
@@ -217,7 +218,7 @@ class _SweepProgress(SweepObserver):
         self._skip(member.config.epochs - self.epochs.get(member.name, 0))
         self.bar.set_postfix_str(self._counts())
         with tqdm.external_write_mode():
-            print(f"{member.name}: {_outcome(member)} ({self._counts()})", flush=True)
+            say(f"{member.name}: {_outcome(member)} ({self._counts()})")
 
     def _skip(self, epochs: int) -> None:
         """Count epochs as done, but leave them out of the estimate of the time that remains."""

@@ -10,6 +10,7 @@ import pandas as pd
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.pages.wording import PARAMETERS, SUMMARY, Row, lookup
 from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.evaluation import load_evaluation
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.parts import PARTS
 from pyro_vae.settings import setting_text
@@ -17,7 +18,13 @@ from pyro_vae.settings import setting_text
 Paths = str | Path | Iterable[str | Path]
 
 DATA = ("dataset", "binarize", "levels")  # figures of other data are on another scale
-NO_MATTER = ("seed", "data_dir", "device", "engine")  # settings that do not distinguish points
+NO_MATTER = (
+    "seed",
+    "data_dir",
+    "data_limit",
+    "device",
+    "engine",
+)  # settings that do not distinguish points
 EFFORT = ("images", "quick", "bits_per_dim_samples")  # keys that state a part's effort
 SCALES = {  # the terms of ELBO and distortion; a continuous family has its `score` as its key
     "density": "pixel densities",
@@ -104,7 +111,7 @@ def read_runs(runs: Paths) -> Comparison:
         if folder.failure.exists():
             lines = folder.failure.read_text(errors="replace").strip().splitlines()
             comparison.failed[str(folder.path)] = lines[-1] if lines else "no reason given"
-        elif (summary := folder.load_json(folder.summary)) is not None:
+        elif (summary := _current_summary(folder)) is not None:
             comparison.finished.append(_finished(folder, summary))
         else:
             epochs = RunConfig.load(folder.config).epochs
@@ -146,28 +153,21 @@ def is_run(path: Path) -> bool:
     return folder.config.exists() or folder.failure.exists()
 
 
+def _current_summary(folder: RunFolder) -> dict | None:
+    return folder.current_summary(RunConfig.load(folder.config))
+
+
 def _finished(folder: RunFolder, summary: Any) -> Finished:
-    evaluation = folder.load_json(folder.evaluation)
-    return Finished(
-        folder, RunConfig.load(folder.config), _measures(folder, summary, evaluation or {})
-    )
+    evaluation = load_evaluation(folder.evaluation)
+    return Finished(folder, RunConfig.load(folder.config), _measures(summary, evaluation))
 
 
-def _measures(folder: RunFolder, summary: Any, evaluation: Any) -> dict[str, Any]:
-    """Return the figures of `summary.json` and `evaluation.json` by column."""
-    sizes = summary.get("parameters") if isinstance(summary, dict) else None
-    if not isinstance(sizes, dict) or not isinstance(summary.get("test"), dict):
-        raise ValueError(f"summary: {folder.summary} is no summary of a run")
-    if not isinstance(evaluation, dict):
-        raise ValueError(f"evaluation: {folder.evaluation} is no evaluation of a run")
+def _measures(summary: dict, evaluation: dict) -> dict[str, Any]:
+    """Return the figures of both files by column."""
     measures = {row.key: lookup(summary, row.key) for row in SUMMARY}
-    measures["parameters"] = sum(v for v in sizes.values() if isinstance(v, int))
+    measures["parameters"] = sum(v for v in summary["parameters"].values() if isinstance(v, int))
     for name in PARTS:
         measures |= _part_measures(name, evaluation.get(name) or {})
-    for column in COMPARED:
-        if not isinstance(measures.get(column), (int, float, type(None))):
-            file = folder.summary if column.startswith("test.") else folder.evaluation
-            raise ValueError(f"{file.stem}: {column} of {file} is no number")
     return measures
 
 

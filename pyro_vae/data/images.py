@@ -86,7 +86,13 @@ def split_from_integers(
         labels: (N,), whole numbers.
         maximum: the number that becomes a pixel of 1.
         factors: (N, F), whole numbers.
+
+    Raises:
+        ValueError: if there are more or fewer labels or factors than images.
     """
+    for name, column in (("labels", labels), ("factors", factors)):
+        if column is not None and len(column) != len(grey):
+            raise ValueError(f"{name}: expected {len(grey)}, one per image, got {len(column)}")
     images = torch.from_numpy(np.ascontiguousarray(grey)).float().div_(maximum)
     images = images.unsqueeze(1) if images.dim() == 3 else images
     known = (

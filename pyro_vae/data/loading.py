@@ -11,6 +11,7 @@ from pyro_vae.data.images import Dataset, Split, draw_binary
 from pyro_vae.data.own import load_own
 from pyro_vae.data.sprites import load_sprites
 from pyro_vae.names import BINARIZE, check_dataset_name, check_name, is_path
+from pyro_vae.settings import DATA_LIMIT
 
 LOADERS: dict[str, Callable[[Path], Dataset]] = {
     "digits": published.load_digits,
@@ -59,6 +60,7 @@ def load_dataset(
     validation: bool = False,
     seed: int = 0,
     levels: int | None = None,
+    limit: float = DATA_LIMIT,
 ) -> Dataset:
     """Return a data set: images in [0, 1], labels, true factors and the published split.
 
@@ -85,6 +87,7 @@ def load_dataset(
             last tenth of the training set if none is published.
         seed: the seed of the pixels that are drawn once.
         levels: the number of grey levels of your own images, if their type does not determine it.
+        limit: the gigabytes of memory that your own images may take.
 
     Raises:
         ValueError: if the name is unknown; if files are missing or damaged and cannot be
@@ -99,7 +102,7 @@ def load_dataset(
     name = check_dataset_name(str(name))
     check_name("binarize", binarize, BINARIZE)
     if is_path(name):
-        data = load_own(Path(name), levels)
+        data = load_own(Path(name), levels, limit)
     elif levels is not None:
         raise ValueError(f"levels: {name} has its own; only your own images take {levels}")
     else:

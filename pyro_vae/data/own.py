@@ -1,5 +1,8 @@
 """The user's own images: an array, an archive of arrays, or a folder of pictures."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pyro_vae.data.declared import TooLarge, check_declared_size, declared_numbers
 from pyro_vae.data.images import Dataset, Split, check_unit_interval, random_test_rows
+from pyro_vae.files import check_regular, exists
 
 # The names to look for in an .npz; the first one present counts. They are our own and those of
 # dSprites, Keras and MedMNIST.
@@ -35,19 +40,22 @@ class Arrays(NamedTuple):
     factor_names: np.ndarray | None = None
 
 
-def load_own(path: Path, levels: int | None) -> Dataset:
+def load_own(path: Path, levels: int | None, limit: float) -> Dataset:
     """Return a data set of the images in a file or a folder; see `load_dataset` for the formats.
+
+    Args:
+        limit: gigabytes of memory that the images may take.
 
     Raises:
         ValueError: if the path does not exist, or does not hold images of one size with pixels in a
-            known range.
+            known range; if they are too large, or the file is a pipe or a device.
     """
-    if not path.exists():
+    if not exists(path):
         raise ValueError(f"dataset: there is no file or folder {path.absolute()}")
     if path.is_dir():
-        parts = _read_folder(path)
+        parts = _read_folder(path, limit)
     elif path.suffix in (".npy", ".npz"):
-        parts = _read_arrays(path)
+        parts = _read_arrays(path, limit)
     else:
         raise ValueError(f"dataset: expected a folder, an .npy or an .npz file, got {path}")
     splits = {name: _split(part, levels, f"{path}") for name, part in parts.items()}
@@ -85,13 +93,17 @@ def _divide(path: Path, whole: Split) -> dict[str, Split]:
 # --- arrays --------------------------------------------------------------------------------------
 
 
-def _read_arrays(path: Path) -> dict[str, Arrays]:
+def _read_arrays(path: Path, limit: float) -> dict[str, Arrays]:
+    check_regular(path)
     try:
+        check_declared_size(path, declared_numbers(path), limit)
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return {"whole": Arrays(content)}
         with content as archive:
             return _read_archive(archive)
+    except TooLarge:
+        raise
     except _Missing as error:
         raise ValueError(f"dataset: {path} {error}") from error
     except Exception as error:  # numpy, zipfile and zlib share no error class
@@ -209,18 +221,19 @@ def _column(values: np.ndarray | None, count: int, dim: int, what: str) -> Tenso
 # --- pictures ------------------------------------------------------------------------------------
 
 
-def _read_folder(folder: Path) -> dict[str, Arrays]:
+def _read_folder(folder: Path, limit: float) -> dict[str, Arrays]:
     if all((folder / part).is_dir() for part in ("train", "test")):
-        return {part: _read_pictures(folder / part) for part in ("train", "test")}
-    return {"whole": _read_pictures(folder)}
+        return {part: _read_pictures(folder / part, limit) for part in ("train", "test")}
+    return {"whole": _read_pictures(folder, limit)}
 
 
-def _read_pictures(folder: Path) -> Arrays:
+def _read_pictures(folder: Path, limit: float) -> Arrays:
     """Return all pictures of a folder, labelled by subfolder if all of them lie in subfolders."""
     known = Image.registered_extensions()
     files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in known and p.name[0] != "."]
     if not files:
         raise ValueError(f"dataset: expected pictures in the folder {folder}, found none")
+    check_declared_size(folder, sum(map(_declared_pixels, files)), limit)
     pictures = [_open(file) for file in files]
     for file, picture in zip(files, pictures):
         if picture.size != pictures[0].size:
@@ -241,12 +254,26 @@ def _size(picture: Image.Image) -> str:
     return "x".join(map(str, picture.size))
 
 
-def _open(file: Path) -> Image.Image:
-    try:
+def _declared_pixels(file: Path) -> int:
+    """Return the pixels of a picture, over its channels, by its header alone."""
+    check_regular(file)
+    with _pillow_errors(file), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
         with Image.open(file) as picture:
-            picture.load()
+            return picture.width * picture.height * len(picture.getbands())
+
+
+@contextmanager
+def _pillow_errors(file: Path) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # Pillow's decoders share no error class
         raise ValueError(f"dataset: {file} cannot be read: {type(error).__name__}") from error
+
+
+def _open(file: Path) -> Image.Image:
+    with _pillow_errors(file), Image.open(file) as picture:
+        picture.load()
     if picture.mode not in PLAIN_MODES:
         raise ValueError(f"dataset: expected 8-bit pictures, got mode {picture.mode} in {file}")
     if picture.has_transparency_data and picture.convert("RGBA").getextrema()[3][0] < 255:

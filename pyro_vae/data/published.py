@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from pyro_vae.data.images import Dataset, Split, random_test_rows, split_from_integers
+from pyro_vae.files import check_regular, read_file
 
 
 def load_digits(root: Path) -> Dataset:
@@ -20,24 +21,29 @@ def load_digits(root: Path) -> Dataset:
     return Dataset("digits", everything[:-360], everything[-360:], 17)
 
 
+_FOLDERS = ("MNIST", "FashionMNIST", "KMNIST", "SVHN", "BinarizedMNIST", "dsprites")
+
+
 def _published(name: str, read: Callable[[Path], Dataset]) -> Callable[[Path], Dataset]:
     """Return a loader that reports any failure in one line and leaves no empty folders behind."""
 
     def load(root: Path) -> Dataset:
-        there = {p for p in (root, *root.rglob("*"))} if root.is_dir() else set()
+        there = {folder for folder in _folders(root) if folder.exists()}
         try:
             return read(root)
         except Exception as error:  # readers, unpackers and the network share no class
-            _remove_empty(root, there)
+            for folder in _folders(root):
+                if folder not in there and folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
             raise ValueError(_cannot_load(name, root, error)) from error
 
     return load
 
 
-def _remove_empty(root: Path, there: set[Path]) -> None:
-    for folder in sorted((root, *root.rglob("*")), reverse=True):
-        if folder not in there and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+def _folders(root: Path) -> list[Path]:
+    """Return the folders that loaders make under a root, the innermost first."""
+    raw = [root / name / "raw" for name in _FOLDERS]
+    return [*raw, *(root / name for name in _FOLDERS), root]
 
 
 def _cannot_load(name: str, root: Path, error: Exception) -> str:
@@ -79,6 +85,7 @@ def _cifar10(root: Path, train: bool) -> Split:
 
 
 _AMAT_URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
+_AMAT_BYTES = {"train": 78_400_000, "valid": 15_680_000, "test": 15_680_000}
 _AMAT_SHA256 = {  # as published by TensorFlow Datasets
     "train": "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
     "valid": "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
@@ -90,16 +97,18 @@ def _amat_text(root: Path, part: str) -> bytes:
     path = root / "BinarizedMNIST" / f"binarized_mnist_{part}.amat"
     zipped = path.with_name(path.name + ".gz")
     if zipped.exists():
-        return gzip.decompress(zipped.read_bytes())
+        check_regular(zipped)
+        with gzip.open(zipped) as file:
+            return file.read(_AMAT_BYTES[part] + 1)  # no more, whatever it would unpack to
     if not path.exists():
         from torchvision.datasets.utils import download_url
 
         arriving = path.with_name(path.name + ".part")
         download_url(_AMAT_URL + path.name, path.parent, arriving.name)
-        if hashlib.sha256(arriving.read_bytes()).hexdigest() != _AMAT_SHA256[part]:
+        if hashlib.sha256(read_file(arriving)).hexdigest() != _AMAT_SHA256[part]:
             raise RuntimeError(f"{path.name} arrived damaged")
         arriving.rename(path)
-    return path.read_bytes()
+    return read_file(path, _AMAT_BYTES[part])
 
 
 def _amat(root: Path, part: str) -> Split:
@@ -133,6 +142,7 @@ def _dsprites(root: Path) -> Dataset:
 
         download_url(_DSPRITES_URL + path.name, path.parent, path.name + ".part")
         path.with_name(path.name + ".part").rename(path)
+    check_regular(path)
     with np.load(path, allow_pickle=False) as archive:  # its pickled metadata are never read
         pictures, factors = archive["imgs"], archive["latents_classes"][:, -5:]
     if pictures.shape != (len(factors), 64, 64) or pictures.max() > 1:

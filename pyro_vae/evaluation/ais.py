@@ -95,7 +95,7 @@ class LogDensities(NamedTuple):
         )
 
 
-class Path:
+class TemperedPath:
     """The path of tempered densities of a batch of images."""
 
     def __init__(self, vae: VAE, x: Tensor, annealing: Annealing):
@@ -124,7 +124,7 @@ class Path:
 class Chains:
     """Hamiltonian Monte Carlo chains on a path: their positions and the log densities there."""
 
-    def __init__(self, path: Path, z: Tensor, num_leapfrog: int):
+    def __init__(self, path: TemperedPath, z: Tensor, num_leapfrog: int):
         self.path, self.z, self.num_leapfrog = path, z, num_leapfrog
         self.densities = path.evaluate(z)
 
@@ -165,7 +165,7 @@ def temperatures(count: int) -> Tensor:
     return (s - s[0]) / (s[-1] - s[0])
 
 
-def _tune(path: Path, ts: list[float], num_leapfrog: int, progress: Progress) -> Tensor:
+def _tune(path: TemperedPath, ts: list[float], num_leapfrog: int, progress: Progress) -> Tensor:
     """Return step sizes (temperatures - 1, N), tuned per image to the acceptance rate in a pilot run."""
     chains = Chains(path, path.draw(PILOT_CHAINS), num_leapfrog)
     step_size, sizes = torch.full_like(chains.ratio[0], 0.5), []
@@ -265,7 +265,7 @@ def _in_batches(
     with pyro.validation_enabled(False):
         for number, first in enumerate(starts):
             rows = slice(first, first + at_once)
-            path = Path(vae, images[rows], annealing)
+            path = TemperedPath(vae, images[rows], annealing)
             codes = None if z is None else z[rows]
             batches.append(_runs(path, codes, annealing, _Share(progress, number, len(starts))))
     return [Annealed(*map(torch.cat, zip(*column))) for column in zip(*batches)]
@@ -283,7 +283,9 @@ class _Share(NamedTuple):
         return lambda done: self.progress((self.number + (part + done) / parts) / self.count)
 
 
-def _runs(path: Path, z: Tensor | None, annealing: Annealing, share: _Share) -> list[Annealed]:
+def _runs(
+    path: TemperedPath, z: Tensor | None, annealing: Annealing, share: _Share
+) -> list[Annealed]:
     """Return the forward run of a batch and, if the exact codes z are given, the backward run."""
     ts, num_leapfrog = annealing.temperatures, annealing.num_leapfrog
     parts = 2 if z is None else 3

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
-from pyro_vae.figures.one_run import BLUE, GREY, ORANGE
+from pyro_vae.figures.one_run import BLUE, GREY, ORANGE, plain
 
 BLACK = "#000000"  # pages replace it by their text colour
 COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", BLACK, GREY)
@@ -48,7 +48,7 @@ def _draw(axes: Axes, curve: Curve, markers: int | None = None) -> None:
         markevery=markers and max(1, len(curve.x) // markers),
         fillstyle="none" if hollow else "full",
         color=colour,
-        label=curve.label,
+        label=plain(curve.label),
         markersize=5,
         linewidth=1.5,
     )
@@ -68,7 +68,7 @@ def _figure(curves: Sequence[Curve], title: str, named: bool = True) -> tuple[Fi
     rows = math.ceil(len(curves) / _legend_columns(curves)) if named else 0
     figure = Figure(figsize=(4.0, 2.9 + 0.19 * rows), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title, fontsize=10)
+    axes.set_title(plain(title), fontsize=10)
     axes.grid(alpha=0.3)
     return figure, axes
 

@@ -17,6 +17,12 @@ TERMS = ("elbo", "rate", "distortion")
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#888888"  # for the colour-blind too (Okabe, Ito)
 
 
+def plain(text: str) -> str:
+    """Return text that matplotlib draws as it is: no formula between dollars, no control characters."""
+    readable = "".join(c if c.isprintable() else " " for c in text)
+    return readable.replace("$", r"\$")
+
+
 def tile(images: ArrayLike, columns: int, gap: int = 1) -> np.ndarray:
     """Return images (N, C, H, W) in [0, 1] as one picture (height, width, 3), by row, on white."""
     images = np.asarray(images)
@@ -32,7 +38,7 @@ def tile(images: ArrayLike, columns: int, gap: int = 1) -> np.ndarray:
 
 def _picture(axes: Axes, images: ArrayLike, columns: int, title: str) -> None:
     axes.imshow(tile(images, columns), interpolation="nearest", vmin=0, vmax=1)
-    axes.set_title(title, fontsize=10)
+    axes.set_title(plain(title), fontsize=10)
     axes.set_axis_off()
 
 
@@ -54,11 +60,12 @@ def named_rows(rows: dict[str, ArrayLike], title: str) -> Figure:
     axes = figure.subplots()
     axes.imshow(picture, interpolation="nearest", vmin=0, vmax=1)
     pitch = (picture.shape[0] + 1) / len(rows)
-    axes.set_yticks([pitch * (n + 0.5) - 1 for n in range(len(rows))], rows)
+    names = [plain(name) for name in rows]
+    axes.set_yticks([pitch * (n + 0.5) - 1 for n in range(len(rows))], names)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.set_frame_on(False)
-    axes.set_title(title, fontsize=10)
+    axes.set_title(plain(title), fontsize=10)
     return figure
 
 

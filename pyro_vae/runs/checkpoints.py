@@ -1,12 +1,13 @@
 """A checkpoint: one dict of tensors and plain values, written whole or not at all."""
 
+import hashlib
 import io
 import zipfile
 from pathlib import Path
 
 import torch
 
-from pyro_vae.files import replace_file
+from pyro_vae.files import read_file, replace_file
 
 
 def save_checkpoint(path: str | Path, content: dict) -> None:
@@ -37,7 +38,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         OSError: there is no such file.
         ValueError: a file that is not a checkpoint.
     """
-    file = io.BytesIO(Path(path).read_bytes())
+    file = io.BytesIO(read_file(path))
     try:
         with zipfile.ZipFile(file) as archive:
             if archive.testzip():  # checks the checksums, which torch ignores
@@ -49,3 +50,8 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     if not isinstance(content, dict):
         raise ValueError(f"checkpoint: {path} holds a {type(content).__name__}, not a dict")
     return content
+
+
+def fingerprint(path: str | Path) -> str:
+    """Return what tells a checkpoint from any other: 16 digits of its SHA-256."""
+    return hashlib.sha256(read_file(path)).hexdigest()[:16]

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import yaml
 
-from pyro_vae.files import replace_file
-from pyro_vae.names import DEVICES, check_name
+from pyro_vae.files import read_file, replace_file
+from pyro_vae.names import DEVICES, check_name, shortened
 from pyro_vae.settings import DataSettings, ModelSettings, TrainingSettings, setting
+
+LARGEST = 2**20  # bytes of a file of settings
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,12 @@ def load_settings(path: str | Path) -> dict:
         ValueError: a file that is not a YAML mapping, or an unknown key.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text()) or {}
+        content = yaml.safe_load(read_file(path, LARGEST).decode()) or {}
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:300]
         raise ValueError(f"config: {path} cannot be read: {reason}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"config: expected 'key: value' lines in {path}, got {content!r}")
+        raise ValueError(f"config: expected 'key: value' lines in {path}, got {shortened(content)}")
     for key in content:
         check_name(f"config: key in {path}", key, [f.name for f in fields(RunConfig)])
     return content

@@ -2,16 +2,21 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from pyro_vae.names import check_name
+from pyro_vae.runs.claim import check_sweep_unused
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.effort import FULL, QUICK, Effort
+from pyro_vae.runs.evaluation import check_figures, load_evaluation
 from pyro_vae.runs.folder import RunFolder
-from pyro_vae.runs.parts import PARTS, check_figures
+from pyro_vae.runs.lock import FolderLock
+from pyro_vae.runs.parts import PARTS
 from pyro_vae.runs.report import write_report
+from pyro_vae.runs.results import save_json
 from pyro_vae.runs.run import Run, load_data_again
 from pyro_vae.runs.subject import Subject
 from pyro_vae.training.fit import PRECISIONS
@@ -43,6 +48,7 @@ def evaluate(
 
     Raises:
         ValueError: an unknown part.
+        FolderInUse: another process writes to the folder.
         OSError: the run's data can no longer be read.
 
     Example:
@@ -53,17 +59,19 @@ def evaluate(
     effort = QUICK if quick else FULL
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
-    subject = _subject(run, config, effort, seed, device)
-    folder = subject.folder
-    folder.figures.mkdir(exist_ok=True)
-    figures = folder.load_json(folder.evaluation) or {}
-    for name in chosen:
-        progress(name, 0.0)
-        figures[name] = _measure(name, subject, quick, progress)
-        folder.save_json(folder.evaluation, figures)
-        progress(name, 1.0)
-    write_report(folder.path)
-    return folder.load_json(folder.evaluation)
+    check_sweep_unused(RunFolder(run.folder))
+    with FolderLock(Path(run.folder)).acquire():
+        subject = _subject(run, config, effort, seed, device)
+        folder = subject.folder
+        folder.figures.mkdir(exist_ok=True)
+        figures = load_evaluation(folder.evaluation)
+        for name in chosen:
+            progress(name, 0.0)
+            figures[name] = _measure(name, subject, quick, progress)
+            save_json(folder.evaluation, figures)
+            progress(name, 1.0)
+        write_report(folder.path)
+    return load_evaluation(folder.evaluation)
 
 
 def _subject(
@@ -87,12 +95,16 @@ def _measure(
     name: str, subject: Subject, quick: bool, progress: Callable[[str, float], None]
 ) -> dict | None:
     """Return the figures of a part, or None where it does not apply to this run."""
-    part = PARTS[name]
-    told = dataclasses.replace(subject, progress=lambda done: progress(name, done))
-    figures = part.measure(told)
+    part, count = PARTS[name], len(subject.test)
+    if count < part.needs:
+        figures = {"left_out": f"it needs {part.needs} test images, and there are {count}"}
+    else:
+        told = dataclasses.replace(subject, progress=lambda done: progress(name, done))
+        figures = part.measure(told)
     if not figures:
         return None
-    figures = _as_dicts(figures | {"seed": subject.seed, "quick": quick})
+    effort = {"seed": subject.seed, "quick": quick, "checkpoint": subject.run.fingerprint}
+    figures = _as_dicts(figures | effort)
     check_figures(name, figures)
     return figures
 

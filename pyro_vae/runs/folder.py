@@ -3,8 +3,6 @@
 import csv
 import dataclasses
 import io
-import itertools
-import json
 import math
 import shutil
 from dataclasses import fields
@@ -15,12 +13,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from xarray import DataTree
 
-from pyro_vae.files import replace_file
+from pyro_vae.files import PART, read_file, replace_file
 from pyro_vae.runs.checkpoints import save_checkpoint
 from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.results import load_summary
 from pyro_vae.training.loop import Record
 
-MAY_CHANGE_ON_RESUME = ("epochs", "device", "engine")
 COLUMNS = [f.name for f in fields(Record)]
 
 
@@ -41,14 +39,43 @@ class RunFolder:
         self.results = (self.summary, self.evaluation, self.report, *drawn)  # of finished training
         self.last, self.best = self.checkpoints / "last.pt", self.checkpoints / "best.pt"
 
+    def weights(self, config: RunConfig) -> Path:
+        """Return the checkpoint that the run is known by: the best one if it selects, else the last."""
+        selects = config.patience is not None and self.best.exists()
+        return self.best if selects else self.last
+
+    def current_summary(self, config: RunConfig) -> dict | None:
+        """Return the summary of the training that `config` asks for; None while it is not there.
+
+        A run that was finished and is resumed for more epochs keeps its earlier summary until the
+        new one is written; that one is not current.
+
+        Raises:
+            ValueError: the file is no summary of a run.
+        """
+        summary = load_summary(self.summary)
+        if summary is None:
+            return None
+        patient = config.patience is not None  # such a run may have ended before
+        asked = summary.get("asked_epochs", config.epochs if patient else summary.get("epochs"))
+        return summary if asked in (config.epochs, None) else None
+
+    def finished(self, config: RunConfig) -> bool:
+        """Return whether the run is complete, as `config` asks for it.
+
+        The report is written before the summary, so that a current summary is the last thing that
+        becomes true.
+        """
+        return self.report.exists() and self.current_summary(config) is not None
+
     def start(self, config: RunConfig) -> None:
-        """Create the folder, or delete the files of an earlier run in it."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Delete the files of an earlier run in the folder, and write the settings."""
         for folder in (self.checkpoints, self.figures):
             if folder.exists():
                 shutil.rmtree(folder)
-        for file in (self.metrics, *self.results):
+        for file in (self.metrics, self.failure, *self.results):
             file.unlink(missing_ok=True)
+        self._delete_parts()
         config.save(self.config)  # after deleting: old checkpoints never lie beside new settings
         self.checkpoints.mkdir()
         self.figures.mkdir()
@@ -56,18 +83,27 @@ class RunFolder:
     def resume(self, config: RunConfig, epoch: int) -> None:
         """Prepare the folder for a run that has finished `epoch` epochs and is to resume.
 
-        Final results and rows of later epochs are deleted.
+        Rows of later epochs are deleted. Final results stay until their successors are written.
+
+        Raises:
+            ValueError: a file that is not a table of metrics; nothing is changed then.
         """
-        config.save(self.config)
-        for file in self.results:
-            file.unlink(missing_ok=True)
-        self.figures.mkdir(exist_ok=True)
-        rows = [row for row in self._rows() if int(row["epoch"]) <= epoch]
+        rows = [row for row in self._rows() if int(float(row["epoch"])) <= epoch]
         text = io.StringIO(newline="")
         table = csv.DictWriter(text, COLUMNS)
         table.writeheader()
         table.writerows(rows)
         replace_file(self.metrics, text.getvalue())
+        config.save(self.config)
+        self.failure.unlink(missing_ok=True)
+        self._delete_parts()
+        self.figures.mkdir(exist_ok=True)
+
+    def _delete_parts(self) -> None:
+        """Delete files that a killed process has begun to write."""
+        for folder in (self.path, self.checkpoints, self.figures):
+            for part in folder.glob(f".*{PART}"):
+                part.unlink(missing_ok=True)
 
     def add(self, record: Record) -> None:
         """Append the record to the rows of metrics."""
@@ -79,15 +115,16 @@ class RunFolder:
 
     def _rows(self) -> list[dict[str, str]]:
         """Return the rows of metrics, without a last row that was cut off."""
-        if not self.metrics.exists():
-            return []
         try:
-            with open(self.metrics, newline="") as file:
-                lines = [line for line in file if line.endswith("\n")]
+            text = read_file(self.metrics).decode()
+            lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
             rows = list(csv.DictReader(lines))
             for row in rows:
-                {key: float(row[key] or 0) for key in COLUMNS}
-        except (csv.Error, KeyError, TypeError, ValueError) as error:
+                values = {key: float(row[key] or 0) for key in COLUMNS}
+                int(values["epoch"]), int(values["step"])
+        except FileNotFoundError:
+            return []
+        except (csv.Error, KeyError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"metrics: {self.metrics} is no table of metrics") from error
         return rows
 
@@ -115,23 +152,6 @@ class RunFolder:
     def save_checkpoint(self, path: Path, content: dict) -> None:
         """Write the checkpoint `last` or `best`."""
         save_checkpoint(path, content)
-
-    def save_json(self, path: Path, content: dict) -> None:
-        """Write `summary` or `evaluation`; numbers that JSON does not have become null."""
-        replace_file(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
-
-    def load_json(self, path: Path) -> dict | None:
-        """Return what `save_json` wrote, or None where there is no file yet.
-
-        Raises:
-            ValueError: a file that is not JSON.
-        """
-        try:
-            return json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise ValueError(f"{path.stem}: {path} is not JSON") from error
 
     def save_columns(self, name: str, columns: dict[str, list[float]]) -> None:
         """Write NAME.csv, with a row for each image."""
@@ -163,85 +183,3 @@ def to_numpy(x: Tensor) -> np.ndarray:
 
 def _blank(value):
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
-
-
-def _finite(value):
-    """Return the same value with None for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-# --- checks of the folder ------------------------------------------------------------------------
-
-
-def free_folder(config: RunConfig) -> RunFolder:
-    """Create the first free folder `runs/DATASET-LIKELIHOOD-NUMBER` and return it."""
-    for number in itertools.count(1):
-        folder = RunFolder(Path("runs", f"{config.data_name}-{config.kind}-{number}"))
-        try:
-            folder.path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-
-
-def check_free(folder: RunFolder, overwrite: bool = False) -> None:
-    """Check that a run may begin in the folder.
-
-    Raises:
-        ValueError: a folder that exists and may not be overwritten, or is not a run folder.
-    """
-    path = folder.path
-    if not path.exists():
-        return
-    if not path.is_dir():
-        raise ValueError(f"out: {path} is there already, and is not a folder")
-    if not overwrite:
-        raise ValueError(
-            f"out: {path} is there already; name another folder, resume its run with --resume, or"
-            " replace it with --overwrite"
-        )
-    if _entries(path) and not folder.config.exists():
-        raise ValueError(f"out: {path} is not a run folder: it has no config.yaml; left as it is")
-
-
-def _entries(path: Path) -> list[Path]:
-    return [p for p in path.iterdir() if p.suffix != ".part"]
-
-
-def check_resumable(folder: RunFolder, config: RunConfig) -> tuple[RunConfig, RunConfig]:
-    """Return the settings to resume with, and those that the folder holds.
-
-    Raises:
-        ValueError: settings that differ from those of the folder and may not.
-    """
-    saved = RunConfig.load(folder.config)
-    config, difference = compare_settings(saved, config, MAY_CHANGE_ON_RESUME)
-    if difference:
-        name, before, now = difference
-        raise ValueError(
-            f"resume: {name} is {before} in {folder.path}, got {now};"
-            f" only {', '.join(MAY_CHANGE_ON_RESUME)} may change"
-        )
-    return config, saved
-
-
-def compare_settings(
-    saved: RunConfig, config: RunConfig, may_change: tuple[str, ...]
-) -> tuple[RunConfig, tuple[str, object, object] | None]:
-    """Compare a configuration with the one that a folder holds.
-
-    Returns:
-        The configuration, with the folder's batch size where it has none. Also the name of the
-        first setting that differs and may not, with the folder's value and the new one; or None.
-    """
-    if config.batch_size is None:
-        config = dataclasses.replace(config, batch_size=saved.batch_size)
-    for f in fields(RunConfig):
-        before, now = getattr(saved, f.name), getattr(config, f.name)
-        if before != now and f.name not in may_change:
-            return config, (f.name, before, now)
-    return config, None

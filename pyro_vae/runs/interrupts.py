@@ -48,7 +48,9 @@ class Interrupts:
         self._deferring, self._patient = True, patient
         try:
             yield
-        finally:
-            self._deferring = False
+        except BaseException:
+            self._deferring = patient  # the error ends all ranks, and says why; a signal does not
+            raise
+        self._deferring = False
         if self.pending is not None:
             raise Interrupted(self.pending, self.note)

@@ -1,8 +1,7 @@
 """Observers of a run, which are called at its events."""
 
-import warnings
-
 from pyro_vae.data import Dataset
+from pyro_vae.notices import notice
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.interrupts import Interrupts
@@ -28,7 +27,7 @@ class Observer:
 
     def notice(self, message: str) -> None:
         """Called with a message for the user (default: give it as a Python warning)."""
-        warnings.warn(message, stacklevel=3)
+        notice(message)
 
     def epoch(self, record: Record, last: bool) -> None:
         """Called after each epoch, with its metrics saved; `last` says whether training ends with it."""

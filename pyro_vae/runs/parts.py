@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from pyro_vae.evaluation.thresholds import MIXED_R_HAT, UNRELIABLE_K_HAT
-from pyro_vae.pages.wording import NATS, Compared, Picture, Row
+from pyro_vae.pages.wording import NATS, Compared, Picture, Row, Shown, shown_rows
 from pyro_vae.runs.effort import IMPORTANCE_DRAWS, WATCHED_CHAINS
 
 
@@ -29,7 +29,12 @@ class Part:
     rows: tuple[Row, ...]
     pictures: tuple[Picture, ...]
     measured_by: str
+    needs: int  # test images
     summary: str  # in a phrase, for tables of parts
+
+    def shown(self, figures: dict[str, Any]) -> list[Shown]:
+        """Return the rows that have a value, as they are shown."""
+        return shown_rows((LEFT_OUT, *self.rows), figures)
 
     @property
     def measure(self) -> Callable[[Any], dict[str, Any]]:
@@ -42,11 +47,18 @@ def _data(*keys: str) -> tuple[Row, ...]:
     return tuple(Row(key, kind="data") for key in keys)
 
 
-EFFORT_KEYS = ("seed", "quick")  # keys that every part has besides its own
+LEFT_OUT = Row("left_out", "left out", kind="words")
+EFFORT_KEYS = (
+    "seed",
+    "quick",
+    "checkpoint",
+    "left_out",
+)  # keys that every part has besides its own
 LIKELIHOOD = Part(
     title="How likely are the data?",
     summary="ELBO, importance bound, annealed importance sampling, and the gaps between them",
     measured_by="pyro_vae.runs.measuring:measure_likelihood",
+    needs=2,
     look="Lower bounds on log P(x), at beta = 1. Look at how far the ELBO lies under the best"
     " estimate. The approximation gap is the price of a diagonal Normal; the amortization gap is the"
     " price of an encoder that has to guess it. A bracket gap of more than a nat or two means that"
@@ -97,6 +109,7 @@ POSTERIOR = Part(
     title="Is the posterior right?",
     summary="Pareto k-hat, NUTS beside q, simulation-based calibration",
     measured_by="pyro_vae.runs.measuring:measure_posterior",
+    needs=2,
     look=f"A k-hat over {UNRELIABLE_K_HAT} says that q misses a part of the posterior's tails, and"
     " that importance weights of that image mean little. Calibration ranks true codes among draws of"
     " q: a p-value near 0 means that q is wrong somewhere, as most are.",
@@ -129,6 +142,7 @@ LATENTS = Part(
     title="What do the latents do?",
     summary="the rate as mutual information, total correlation and KLs; q(z) against the prior",
     measured_by="pyro_vae.runs.measuring:measure_latents",
+    needs=4,
     look="The rate splits into three: what codes say about their image (mutual information, at most"
     " log N of N images), how much the components depend on each other (total correlation), and how"
     " far each is from its prior. The comparison with the prior cannot see collapse, since q = prior"
@@ -173,6 +187,7 @@ LIMIT = Part(
     summary="the chain decode - sample - encode - sample: its video, and whether it stays at the"
     " prior",
     measured_by="pyro_vae.runs.measuring:measure_limit",
+    needs=1,
     look="The chain decode - sample - encode - sample, from codes of the prior; the video shows"
     f" {WATCHED_CHAINS} chains. With an exact posterior the codes would stay at the prior for ever; a"
     " p-value near 0 says that they have left it. R-hat speaks of mixing only.",
@@ -196,6 +211,7 @@ SAMPLES = Part(
     summary="Fréchet distance, precision and recall in a small classifier's features, sharpness, and"
     " a verdict: over-, under- or well regularised",
     measured_by="pyro_vae.runs.measuring:measure_samples",
+    needs=8,
     look="Fréchet distances in the features of a small classifier. Compare them with the distance"
     " between two halves of the real images, at the same number of images, and never between data"
     " sets. Sharpness is the power at fine detail over the data's: 1 is as sharp, less is blurred.",
@@ -262,6 +278,7 @@ FACTORS = Part(
     title="Do components mean something?",
     summary="traversals, interpolation, a linear probe; MIG, DCI, SAP, beta-VAE and FactorVAE scores",
     measured_by="pyro_vae.runs.measuring:measure_factors",
+    needs=8,
     look="How well a linear classifier reads labels off the mean codes, beside guessing the most"
     " common one. For data with true factors, how far each factor has a component of its own. Scores"
     " of 1 are perfect; a rotated code keeps its ELBO and loses these.",
@@ -320,25 +337,3 @@ PARTS: dict[str, Part] = {
     "samples": SAMPLES,
     "factors": FACTORS,
 }
-
-
-def check_figures(name: str, figures: dict[str, Any]) -> None:
-    """Check that every figure of a part is declared in its rows.
-
-    Raises:
-        RuntimeError: a figure that is not declared.
-    """
-    declared = {*(row.key for row in PARTS[name].rows), *EFFORT_KEYS}
-    for key in _dotted(figures, declared):
-        if key not in declared:
-            raise RuntimeError(f"{name}: {key} is declared in no row of the part")
-
-
-def _dotted(figures: dict[str, Any], declared: set[str], prefix: str = "") -> list[str]:
-    """Return the dotted keys of figures, down to those that are declared or hold an estimate."""
-    keys = []
-    for key, value in figures.items():
-        whole = prefix + key
-        inner = isinstance(value, dict) and "mean" not in value and whole not in declared
-        keys += _dotted(value, declared, f"{whole}.") if inner else [whole]
-    return keys

@@ -7,8 +7,10 @@ from typing import NamedTuple
 from pyro_vae.figures import one_run
 from pyro_vae.files import replace_file
 from pyro_vae.pages.frame import Drawing, Markup, Section, image, render, svg, video
-from pyro_vae.pages.wording import Shown, shown_rows
+from pyro_vae.pages.wording import Shown
+from pyro_vae.runs.checkpoints import fingerprint
 from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.evaluation import load_evaluation
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.parts import PARTS, Part
 from pyro_vae.settings import setting_text
@@ -45,6 +47,11 @@ LOOK_AT_PROGRESS = (
 )
 
 
+EARLIER_CHECKPOINT = Shown(
+    "Measured earlier", "the run has been trained on since then; evaluate it again", "", "words"
+)
+
+
 class Card(NamedTuple):
     """A number at the top of the page, with its name."""
 
@@ -60,8 +67,11 @@ class Measured(NamedTuple):
     video: Markup
 
 
-def write_report(path: str | Path) -> Path:
+def write_report(path: str | Path, summary: dict | None = None) -> Path:
     """Write `report.html` of the run folder `path` from its files, and return the page's path.
+
+    Args:
+        summary: that of the finished run (default: read from the folder).
 
     Raises:
         ValueError: a folder that is not a run folder, or one with damaged files.
@@ -69,10 +79,20 @@ def write_report(path: str | Path) -> Path:
     """
     folder = RunFolder(path)
     config = RunConfig.load(folder.config)
-    summary = folder.load_json(folder.summary)
+    if summary is None:
+        summary = folder.current_summary(config)
+    try:
+        text = _page(folder, config, summary)
+    except KeyError as error:
+        raise ValueError(f"summary: {folder.summary} is no summary of a run: no {error}") from error
+    replace_file(folder.report, text)
+    return folder.report
+
+
+def _page(folder: RunFolder, config: RunConfig, summary: dict | None) -> str:
     settings = ((name, setting_text(value)) for name, value in asdict(config).items())
     drawn = (_curves, _reconstructions, _samples, _kl, _progress)
-    text = render(
+    return render(
         "run.html",
         generator="pyro-vae",
         title=f"{config.data_name}: {config.likelihood} {_model_name(config)}",
@@ -82,10 +102,8 @@ def write_report(path: str | Path) -> Path:
         command=f"pyro-vae train --config {folder.config}",
         settings=settings,
         sections=[part for draw in drawn if (part := draw(folder, config, summary))],
-        measured=_measured(folder),
+        measured=_measured(folder, config),
     )
-    replace_file(folder.report, text)
-    return folder.report
 
 
 def _model_name(config: RunConfig) -> str:
@@ -190,13 +208,18 @@ def _progress(folder: RunFolder, config: RunConfig, summary: dict | None) -> Sec
 # --- the results of the evaluation ------------------------------------------------------------------
 
 
-def _measured(folder: RunFolder) -> list[Measured]:
-    evaluation = folder.load_json(folder.evaluation) or {}
-    return [
-        Measured(_section(folder, part), shown_rows(part.rows, figures), _video(folder, part))
-        for name, part in PARTS.items()
-        if (figures := evaluation.get(name))
-    ]
+def _measured(folder: RunFolder, config: RunConfig) -> list[Measured]:
+    evaluation = load_evaluation(folder.evaluation)
+    weights = folder.weights(config)
+    current = fingerprint(weights) if evaluation and weights.exists() else None
+    measured = []
+    for name, part in PARTS.items():
+        if figures := evaluation.get(name):
+            rows = part.shown(figures)
+            if current and figures.get("checkpoint", current) != current:
+                rows.insert(0, EARLIER_CHECKPOINT)
+            measured.append(Measured(_section(folder, part), rows, _video(folder, part)))
+    return measured
 
 
 def _section(folder: RunFolder, part: Part) -> Section:

@@ -10,7 +10,7 @@ from pyro_vae.data import Dataset, load_dataset
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
 from pyro_vae.randomness import seeded
-from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.runs.checkpoints import fingerprint, load_checkpoint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name
@@ -32,6 +32,7 @@ class Run:
     vae: LatentImageModel
     metrics: dict[str, list[float | None]]
     summary: dict | None
+    fingerprint: str | None = None  # of the checkpoint that the weights come from
 
 
 def resolve_device(name: str, index: int = 0) -> torch.device:
@@ -66,6 +67,7 @@ def load_data(config: RunConfig) -> Dataset:
         validation=config.patience is not None,
         seed=config.seed,
         levels=config.levels,
+        limit=config.data_limit,
     )
 
 
@@ -110,7 +112,7 @@ def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:
     if not files.config.exists():
         raise ValueError(f"run: {files.path} is no run folder: it has no config.yaml")
     config = RunConfig.load(files.config)
-    path = files.best if config.patience is not None and files.best.exists() else files.last
+    path = files.weights(config)
     if not path.exists():
         raise ValueError(f"run: {files.path} has no checkpoint yet; train it first")
     content = load_checkpoint(path)
@@ -119,5 +121,7 @@ def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:
         model.to(device, PRECISIONS[config.precision]).eval()
         model.load_state_dict(content["model"])
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"checkpoint: {path} does not fit {files.config}: {error}") from error
-    return Run(files.path, config, model, files.columns(), files.load_json(files.summary))
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"checkpoint: {path} does not fit {files.config}: {reason}") from error
+    metrics, summary = files.columns(), files.current_summary(config)
+    return Run(files.path, config, model, metrics, summary, fingerprint(path))

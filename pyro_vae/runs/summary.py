@@ -39,6 +39,7 @@ def summarise(
         "engine": training.engine.name,
         "parameters": parameter_counts(model),
         "epochs": training.epoch,
+        "asked_epochs": config.epochs,
         "best_epoch": training.best_epoch,
         "steps": training.step,
         "seconds": training.seconds,

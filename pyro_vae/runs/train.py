@@ -1,19 +1,24 @@
 """`train`: trains a configuration into a run folder, after three steps: locate, load, build."""
 
+import os
 import signal
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyro
 
 from pyro_vae.data import Dataset
+from pyro_vae.files import check_path_name, exists
 from pyro_vae.names import is_path
 from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.runs.claim import check_free, check_resumable, check_sweep_unused, claim, free_folder
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import RunFolder, check_free, check_resumable, free_folder
+from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.lock import FolderLock
 from pyro_vae.runs.observer import Observer
+from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import (
     Run,
     build_model,
@@ -67,49 +72,84 @@ def train(
     """
     observer = observer or Observer()
     with ranks.joined(resolve_device(config.device, ranks.local)):
-        with ranks.in_turn():  # so that data are downloaded only once
-            start = locate(config, out, resume, overwrite)
-            if start.finished:
-                return load_run(start.folder.path)
-            data = start.load()
-        return build(start, data, observer, ranks).train(observer)
+        with ranks.in_turn():  # data are downloaded once
+            start = locate(config, out, resume, overwrite, lock=ranks.first)
+            with start.released_on_error():
+                if start.finished:
+                    return _finished_run(start)
+                data = start.load()
+        with start.released_on_error():
+            job = build(start, data, observer, ranks)
+        return job.train(observer)
+
+
+def _finished_run(start: "Start") -> Run:
+    """Return a run that is measured already; its page is written again where it was deleted."""
+    if start.lock and not start.folder.report.exists():
+        write_report(start.folder.path)
+    start.release()
+    return load_run(start.folder.path)
 
 
 @dataclass(frozen=True)
 class Start:
-    """The folder of a run, and the checkpoint from which it resumes.
+    """The place of a run and what it resumes from.
 
-    `folder` is None where one is still to be chosen. `checkpoint` is None where the run starts from
-    the beginning.
+    `folder` is None if a new one is still to be chosen, `checkpoint` is None if the run begins with
+    new weights. `lock` is held where the folder exists already; `covered` says that the lock of a
+    sweep covers this run.
     """
 
     config: RunConfig
     folder: RunFolder | None
+    lock: FolderLock | None = None
     checkpoint: dict | None = None
     finished: bool = False
+    covered: bool = False
 
     def load(self, load: Load = load_data) -> Dataset:
         """Return the data set.
 
         Raises:
-            ValueError: data that do not exist or cannot be read.
-            OSError: the data of a resumed run can no longer be read.
+            ValueError: there are no such data, or they are unreadable.
+            OSError: the data of a run that resumes cannot be read any more.
         """
         return load_data_again(self.config, load) if self.checkpoint else load(self.config)
 
+    def release(self) -> None:
+        """Release the folder."""
+        if self.lock:
+            self.lock.release()
+
+    @contextmanager
+    def released_on_error(self) -> Iterator[None]:
+        """Inside, an error releases the folder."""
+        try:
+            yield
+        except BaseException:
+            self.release()
+            raise
+
 
 def locate(
-    config: RunConfig, out: str | Path | None, resume: bool = False, overwrite: bool = False
+    config: RunConfig,
+    out: str | Path | None,
+    resume: bool = False,
+    overwrite: bool = False,
+    lock: bool = True,
 ) -> Start:
-    """Return where a run begins or resumes, without writing anything.
+    """Return where a run begins or resumes; arguments as those of `train`.
 
-    The arguments are those of `train`.
+    Nothing is written but the lock of a folder that exists.
+
+    Args:
+        lock: whether to lock the folder; one of a sweep is covered by the sweep's lock.
 
     Raises:
         ValueError: a folder that is taken, is no run folder, or holds other settings.
+        FolderInUse: another process writes to the folder.
     """
-    if is_path(config.dataset):
-        config = replace(config, dataset=str(Path(config.dataset).resolve()))
+    config = _with_whole_paths(config)
     if out is None:
         if resume or overwrite:
             raise ValueError(
@@ -120,15 +160,33 @@ def locate(
         raise ValueError("resume: resumes a run that --overwrite deletes; give one of the two")
     folder = RunFolder(out)
     check_free(folder, overwrite or resume)
-    if not resume or not folder.last.exists():
-        return Start(config, folder)
-    config, saved = check_resumable(folder, config)
-    finished = folder.summary.exists() and saved.epochs == config.epochs
-    return Start(config, folder, load_checkpoint(folder.last), finished)
+    if not exists(folder.path):
+        if lock:
+            check_sweep_unused(folder)
+        return Start(config, folder, covered=not lock)
+    start = Start(config, folder, claim(folder) if lock else None, covered=not lock)
+    with start.released_on_error():
+        return _resumed(start) if resume and folder.last.exists() else start
+
+
+def _with_whole_paths(config: RunConfig) -> RunConfig:
+    """Return the settings with paths that hold wherever the run is resumed."""
+    config = replace(config, data_dir=os.path.abspath(config.data_dir))
+    if not is_path(config.dataset):
+        return config
+    check_path_name("dataset", config.dataset)
+    return replace(config, dataset=os.path.abspath(config.dataset))
+
+
+def _resumed(start: Start) -> Start:
+    config = check_resumable(start.folder, start.config)
+    checkpoint = load_checkpoint(start.folder.last)
+    finished = start.folder.current_summary(config) is not None
+    return replace(start, config=config, checkpoint=checkpoint, finished=finished)
 
 
 def build(start: Start, data: Dataset, observer: Observer, ranks: Ranks = ALONE) -> "Job":
-    """Return the job that remains to be done, with its model and, if it resumes, its state.
+    """Return the job to be done, with its model, and with the state of a run that resumes.
 
     Raises:
         ValueError: a configuration or a checkpoint that does not fit the data.
@@ -138,11 +196,12 @@ def build(start: Start, data: Dataset, observer: Observer, ranks: Ranks = ALONE)
     training = _training(config, data, observer, ranks)
     if start.checkpoint:
         training.restore(start.checkpoint)
-    folder = start.folder
+    folder, lock = start.folder, start.lock
     if folder is None and ranks.first:
         folder = free_folder(config)
-    folder = ranks.gather(folder)[0]  # after this, the first rank may write
-    return Job(folder, config, data, training, bool(start.checkpoint), ranks)
+        lock = FolderLock(folder.path).acquire()
+    folder = ranks.gather(folder)[0]  # and from here on the first rank may write
+    return Job(folder, config, data, training, lock, start.covered, bool(start.checkpoint), ranks)
 
 
 def _training(config: RunConfig, data: Dataset, observer: Observer, ranks: Ranks) -> Training:
@@ -172,11 +231,18 @@ class Job:
     config: RunConfig
     data: Dataset
     training: Training
+    lock: FolderLock | None
+    covered: bool
     resumed: bool
     ranks: Ranks = ALONE
 
     def start(self) -> RunWriter | Onlooker:
-        """Create the folder, or prepare that of a resumed run, and return its writer."""
+        """Create the folder, or prepare that of a run that resumes; return the folder's writer.
+
+        Raises:
+            FolderInUse: another process has just created the folder.
+            OSError: the folder cannot be written.
+        """
         if not self.ranks.first:
             return Onlooker(self.folder)
         if self.resumed:
@@ -185,11 +251,28 @@ class Job:
             self.folder.start(self.config)
         return RunWriter(self.folder, self.config, self.data, self.training)
 
-    def train(self, observer: Observer) -> Run:
-        """Train to the end and return the run; the errors are those of the function `train`."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Inside, no other process writes to the folder, which is created if it does not exist."""
+        lock = self.lock
+        if not self.ranks.first:
+            pass  # the first rank creates the folder and locks it
+        elif self.covered:
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+        elif lock is None:
+            lock = FolderLock(self.folder.path).create()
         try:
-            self._train(self.start(), observer)
-            self.ranks.gather()  # until all files are written
+            yield
+        finally:
+            if lock:
+                lock.release()
+
+    def train(self, observer: Observer) -> Run:
+        """Train to the end and return the run; errors as those of the function `train`."""
+        try:
+            with self.locked():
+                self._train(self.start(), observer)
+            self.ranks.gather()  # all is written
         except RankLost as error:
             raise RankLost(f"{error}; the last checkpoint stays: {self._again}") from error
         return load_run(self.folder.path)
@@ -213,6 +296,8 @@ class Job:
 
     def _take_epochs(self, writer: RunWriter | Onlooker, observer: Observer) -> None:
         interrupts = observer.interrupts
+        if self.ranks.count == 1:  # others wait for one that fails to prepare
+            self.training.prepare()  # while signals end the work: there is nothing to save yet
         patient = self.ranks.count > 1  # torchrun repeats a signal to all ranks
         with interrupts.deferred(patient) if interrupts else nullcontext():
             try:

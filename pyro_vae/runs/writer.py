@@ -14,6 +14,7 @@ from pyro_vae.runs.checkpoints import load_checkpoint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder, to_numpy
 from pyro_vae.runs.report import write_report
+from pyro_vae.runs.results import finite, save_json
 from pyro_vae.runs.summary import summarise
 from pyro_vae.training.loop import Record, Training
 
@@ -73,10 +74,9 @@ class RunWriter:
         if self.model.has_rate:
             rates = rate_per_component(self.model, self.test)
             save("kl_histogram", one_run.kl_histogram(to_numpy(rates)))
-        self.folder.save_json(
-            self.folder.summary, summarise(self.config, self.data, self.training, progress)
-        )
-        write_report(self.folder.path)
+        summary = finite(summarise(self.config, self.data, self.training, progress))
+        write_report(self.folder.path, summary)  # before the summary, which says that all is there
+        save_json(self.folder.summary, summary)
 
     @property
     def test(self) -> Tensor:

@@ -1,15 +1,24 @@
 """A sweep's folder on the disk, and the runs in it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pyro_vae.files import replace_file
+from pyro_vae.files import check_path_name, exists, replace_file
+from pyro_vae.runs.claim import SWEEP_FILE, check_free, compare_settings, visible_entries
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import RunFolder, check_free, compare_settings
+from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.lock import FolderLock, check_unused
 from pyro_vae.settings import DEFAULT_BATCH_SIZE
 from pyro_vae.sweeps.grid import Grid, save_grid
 
-MAY_DIFFER_FROM_FOLDER = ("device", "engine")  # settings of runs that it holds already
+MAY_DIFFER_FROM_FOLDER = (
+    "device",
+    "engine",
+    "data_dir",
+    "data_limit",
+)  # settings of runs that it holds already
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Member:
     def ended(self) -> bool:
         """Return whether the run is finished or has failed."""
         folder = RunFolder(self.path)
-        return self.failed or (folder.summary.exists() and folder.report.exists())
+        return self.failed or folder.finished(self.config)
 
     def summary(self) -> dict | None:
         """Return the content of the finished run's `summary.json`, or None if the run failed.
@@ -43,7 +52,7 @@ class Member:
             ValueError: a file that is not JSON.
         """
         folder = RunFolder(self.path)
-        return None if self.failed else folder.load_json(folder.summary)
+        return None if self.failed else folder.current_summary(self.config)
 
     def fail(self, error: Exception) -> None:
         """Mark the run as failed, with the reason in one line.
@@ -63,7 +72,22 @@ class SweepFolder:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.grid = self.path / "sweep.yaml"
+        self.grid = self.path / SWEEP_FILE
+        self.lock = FolderLock(self.path)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Inside, no other process writes to the folder, from its creation on.
+
+        Raises:
+            FolderInUse: another process writes to it.
+            ValueError: a folder that is not a sweep's.
+        """
+        self._check()
+        with self.lock:
+            if self.path.exists():
+                self.lock.acquire()
+            yield
 
     def members(self, configs: dict[str, RunConfig]) -> list[Member]:
         """Return the runs of the configurations, with the folders that they have or will get.
@@ -91,24 +115,22 @@ class SweepFolder:
         Raises:
             OSError: the folder cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        if not self.lock.held:
+            self.lock.create()
         save_grid(self.grid, grid)
 
     def _check(self) -> None:
-        if self.path.exists() and not self.path.is_dir():
+        check_path_name("out", self.path)
+        if exists(self.path) and not self.path.is_dir():
             raise ValueError(f"out: {self.path} is there already, and is not a folder")
-        if self._entries() and not self.grid.exists():
+        if visible_entries(self.path) and not self.grid.exists():
             raise ValueError(
                 f"out: {self.path} is no sweep: it has no sweep.yaml; name another folder"
             )
 
-    def _entries(self) -> list[Path]:
-        entries = sorted(self.path.iterdir()) if self.path.exists() else []
-        return [path for path in entries if path.suffix != ".part"]
-
     def _earlier(self, configs: dict[str, RunConfig]) -> dict[RunConfig, str]:
         """Return the names of other runs in the folder, by their settings."""
-        others = {p.name: _saved(p) for p in self._entries() if p.name not in configs}
+        others = {p.name: _saved(p) for p in visible_entries(self.path) if p.name not in configs}
         names = {_identity(config): name for name, config in others.items() if config}
         default_last = sorted(names, key=lambda config: config.batch_size == DEFAULT_BATCH_SIZE)
         unset = {replace(config, batch_size=None): names[config] for config in default_last}
@@ -116,6 +138,7 @@ class SweepFolder:
 
     def _check_member(self, member: Member) -> None:
         folder = RunFolder(member.path)
+        check_unused(folder.path)
         check_free(folder, overwrite=True)
         if not folder.config.exists():
             return

@@ -1,7 +1,6 @@
 """Observers of a sweep, which are called at its events."""
 
-import warnings
-
+from pyro_vae.notices import notice
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.runs.observer import Observer
 from pyro_vae.sweeps.folder import Member
@@ -25,7 +24,7 @@ class SweepObserver:
 
     def notice(self, message: str) -> None:
         """Called with a message for the user (default: give it as a Python warning)."""
-        warnings.warn(message, stacklevel=3)
+        notice(message)
 
     def epoch(self, name: str, record: Record, last: bool) -> None:
         """Called after each epoch of a run; `last` says whether its training ends with it."""

@@ -13,11 +13,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
-from pyro_vae.data import Dataset
+from pyro_vae.notices import Notice
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.interrupts import SIGNALS, Interrupts
-from pyro_vae.runs.run import load_data
+from pyro_vae.runs.lock import FolderLock
 from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.trainer import Trainer, Unit, units
@@ -72,7 +72,7 @@ def _connection(ray: ModuleType, address: str) -> Iterator[None]:
             ray.shutdown()
 
 
-def _train(unit: Unit, sweep: Path, here: str) -> list[str]:
+def _train(unit: Unit, sweep: Path) -> list[str]:
     """Train the rest of the unit as a worker's task, and return the warnings."""
     if not sweep.exists():
         raise OSError(
@@ -80,12 +80,19 @@ def _train(unit: Unit, sweep: Path, here: str) -> list[str]:
             " file system that all machines of the cluster share"
         )
 
-    def load(config: RunConfig) -> Dataset:
-        return load_data(replace(config, data_dir=str(Path(here, config.data_dir))))
+    unit.members[0].path.mkdir(parents=True, exist_ok=True)
+    with FolderLock(unit.members[0].path) as lock:  # a lost worker may still be alive
+        lock.acquire(WAIT)
+        with Interrupts() as interrupts, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", Notice)
+            Trainer(SweepObserver(interrupts)).train_unit(unit)
+    return [str(warning.message) for warning in caught if warning.category is Notice]
 
-    with Interrupts() as interrupts, warnings.catch_warnings(record=True) as caught:
-        Trainer(SweepObserver(interrupts), load).train_unit(unit)
-    return [str(warning.message) for warning in caught]
+
+def _anywhere(member: Member) -> Member:
+    """Return the run with paths that hold in the working folder of any worker."""
+    config = replace(member.config, data_dir=os.path.abspath(member.config.data_dir))
+    return replace(member, path=member.path.resolve(), config=config)
 
 
 class ClusterTrainer:
@@ -146,10 +153,10 @@ class ClusterTrainer:
     def _submit(self, unit: Unit) -> object:
         """Submit the unit to the next free worker, and return the task."""
         gpus = self._device(unit.members[0].config) == "cuda"
-        members = [replace(m, path=m.path.resolve()) for m in unit.members]
+        members = [_anywhere(member) for member in unit.members]
         sweep = members[0].path.parent / "sweep.yaml"
         task = self.task.options(num_cpus=1, num_gpus=int(gpus))
-        return task.remote(unit._replace(members=members), sweep, os.getcwd())
+        return task.remote(unit._replace(members=members), sweep)
 
     def _follow(self, running: dict[object, "_Watched"]) -> None:
         """Watch the tasks until all are done or a signal comes."""

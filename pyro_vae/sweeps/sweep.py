@@ -54,18 +54,19 @@ def sweep(
     values = read_grid(grid)
     configs = combinations(values)
     folder = SweepFolder(out)
-    members = folder.members(configs)
-    with on_cluster(ray, observer) if ray else nullcontext(Trainer(observer)) as trainer:
-        for device, engine in {(c.device, c.engine) for c in configs.values()}:
-            trainer.check_device(device)
-            choose_engine(engine, 0)  # raises if this machine lacks the engine
-        folder.start(values)
-        observer.started(members)
-        try:
-            trainer.train(_alike(members))
-        except Interrupted as error:
-            raise Interrupted(error.signal, RESUMES) from error
-    return {member.name: member.summary() for member in members}
+    with folder.claimed():
+        members = folder.members(configs)
+        with on_cluster(ray, observer) if ray else nullcontext(Trainer(observer)) as trainer:
+            for device, engine in {(c.device, c.engine) for c in configs.values()}:
+                trainer.check_device(device)
+                choose_engine(engine, 0)  # refuses an engine that this machine lacks
+            folder.start(values)
+            observer.started(members)
+            try:
+                trainer.train(_alike(members))
+            except Interrupted as error:
+                raise Interrupted(error.signal, RESUMES) from error
+        return {member.name: member.summary() for member in members}
 
 
 def _alike(members: list[Member]) -> list[list[Member]]:

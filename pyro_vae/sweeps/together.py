@@ -1,7 +1,7 @@
 """Runs of the same architecture, trained in one batched step."""
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,11 +52,13 @@ def train_many(
     _check_alike(configs, folders)
     observers = observers or [Observer() for _ in configs]
     load, jobs = load_once(load_on_device), {}
-    for observer, config, folder in zip(observers, configs, folders):
-        start = locate(replace(config, engine="compiled"), folder, resume, overwrite)
-        if not start.finished:
-            jobs[observer] = build(start, start.load(load), observer)
-    failures = train_jobs(jobs)
+    with ExitStack() as locks:
+        for observer, config, folder in zip(observers, configs, folders):
+            start = locate(replace(config, engine="compiled"), folder, resume, overwrite)
+            locks.callback(start.release)
+            if not start.finished:
+                jobs[observer] = build(start, start.load(load), observer)
+        failures = train_jobs(jobs)
     return [failures.get(o) or load_run(folder) for o, folder in zip(observers, folders)]
 
 
@@ -117,16 +119,31 @@ def train_jobs(
         Interrupted: a signal came; the state has been saved.
     """
     observers = list(jobs)
-    interrupts = observers[0].interrupts if observers else None
     if set(observers) <= set(idle):
         return {}
     ensemble = Ensemble([job.training for job in jobs.values()], stack)
     ensemble.failed |= {i for i, observer in enumerate(observers) if observer in idle}
+    with ExitStack() as locks:
+        for observer, job in jobs.items():
+            if observer not in idle:
+                locks.enter_context(job.locked())
+        return _train_locked(ensemble, observers, jobs, idle)
+
+
+def _train_locked(
+    ensemble: Ensemble,
+    observers: list[Observer],
+    jobs: Mapping[Observer, Job],
+    idle: Collection[Observer],
+) -> dict[Observer, FloatingPointError]:
+    """Train in folders that are locked; arguments and results as those of `train_jobs`."""
+    interrupts = observers[0].interrupts
     writers = {o: job.start() for o, job in jobs.items() if o not in idle}
     for observer in writers:
         job = jobs[observer]
         observer.started(job.folder, job.config, job.data, job.training)
     with pyro.validation_enabled(False):  # images and weights are checked elsewhere
+        ensemble.prepare()  # while signals end the work: there is nothing to save yet
         with interrupts.deferred() if interrupts else nullcontext():
             failures = _train(ensemble, observers, writers, interrupts)
         for observer, writer in writers.items():

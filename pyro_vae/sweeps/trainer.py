@@ -155,7 +155,7 @@ class Trainer:
     def _locate(self, member: Member, config: RunConfig, observer: MemberObserver) -> Start | None:
         """Return where the run begins or resumes; where that fails, mark the run and return None."""
         try:
-            return locate(config, member.path, resume=True)
+            return locate(config, member.path, resume=True, lock=False)
         except (ValueError, OSError) as error:
             observer.failed(error)
 
@@ -172,5 +172,5 @@ def _placeholder(
 ) -> Job | None:
     """Return a job that holds the place of a failed run in its stack, or None."""
     with suppress(ValueError, OSError):
-        start = locate(config, member.path, overwrite=True)
+        start = locate(config, member.path, overwrite=True, lock=False)
         return build(start, load(config), observer)

@@ -50,18 +50,27 @@ class Ensemble(Iterator[dict[int, Outcome]]):
     def _going(self) -> list[int]:
         return [i for i, m in enumerate(self.members) if not m.finished and i not in self.failed]
 
-    def __next__(self) -> dict[int, Outcome]:
+    def _lap(self) -> list[int]:
+        """Return the members that take the next epoch: all that have taken the fewest steps."""
         going = self._going()
-        if not going:
+        behind = min((self.members[i].step for i in going), default=0)
+        return [i for i in going if self.members[i].step == behind]
+
+    def prepare(self) -> None:
+        """Compile the step, as the first epoch would."""
+        lap = self._lap()
+        if lap and not self.stacks:
+            with self._clock(lap):
+                self._compile(self.members[lap[0]].draw_epoch())
+
+    def __next__(self) -> dict[int, Outcome]:
+        lap = self._lap()
+        if not lap:
             raise StopIteration
-        behind = min(self.members[i].step for i in going)
-        lap = [i for i in going if self.members[i].step == behind]
+        self.prepare()
         minibatches = {i: self.members[i].draw_epoch() for i in lap}
         outcomes: dict[int, Outcome] = {}
         try:
-            with self._clock(lap):
-                if not self.stacks:
-                    self._compile(minibatches[lap[0]])
             for stack in self.stacks:
                 together = {i: minibatches[i] for i in stack.indices if i in minibatches}
                 if together:

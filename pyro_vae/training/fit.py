@@ -15,6 +15,7 @@ from pyro_vae.training.distributed import Distributed
 from pyro_vae.training.engines import ENGINES, Engine, choose_engine
 from pyro_vae.training.ensembles import Ensemble
 from pyro_vae.training.loop import Splits, Training
+from pyro_vae.training.memory import check_step_fits
 from pyro_vae.training.objectives import OBJECTIVES
 from pyro_vae.training.processes import ALONE, Ranks
 from pyro_vae.training.schedule import Schedule
@@ -80,6 +81,7 @@ def fit(
             model.likelihood.check(others)
     dtype = PRECISIONS[asked.precision]
     model.to(device, dtype)
+    check_step_fits(model, asked, torch.device(device))
     placed = [x if x is None else x.to(device, dtype) for x in (test_images, validation_images)]
     splits = Splits(images.to(device, dtype), *placed, dynamic)
     make_engine = partial(_make_engine, model, asked, splits.train.device, ranks)

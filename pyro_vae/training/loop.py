@@ -2,7 +2,6 @@
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 from pyro_vae.data import draw_binary
 from pyro_vae.models.elbo import ElboTerms, chunks, elbo_terms
 from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.notices import notice
 from pyro_vae.randomness import PrivateState
 from pyro_vae.training.engines import Choice, Engine, Minibatches
 from pyro_vae.training.processes import RankLost, Ranks
@@ -161,6 +161,12 @@ class Training(Iterator[Record]):
                 self.advance(terms)
                 left -= len(terms)
 
+    def prepare(self) -> None:
+        """Make the engine ready, as the first epoch would; it may compile for a minute."""
+        if not self.finished:
+            with self.clock(), self.private.swapped_in():
+                self._prepare(self.draw_epoch())
+
     def _prepare(self, minibatches: Minibatches) -> None:
         if self.ready:
             return
@@ -180,7 +186,7 @@ class Training(Iterator[Record]):
             self.engine.load_adam_state(adam)
             self._prepare(minibatches)
             if self.engine.name == plainer:
-                warnings.warn(f"engine: {plainer}, since {reason}", stacklevel=4)
+                notice(f"engine: {plainer}, since {reason}")
 
     def advance(self, terms: Tensor) -> None:
         """Count steps as taken, and keep their terms (k, 3)."""

@@ -34,8 +34,16 @@ class Ranks:
     @classmethod
     def launched(cls) -> "Ranks":
         """Return the ranks that torchrun started, or another launcher that sets its variables."""
-        number, count, local = (os.environ.get(n) for n in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-        return cls(int(number), int(count), int(local or 0)) if number and count else cls()
+        values = {}
+        for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+            text = os.environ.get(name, "")
+            if text and not text.isdecimal():
+                raise ValueError(
+                    f"{name}: expected a whole number in the environment, got {text!r}"
+                )
+            values[name] = int(text) if text else None
+        number, count, local = values.values()
+        return cls() if number is None or count is None else cls(number, count, local or 0)
 
     @property
     def first(self) -> bool:

@@ -1,0 +1,104 @@
+"""The JSON files of a run folder, checked when they are read: people edit them, and disks fail."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from pyro_vae.files import read_file, replace_file
+
+LARGEST = 2**26  # bytes
+NUMBER = (int, float, type(None))
+SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is there at all
+    "test": dict,
+    "train": (dict, type(None)),
+    "parameters": dict,
+    "parameters.encoder": int,
+    "parameters.decoder": int,
+    "parameters.likelihood": int,
+    "test.elbo_nats": NUMBER,
+    "test.rate_nats": NUMBER,
+    "test.distortion_nats": NUMBER,
+    "test.bits_per_dim": NUMBER,
+    "test.bits_per_dim_samples": NUMBER,
+    "test.active_units": NUMBER,
+    "test.collapsed_units": NUMBER,
+    "test.rate_per_component_nats": (list, type(None)),
+    "train.elbo_nats": NUMBER,
+    "linear_optimum": (dict, type(None)),
+    "linear_optimum.elbo_nats": NUMBER,
+    "epochs": int,
+    "asked_epochs": int,
+    "best_epoch": NUMBER,
+    "seconds": (int, float),
+    "device": str,
+    "engine": str,
+}
+
+
+def save_json(path: Path, content: dict) -> None:
+    """Write a table as JSON; numbers that JSON does not have become null."""
+    replace_file(path, json.dumps(finite(content), indent=2, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """Return the same content with None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def load_summary(path: Path) -> dict | None:
+    """Return the content of a `summary.json`; None where there is no file yet.
+
+    Raises:
+        ValueError: the file is no summary of a run.
+    """
+    summary = load_table(path, "no summary of a run")
+    if summary is None:
+        return None
+    for key in ("test", "parameters"):
+        if key not in summary:
+            raise ValueError(f"summary: {path} is no summary of a run: it has no {key}")
+    for key, types in SUMMARY_TYPES.items():
+        value = _lookup_present(summary, key)
+        if value is not _ABSENT and (not isinstance(value, types) or isinstance(value, bool)):
+            raise ValueError(f"summary: {path} is no summary of a run: {key} is of another type")
+    rates = summary["test"].get("rate_per_component_nats") or []
+    if not all(isinstance(rate, (int, float)) for rate in rates):
+        raise ValueError(f"summary: {path} is no summary of a run: a rate is no number")
+    return summary
+
+
+_ABSENT = object()
+
+
+def _lookup_present(content: dict, key: str) -> Any:
+    value: Any = content
+    for name in key.split("."):
+        if not isinstance(value, dict) or name not in value:
+            return _ABSENT
+        value = value[name]
+    return value
+
+
+def load_table(path: Path, otherwise: str) -> dict | None:
+    """Return the table that a JSON file holds; None where there is no file yet.
+
+    Args:
+        otherwise: what the file is if it holds something else, for the message.
+
+    Raises:
+        ValueError: the file holds something else, or is no regular file.
+    """
+    try:
+        content = json.loads(read_file(path, LARGEST))
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.stem}: {path} is not JSON, or {otherwise}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.stem}: {path} is {otherwise}: it holds no table")
+    return content
