@@ -13,6 +13,7 @@ SETTINGS = {f.name: f"--{f.name.replace('_', '-')}" for f in fields(pv.RunConfig
 VALUES = {
     "dataset": "mnist",
     "data_dir": "elsewhere",
+    "data_limit": "8.5",
     "levels": "17",
     "binarize": "static",
     "model": "autoencoder",

@@ -140,7 +140,7 @@ def test_the_page_takes_names_as_text():
         (
             "x/b/summary.json",
             '{"parameters": {}, "test": {"bits_per_dim": "few"}}',
-            "summary: test.bits_per_dim of x/b/summary.json is no number",
+            "summary: x/b/summary.json is no summary of a run: test.bits_per_dim is of another type",
         ),
         ("x/b/evaluation.json", "}", "evaluation: x/b/evaluation.json is not JSON"),
         ("x/b/evaluation.json", "[1]", "evaluation: x/b/evaluation.json is no evaluation of a run"),

@@ -7,7 +7,8 @@ import pytest
 
 import pyro_vae as pv
 from pyro_vae.pages.wording import Row
-from pyro_vae.runs.parts import EFFORT_KEYS, PARTS, check_figures
+from pyro_vae.runs.evaluation import check_figures
+from pyro_vae.runs.parts import EFFORT_KEYS, PARTS
 from tests.support.runs import quick
 
 

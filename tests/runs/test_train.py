@@ -123,9 +123,12 @@ def test_where_a_run_goes_is_settled_before_anything_is_written():
     pv.train(quick(), "a")
     before = contents(".")
     new, old = locate(quick(), "b"), locate(quick(epochs=5), "a", resume=True)
+    old.release()
     assert new.checkpoint is None and not new.finished
     assert old.checkpoint["step"] == 22 and not old.finished and old.config.epochs == 5
-    assert locate(quick(), "a", resume=True).finished
+    again = locate(quick(), "a", resume=True)
+    again.release()
+    assert again.finished
     assert locate(quick(), None).folder is None  # it is chosen when the data are there
     assert contents(".") == before
 

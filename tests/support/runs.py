@@ -40,15 +40,20 @@ def metrics(run):
     return [{name: text for name, text in row.items() if name != "seconds"} for row in rows]
 
 
+def files_in(folder):
+    """The files in a folder, without locks and other hidden ones."""
+    return [p for p in Path(folder).rglob("*") if p.is_file() and not p.name.startswith(".")]
+
+
 def modified(*folders):
     """When each file in the folders was last written."""
-    paths = (path for folder in folders for path in Path(folder).rglob("*") if path.is_file())
+    paths = (path for folder in folders for path in files_in(folder))
     return {str(path): path.stat().st_mtime_ns for path in paths}
 
 
 def contents(folder):
     """The bytes of each file in the folder."""
-    return {str(p): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
+    return {str(path): path.read_bytes() for path in files_in(folder)}
 
 
 def assert_same_run(one, other):

@@ -15,7 +15,7 @@ from pyro_vae.cli.main import main
 from pyro_vae.runs.writer import RunWriter
 from tests.support import seams
 from tests.support.processes import PROCESSES, write_to
-from tests.support.runs import assert_same_folder, assert_same_run
+from tests.support.runs import assert_same_folder, assert_same_run, modified
 from tests.support.sweeps import BETAS, DYNAMIC, NAMES, SWEEP, engines_of_runs, run_names, written
 
 pytestmark = pytest.mark.usefixtures("small_sweeps")
@@ -211,11 +211,11 @@ def test_what_is_refused_writes_nothing(tmp_path, capsys, arguments, message):
     Path("old/seed=0").mkdir(parents=True)
     Path("old/sweep.yaml").write_text("seed: 0")
     pv.RunConfig(epochs=3).save("old/seed=0/config.yaml")
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    before = modified(tmp_path)
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert message in err and err.count("\n") == 1 and err.startswith("pyro-vae: ") and out == ""
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert modified(tmp_path) == before
 
 
 def test_a_machine_without_a_compiler_is_told_first(capsys, monkeypatch):

@@ -1,0 +1,1 @@
+"""Attacks on runs and sweeps: `python -m tests.campaign --help`."""

@@ -1,0 +1,107 @@
+"""When a run is finished, and what stays of its results while it is resumed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import pyro_vae as pv
+from pyro_vae.cli.main import main
+from pyro_vae.runs.folder import RunFolder
+from tests.support.runs import TRAIN_QUICK, quick
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+RESULTS = ("summary.json", "evaluation.json", "report.html", "checkpoints/last.pt", "metrics.csv")
+
+
+def train(epochs, *flags):
+    """Train the run in the folder `a`."""
+    return main([*TRAIN_QUICK, "--epochs", str(epochs), "--out", "a", *flags])
+
+
+def evaluated():
+    """A finished run of two epochs that was evaluated."""
+    assert train(2) == 0
+    pv.evaluate(pv.load_run("a"), ["latents"], quick=True)
+    return {name: Path("a", name).read_bytes() for name in RESULTS}
+
+
+def test_a_run_without_its_report_is_not_finished():
+    """It was killed between the two files: resuming writes the page that it points to."""
+    assert train(2) == 0
+    config = pv.load_run("a").config
+    assert RunFolder("a").finished(config)
+    Path("a/report.html").unlink()
+    assert not RunFolder("a").finished(config)
+    assert train(2, "--resume") == 0
+    assert RunFolder("a").finished(config)
+
+
+def test_the_summary_is_the_last_file_to_be_written():
+    assert train(2) == 0
+    folder = RunFolder("a")
+    assert folder.report.stat().st_mtime_ns <= folder.summary.stat().st_mtime_ns
+
+
+def test_results_stay_until_their_successors_are_written(monkeypatch):
+    before = evaluated()
+
+    def stop(self):
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr("pyro_vae.training.loop.Training.draw_epoch", stop)
+    assert train(4, "--resume") == 1
+    for name in ("summary.json", "evaluation.json", "report.html"):
+        assert Path("a", name).read_bytes() == before[name]
+    run = pv.load_run("a")
+    assert run.summary is None and run.config.epochs == 4  # that of two epochs is not current
+    assert not RunFolder("a").finished(run.config)
+
+
+def test_damaged_metrics_are_found_before_anything_is_written(capsys):
+    before = evaluated() | {"config.yaml": Path("a/config.yaml").read_bytes()}
+    Path("a/metrics.csv").write_text("epoch,step\nx,y\n")
+    before["metrics.csv"] = Path("a/metrics.csv").read_bytes()
+    assert train(4, "--resume") == 2
+    assert "metrics: a/metrics.csv is no table of metrics" in capsys.readouterr().err
+    assert {name: Path("a", name).read_bytes() for name in before} == before
+
+
+def test_an_evaluation_says_which_weights_it_measured():
+    evaluated()
+    measured = json.loads(Path("a/evaluation.json").read_text())["latents"]["checkpoint"]
+    assert measured == pv.load_run("a").fingerprint
+    assert "trained on since then" not in Path("a/report.html").read_text()
+    assert train(4, "--resume") == 0
+    assert pv.load_run("a").fingerprint != measured
+    assert "trained on since then" in Path("a/report.html").read_text()
+    pv.evaluate(pv.load_run("a"), ["latents"], quick=True)
+    assert "trained on since then" not in Path("a/report.html").read_text()
+
+
+def test_the_mark_of_a_failure_goes_when_the_run_is_trained_again():
+    pv.train(quick(), "a")
+    Path("a/failed.txt").write_text("it diverged\n")
+    assert train(4, "--resume") == 0
+    assert not Path("a/failed.txt").exists()
+
+
+@pytest.mark.parametrize("count", [2, 5, 7])
+def test_parts_that_need_more_images_are_left_out_by_name(count):
+    import numpy as np
+
+    rng = np.random.default_rng(count)
+    np.savez(
+        "few.npz",
+        train_images=rng.integers(256, size=(40, 8, 8), dtype=np.uint8),
+        train_labels=np.arange(40) % 2,
+        test_images=rng.integers(256, size=(count, 8, 8), dtype=np.uint8),
+        test_labels=np.arange(count) % 2,
+    )
+    run = pv.train(quick(dataset="few.npz"), "a")
+    parts = ["latents", "samples", "factors"]
+    figures = pv.evaluate(run, parts, quick=True)
+    left_out = {name for name in parts if figures[name].get("left_out")}
+    assert left_out == ({"samples", "factors"} if count > 3 else set(parts))
+    assert f"there are {count}" in figures["samples"]["left_out"]
+    assert "it needs 8 test images" in Path("a/report.html").read_text()

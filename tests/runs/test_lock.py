@@ -1,0 +1,123 @@
+"""One process at a time writes to a folder, however the others end."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+import pyro_vae as pv
+from pyro_vae.cli.main import main
+from pyro_vae.runs.lock import FolderInUse, FolderLock, check_unused
+from tests.support.processes import PROCESSES, start_command
+from tests.support.runs import TRAIN_QUICK, assert_same_run, quick
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+def hold(folder, ready):
+    """Hold the lock of a folder until this process is killed."""
+    with FolderLock(Path(folder)).acquire():
+        ready.set()
+        time.sleep(60)
+
+
+@pytest.fixture
+def holder():
+    """A process that holds the lock of the folder `a`."""
+    Path("a").mkdir()
+    ready = PROCESSES.Event()
+    process = PROCESSES.Process(target=hold, args=(str(Path("a").resolve()), ready))
+    process.start()
+    assert ready.wait(60)
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_a_second_holder_is_told_who_is_first(holder):
+    message = f"a is in use by process {holder.pid} on {os.uname().nodename}; wait"
+    with pytest.raises(FolderInUse, match=message):
+        FolderLock(Path("a")).acquire()
+    with pytest.raises(FolderInUse, match=message):
+        check_unused(Path("a"))
+
+
+def test_the_kernel_releases_the_lock_of_a_killed_process(holder):
+    holder.kill()
+    holder.join()
+    with FolderLock(Path("a")).acquire() as lock:
+        assert lock.held and Path("a/.holder").read_text().startswith(f"process {os.getpid()} on")
+    assert not lock.held and not Path("a/.holder").exists() and Path("a/.lock").exists()
+
+
+def test_a_folder_is_created_by_one_process_only():
+    message = "a has just been created by process"
+    with FolderLock(Path("a")).create(), pytest.raises(FolderInUse, match=message):
+        FolderLock(Path("a")).create()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*TRAIN_QUICK, "--epochs", "3", "--out", "a", "--resume"],
+        [*TRAIN_QUICK, "--epochs", "3", "--out", "a", "--overwrite"],
+        ["evaluate", "a", "--only", "latents", "--quick"],
+    ],
+    ids=["resume", "overwrite", "evaluate"],
+)
+def test_commands_leave_a_folder_in_use_alone(arguments, capsys):
+    pv.train(quick(), "a")
+    before = {path: path.read_bytes() for path in Path("a").rglob("*.*") if path.is_file()}
+    ready = PROCESSES.Event()
+    process = PROCESSES.Process(target=hold, args=(str(Path("a").resolve()), ready))
+    process.start()
+    assert ready.wait(60)
+    try:
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and f"a is in use by process {process.pid} on" in error
+        after = {path: path.read_bytes() for path in before}
+        assert after == before
+        assert main(["report", "a"]) == 0  # which only reads
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_a_run_of_a_sweep_is_not_trained_beside_the_sweep(capsys):
+    Path("sweep").mkdir()
+    Path("sweep/sweep.yaml").write_text("beta: 1\n")
+    with FolderLock(Path("sweep")).acquire():
+        assert main([*TRAIN_QUICK, "--epochs", "1", "--out", "sweep/b"]) == 2
+    assert "sweep is in use by process" in capsys.readouterr().err
+    assert not Path("sweep/b").exists()
+
+
+def test_a_sweep_does_not_begin_beside_another(capsys):
+    Path("sweep").mkdir()
+    Path("sweep/sweep.yaml").write_text("beta: 1\n")
+    with FolderLock(Path("sweep")).acquire():
+        assert main(["sweep", "--out", "sweep", "--beta", "1", "2"]) == 2
+    assert "sweep is in use by process" in capsys.readouterr().err
+
+
+def test_of_two_trainings_one_gives_way():
+    """The same command twice: one trains, the other ends at once with status 2."""
+    arguments = [*TRAIN_QUICK, "--epochs", "40", "--out", "a", "--resume"]
+    both = [start_command(os.getcwd(), arguments) for _ in range(2)]
+    for process in both:
+        process.join(120)
+    assert sorted(process.exitcode for process in both) in ([0, 2], [0, 0])
+    assert main([*TRAIN_QUICK, "--epochs", "40", "--out", "whole"]) == 0
+    assert_same_run("a", "whole")
+
+
+def test_a_lock_ends_with_its_run():
+    pv.train(quick(), "a")
+    check_unused(Path("a"))
+    with pytest.raises(ValueError, match="batch_size"):
+        pv.train(quick(batch_size=10**6), "b")
+    assert not Path("b").exists()
+    assert signal.getsignal(signal.SIGINT) is not None

@@ -1,0 +1,72 @@
+"""JSON that people have edited, or that disks have spoilt, is refused with the name of its file."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import pyro_vae as pv
+from pyro_vae.cli.main import main
+from pyro_vae.runs.evaluation import load_evaluation
+from pyro_vae.runs.results import load_summary, save_json
+from tests.support.runs import quick
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+SUMMARY = {"test": {"elbo_nats": 1.0}, "parameters": {"encoder": 1, "decoder": 1, "likelihood": 1}}
+FOREIGN = ["[]", "{}", "null", "3", '"text"', "[" * 100_000, "{", '{"test": [], "parameters": {}}']
+
+
+@pytest.mark.parametrize("text", FOREIGN, ids=lambda text: text[:12])
+def test_a_foreign_summary_is_refused(text):
+    Path("summary.json").write_text(text)
+    with pytest.raises(ValueError, match=r"^summary: summary\.json is"):
+        load_summary(Path("summary.json"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"test": {"elbo_nats": "many"}},
+        {"test": {"rate_per_component_nats": ["x"]}},
+        {"parameters": {"encoder": "x"}},
+        {"seconds": "long"},
+        {"epochs": True},
+        {"linear_optimum": 3},
+    ],
+    ids=str,
+)
+def test_words_where_numbers_belong_are_refused(change):
+    save_json(Path("summary.json"), SUMMARY)
+    assert load_summary(Path("summary.json")) == SUMMARY
+    save_json(Path("summary.json"), SUMMARY | change)
+    with pytest.raises(ValueError, match=r"summary\.json is no summary of a run"):
+        load_summary(Path("summary.json"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "[" * 100_000, '{"limit": 3}', '{"limit": {"p_value": "small"}}',
+     '{"samples": {"verdict": {"word": 7}}}', '{"samples": {"recall_samples": {"mean": "x"}}}'],
+    ids=lambda text: text[:30],
+)  # fmt: skip
+def test_a_foreign_evaluation_is_refused(text):
+    Path("evaluation.json").write_text(text)
+    with pytest.raises(ValueError, match=r"^evaluation: evaluation\.json is"):
+        load_evaluation(Path("evaluation.json"))
+
+
+def test_what_is_not_there_yet_is_nothing():
+    assert load_summary(Path("summary.json")) is None
+    assert load_evaluation(Path("evaluation.json")) == {}
+
+
+@pytest.mark.parametrize("name", ["summary.json", "evaluation.json"])
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_commands_name_the_file(name, command, capsys):
+    for folder in ("a", "b"):
+        pv.train(quick(), folder)
+    Path("a", name).write_text(json.dumps({"test": 1, "limit": 2}))
+    assert main({"report": ["report", "a"], "compare": ["compare", "a", "b"]}[command]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"a/{name}" in error
