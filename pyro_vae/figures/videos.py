@@ -19,6 +19,8 @@ def frames(images: ArrayLike, columns: int, side: int = 480) -> np.ndarray:
     pictures = np.stack([tile(step, columns) for step in np.asarray(images)])
     factor = max(1, round(side / pictures.shape[2] / 2) * 2)
     pictures = pictures.repeat(factor, 1).repeat(factor, 2)
+    odd = [(0, size % 2) for size in pictures.shape[1:3]]  # where the grid is wide already
+    pictures = np.pad(pictures, [(0, 0), *odd, (0, 0)], constant_values=1.0)
     return (pictures.clip(0, 1) * 255).round().astype(np.uint8)
 
 

@@ -65,13 +65,17 @@ def test_a_ladder_is_climbed_where_log_p_is_known():
     x = torch.randint(51, 205, (6, 1, 4, 4)).double() / 255
     found, done = [], []
     for seed in (0, 0):
-        annealing = Annealing(20, 8)
+        annealing = Annealing(60, 16)
         found.append(climb(vae, x, 50, annealing, refit_steps=10, seed=seed, progress=done.append))
     first, again = found
     assert list(first.rungs) == ["elbo", "elbo_refitted", "importance_bound", *ANNEALED]
     truth = exact.log_prob(x) - 16 * math.log(255)
     assert torch.equal(first.rungs["importance_bound"], importance_bound(vae, x, 50))
-    assert (first.log_prob - truth).abs().max() < 0.5 and first.missed is None
+    for name in ANNEALED:  # within five of its Monte Carlo errors, and these are small
+        assert first.errors[name].max() < 0.3
+        off = (first.rungs[name] - truth).abs()
+        assert (off < 5 * first.errors[name] + 1e-3).all()  # 1e-3: a bin is no density
+    assert first.missed is None
     assert 0.3 < first.acceptance < 0.95 and first.bracket.lower.log_prob.shape == (6,)
     assert all(torch.equal(bound, again.rungs[name]) for name, bound in first.rungs.items())
     half = len(done) // 2
