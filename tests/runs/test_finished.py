@@ -43,6 +43,7 @@ def test_the_summary_is_the_last_file_to_be_written():
     assert folder.report.stat().st_mtime_ns <= folder.summary.stat().st_mtime_ns
 
 
+@pytest.mark.slow
 def test_results_stay_until_their_successors_are_written(monkeypatch):
     before = evaluated()
 
@@ -67,6 +68,7 @@ def test_damaged_metrics_are_found_before_anything_is_written(capsys):
     assert {name: Path("a", name).read_bytes() for name in before} == before
 
 
+@pytest.mark.slow
 def test_an_evaluation_says_which_weights_it_measured():
     evaluated()
     measured = json.loads(Path("a/evaluation.json").read_text())["latents"]["checkpoint"]
@@ -79,6 +81,7 @@ def test_an_evaluation_says_which_weights_it_measured():
     assert "trained on since then" not in Path("a/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_mark_of_a_failure_goes_when_the_run_is_trained_again():
     pv.train(quick(), "a")
     Path("a/failed.txt").write_text("it diverged\n")
@@ -86,6 +89,7 @@ def test_the_mark_of_a_failure_goes_when_the_run_is_trained_again():
     assert not Path("a/failed.txt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 5, 7])
 def test_parts_that_need_more_images_are_left_out_by_name(count):
     import numpy as np

@@ -58,6 +58,7 @@ def test_a_folder_is_created_by_one_process_only():
         FolderLock(Path("a")).create()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -103,6 +104,7 @@ def test_a_sweep_does_not_begin_beside_another(capsys):
     assert "sweep is in use by process" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_of_two_trainings_one_gives_way():
     """The same command twice: one trains, the other ends at once with status 2."""
     arguments = [*TRAIN_QUICK, "--epochs", "40", "--out", "a", "--resume"]

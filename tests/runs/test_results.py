@@ -61,6 +61,7 @@ def test_what_is_not_there_yet_is_nothing():
     assert load_evaluation(Path("evaluation.json")) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["summary.json", "evaluation.json"])
 @pytest.mark.parametrize("command", ["report", "compare"])
 def test_commands_name_the_file(name, command, capsys):
