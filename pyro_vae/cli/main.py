@@ -1,12 +1,14 @@
 """The entry point, which turns every error into one line and an exit status."""
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pkgutil import resolve_name
 
+from pyro_vae.cli.output import silence
 from pyro_vae.cli.parser import parse
 from pyro_vae.notices import Notice
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
@@ -50,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interrupted as error:
         return _end(ranks, 128 + error.signal, str(error))
     except BrokenPipeError:  # the reader closed the pipe, as in `pyro-vae datasets | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        silence()
+        return 128 + signal.SIGPIPE
     except Exception as error:
         if "--debug" in arguments:
             raise
