@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pkgutil import resolve_name
 
-from pyro_vae.cli.output import silence
+from pyro_vae.cli.output import replace_unknown, silence
 from pyro_vae.cli.parser import parse
 from pyro_vae.notices import Notice
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     ranks = None
+    replace_unknown()
     try:
         ranks = _launched()
         with Interrupts() as interrupts, warnings.catch_warnings():

@@ -1,5 +1,6 @@
 """Standard output that may vanish: a reader that has gone ends the lines, not the work."""
 
+import io
 import os
 import sys
 
@@ -10,6 +11,12 @@ def say(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:  # as in `pyro-vae train | head -1`
         silence()
+
+
+def replace_unknown() -> None:
+    """Print a question mark for each character that the encoding of standard output lacks."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def silence() -> None:

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import torch
 
-from tests.campaign.attacks import Campaign
+from tests.campaign import files, kills, machine
+from tests.campaign.campaign import Campaign
 
 
 def show(campaign: Campaign, seconds: float) -> None:
@@ -37,17 +38,22 @@ def show(campaign: Campaign, seconds: float) -> None:
 
 
 ATTACKS = {
-    "kills": Campaign.kills_of_train,
-    "sweeps": Campaign.kills_of_sweeps,
-    "pairs": Campaign.pairs,
-    "mutated": Campaign.mutated_files,
-    "hostile": Campaign.hostile_files,
-    "small": Campaign.small_sets,
-    "disks": Campaign.full_disks,
-    "streams": Campaign.streams,
-    "descriptors": Campaign.few_descriptors,
-    "names": Campaign.strange_names,
-    "words": Campaign.wrong_words,
+    "kills": kills.kills_of_train,
+    "sweeps": kills.kills_of_sweeps,
+    "pairs": kills.pairs,
+    "compiling": kills.signals_while_compiling,
+    "cluster": kills.kills_on_a_cluster,
+    "mutated": files.mutated_files,
+    "hostile": files.hostile_files,
+    "small": files.small_sets,
+    "disks": machine.full_disks,
+    "temporary": machine.full_temporary_folder,
+    "streams": machine.streams,
+    "descriptors": machine.few_descriptors,
+    "commas": machine.decimal_commas,
+    "permissions": machine.folders_of_others,
+    "names": machine.strange_names,
+    "words": machine.wrong_words,
 }
 
 

@@ -1,5 +1,6 @@
 """The exit status and the one line of every command."""
 
+import io
 import os
 import signal
 import subprocess
@@ -68,3 +69,11 @@ def test_a_reader_that_goes_away_is_no_error():
     done = command("datasets", stdout=write)
     os.close(write)
     assert done.returncode == 128 + signal.SIGPIPE and done.stderr == ""
+
+
+def test_a_character_that_the_terminal_lacks_is_a_question_mark(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr("pyro_vae.cli.lists.run_datasets", lambda *_: print("2 \u00b1 1"))
+    assert main(["datasets"]) == 0
+    assert terminal.buffer.getvalue() == b"2 ? 1\n"
