@@ -160,44 +160,6 @@ class Logistic(LocationScale):
             return self.loc + self.scale * torch.logit(u, eps=torch.finfo(u.dtype).eps)
 
 
-class ProfiledNormal(TorchDistribution):
-    """A Normal whose sigma is the root mean squared error of the batch that it scores.
-
-    This sigma, shared by the batch, maximises the likelihood. Samples use `scale` instead.
-
-    Source: Rybkin, Daniilidis and Levine, "Simple and effective VAE training with calibrated
-    decoders", 2020, https://arxiv.org/abs/2006.13202.
-    """
-
-    arg_constraints = {}
-    support = constraints.real
-
-    def __init__(self, loc: Tensor, scale: Tensor, floor: float):
-        self.loc, self.scale, self.floor = loc, scale, floor
-        super().__init__(loc.shape, validate_args=False)
-
-    def expand(self, batch_shape, _instance=None):
-        return ProfiledNormal(self.loc.expand(batch_shape), self.scale, self.floor)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    def at(self, x: Tensor) -> Normal:
-        """Return the Normal that fits x best."""
-        mse = (x - self.loc).square().mean()
-        return Normal(self.loc, mse.clamp_min(self.floor**2).sqrt())
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        return self.at(value).log_prob(value)
-
-    def log_bin_prob(self, x: Tensor, half: float) -> Tensor:
-        return self.at(x).log_bin_prob(x, half)
-
-    def sample(self, sample_shape=torch.Size()) -> Tensor:
-        return Normal(self.loc, self.scale).sample(sample_shape)
-
-
 class ContinuousBernoulli(TorchDistribution):
     """The density proportional to exp(logits * y), y in [0, 1], stretched to [-half, 1 + half].
 

@@ -13,12 +13,16 @@ from torch import Tensor
 
 from pyro_vae.likelihoods.base import (
     INITIAL_SCALE,
+    SCALE_CEILING,
     SCALE_FLOOR,
     PixelDensity,
     SharedScaleDensity,
     bounded_scale,
 )
-from pyro_vae.likelihoods.distributions import Normal, ProfiledNormal
+from pyro_vae.likelihoods.distributions import Normal
+from pyro_vae.likelihoods.profile import ProfiledNormal, residuals
+
+BOUNDS = SCALE_FLOOR, SCALE_CEILING
 
 
 class GaussianFixedSigma(PixelDensity):
@@ -70,12 +74,12 @@ class GaussianPixelSigma(PixelDensity):
 
 
 class GaussianOptimalSigma(PixelDensity):
-    """A Normal whose sigma maximises the likelihood.
+    """A Normal whose sigma maximises the likelihood by the family's `score`.
 
     During training, `log_prob` profiles sigma over the batch that it scores. Between epochs, the
-    buffer `sigma` is set to the root mean squared error over the training set. In `eval` mode the
-    family is the Normal with this sigma, so that the distribution of an image no longer depends on
-    the batch.
+    buffer `sigma` is set to the one for the whole training set: the root mean squared error, or the
+    maximiser of the probability of the grey levels. In `eval` mode the family is the Normal with
+    this sigma, so that the distribution of an image no longer depends on the batch.
     """
 
     single_sigma = True
@@ -86,10 +90,18 @@ class GaussianOptimalSigma(PixelDensity):
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
         if self.training:
-            return ProfiledNormal(outputs, self.sigma, SCALE_FLOOR)
+            return ProfiledNormal(outputs, self.sigma, BOUNDS)
         return Normal(outputs, self.sigma)
 
     def calibrate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        sums = [((x - loc).double().square().sum(), x.numel()) for x, loc in batches]
-        squares, pixels = (sum(column) for column in zip(*sums))
-        self.sigma.copy_((squares / pixels).sqrt().clamp_min(SCALE_FLOOR))
+        if self.score == "density":
+            sigma = _root_mean_square(batches).clamp_min(SCALE_FLOOR)
+        else:
+            sigma = residuals(batches, self.levels).most_likely_sigma(BOUNDS)
+        self.sigma.copy_(sigma)
+
+
+def _root_mean_square(batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    sums = [((x - loc).double().square().sum(), x.numel()) for x, loc in batches]
+    squares, pixels = (sum(column) for column in zip(*sums))
+    return (squares / pixels).sqrt()
