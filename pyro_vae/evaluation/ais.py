@@ -12,6 +12,7 @@ likelihood using bidirectional Monte Carlo", 2015, https://arxiv.org/abs/1511.02
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from pyro_vae.evaluation.bounds import Progress, decoded_at_once, log_likelihood, no_progress
+from pyro_vae.evaluation.thresholds import FEW_CHAINS
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
@@ -28,6 +30,8 @@ from pyro_vae.randomness import seeded
 ACCEPTANCE = 0.65  # the acceptance rate to which step sizes are tuned
 PILOT_CHAINS = 4
 STARTS = ("prior", "posterior")
+
+Posterior = Callable[[Tensor], TorchDistribution]
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,17 @@ class Annealed(NamedTuple):
     """Bounds on log p(x), nats (N,): lower ones from forward chains, upper ones from backward ones."""
 
     log_prob: Tensor
-    standard_error: Tensor  # of the Monte Carlo draws, given the image
+    standard_error: Tensor  # of the Monte Carlo draws, given the image; NaN where it is not known
+    effective_sample_size: Tensor  # of the weights, 1 ... chains
     acceptance: Tensor
+
+    @property
+    def of_few_chains(self) -> Tensor:
+        """Return for which images fewer than three chains carry the weight, (N,).
+
+        The log of their mean weight is likely to lie far under log p(x).
+        """
+        return self.effective_sample_size < FEW_CHAINS
 
 
 class LogDensities(NamedTuple):
@@ -188,12 +201,27 @@ def _anneal(chains: Chains, ts: list[float], sizes: Tensor, progress: Progress) 
     return log_weights, accepted
 
 
-def _log_mean(log_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the log of the mean weight (N,), and its standard error by the delta method."""
+def log_mean_weight(log_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the log of the mean weight, its standard error, and the effective sample size, (N,).
+
+    The error is that of the jackknife: the log of the mean is taken without each of the weights in
+    turn. In expectation its square is at least the variance for one weight fewer, however heavy the
+    tail of the weights is. The delta method's error cannot exceed 1.
+
+    Args:
+        log_weights: (K, N), of independent chains; for K = 1 there is no error (NaN).
+
+    Source: Efron and Stein, "The jackknife estimate of variance", 1981.
+    """
     count = len(log_weights)
-    log_mean = log_weights.logsumexp(0) - math.log(count)
-    relative = (log_weights - log_mean).exp()
-    return log_mean, relative.std(0) / math.sqrt(count)
+    log_sum = log_weights.logsumexp(0)
+    alone = torch.eye(count, dtype=torch.bool, device=log_weights.device).unsqueeze(-1)
+    without = log_weights.expand(count, -1, -1).masked_fill(alone, -math.inf).logsumexp(1)
+    error = ((count - 1) * without.var(0, correction=0)).sqrt()
+    if count == 1:
+        error = torch.full_like(log_sum, math.nan)
+    size = (2 * log_sum - (2 * log_weights).logsumexp(0)).exp()
+    return log_sum - math.log(count), error, size
 
 
 def annealed_importance_sampling(
@@ -237,12 +265,19 @@ def bidirectional_monte_carlo(
     annealing: Annealing = DEFAULT,
     seed: int = 0,
     progress: Progress = no_progress,
+    posterior: Posterior | None = None,
 ) -> Bracket:
     """Return two bounds on log p(x) for images that are simulated from the model.
 
-    The codes of simulated images are exact draws of their posteriors. The backward chains start at
-    these codes and use the step sizes of the forward chains. Real data come without such draws, so
-    for them the gap between the bounds is only indicative.
+    The code of a simulated image is an exact draw of its posterior. The backward chains start there
+    and use the step sizes of the forward chains. All chains of an image start at this one draw and
+    depend on each other, so the error of an upper bound is not known (NaN); the spread of the gap
+    over images contains it. Real data come without such draws, so for them the gap between the
+    bounds is only indicative.
+
+    Args:
+        posterior: a function that returns p(z|x) for images x, where it is known exactly. Each
+            backward chain then starts at a draw of its own, and the errors are known.
 
     Raises:
         ValueError: if the score is unknown, or the family is not a likelihood of such data.
@@ -253,20 +288,23 @@ def bidirectional_monte_carlo(
             z = vae.prior.sample((num_images,))
             by_levels = annealing.score == "levels"
             x = (vae.decode_levels(z) if by_levels else vae.decode(z)).sample()
-        return Bracket(*_in_batches(vae, x, z, annealing, progress))
+            starts = z.unsqueeze(0)
+            if posterior is not None:
+                starts = posterior(x).sample((annealing.num_chains,))
+        return Bracket(*_in_batches(vae, x, starts, annealing, progress))
 
 
 def _in_batches(
     vae: VAE, images: Tensor, z: Tensor | None, annealing: Annealing, progress: Progress
 ) -> list[Annealed]:
-    """Return the forward runs and, if the exact codes z are given, the backward runs."""
+    """Return the forward runs and, if exact codes z (1 or chains, N, latent_dim) are, the backward."""
     at_once = max(1, 8 * decoded_at_once(vae) // annealing.num_chains)
     starts, batches = range(0, len(images), at_once), []
     with pyro.validation_enabled(False):
         for number, first in enumerate(starts):
             rows = slice(first, first + at_once)
             path = TemperedPath(vae, images[rows], annealing)
-            codes = None if z is None else z[rows]
+            codes = None if z is None else z[:, rows]
             batches.append(_runs(path, codes, annealing, _Share(progress, number, len(starts))))
     return [Annealed(*map(torch.cat, zip(*column))) for column in zip(*batches)]
 
@@ -292,10 +330,12 @@ def _runs(
     sizes = _tune(path, ts, num_leapfrog, share.part(0, parts))
     forward = Chains(path, path.draw(annealing.num_chains), num_leapfrog)
     weights, rate = _anneal(forward, ts, sizes, share.part(1, parts))
-    runs = [Annealed(*_log_mean(weights), rate)]
+    runs = [Annealed(*log_mean_weight(weights), rate)]
     if z is not None:
         backward = Chains(path, z.expand(annealing.num_chains, -1, -1), num_leapfrog)
         weights, rate = _anneal(backward, ts[::-1], sizes.flip(0), share.part(2, parts))
-        log_mean, error = _log_mean(weights)  # of 1 / p(x)
-        runs.append(Annealed(-log_mean, error, rate))
+        log_mean, error, size = log_mean_weight(weights)  # of 1 / p(x)
+        if len(z) < len(weights):
+            error = torch.full_like(error, math.nan)
+        runs.append(Annealed(-log_mean, error, size, rate))
     return runs

@@ -4,6 +4,7 @@ COLLAPSED_RATE = 0.01  # nats: a component with a lower mean rate has collapsed
 ACTIVE_VARIANCE = 0.01  # a component is active where Var_x(E_q[z]) is higher (Burda et al., 2015)
 UNRELIABLE_K_HAT = 0.7  # weights with a larger k-hat are unreliable (Vehtari et al., 2015)
 MIXED_R_HAT = 1.05  # chains with a larger R-hat have not mixed
+FEW_CHAINS = 3  # annealed weights of a smaller effective number are likely to miss mass
 MISSED_NATS = 0.5  # an importance bound that misses more gets a warning
 UNIDENTIFIED_ROOM = 0.5  # nats: mutual information this close to log N is only a lower bound
 ALIKE_VARIANCE = 0.3  # of the data's variance: reconstructions that vary less are alike

@@ -17,7 +17,7 @@ from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
 from pyro_vae.evaluation.disentanglement import disentanglement, linear_probe
 from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.features import FeatureNet
-from pyro_vae.evaluation.ladder import Ladder, climb
+from pyro_vae.evaluation.ladder import ESTIMATE, Ladder, climb
 from pyro_vae.evaluation.limit import Limit, limiting_distribution
 from pyro_vae.evaluation.measures import measure
 from pyro_vae.evaluation.paths import PATHS, interpolate, traverse
@@ -33,7 +33,7 @@ from pyro_vae.evaluation.posteriors import (
 )
 from pyro_vae.evaluation.samples import sample_quality
 from pyro_vae.evaluation.sharpness import radial_power_spectrum, sharpness_ratio
-from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
+from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE, FEW_CHAINS
 from pyro_vae.evaluation.verdict import Distances, judge, variance_ratio
 from pyro_vae.figures import one_run
 from pyro_vae.figures.videos import encode_video, frames
@@ -81,19 +81,33 @@ def _ladder_figures(ladder: Ladder, shape: tuple[int, int, int], num_samples: in
         "nats": {name: estimate(values) for name, values in ladder.rungs.items()},
         "bits_per_dim": {n: estimate(bits_per_dim(v, shape)) for n, v in ladder.rungs.items()},
         "log_prob_nats": estimate(ladder.log_prob),
-        "log_prob_source": ladder.best,
+        "log_prob_source": ESTIMATE,
         "log_prob_monte_carlo_error": ladder.monte_carlo_error,
         "approximation_gap_nats": estimate(ladder.approximation_gap),
         "amortization_gap_nats": estimate(ladder.amortization_gap),
         "bracket_gap_nats": estimate(ladder.bracket.gap),
         "acceptance": ladder.acceptance,
+        "ais_effective_sample_size": estimate(ladder.effective_sample_size),
+        "ais_of_few_chains": ladder.of_few_chains,
     }
+    if warnings := _ladder_warnings(ladder, num_samples):
+        figures["warning"] = "; ".join(warnings)
+    return figures
+
+
+def _ladder_warnings(ladder: Ladder, num_samples: int) -> list[str]:
+    warnings = []
     if ladder.missed:
-        figures["warning"] = (
+        warnings.append(
             f"the importance bound with {num_samples} samples misses {ladder.missed:.1f} nats that"
             " annealing finds: bits per dimension by that bound are too large"
         )
-    return figures
+    if ladder.of_few_chains:
+        warnings.append(
+            f"for {ladder.of_few_chains} of {len(ladder.log_prob)} images fewer than {FEW_CHAINS}"
+            " annealed chains carry the weight: log P(x) is likely to be higher there"
+        )
+    return warnings
 
 
 # --- posterior ------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
 
-from pyro_vae.evaluation.thresholds import MIXED_R_HAT, UNRELIABLE_K_HAT
+from pyro_vae.evaluation.thresholds import FEW_CHAINS, MIXED_R_HAT, UNRELIABLE_K_HAT
 from pyro_vae.pages.wording import NATS, Compared, Picture, Row, Shown, shown_rows
 from pyro_vae.runs.effort import IMPORTANCE_DRAWS, WATCHED_CHAINS
 
@@ -59,11 +59,11 @@ LIKELIHOOD = Part(
     summary="ELBO, importance bound, annealed importance sampling, and the gaps between them",
     measured_by="pyro_vae.runs.measuring:measure_likelihood",
     needs=2,
-    look="Lower bounds on log P(x), at beta = 1. Look at how far the ELBO lies under the best"
-    " estimate. The approximation gap is the price of a diagonal Normal; the amortization gap is the"
-    " price of an encoder that has to guess it. A bracket gap of more than a nat or two means that"
-    " the chains are too short, even for images that the model drew itself; for real data it is only"
-    " indicative.",
+    look="Lower bounds on log P(x), at beta = 1. The estimate of log P(x) is AIS from q(z|x), whichever"
+    " bound is largest. Look at how far the ELBO lies under it. The approximation gap is the price of"
+    " a diagonal Normal; the amortization gap is the price of an encoder that has to guess it. A"
+    " bracket gap of more than a nat or two means that the chains are too short, even for images that"
+    " the model drew itself; for real data it is only indicative.",
     rows=(
         Row("elbo_nats", "ELBO as trained", NATS),
         Row("rate_nats", "rate", NATS),
@@ -77,18 +77,20 @@ LIKELIHOOD = Part(
         Row("ladder.nats.ais_from_posterior", "AIS from q(z|x)", NATS),
         Row(
             "ladder.log_prob_nats",
-            "best: log P(x)",
+            "log P(x): AIS from q",
             NATS,
             in_table="result",
             compared=Compared(
-                "log P(x), best bound",
+                "log P(x), by AIS from q(z|x)",
                 NATS,
-                "Higher is better. The estimate is by AIS or the importance bound, so a poor encoder"
-                " costs nothing here.",
+                "Higher is better. Chains lead from q to the posterior, so a poor encoder costs"
+                " little here.",
                 best="highest",
             ),
         ),
         Row("ladder.log_prob_monte_carlo_error", "its Monte Carlo error", NATS),
+        Row("ladder.ais_effective_sample_size", "effective chains", "of AIS from q(z|x)"),
+        Row("ladder.ais_of_few_chains", "images of few chains", f"under {FEW_CHAINS}"),
         Row("ladder.approximation_gap_nats", "approximation gap", NATS),
         Row("ladder.amortization_gap_nats", "amortization gap", NATS),
         Row("ladder.bracket_gap_nats", "bracket gap, simulated", NATS),

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from pyro_vae.evaluation.ais import (
+    Annealed,
     Annealing,
     annealed_importance_sampling,
     bidirectional_monte_carlo,
+    log_mean_weight,
     temperatures,
 )
 from pyro_vae.evaluation.bounds import importance_bound
@@ -51,8 +53,49 @@ def test_bidirectional_monte_carlo_brackets_log_p():
     assert bracket.gap.mean() > 0
     finer = bidirectional_monte_carlo(vae, 30, replace(annealing, num_temperatures=400), seed=5)
     assert finer.gap.mean().abs() < 0.2 * bracket.gap.mean()
-    for side in finer:  # eight chains each: their standard errors are guesses, the mean holds
-        assert (side.log_prob - truth).mean().abs() < 5 * side.standard_error.mean() / math.sqrt(30)
+    for side in finer:
+        off = side.log_prob - truth
+        assert off.mean().abs() < 5 * off.std() / math.sqrt(30)
+    assert finer.upper.standard_error.isnan().all(), "all chains of an image start at one draw"
+
+
+@pytest.mark.parametrize("deviation", [0.1, 1.0, 5.0, 10.0])
+def test_the_error_of_the_log_of_a_mean_is_that_over_repeats(deviation):
+    """Log weights of deviation 10: the error is 5.3 nats, and by the delta method 0.9."""
+    torch.manual_seed(0)
+    log_weights = deviation * torch.randn(16, 20_000, dtype=torch.float64)
+    log_mean, error, size = log_mean_weight(log_weights)
+    assert torch.allclose(log_mean, log_weights.exp().mean(0).log())
+    weights = log_weights.exp()
+    assert torch.allclose(size, weights.sum(0) ** 2 / weights.square().sum(0))
+    true = log_mean.std()
+    assert 0.95 * true < error.square().mean().sqrt() < 1.15 * true
+
+
+def test_a_single_chain_has_no_error():
+    log_mean, error, size = log_mean_weight(torch.tensor([[-2.0, 3.0]]))
+    assert log_mean.tolist() == [-2, 3] and error.isnan().all() and size.tolist() == [1, 1]
+
+
+@pytest.mark.slow
+def test_the_error_of_backward_chains_is_that_over_repeats_where_they_are_independent():
+    """One image many times: chains from draws of their own have the error that they report."""
+    vae, exact = linear_gaussian_vae(OBLIQUE)
+    annealing = Annealing(20, 8, score="density")
+    bracket = bidirectional_monte_carlo(
+        vae, 400, annealing, seed=2, posterior=lambda x: exact.posterior(x)
+    )
+    with seeded(2), torch.no_grad():
+        x = vae.decode(vae.prior.sample((400,))).sample()
+    off = bracket.upper.log_prob - exact.log_prob(x)
+    reported = bracket.upper.standard_error.square().mean().sqrt()
+    assert off.mean() > -5 * off.std() / math.sqrt(400)
+    assert 0.8 * off.std() < reported < 1.6 * off.std()
+
+
+def test_images_of_few_chains_are_counted():
+    few = Annealed(*torch.tensor([[-1.0, -1.0], [0.1, 0.1], [2.9, 3.1], [0.6, 0.6]]))
+    assert few.of_few_chains.tolist() == [True, False]
 
 
 @pytest.mark.slow
