@@ -15,6 +15,7 @@ from xarray import DataTree
 from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood, log_weights
 from pyro_vae.evaluation.significance import holm, uniform_rank_p_values
 from pyro_vae.evaluation.thresholds import UNRELIABLE_K_HAT
+from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
 
@@ -177,20 +178,30 @@ class Calibration(NamedTuple):
 
 @torch.no_grad()
 def simulation_based_calibration(
-    vae: VAE, num_simulations: int = 1000, num_draws: int = 99, num_bins: int = 20, seed: int = 0
+    vae: VAE,
+    num_simulations: int = 1000,
+    num_draws: int = 99,
+    num_bins: int = 20,
+    seed: int = 0,
+    images: Tensor | None = None,
 ) -> Calibration:
     """Rank codes z of the prior among draws of q(z | x), for images x ~ p(x | z).
 
     Images are drawn in the family's own space. If q is the posterior, all ranks are uniform. The
     ranks of log p(x | z) detect an error that the others cannot: q = prior. Only the likelihood
-    tells such draws of z from the true codes.
+    tells such draws of z from the true codes. Equal values are ranked at random.
+
+    An encoder was never trained on images of the prior. With `images`, the codes are draws of
+    q(z | x) for these real images instead, and calibration is measured where the encoder is used.
+    An exact q is then a little off as well, as far as these codes are not those of the prior.
 
     Args:
         vae: a VAE in `eval` mode; its decoder does not change.
-        num_simulations: the number of codes z.
+        num_simulations: the number of codes z; at most that of the images, if they are given.
         num_draws: the number of draws of q(z | x) for each.
         num_bins: the number of bins of the chi-square tests; it must divide num_draws + 1.
         seed: the seed of all draws.
+        images: (N, C, H, W), real images whose codes are simulated from (default: the prior's).
 
     Raises:
         ValueError: if the family is not a likelihood of such data, or the bins do not divide the
@@ -203,24 +214,31 @@ def simulation_based_calibration(
     """
     if not vae.likelihood.is_likelihood:
         raise ValueError("vae: its family is no likelihood of the data, so it simulates others")
-    at_once, parts = max(1, decoded_at_once(vae) // (num_draws + 1)), []
+    at_once = max(1, decoded_at_once(vae) // (num_draws + 1))
     with seeded(seed, vae._zeros.device), pyro.validation_enabled(False):
-        for start in range(0, num_simulations, at_once):
-            parts.append(_ranks(vae, min(at_once, num_simulations - start), num_draws))
-    ranks = torch.cat(parts)
+        if images is None:
+            codes = vae.prior.sample((num_simulations,))
+        else:
+            codes = torch.cat([vae.encode(x).sample() for x in chunks(images[:num_simulations])])
+        ranks = torch.cat([_ranks(vae, z, num_draws) for z in codes.split(at_once)])
     p_values = holm(uniform_rank_p_values(ranks.cpu().numpy(), num_draws, num_bins))
     coverage = {c: _covered(ranks[:, :-1], num_draws, c) for c in COVERAGES}
     return Calibration(ranks, num_draws, p_values, coverage)
 
 
-def _ranks(vae: VAE, count: int, num_draws: int) -> Tensor:
-    z = vae.prior.sample((count,))
+def _ranks(vae: VAE, z: Tensor, num_draws: int) -> Tensor:
+    """Return the ranks (N, latent_dim + 1) of codes z (N, latent_dim) and of their log p(x | z)."""
     x = vae.decode(z).sample()
     draws = vae.encode(x).sample((num_draws,))
     scored = log_likelihood(vae, x, torch.cat([z.unsqueeze(0), draws]), "density")
-    of_codes = (draws < z).sum(0)
-    of_likelihood = (scored[1:] < scored[0]).sum(0)
-    return torch.cat([of_codes, of_likelihood.unsqueeze(-1)], -1)
+    of_likelihood = _rank(scored[0], scored[1:])
+    return torch.cat([_rank(z, draws), of_likelihood.unsqueeze(-1)], -1)
+
+
+def _rank(value: Tensor, draws: Tensor) -> Tensor:
+    """Return how many of the draws (K, ...) lie under the value (...), with ties broken at random."""
+    ties = (draws == value).sum(0)
+    return (draws < value).sum(0) + (torch.rand(ties.shape, device=ties.device) * (ties + 1)).long()
 
 
 def _covered(ranks: Tensor, num_draws: int, coverage: float) -> Tensor:

@@ -38,6 +38,31 @@ def normal_tests(z: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return np.array([t.statistic for t in tests]), np.array([t.pvalue for t in tests])
 
 
+def mean_tests(values: ArrayLike, mean: float) -> tuple[np.ndarray, np.ndarray]:
+    """Test by Student's t whether the columns of values have a given mean.
+
+    It returns the standard errors of the column means, (D,), and the p-values, (D,).
+
+    Args:
+        values: (N, D), independent rows.
+    """
+    values = np.asarray(values)
+    errors = values.std(0, ddof=1) / np.sqrt(len(values))
+    return errors, np.atleast_1d(stats.ttest_1samp(values, mean).pvalue)
+
+
+def detectable(errors: ArrayLike, num_tests: int, level: float = 0.05, power: float = 0.8):
+    """Return the deviations of means that so many tests together find with the given power.
+
+    It is that of a two-sided Normal test at `level / num_tests`, the strictest step of Holm's
+    method.
+
+    Args:
+        errors: the standard errors of the means.
+    """
+    return np.asarray(errors) * (stats.norm.isf(level / num_tests / 2) + stats.norm.ppf(power))
+
+
 def uniform_rank_p_values(ranks: ArrayLike, num_draws: int, num_bins: int) -> np.ndarray:
     """Return the chi-square p-values of uniform ranks, one per column.
 

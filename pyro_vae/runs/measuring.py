@@ -136,9 +136,11 @@ def measure_posterior(subject: Subject) -> Figures:
     } | _reference_figures(reference, moments)
     if not model.likelihood.is_likelihood:
         return figures
-    calibration = simulation_based_calibration(model, effort.simulations, seed=seed)
-    _show_calibration(subject.folder, calibration)
-    return figures | _calibration_figures(calibration)
+    for name, images in (("calibration", None), ("calibration_on_data", subject.test)):
+        found = simulation_based_calibration(model, effort.simulations, seed=seed, images=images)
+        _show_calibration(subject.folder, name, found)
+        figures |= _calibration_figures(name, found)
+    return figures
 
 
 def _reference_figures(reference: Reference, moments: MomentComparison) -> Figures:
@@ -152,19 +154,20 @@ def _reference_figures(reference: Reference, moments: MomentComparison) -> Figur
     }
 
 
-def _show_calibration(folder: RunFolder, calibration: Calibration) -> None:
+def _show_calibration(folder: RunFolder, name: str, calibration: Calibration) -> None:
     components = calibration.ranks.shape[1] - 1
     names = [f"z{n + 1}" for n in range(components)] + ["log p(x|z)"]
     ranks = to_numpy(calibration.ranks)
-    folder.save_figure("calibration", one_run.rank_histograms(ranks, calibration.num_draws, names))
+    folder.save_figure(name, one_run.rank_histograms(ranks, calibration.num_draws, names))
 
 
-def _calibration_figures(calibration: Calibration) -> Figures:
+def _calibration_figures(name: str, calibration: Calibration) -> Figures:
+    coverage = {str(c): share.tolist() for c, share in calibration.coverage.items()}
     return {
-        "calibration_simulations": len(calibration.ranks),
-        "calibration_p_values": calibration.p_values.tolist(),
-        "calibration_p_value": calibration.p_value,
-        "coverage": {str(c): share.tolist() for c, share in calibration.coverage.items()},
+        f"{name}_simulations": len(calibration.ranks),
+        f"{name}_p_values": calibration.p_values.tolist(),
+        f"{name}_p_value": calibration.p_value,
+        "coverage" if name == "calibration" else f"{name}_coverage": coverage,
     }
 
 
@@ -228,6 +231,8 @@ def measure_limit(subject: Subject) -> Figures:
         "distances": limit.distances.tolist(),
         "p_values": limit.p_values.tolist(),
         "p_value": limit.p_value,
+        "visible_shift": limit.visible_shift,
+        "visible_scale": limit.visible_scale,
         "r_hat": limit.r_hat.max().item(),
         "final_mean": limit.z.mean(0).tolist(),
         "final_scale": limit.z.std(0).tolist(),

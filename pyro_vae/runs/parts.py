@@ -114,7 +114,8 @@ POSTERIOR = Part(
     needs=2,
     look=f"A k-hat over {UNRELIABLE_K_HAT} says that q misses a part of the posterior's tails, and"
     " that importance weights of that image mean little. Calibration ranks true codes among draws of"
-    " q: a p-value near 0 means that q is wrong somewhere, as most are.",
+    " q: a p-value near 0 means that q is wrong somewhere, as most are. Its images are drawn from codes"
+    " of the prior, on which no encoder was trained, and from codes of the test images.",
     rows=(
         Row("k_hat", "k-hat"),
         Row("k_hat_over_0_7", f"images over {UNRELIABLE_K_HAT}"),
@@ -123,9 +124,13 @@ POSTERIOR = Part(
         Row("largest_shift", "largest shift of q's mean", "posterior deviations"),
         Row("smallest_scale_ratio", "smallest scale ratio", "of q to posterior"),
         Row("largest_scale_ratio", "largest scale ratio", "of q to posterior"),
-        Row("calibration_p_value", "calibration, p-value", "Holm"),
+        Row("calibration_p_value", "calibration, p-value", "codes of the prior, Holm"),
+        Row("calibration_on_data_p_value", "on data, p-value", "codes of test images, Holm"),
         *_data("k_hat_images", "nuts_images", "nuts_effective_sample_size", "coverage"),
-        *_data("calibration_simulations", "calibration_p_values"),
+        *_data(
+            "calibration_simulations", "calibration_p_values", "calibration_on_data_simulations"
+        ),
+        *_data("calibration_on_data_p_values", "calibration_on_data_coverage"),
     ),
     pictures=(
         Picture(
@@ -137,6 +142,11 @@ POSTERIOR = Part(
             "calibration",
             "Bars belong in the grey band: a valley means that q is too narrow, a hill that it is"
             " too wide, a slope that it is biased. The last panel also sees a q that is the prior.",
+        ),
+        Picture(
+            "calibration_on_data",
+            "The same for images drawn from codes of the test images, not of the prior: where this"
+            " one is flat and the one above is not, the encoder is right only near the data.",
         ),
     ),
 )
@@ -192,9 +202,12 @@ LIMIT = Part(
     needs=1,
     look="The chain decode - sample - encode - sample, from codes of the prior; the video shows"
     f" {WATCHED_CHAINS} chains. With an exact posterior the codes would stay at the prior for ever; a"
-    " p-value near 0 says that they have left it. R-hat speaks of mixing only.",
+    " p-value near 0 says that they have left it; a p-value near 1 only that no drift is larger than"
+    " what the test would see. R-hat speaks of mixing only.",
     rows=(
-        Row("p_value", "p-value at the last step", "Holm"),
+        Row("p_value", "p-value", "Holm"),
+        Row("visible_shift", "a shift it would see", "prior deviations"),
+        Row("visible_scale", "a scale it would see", "off 1"),
         Row("steps", "steps"),
         Row("chains", "independent chains"),
         Row("r_hat", "largest R-hat"),

@@ -1,5 +1,7 @@
 """The chain decode - sample - encode - sample, from right and from wrong posteriors."""
 
+import math
+
 import pytest
 import torch
 from scipy import stats
@@ -29,6 +31,21 @@ def test_the_chains_test_keeps_its_level():
     p = [limiting_distribution(EXACT, 512, 5, 2, seed=s).p_value for s in range(200)]
     rejected = sum(v < 0.05 for v in p)
     assert stats.binomtest(rejected, 200, 0.05).pvalue > 1e-3
+
+
+def test_the_chain_finds_a_posterior_that_is_a_tenth_too_narrow():
+    """The last codes alone do not show it: the distance to the prior is too small."""
+    vae = linear_gaussian_vae()[0]
+    with torch.no_grad():
+        linear_layers(vae)[0].bias[vae.latent_dim :] += math.log(0.9)
+    found = limiting_distribution(vae, 512, 100)
+    assert found.p_values[0].min() > ACCEPTED and found.p_value < REJECTED
+
+
+def test_more_chains_would_see_less():
+    few, many = (limiting_distribution(EXACT, n, 20, 2) for n in (256, 4096))
+    assert few.visible_shift / many.visible_shift == pytest.approx(4, rel=0.3)
+    assert 0.01 < many.visible_scale < many.visible_shift < 0.1
 
 
 @pytest.mark.parametrize("name", ["biased", "overconfident"])

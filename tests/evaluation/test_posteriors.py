@@ -21,8 +21,10 @@ from tests.support.linear_gaussian import (
     EXACT,
     REJECTED,
     WRONG,
+    collapsed,
     drawn_images,
     linear_gaussian_vae,
+    linear_layers,
     overconfident,
 )
 
@@ -157,6 +159,24 @@ def test_calibration_keeps_its_level():
     """200 repeats on the exact posterior: as many p-values under 0.05 as there should be, or fewer."""
     p = [simulation_based_calibration(EXACT, 300, 19, 10, seed=s).p_value for s in range(200)]
     assert stats.binomtest(sum(v < 0.05 for v in p), 200, 0.05, alternative="greater").pvalue > 1e-3
+
+
+def test_an_exact_posterior_passes_where_log_p_of_the_image_ties():
+    """A decoder that ignores z: the posterior is the prior, and log p(x|z) is the same for all z."""
+    vae = collapsed(linear_gaussian_vae()[0])
+    with torch.no_grad():
+        linear_layers(vae)[1].weight.zero_()
+    assert simulation_based_calibration(vae, 1000).p_value > ACCEPTED
+
+
+def test_calibration_on_data_is_where_the_encoder_was_trained():
+    """An encoder that is exact at images of a shifted code, and wrong at those of the prior."""
+    images = drawn_images(EXACT, 2000)
+    assert simulation_based_calibration(EXACT, 2000, images=images).p_value > ACCEPTED
+    wrong = simulation_based_calibration(WRONG["biased"], 2000, images=images)
+    assert wrong.p_value < REJECTED and len(wrong.ranks) == 2000
+    few = simulation_based_calibration(EXACT, 2000, images=images[:300])
+    assert len(few.ranks) == 300
 
 
 def test_what_is_no_likelihood_is_not_calibrated():

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pyro_vae.evaluation.significance import holm, normal_tests, trend, uniform_rank_p_values
+from pyro_vae.evaluation.significance import (
+    detectable,
+    holm,
+    mean_tests,
+    normal_tests,
+    trend,
+    uniform_rank_p_values,
+)
 from tests.support.linear_gaussian import ACCEPTED, REJECTED
 
 
@@ -47,3 +54,17 @@ def test_a_measure_that_never_varies_has_no_trend():
 def test_a_trend_needs_values_and_repeats(x):
     with pytest.raises(ValueError, match="x: expected two values or more with two runs or more"):
         trend(x, [1.0, 2.0, 3.0])
+
+
+def test_a_detectable_deviation_is_found_in_four_of_five_repeats():
+    rng = np.random.default_rng(0)
+    visible = detectable(1 / np.sqrt(200), num_tests=6)
+    _, p_values = mean_tests(rng.normal(visible, 1, size=(200, 4000)), 0)
+    found = (p_values < 0.05 / 6).sum()
+    assert stats.binomtest(int(found), 4000, 0.8).pvalue > 1e-3
+
+
+def test_tests_of_means_keep_their_level():
+    errors, p_values = mean_tests(np.random.default_rng(0).normal(3, 2, size=(200, 4000)), 3)
+    assert stats.kstest(p_values, "uniform").pvalue > 1e-3
+    assert np.allclose(errors, 2 / np.sqrt(200), rtol=0.3)
