@@ -8,10 +8,14 @@ from pathlib import Path
 PART = ".part"  # the ending of a file that is being written
 
 
-def replace_file(path: str | Path, content: bytes | str) -> None:
+def replace_file(path: str | Path, content: bytes | str, lasting: bool = True) -> None:
     """Write `content` to `path` atomically.
 
     A reader finds the old file or the new one, even after a crash, and so do two writers.
+
+    Args:
+        lasting: whether the file must survive a crash of the machine. To wait for a busy disk can
+            take seconds.
 
     Raises:
         OSError: if the file cannot be written (a full disk, a read-only folder). The old file then
@@ -23,7 +27,8 @@ def replace_file(path: str | Path, content: bytes | str) -> None:
         with open(temporary, "xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

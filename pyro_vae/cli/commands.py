@@ -80,14 +80,9 @@ def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
     print(f"{len(images)} images in {out}")
 
 
-@torch.no_grad()
 def _sampled(run: Run, parsed: Namespace) -> np.ndarray:
-    vae, device = run.vae, resolve_device(parsed.device)
-    with seeded(parsed.seed, device):
-        z = vae.prior.sample((parsed.count,))
-        x = (vae.decode_levels if vae.likelihood.is_likelihood else vae.decode)(z)
-        images = x.sample() if parsed.pixels == "drawn" else vae.decode(z).mean
-    return images.clamp(0, 1).cpu().numpy()
+    with seeded(parsed.seed, resolve_device(parsed.device)):
+        return run.vae.sample(parsed.count, draw=parsed.pixels == "drawn").cpu().numpy()
 
 
 def run_report(parsed: Namespace, interrupts: Interrupts) -> None:

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from contextlib import suppress
 
 
 def say(text: str) -> None:
@@ -16,7 +17,8 @@ def say(text: str) -> None:
 def replace_unknown() -> None:
     """Print a question mark for each character that the encoding of standard output lacks."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+        with suppress(OSError):  # a stream that has become another one
+            sys.stdout.reconfigure(errors="replace")
 
 
 def silence() -> None:

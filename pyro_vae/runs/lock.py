@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from pyro_vae.files import replace_file
 
 LOCK, HOLDER = ".lock", ".holder"
-PATIENCE = 2.0  # seconds, for the holder's name to appear
+PATIENCE = 10.0  # seconds, for the holder's name to appear
 
 
 class FolderInUse(ValueError):
@@ -55,7 +55,8 @@ class FolderLock:
             raise FolderInUse(
                 f"out: {self.folder} is in use by {holder}; wait until it has ended"
             ) from None
-        replace_file(self.folder / HOLDER, f"process {os.getpid()} on {socket.gethostname()}\n")
+        holder = f"process {os.getpid()} on {socket.gethostname()}\n"
+        replace_file(self.folder / HOLDER, holder, lasting=False)
         return self
 
     def create(self) -> "FolderLock":
@@ -85,14 +86,17 @@ class FolderLock:
         self.release()
 
 
-def check_unused(folder: Path) -> None:
+def check_unused(folder: Path, wait: float = 0) -> None:
     """Check that no process holds the lock of a folder; one that does not exist is unused.
+
+    Args:
+        wait: how many seconds to wait for a process that holds it.
 
     Raises:
         FolderInUse: one does.
     """
     if (folder / LOCK).exists():
-        FolderLock(folder).acquire().release()
+        FolderLock(folder).acquire(wait).release()
 
 
 def _holder(folder: Path) -> str:

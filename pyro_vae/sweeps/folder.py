@@ -13,6 +13,7 @@ from pyro_vae.runs.lock import FolderLock, check_unused
 from pyro_vae.settings import DEFAULT_BATCH_SIZE
 from pyro_vae.sweeps.grid import Grid, save_grid
 
+ENDING = 10.0  # seconds, for the workers of a sweep that was killed to end
 MAY_DIFFER_FROM_FOLDER = (
     "device",
     "engine",
@@ -138,7 +139,7 @@ class SweepFolder:
 
     def _check_member(self, member: Member) -> None:
         folder = RunFolder(member.path)
-        check_unused(folder.path)
+        check_unused(folder.path, ENDING)
         check_free(folder, overwrite=True)
         if not folder.config.exists():
             return

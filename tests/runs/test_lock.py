@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -50,6 +51,23 @@ def test_the_kernel_releases_the_lock_of_a_killed_process(holder):
     with FolderLock(Path("a")).acquire() as lock:
         assert lock.held and Path("a/.holder").read_text().startswith(f"process {os.getpid()} on")
     assert not lock.held and not Path("a/.holder").exists() and Path("a/.lock").exists()
+
+
+def test_a_check_waits_for_a_holder_that_is_about_to_end(tmp_path):
+    """As the worker of a sweep that was killed."""
+    lock = FolderLock(tmp_path).acquire()
+    with pytest.raises(FolderInUse):
+        check_unused(tmp_path)
+    ending = threading.Timer(0.3, lock.release)
+    ending.start()
+    check_unused(tmp_path, wait=20)
+    ending.join()
+
+
+def test_a_holder_says_who_it_is_without_waiting_for_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda descriptor: pytest.fail("waits for the disk"))
+    with FolderLock(tmp_path).acquire():
+        assert f"process {os.getpid()}" in (tmp_path / ".holder").read_text()
 
 
 def test_a_folder_is_created_by_one_process_only():
