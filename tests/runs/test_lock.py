@@ -58,10 +58,19 @@ def test_a_check_waits_for_a_holder_that_is_about_to_end(tmp_path):
     lock = FolderLock(tmp_path).acquire()
     with pytest.raises(FolderInUse):
         check_unused(tmp_path)
-    ending = threading.Timer(0.3, lock.release)
-    ending.start()
-    check_unused(tmp_path, wait=20)
-    ending.join()
+    waited = []
+
+    def check():
+        check_unused(tmp_path, wait=20)
+        waited.append(True)
+
+    checking = threading.Thread(target=check)
+    checking.start()
+    time.sleep(0.3)
+    assert not waited
+    lock.release()
+    checking.join(20)
+    assert waited
 
 
 def test_a_holder_says_who_it_is_without_waiting_for_the_disk(tmp_path, monkeypatch):
