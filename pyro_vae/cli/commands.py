@@ -7,7 +7,6 @@ from pathlib import Path
 from textwrap import fill
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from pyro_vae.comparison.page import write_comparison

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.evaluation.features import FeatureNet
+from pyro_vae.evaluation.mmd import MOST_POINTS, median_distance, squared_discrepancy
 from pyro_vae.evaluation.sharpness import sharpness_ratio
 
 _DISTANCES_AT_ONCE = 2**24  # 0.13 GB
@@ -117,31 +118,34 @@ def _checked_features(a: Tensor, b: Tensor, least: int) -> tuple[Tensor, Tensor]
 
 
 def sample_quality(
-    net: FeatureNet, real: Tensor, reconstructions: Tensor, samples: Tensor, real_reference: Tensor
+    net: FeatureNet, real: Tensor, sets: dict[str, Tensor]
 ) -> dict[str, Estimate | int]:
-    """Compare reconstructions, samples and other real images with real images by four measures.
+    """Compare sets of images with real images by five measures in a classifier's features.
 
     The keys are `images`, the number of images from each set, and `frechet_distance_`,
-    `precision_`, `recall_` and `sharpness_ratio_` followed by `real`, `reconstructions` or
-    `samples`. The values of `real` are the best to expect. They depend on the number of images as
-    much as on the images, so show them beside the others, and compare only values at the same
-    number.
+    `mmd_squared_`, `precision_`, `recall_` and `sharpness_ratio_` followed by the name of a set.
+    All but the second depend on the number of images as much as on the images: have other real
+    images among the sets, whose values are the best to expect, and compare only at one number. The
+    squared MMD is unbiased, 0 for images of the same distribution. Its bandwidth is the median
+    distance of the real images; it is measured on 2,000 images at most.
 
     Args:
         net: the classifier that gives the features.
-        real, real_reference: (N, C, H, W), two disjoint halves of real images in random order.
-        reconstructions: those of `real_reference`, so that perfect ones get exactly its values.
-            Those of `real` itself would get better ones.
-        samples: images from the prior. The first rows of each set are used, as many as the smallest
-            set has.
+        real: (N, C, H, W), in random order.
+        sets: images (M, C, H, W) by name. Other real images, and reconstructions of these: those of
+            `real` itself would get better values. The first rows of each set are used, as many as
+            the smallest set has.
     """
-    sets = {"real": real_reference, "reconstructions": reconstructions, "samples": samples}
     count = min(len(real), *map(len, sets.values()))
     target, quality = net.features(real[:count]), {"images": count}
+    bandwidth = median_distance(target)
     for name, images in sets.items():
         features = net.features(images[:count])
         precision, recall = precision_recall(target, features)
         quality[f"frechet_distance_{name}"] = frechet_distance(features, target)
+        quality[f"mmd_squared_{name}"] = squared_discrepancy(
+            features[:MOST_POINTS], target[:MOST_POINTS], bandwidth
+        )
         quality[f"precision_{name}"], quality[f"recall_{name}"] = precision, recall
         quality[f"sharpness_ratio_{name}"] = sharpness_ratio(images[:count], real[:count])
     return quality

@@ -130,20 +130,27 @@ class LatentImageModel(nn.Module, ABC):
         return Normal(self._zeros, self._ones).to_event(1)
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """Return expected images (..., C, H, W) for z ~ q(z | x), for display.
+    def images(self, z: Tensor, draw: bool = False) -> Tensor:
+        """Return expected images (..., C, H, W) for latents (..., latent_dim), or drawn ones.
 
-        Pixels are clamped to [0, 1].
+        Expected images are for the eye. Images with the noise of the likelihood are what the model
+        says that data look like. They are drawn on the grey levels, or by the family's own
+        distribution if it gives them no probability. Pixels are clamped to [0, 1].
         """
-        return self.decode(self.encode(x).sample()).mean.clamp(0, 1)
+        if not draw:
+            return self.decode(z).mean.clamp(0, 1)
+        x = self.decode_levels(z) if self.likelihood.is_likelihood else self.decode(z)
+        return x.sample().clamp(0, 1)
 
-    @torch.no_grad()
-    def sample(self, num_samples: int) -> Tensor:
-        """Return expected images (num_samples, C, H, W) for z ~ p(z), for display.
+    def reconstruct(self, x: Tensor, draw: bool = False) -> Tensor:
+        """Return images (..., C, H, W) for z ~ q(z | x): expected ones, or drawn ones."""
+        with torch.no_grad():
+            z = self.encode(x).sample()
+        return self.images(z, draw)
 
-        Pixels are clamped to [0, 1].
-        """
-        return self.decode(self.prior.sample((num_samples,))).mean.clamp(0, 1)
+    def sample(self, num_samples: int, draw: bool = False) -> Tensor:
+        """Return images (num_samples, C, H, W) for z ~ p(z): expected ones, or drawn ones."""
+        return self.images(self.prior.sample((num_samples,)), draw)
 
     @contextmanager
     def unregistered(self) -> Iterator[None]:

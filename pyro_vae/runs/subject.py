@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.runs.effort import Effort
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.run import Run
+
+Figures = dict[str, Any]  # of a part, by their keys in `evaluation.json`
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class Subject:
         """Return whether log P of the grey levels is defined."""
         known = self.data.levels is not None and self.model.has_rate
         return known and self.model.likelihood.is_likelihood
+
+    @torch.no_grad()
+    def draws(self, images: Tensor) -> Tensor:
+        """Return draws of q(z|x) for images (N, C, H, W), (N, latent_dim)."""
+        return torch.cat([self.model.encode(x).sample() for x in chunks(images)])
 
     @torch.no_grad()
     def codes(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,7 @@ def test_rows_have_what_varies_and_what_was_measured():
     samples = {
         "frechet_distance_samples": {"mean": 7.0, "standard_error": 0.5},
         "verdict": {"word": "well regularised", "reason": "both are good"},
-        "variance_ratio": 0.75,
+        "explained_share": 0.75,
         "images": 100,
         "quick": True,
     }
@@ -45,7 +45,7 @@ def test_rows_have_what_varies_and_what_was_measured():
     assert first["test.distortion_nats"] == 5 and first["parameters"] == 31
     assert first["samples.frechet_distance_samples"] == 7
     assert first["samples.frechet_distance_samples.standard_error"] == 0.5
-    assert first["samples.variance_ratio"] == 0.75
+    assert first["samples.explained_share"] == 0.75
     assert first["samples.verdict.word"] == "well regularised" and first["samples.quick"]
     assert second["samples.verdict.word"] is None
     assert "likelihood.elbo_nats" not in first and "best_epoch" not in first  # no run has it

@@ -7,7 +7,11 @@ import pytest
 import torch
 from scipy import stats
 
-from pyro_vae.evaluation.mmd import maximum_mean_discrepancy, mmd_permutation_test
+from pyro_vae.evaluation.mmd import (
+    maximum_mean_discrepancy,
+    mmd_permutation_test,
+    squared_discrepancy,
+)
 
 
 def normal(*shape):
@@ -90,3 +94,27 @@ def test_points_are_checked():
         maximum_mean_discrepancy(x, x, 0.0)
     with pytest.raises(ValueError, match="bandwidth: expected one, as the median distance is 0"):
         maximum_mean_discrepancy(torch.zeros(4, 2), torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 1.5])
+def test_the_error_of_a_discrepancy_is_that_over_repeats_and_its_mean_that_of_any_size(shift):
+    torch.manual_seed(0)
+    by_size = []
+    for n in (20, 80):
+        found = [squared_discrepancy(normal(n, 3), normal(n, 3) + shift, 2.0) for _ in range(400)]
+        values, errors = torch.tensor(found).T
+        assert 0.85 < errors.square().mean().sqrt() / values.std() < 1.3
+        by_size.append((values.mean(), values.std() / 20))
+    (few, error), (many, other) = by_size
+    assert abs(few - many) < 5 * math.hypot(error, other)
+    assert abs(few) < 5 * error if shift == 0 else few > 5 * error
+
+
+def test_a_discrepancy_is_the_paired_estimate_of_the_same_quantity():
+    """The unbiased mean of all pairs leaves the pairs (x_i, y_i) out; the other estimate has them."""
+    x, y = normal(300, 2), normal(300, 2) + 1
+    assert squared_discrepancy(x, y, 1.0).mean == pytest.approx(
+        maximum_mean_discrepancy(x, y, 1.0), abs=0.005
+    )
+    with pytest.raises(ValueError, match="at least 3 points each, equally many, got 300, 2"):
+        squared_discrepancy(x, y[:2], 1.0)

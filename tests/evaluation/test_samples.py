@@ -210,29 +210,47 @@ def test_blur_noise_and_constant_images_are_told_from_real_ones(classifier, digi
     real, other = x[:180], x[180:]
     soft = blurred(other, 1.0)[0].float()
     flat = digits.train.images.mean(0).expand(180, 1, 8, 8)
-    quality = sample_quality(classifier, real, soft, flat, other)
-    floor, blur, mean = (
-        quality[f"frechet_distance_{name}"] for name in ("real", "reconstructions", "samples")
-    )
+    quality = sample_quality(classifier, real, {"real": other, "soft": soft, "flat": flat})
+    for measure in ("frechet_distance", "mmd_squared"):
+        floor, blur, mean = (quality[f"{measure}_{name}"] for name in ("real", "soft", "flat"))
+        assert blur.mean - floor.mean > 5 * math.hypot(blur.standard_error, floor.standard_error)
+        assert mean.mean - floor.mean > 5 * math.hypot(mean.standard_error, floor.standard_error)
+    floor = quality["mmd_squared_real"]
+    assert abs(floor.mean) < 5 * floor.standard_error
     assert quality["images"] == 180
-    assert blur.mean - floor.mean > 5 * math.hypot(blur.standard_error, floor.standard_error)
-    assert mean.mean - floor.mean > 5 * math.hypot(mean.standard_error, floor.standard_error)
-    assert quality["recall_samples"].mean < 0.1 < 0.5 < quality["recall_real"].mean
+    assert quality["recall_flat"].mean < 0.1 < 0.5 < quality["recall_real"].mean
     assert quality["precision_real"].mean > 0.5
     sharp = quality["sharpness_ratio_real"]
     assert abs(sharp.mean - 1) < 5 * sharp.standard_error
-    soft = quality["sharpness_ratio_reconstructions"]
+    soft = quality["sharpness_ratio_soft"]
     assert soft.mean < 1 - 5 * soft.standard_error
 
 
 @pytest.mark.slow
 def test_perfect_reconstructions_score_the_floor_and_numbers_are_equal(classifier, digits):
     x = digits.test.images[torch.randperm(360)]
-    quality = sample_quality(classifier, x[:180], x[180:], digits.train.images[:100], x[180:])
-    assert quality["images"] == 100 and len(quality) == 13
-    for measure in ("frechet_distance", "precision", "recall", "sharpness_ratio"):
-        assert quality[f"{measure}_reconstructions"] == quality[f"{measure}_real"]
+    sets = {"real": x[180:], "perfect": x[180:], "samples": digits.train.images[:100]}
+    quality = sample_quality(classifier, x[:180], sets)
+    assert quality["images"] == 100 and len(quality) == 16
+    for measure in ("frechet_distance", "mmd_squared", "precision", "recall", "sharpness_ratio"):
+        assert quality[f"{measure}_perfect"] == quality[f"{measure}_real"]
     features = classifier.features(x[180:280]), classifier.features(x[:100])
     assert quality["frechet_distance_real"] == frechet_distance(*features)
     exact = sharpness_ratio(digits.train.images[:100], x[:100])
     assert quality["sharpness_ratio_samples"] == exact
+
+
+@pytest.mark.slow
+def test_an_exact_bernoulli_model_passes_by_its_draws_and_fails_by_its_means(classifier, digits):
+    """Data are draws of given probabilities: other draws are like them, probabilities are not."""
+    torch.manual_seed(0)
+    probabilities = digits.train.images[torch.randperm(len(digits.train.images))]
+    real, other, drawn = torch.bernoulli(probabilities[:1350]).split(450)
+    sets = {"real": other, "samples": drawn, "sample_means": probabilities[900:1350]}
+    quality = sample_quality(classifier, real, sets)
+    drawn, means = quality["mmd_squared_samples"], quality["mmd_squared_sample_means"]
+    assert abs(drawn.mean) < 5 * drawn.standard_error and means.mean > 5 * means.standard_error
+    distances = [quality[f"frechet_distance_{name}"].mean for name in sets]
+    assert distances[1] < 1.3 * distances[0] and distances[2] > 4 * distances[0]
+    recalls = [quality[f"recall_{name}"].mean for name in sets]
+    assert abs(recalls[1] - recalls[0]) < 0.1 and recalls[2] < recalls[0] - 0.3

@@ -1,6 +1,7 @@
 """The two programs under stock Pyro, unmodified."""
 
 import copy
+import math
 import pickle
 import re
 
@@ -196,3 +197,19 @@ def test_a_wrong_image_shape_is_named():
 def test_beta_must_not_be_negative(beta):
     with pytest.raises(ValueError, match="beta: expected a number >= 0"):
         small().model(images(), beta)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_drawn_images_have_the_noise_of_the_likelihood_and_expected_ones_have_none(name):
+    torch.manual_seed(0)
+    levels = 2 if name == "bernoulli" else 17
+    vae = VAE((1, 4, 4), 2, name, hidden=(8,), levels=levels).eval()
+    z = torch.randn(3, 2)
+    drawn = torch.stack([vae.images(z, draw=True) for _ in range(4000)])
+    grid = drawn * (levels - 1)
+    assert torch.allclose(grid, grid.round(), atol=1e-4) and 0 <= drawn.min() <= drawn.max() <= 1
+    with torch.no_grad():
+        mean = vae.decode_levels(z).mean
+    error = drawn.std(0) / math.sqrt(4000)
+    assert ((drawn.mean(0) - mean).abs() < 5 * error + 1e-3).all()
+    assert torch.equal(vae.images(z), vae.images(z)) and vae.sample(5, draw=True).shape[0] == 5

@@ -15,7 +15,7 @@ from tests.support.runs import quick
 @pytest.mark.parametrize("name", PARTS)
 def test_what_measures_a_part_is_there(name):
     assert PARTS[name].measure.__name__ == f"measure_{name}"
-    assert PARTS[name].measure.__module__ == "pyro_vae.runs.measuring"
+    assert PARTS[name].measure.__module__ == f"pyro_vae.runs.measuring.{name}"
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -65,7 +65,9 @@ def test_figures_that_no_row_declares_are_refused(name, figures, message):
 def test_an_evaluation_refuses_what_no_row_declares(elsewhere, no_pictures, monkeypatch):
     """Nothing of the part is written then."""
     run = pv.train(quick(epochs=1), "a")
-    monkeypatch.setattr("pyro_vae.runs.measuring.measure_limit", lambda subject: {"p_valeu": 0.5})
+    monkeypatch.setattr(
+        "pyro_vae.runs.measuring.limit.measure_limit", lambda subject: {"p_valeu": 0.5}
+    )
     with pytest.raises(RuntimeError, match="limit: p_valeu is declared in no row of the part"):
         pv.evaluate(run, ["limit"], quick=True)
     assert not Path("a/evaluation.json").exists()
@@ -74,7 +76,7 @@ def test_an_evaluation_refuses_what_no_row_declares(elsewhere, no_pictures, monk
 @pytest.mark.slow
 def test_a_part_that_does_not_apply_is_null(elsewhere, no_pictures, monkeypatch):
     run = pv.train(quick(epochs=1), "a")
-    monkeypatch.setattr("pyro_vae.runs.measuring.measure_limit", lambda subject: {})
+    monkeypatch.setattr("pyro_vae.runs.measuring.limit.measure_limit", lambda subject: {})
     assert pv.evaluate(run, ["limit"], quick=True) == {"limit": None}
     assert json.loads(Path("a/evaluation.json").read_text()) == {"limit": None}
 

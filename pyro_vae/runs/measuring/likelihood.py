@@ -1,0 +1,70 @@
+"""How likely the test images are: the ELBO, a ladder of bounds, and the gaps between them."""
+
+from pyro_vae.evaluation.ais import Annealing
+from pyro_vae.evaluation.bounds import bits_per_dim
+from pyro_vae.evaluation.estimates import estimate
+from pyro_vae.evaluation.ladder import ESTIMATE, Ladder, climb
+from pyro_vae.evaluation.measures import measure
+from pyro_vae.evaluation.thresholds import FEW_CHAINS
+from pyro_vae.figures import one_run
+from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.subject import Figures, Subject
+
+
+def measure_likelihood(subject: Subject) -> Figures:
+    """Measure how likely the test images are, by the ELBO and a ladder of estimates of log P(x).
+
+    The ladder is measured where log P of the grey levels is defined.
+    """
+    effort, model, seed = subject.effort, subject.model, subject.seed
+    images, samples = subject.test[: effort.images], effort.bound_samples
+    figures = measure(model, images, subject.data.levels, samples, seed, subject.progress)
+    if not subject.scores_levels:
+        return figures
+    annealing = Annealing(effort.temperatures, effort.chains)
+    few = images[: effort.few_images]
+    ladder = climb(model, few, samples, annealing, effort.refit_steps, seed, subject.progress)
+    _show_ladder(subject.folder, ladder)
+    return figures | {"ladder": _ladder_figures(ladder, model.image_shape, samples)}
+
+
+def _show_ladder(folder: RunFolder, ladder: Ladder) -> None:
+    rungs = {name: estimate(values) for name, values in ladder.rungs.items()}
+    folder.save_figure("ladder", one_run.ladder(rungs))
+    columns = {name: values.tolist() for name, values in ladder.rungs.items()}
+    folder.save_columns("likelihood", columns)
+
+
+def _ladder_figures(ladder: Ladder, shape: tuple[int, int, int], num_samples: int) -> Figures:
+    figures = {
+        "images": len(ladder.log_prob),
+        "nats": {name: estimate(values) for name, values in ladder.rungs.items()},
+        "bits_per_dim": {n: estimate(bits_per_dim(v, shape)) for n, v in ladder.rungs.items()},
+        "log_prob_nats": estimate(ladder.log_prob),
+        "log_prob_source": ESTIMATE,
+        "log_prob_monte_carlo_error": ladder.monte_carlo_error,
+        "approximation_gap_nats": estimate(ladder.approximation_gap),
+        "amortization_gap_nats": estimate(ladder.amortization_gap),
+        "bracket_gap_nats": estimate(ladder.bracket.gap),
+        "acceptance": ladder.acceptance,
+        "ais_effective_sample_size": estimate(ladder.effective_sample_size),
+        "ais_of_few_chains": ladder.of_few_chains,
+    }
+    if warnings := _ladder_warnings(ladder, num_samples):
+        figures["warning"] = "; ".join(warnings)
+    return figures
+
+
+def _ladder_warnings(ladder: Ladder, num_samples: int) -> list[str]:
+    warnings = []
+    if ladder.missed:
+        warnings.append(
+            f"the importance bound with {num_samples} samples misses {ladder.missed:.1f} nats that"
+            " annealing finds: bits per dimension by that bound are too large"
+        )
+    if ladder.of_few_chains:
+        warnings.append(
+            f"for {ladder.of_few_chains} of {len(ladder.log_prob)} images fewer than {FEW_CHAINS}"
+            " annealed chains carry the weight: log P(x) is likely to be higher there"
+        )
+    return warnings

@@ -1,0 +1,35 @@
+"""The limiting distribution of the chain decode - sample - encode - sample."""
+
+from pyro_vae.evaluation.limit import Limit, limiting_distribution
+from pyro_vae.figures import one_run
+from pyro_vae.figures.videos import encode_video, frames
+from pyro_vae.runs.effort import WATCHED_CHAINS
+from pyro_vae.runs.folder import RunFolder, to_numpy
+from pyro_vae.runs.subject import Figures, Subject
+
+
+def measure_limit(subject: Subject) -> Figures:
+    """Measure the limiting distribution of the chain decode - sample - encode - sample."""
+    limit = limiting_distribution(
+        subject.model, subject.effort.walkers, num_watched=WATCHED_CHAINS, seed=subject.seed
+    )
+    _show_limit(subject.folder, limit)
+    return {
+        "chains": len(limit.z),
+        "steps": len(limit.images) - 1,
+        "distances": limit.distances.tolist(),
+        "p_values": limit.p_values.tolist(),
+        "p_value": limit.p_value,
+        "visible_shift": limit.visible_shift,
+        "visible_scale": limit.visible_scale,
+        "r_hat": limit.r_hat.max().item(),
+        "final_mean": limit.z.mean(0).tolist(),
+        "final_scale": limit.z.std(0).tolist(),
+    }
+
+
+def _show_limit(folder: RunFolder, limit: Limit) -> None:
+    pictures = frames(to_numpy(limit.images), 8)
+    for ending in (".mp4", ".gif"):
+        folder.save_video("limiting_distribution", ending, encode_video(pictures, ending))
+    folder.save_figure("limiting_distribution", one_run.quantiles(to_numpy(limit.z)))

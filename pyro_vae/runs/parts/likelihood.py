@@ -1,0 +1,59 @@
+"""How likely the test images are: the ELBO, a ladder of bounds, and the gaps between them."""
+
+from pyro_vae.evaluation.thresholds import FEW_CHAINS
+from pyro_vae.pages.wording import NATS, Compared, Picture, Row
+from pyro_vae.runs.parts.part import Part, data_rows
+
+LIKELIHOOD = Part(
+    title="How likely are the data?",
+    summary="ELBO, importance bound, annealed importance sampling, and the gaps between them",
+    measured_by="pyro_vae.runs.measuring.likelihood:measure_likelihood",
+    needs=2,
+    look="Lower bounds on log P(x), at beta = 1. The estimate of log P(x) is AIS from q(z|x), whichever"
+    " bound is largest. Look at how far the ELBO lies under it. The approximation gap is the price of"
+    " a diagonal Normal; the amortization gap is the price of an encoder that has to guess it. A"
+    " bracket gap of more than a nat or two means that the chains are too short, even for images that"
+    " the model drew itself; for real data it is only indicative.",
+    rows=(
+        Row("elbo_nats", "ELBO as trained", NATS),
+        Row("rate_nats", "rate", NATS),
+        Row("distortion_nats", "distortion", NATS),
+        Row("bits_per_dim", "bits per dimension", "importance bound"),
+        Row("active_units", "active components"),
+        Row("collapsed_units", "collapsed components"),
+        Row("ladder.nats.elbo", "ELBO, levels", NATS),
+        Row("ladder.nats.importance_bound", "importance bound, levels", NATS),
+        Row("ladder.nats.ais_from_prior", "AIS from the prior", NATS),
+        Row("ladder.nats.ais_from_posterior", "AIS from q(z|x)", NATS),
+        Row(
+            "ladder.log_prob_nats",
+            "log P(x): AIS from q",
+            NATS,
+            in_table="result",
+            compared=Compared(
+                "log P(x), by AIS from q(z|x)",
+                NATS,
+                "Higher is better. Chains lead from q to the posterior, so a poor encoder costs"
+                " little here.",
+                best="highest",
+            ),
+        ),
+        Row("ladder.log_prob_monte_carlo_error", "its Monte Carlo error", NATS),
+        Row("ladder.ais_effective_sample_size", "effective chains", "of AIS from q(z|x)"),
+        Row("ladder.ais_of_few_chains", "images of few chains", f"under {FEW_CHAINS}"),
+        Row("ladder.approximation_gap_nats", "approximation gap", NATS),
+        Row("ladder.amortization_gap_nats", "amortization gap", NATS),
+        Row("ladder.bracket_gap_nats", "bracket gap, simulated", NATS),
+        Row("ladder.warning", "warning", kind="words"),
+        *data_rows("images", "bits_per_dim_samples", "rate_per_component_nats", "ladder.images"),
+        *data_rows("ladder.nats.elbo_refitted", "ladder.log_prob_source", "ladder.acceptance"),
+        *data_rows("ladder.bits_per_dim"),
+    ),
+    pictures=(
+        Picture(
+            "ladder",
+            "Each rung should stand to the right of the one below, or beside it. An importance bound"
+            " far to the left of AIS is not to be trusted.",
+        ),
+    ),
+)
