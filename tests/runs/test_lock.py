@@ -85,6 +85,18 @@ def test_a_folder_is_created_by_one_process_only():
         FolderLock(Path("a")).create()
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_folder_that_another_process_has_just_created(tmp_path, ended):
+    rival = FolderLock(tmp_path / "a").create()
+    words = rf"process {os.getpid()} on"
+    if ended:
+        rival.release()
+        words = "another process, which has ended; give the command again"
+    with pytest.raises(FolderInUse, match=f"a has just been created by {words}"):
+        FolderLock(tmp_path / "a").create()
+    rival.release()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
