@@ -20,6 +20,7 @@ from pyro_vae.names import (
     OBJECTIVES,
     PRECISIONS,
     SCORES,
+    VALIDATION,
     check_dataset_name,
     check_name,
     shortened,
@@ -84,6 +85,12 @@ class DataSettings(Settings):
         BINARIZE,
     )
 
+    validation: str = setting(
+        "auto",
+        "hold out images from training to choose by: always, or auto, where training stops early;"
+        " they are the published validation images, or a tenth of the training images",
+        VALIDATION,
+    )
     data_limit: float = setting(
         DATA_LIMIT, "gigabytes of memory that your own images may take", above=0
     )
@@ -107,6 +114,7 @@ class ModelSettings(Settings):
         "density",
         "what training maximises: the family's density, or the probability of the grey levels",
         SCORES,
+        VALIDATION,
     )
     sigma: float | None = setting(
         None,

@@ -49,7 +49,9 @@ def _with_validation(data: Dataset) -> Dataset:
         return data
     cut = len(data.train) - max(1, len(data.train) // 10)
     if cut == 0:
-        raise ValueError(f"patience: {data.name} has too few images to hold some out for selection")
+        raise ValueError(
+            f"validation: {data.name} has too few images to hold some out for selection"
+        )
     return replace(data, train=data.train[:cut], validation=data.train[cut:])
 
 

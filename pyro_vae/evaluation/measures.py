@@ -9,6 +9,31 @@ from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 
 
+def per_image(
+    model: LatentImageModel,
+    images: Tensor,
+    levels: int | None,
+    num_samples: int,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> dict[str, Tensor]:
+    """Return the measures of each image, nats (N,): those of `measure` before they are averaged.
+
+    They are `elbo_nats`, `rate_nats` and `distortion_nats`, and `log_prob_nats`, the importance
+    bound on the log probability of the grey levels. One that is not defined is left out. Arguments
+    are those of `measure`.
+    """
+    terms = elbo_terms(model, images, seed=seed)
+    columns = {"distortion_nats": terms.distortion}
+    if model.has_rate:
+        columns |= {"elbo_nats": terms.elbo, "rate_nats": terms.rate}
+    if model.has_rate and model.likelihood.is_likelihood and levels is not None:
+        columns["log_prob_nats"] = importance_bound(
+            model, images, num_samples, seed, progress=progress
+        )
+    return columns
+
+
 def measure(
     model: LatentImageModel,
     images: Tensor,
@@ -32,25 +57,26 @@ def measure(
         seed: the seed of the draws.
         progress: a function that receives the fraction done.
     """
-    terms = elbo_terms(model, images, seed=seed)
-    measures = {
-        "images": len(images),
-        "elbo_nats": estimate(terms.elbo),
-        "rate_nats": estimate(terms.rate),
-        "distortion_nats": estimate(terms.distortion),
-        "bits_per_dim": None,
-        "bits_per_dim_samples": None,
-        "active_units": active_units(model, images),
-        "collapsed_units": None,
-        "rate_per_component_nats": None,
-    }
-    if not model.has_rate:
-        return measures | {"elbo_nats": None, "rate_nats": None}
-    rates = rate_per_component(model, images)
-    measures["collapsed_units"] = collapsed_units(rates)
-    measures["rate_per_component_nats"] = rates.mean(0).tolist()
-    if model.likelihood.is_likelihood and levels is not None:
-        bound = importance_bound(model, images, num_samples, seed, progress=progress)
-        measures["bits_per_dim"] = estimate(bits_per_dim(bound, model.image_shape))
-        measures["bits_per_dim_samples"] = num_samples
+    return means(
+        model, images, per_image(model, images, levels, num_samples, seed, progress), num_samples
+    )
+
+
+def means(
+    model: LatentImageModel, images: Tensor, columns: dict[str, Tensor], num_samples: int
+) -> dict[str, Estimate | list[float] | int | None]:
+    """Return what `measure` returns, from the measures of each image that `per_image` returned."""
+    measures = {"images": len(images)}
+    for name in ("elbo_nats", "rate_nats", "distortion_nats"):
+        measures[name] = estimate(columns[name]) if name in columns else None
+    measures |= {"bits_per_dim": None, "bits_per_dim_samples": None}
+    if "log_prob_nats" in columns:
+        bits = bits_per_dim(columns["log_prob_nats"], model.image_shape)
+        measures |= {"bits_per_dim": estimate(bits), "bits_per_dim_samples": num_samples}
+    measures |= {"active_units": active_units(model, images), "collapsed_units": None}
+    measures["rate_per_component_nats"] = None
+    if model.has_rate:
+        rates = rate_per_component(model, images)
+        measures["collapsed_units"] = collapsed_units(rates)
+        measures["rate_per_component_nats"] = rates.mean(0).tolist()
     return measures

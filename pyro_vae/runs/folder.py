@@ -32,11 +32,18 @@ class RunFolder:
         self.summary = self.path / "summary.json"
         self.evaluation = self.path / "evaluation.json"
         self.report = self.path / "report.html"
+        self.per_image = self.path / "per_image.npz"
         self.failure = self.path / "failed.txt"  # which a sweep writes when a run fails
         self.checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
         drawn = (self.path / "likelihood.csv", self.path / "posterior.nc")
-        self.results = (self.summary, self.evaluation, self.report, *drawn)  # of finished training
+        self.results = (
+            self.summary,
+            self.evaluation,
+            self.report,
+            self.per_image,
+            *drawn,
+        )  # of finished training
         self.last, self.best = self.checkpoints / "last.pt", self.checkpoints / "best.pt"
 
     def weights(self, config: RunConfig) -> Path:

@@ -12,6 +12,9 @@ NUMBER = (int, float, type(None))
 SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is there at all
     "test": dict,
     "train": (dict, type(None)),
+    "validation": (dict, type(None)),
+    "validation.elbo_nats": NUMBER,
+    "validation.bits_per_dim": NUMBER,
     "parameters": dict,
     "parameters.encoder": int,
     "parameters.decoder": int,

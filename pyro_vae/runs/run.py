@@ -55,7 +55,10 @@ def resolve_device(name: str, index: int = 0) -> torch.device:
 
 
 def load_data(config: RunConfig) -> Dataset:
-    """Return the data set of a configuration, with validation images if the run selects by them.
+    """Return the data set of a configuration, with validation images if it holds some out.
+
+    The pixels that `binarize` draws once are the same for all seeds, so that runs are compared on
+    the same images.
 
     Raises:
         ValueError: data that do not exist or cannot be read.
@@ -64,8 +67,7 @@ def load_data(config: RunConfig) -> Dataset:
         config.dataset,
         config.data_dir,
         config.binarize,
-        validation=config.patience is not None,
-        seed=config.seed,
+        validation=config.patience is not None or config.validation == "always",
         levels=config.levels,
         limit=config.data_limit,
     )

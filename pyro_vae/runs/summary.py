@@ -1,6 +1,8 @@
 """The content of `summary.json`: a run's settings, its size, its speed, and its final figures."""
 
 import math
+from functools import partial
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -8,7 +10,7 @@ from pyro_vae.data import Dataset, draw_binary
 from pyro_vae.evaluation.bounds import Progress, no_progress
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.exact import linear_optimum
-from pyro_vae.evaluation.measures import measure
+from pyro_vae.evaluation.measures import means, per_image
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
@@ -19,15 +21,43 @@ BITS_PER_DIM_SAMPLES = 16
 TRAIN_DRAWS = 2**17
 
 
+class Scored(NamedTuple):
+    """Images of a split, and the measures of each of them."""
+
+    images: Tensor
+    columns: dict[str, Tensor]
+
+
+def score(data: Dataset, training: Training, progress: Progress = no_progress) -> dict[str, Scored]:
+    """Measure each test image and, where some are held out, each validation image."""
+    test, model = training.splits.test, training.model
+    splits = {"test": test}
+    if data.validation is not None:
+        splits["validation"] = data.validation.images.to(test)
+    total, done, scored = sum(map(len, splits.values())), 0, {}
+    for name, images in splits.items():
+        share = partial(_share, progress, done / total, len(images) / total)
+        columns = per_image(model, images, data.levels, BITS_PER_DIM_SAMPLES, progress=share)
+        scored[name] = Scored(images, columns)
+        done += len(images)
+    return scored
+
+
+def _share(progress: Progress, start: float, width: float, done: float) -> None:
+    progress(start + width * done)
+
+
 def summarise(
-    config: RunConfig, data: Dataset, training: Training, progress: Progress = no_progress
+    config: RunConfig, data: Dataset, training: Training, scored: dict[str, Scored]
 ) -> dict:
-    """Return the summary of a finished run, measured with the weights that its model has now."""
+    """Return the summary of a finished run, measured with the weights that its model has now.
+
+    Args:
+        scored: what `score` returned.
+    """
     model = training.model
     optimum = _linear_optimum(config, model, data)
-    test = measure(
-        model, training.splits.test, data.levels, BITS_PER_DIM_SAMPLES, progress=progress
-    )
+    splits = {name: _means(model, *split) for name, split in scored.items()}
     return {
         "dataset": config.dataset,
         "likelihood": config.likelihood,
@@ -45,9 +75,15 @@ def summarise(
         "seconds": training.seconds,
         "steps_per_second": training.step / training.seconds,
         "train": _train_summary(model, data, training.images, optimum),
-        "test": {k: v.mean if isinstance(v, Estimate) else v for k, v in test.items()},
+        **splits,
         "linear_optimum": optimum,
     }
+
+
+def _means(model: LatentImageModel, images: Tensor, columns: dict[str, Tensor]) -> dict:
+    """Return the means over images, without their errors."""
+    measures = means(model, images, columns, BITS_PER_DIM_SAMPLES)
+    return {k: v.mean if isinstance(v, Estimate) else v for k, v in measures.items()}
 
 
 def _train_summary(

@@ -214,7 +214,7 @@ def _training(config: RunConfig, data: Dataset, observer: Observer, ranks: Ranks
         model,
         data.train.images,
         test_images=data.test.images,
-        validation_images=data.validation and data.validation.images,
+        validation_images=data.validation.images if config.patience else None,
         dynamic=data.dynamic,
         device=resolve_device(config.device, ranks.local),
         should_stop=observer.should_stop,

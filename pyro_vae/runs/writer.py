@@ -13,9 +13,10 @@ from pyro_vae.randomness import seeded
 from pyro_vae.runs.checkpoints import load_checkpoint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder, to_numpy
+from pyro_vae.runs.per_image import save_per_image
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import finite, save_json
-from pyro_vae.runs.summary import summarise
+from pyro_vae.runs.summary import score, summarise
 from pyro_vae.training.loop import Record, Training
 
 PROGRESS_PICTURES = 8
@@ -74,7 +75,9 @@ class RunWriter:
         if self.model.has_rate:
             rates = rate_per_component(self.model, self.test)
             save("kl_histogram", one_run.kl_histogram(to_numpy(rates)))
-        summary = finite(summarise(self.config, self.data, self.training, progress))
+        scored = score(self.data, self.training, progress)
+        save_per_image(self.folder.per_image, scored)
+        summary = finite(summarise(self.config, self.data, self.training, scored))
         write_report(self.folder.path, summary)  # before the summary, which says that all is there
         save_json(self.folder.summary, summary)
 

@@ -99,7 +99,7 @@ WRONG = [
     (own("negative.npy"), "images: expected pixels in [0, 1], got -0.1 to"),
     (own("bright.npy"), "to 255; divide by the largest value that a pixel can have"),
     (own("one.npy"), "expected at least 2 images in"),
-    (own("two.npy", "--patience", "3"), "patience: two has too few images to hold some out"),
+    (own("two.npy", "--patience", "3"), "validation: two has too few images to hold some out"),
     (own("empty.npy"), "holds no pixels: images of shape (0, 4, 4)"),
     (own("flat.npy"), "got an array of shape (20, 16)"),
     (own("deep.npy"), "got an array of shape (5, 4, 1, 4, 4)"),
