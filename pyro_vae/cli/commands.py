@@ -93,7 +93,8 @@ def run_compare(parsed: Namespace, interrupts: Interrupts) -> None:
     """Compare finished runs in a table and on a page."""
     path, comparison = write_comparison(parsed.runs, parsed.out)
     print(f"{len(comparison.finished)} finished runs in {path.with_name('compare.csv')}")
-    for word, runs in (("not finished", comparison.unfinished), ("failed", comparison.failed)):
+    others = {"not finished": comparison.unfinished, "failed": comparison.failed}
+    for word, runs in (others | {"left out": comparison.repeated}).items():
         for folder, why in runs.items():
             print(f"{word}: {folder}: {why}")
     print(f"Look at {path}")

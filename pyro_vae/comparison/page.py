@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
+from pyro_vae.comparison.matrix import Matrix, matrix
 from pyro_vae.comparison.plots import Group, learning_curves, over, plane
 from pyro_vae.comparison.table import (
     ROWS,
@@ -31,8 +32,9 @@ from pyro_vae.settings import setting_text
 GENERATOR = "pyro-vae compare"
 MOST_VALUES = 20  # of a setting that are listed one by one
 LOOK_AT_TABLE = (
-    "The run with the fewest bits per dimension stands first. Look at whether the next ones lie"
-    " within a standard error of it, and what they cost in parameters and seconds."
+    "The run with the fewest bits per dimension stands first. They share their images, so that"
+    " standard errors over images do not tell which differences hold: the matrix of settings does."
+    " Look at what the runs cost in parameters and seconds."
 )
 NO_BITS = {  # the reason, by model and scale
     ("vae", "none"): "their score is no likelihood of these grey levels",
@@ -67,6 +69,7 @@ class GroupPage(NamedTuple):
 
     name: str
     table: Table
+    matrix: Matrix | None
     sections: list[Section]
 
 
@@ -130,7 +133,11 @@ def _page(comparison: Comparison) -> str:
         words=_words(runs, settings),
         varying=[(name, _values(runs, name)) for name in settings],
         shared=[(name, setting_text(getattr(runs[0].config, name))) for name in alike],
-        others={"Not finished": comparison.unfinished, "Failed": comparison.failed},
+        others={
+            "Not finished": comparison.unfinished,
+            "Failed": comparison.failed,
+            "Repeated": comparison.repeated,
+        },
         groups=[_group_page(runs, n) for n, runs in enumerate(together, 1)],
     )
 
@@ -166,7 +173,8 @@ def _group_page(runs: list[Finished], number: int) -> GroupPage:
         over(group, "latent_dim"),
         learning_curves(group),
     )
-    return GroupPage(name, _table(group), [part for part in sections if part.drawings])
+    drawn = [part for part in sections if part.drawings]
+    return GroupPage(name, _table(group), matrix(group), drawn)
 
 
 # --- the table -------------------------------------------------------------------------------------

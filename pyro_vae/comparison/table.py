@@ -18,13 +18,8 @@ from pyro_vae.settings import setting_text
 Paths = str | Path | Iterable[str | Path]
 
 DATA = ("dataset", "binarize", "levels")  # figures of other data are on another scale
-NO_MATTER = (
-    "seed",
-    "data_dir",
-    "data_limit",
-    "device",
-    "engine",
-)  # settings that do not distinguish points
+PLACE = ("data_dir", "data_limit", "device", "engine")  # settings that change no result
+NO_MATTER = ("seed", *PLACE)  # settings that do not distinguish points
 EFFORT = ("images", "quick", "bits_per_dim_samples")  # keys that state a part's effort
 SCALES = {  # the terms of ELBO and distortion; a continuous family has its `score` as its key
     "density": "pixel densities",
@@ -67,11 +62,12 @@ class Finished:
 
 
 class Comparison(NamedTuple):
-    """The runs that are finished, and for each of the others its folder and the reason."""
+    """The runs that are compared, and for each of the others its folder and the reason."""
 
     finished: list[Finished]
     unfinished: dict[str, str]
     failed: dict[str, str]
+    repeated: dict[str, str]  # the same settings and seed as another, and no second seed
 
 
 class Point(NamedTuple):
@@ -106,13 +102,18 @@ def compare(runs: Paths) -> list[dict[str, Any]]:
 
 def read_runs(runs: Paths) -> Comparison:
     """Return the comparison of `runs`; arguments and errors are those of `compare`."""
-    comparison = Comparison([], {}, {})
+    comparison, first = Comparison([], {}, {}, {}), {}
     for folder in find_runs(runs):
         if folder.failure.exists():
             lines = folder.failure.read_text(errors="replace").strip().splitlines()
             comparison.failed[str(folder.path)] = lines[-1] if lines else "no reason given"
         elif (summary := _current_summary(folder)) is not None:
-            comparison.finished.append(_finished(folder, summary))
+            run = _finished(folder, summary)
+            earlier = first.setdefault(_identity(run.config), folder.path)
+            if earlier is folder.path:
+                comparison.finished.append(run)
+            else:
+                comparison.repeated[str(folder.path)] = f"settings and seed are those of {earlier}"
         else:
             epochs = RunConfig.load(folder.config).epochs
             done = len(folder.columns()["epoch"])
@@ -122,8 +123,14 @@ def read_runs(runs: Paths) -> Comparison:
     return comparison
 
 
+def _identity(config: RunConfig) -> tuple:
+    """Return what a run's results depend on."""
+    return tuple(getattr(config, f.name) for f in fields(RunConfig) if f.name not in PLACE)
+
+
 def _too_few(comparison: Comparison) -> str:
     others = {"unfinished": comparison.unfinished, "failed": comparison.failed}
+    others |= {"repeated": comparison.repeated}
     listed = "".join(f"; {name}: {', '.join(runs)}" for name, runs in others.items() if runs)
     count = len(comparison.finished)
     return f"compare: expected two finished runs or more, got {count}{listed}"

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.significance import holm
 
 
@@ -66,6 +67,17 @@ def paired_difference(one: ArrayLike, other: ArrayLike) -> Difference:
     error = float(np.sqrt(variance))
     t = abs(mean) / error if error > 0 else (np.inf if mean else 0.0)
     return Difference(mean, error, float(degrees), float(2 * stats.t.sf(t, degrees)))
+
+
+def two_way_mean(values: ArrayLike) -> Estimate:
+    """Return the mean of a measure (S, N) over seeds and images, with an error that has both.
+
+    For a single seed it is the error over images alone.
+    """
+    values = np.asarray(values, dtype=float)
+    images = values.mean(0).var(ddof=1) / values.shape[1]
+    seeds, _ = _of_seeds(values.mean(1))
+    return Estimate(float(values.mean()), float(np.sqrt(images + np.nan_to_num(seeds))))
 
 
 def _of_seeds(means: np.ndarray) -> tuple[float, int]:

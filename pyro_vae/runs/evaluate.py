@@ -84,6 +84,7 @@ def _subject(
         data=data,
         train=data.train.images.to(device, dtype),
         test=data.test.images.to(device, dtype),
+        validation=data.validation and data.validation.images.to(device, dtype),
         effort=effort,
         seed=seed,
         data_dir=config.data_dir,

@@ -36,14 +36,9 @@ class RunFolder:
         self.failure = self.path / "failed.txt"  # which a sweep writes when a run fails
         self.checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
-        drawn = (self.path / "likelihood.csv", self.path / "posterior.nc")
-        self.results = (
-            self.summary,
-            self.evaluation,
-            self.report,
-            self.per_image,
-            *drawn,
-        )  # of finished training
+        names = ("likelihood.csv", "validation_likelihood.csv", "posterior.nc")
+        measured = (self.summary, self.evaluation, self.report, self.per_image)
+        self.results = (*measured, *(self.path / name for name in names))  # of finished training
         self.last, self.best = self.checkpoints / "last.pt", self.checkpoints / "best.pt"
 
     def weights(self, config: RunConfig) -> Path:

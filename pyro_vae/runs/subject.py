@@ -26,6 +26,7 @@ class Subject:
     data: Dataset
     train: Tensor
     test: Tensor
+    validation: Tensor | None  # images that were held out from training
     effort: Effort
     seed: int
     data_dir: str

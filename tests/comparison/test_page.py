@@ -102,8 +102,8 @@ def test_unfinished_and_failed_runs_are_listed(capsys):
 
 
 def test_where_it_goes():
-    for name in ("a", "b"):
-        make_up_run(f"x/{name}")
+    for seed, name in enumerate("ab"):
+        make_up_run(f"x/{name}", seed=seed)
     assert main(["compare", "x/a", "x/b"]) == 0
     assert sorted(p.name for p in Path("comparison").iterdir()) == ["compare.csv", "report.html"]
     Path("comparison/notes.txt").write_text("mine")

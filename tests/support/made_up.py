@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import numpy as np
+
 import pyro_vae as pv
 
 SMALL = {"hidden": (8,), "latent_dim": 3, "epochs": 1, "batch_size": 128}
@@ -25,6 +27,29 @@ def make_up_run(path, bits=2.0, elbo=-10.0, rate=5.0, evaluation=None, **setting
     (path / "summary.json").write_text(json.dumps(summary))
     if evaluation:
         (path / "evaluation.json").write_text(json.dumps(evaluation))
+
+
+def make_up_images(path, values, split="test", mark=1):
+    """Leave the log probability of each image, beside those of other splits."""
+    path = Path(path, "per_image.npz")
+    arrays = dict(np.load(path)) if path.exists() else {}
+    arrays |= {f"{split}.mark": np.array(mark), f"{split}.log_prob_nats": np.asarray(values)}
+    np.savez(path, **arrays)
+
+
+def make_up_settings(root, means, splits=("test",), seeds=3, images=400, random_state=0):
+    """Runs of a beta for each of the means, on the same images: nats with noise of all kinds."""
+    rng = np.random.default_rng(random_state)
+    common = {split: 5 * rng.normal(size=images) - 100 for split in splits}
+    for n, mean in enumerate(means):
+        for seed in range(seeds):
+            path = f"{root}/{n}-{seed}"
+            make_up_run(path, beta=float(n + 1), seed=seed)
+            of_seed = 0.05 * rng.normal()
+            for split in splits:
+                noise = 0.5 * rng.normal(size=images)
+                make_up_images(path, common[split] + mean + of_seed + noise, split)
+    return root
 
 
 def make_up_study(root="study"):

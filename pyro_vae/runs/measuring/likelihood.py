@@ -1,6 +1,8 @@
 """How likely the test images are: the ELBO, a ladder of bounds, and the gaps between them."""
 
-from pyro_vae.evaluation.ais import Annealing
+from dataclasses import replace
+
+from pyro_vae.evaluation.ais import Annealing, annealed_importance_sampling
 from pyro_vae.evaluation.bounds import bits_per_dim
 from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.ladder import ESTIMATE, Ladder, climb
@@ -25,7 +27,19 @@ def measure_likelihood(subject: Subject) -> Figures:
     few = images[: effort.few_images]
     ladder = climb(model, few, samples, annealing, effort.refit_steps, seed, subject.progress)
     _show_ladder(subject.folder, ladder)
-    return figures | {"ladder": _ladder_figures(ladder, model.image_shape, samples)}
+    figures |= {"ladder": _ladder_figures(ladder, model.image_shape, samples)}
+    return figures | _validation_figures(subject, annealing)
+
+
+def _validation_figures(subject: Subject, annealing: Annealing) -> Figures:
+    """Measure log P(x) of validation images as well, where some are held out to choose by."""
+    if subject.validation is None:
+        return {}
+    few = subject.validation[: subject.effort.few_images]
+    annealing = replace(annealing, start="posterior")
+    found = annealed_importance_sampling(subject.model, few, annealing, subject.seed)
+    subject.folder.save_columns("validation_likelihood", {ESTIMATE: found.log_prob.tolist()})
+    return {"validation_log_prob_nats": estimate(found.log_prob)}
 
 
 def _show_ladder(folder: RunFolder, ladder: Ladder) -> None:

@@ -39,6 +39,7 @@ LIKELIHOOD = Part(
             ),
         ),
         Row("ladder.log_prob_monte_carlo_error", "its Monte Carlo error", NATS),
+        Row("validation_log_prob_nats", "log P(x), validation", NATS),
         Row("ladder.ais_effective_sample_size", "effective chains", "of AIS from q(z|x)"),
         Row("ladder.ais_of_few_chains", "images of few chains", f"under {FEW_CHAINS}"),
         Row("ladder.approximation_gap_nats", "approximation gap", NATS),

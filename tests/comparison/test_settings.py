@@ -1,0 +1,107 @@
+"""Which settings of a comparison differ, on the same images and over seeds."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyro_vae.cli.main import main
+from pyro_vae.comparison.settings import settings_of
+from pyro_vae.comparison.table import read_runs
+from tests.support.made_up import make_up_images, make_up_run, make_up_settings
+from tests.support.pages import Page
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+def found(folder="x"):
+    return settings_of(read_runs(folder).finished)
+
+
+def test_a_planted_difference_holds_and_a_setting_entered_twice_does_not():
+    """Betas 1 and 2 have the same mean, beta 3 is better by half a nat; images differ by 5 nats."""
+    settings = found(make_up_settings("x", [0.0, 0.0, 0.5]))
+    assert settings.settings[0].name == "beta 3" and len(settings.settings) == 3
+    assert settings.holds(0, 1) and settings.holds(0, 2) and not settings.holds(1, 2)
+    difference = settings.differences[0][1]
+    assert difference.mean == pytest.approx(0.5, abs=0.2) and difference.standard_error < 0.1
+    assert settings.differences[1][0].mean == -difference.mean
+
+
+def test_a_setting_entered_twice_is_told_apart_as_rarely_as_stated():
+    wrong = 0
+    for n in range(100):
+        wrong += found(make_up_settings(f"x{n}", [0.0, 0.0], images=50, random_state=n)).holds(0, 1)
+    assert wrong <= 12, "5 % of 100 repeats, and 3.3 standard errors more"
+
+
+def test_validation_images_come_before_test_images():
+    make_up_settings("x", [0.0, 1.0], splits=("test", "validation"))
+    assert found().source.words == "the importance bound of validation images"
+    for path in Path("x").iterdir():
+        arrays = dict(np.load(path / "per_image.npz"))
+        np.savez(path / "per_image.npz", **{k: v for k, v in arrays.items() if "test" in k})
+    assert found().source.words == "the importance bound of test images"
+
+
+def test_annealing_comes_before_a_bound():
+    make_up_settings("x", [0.0, 1.0])
+    for path in Path("x").iterdir():
+        part = {"images": 20, "quick": True}
+        (path / "evaluation.json").write_text(
+            f'{{"likelihood": {part}}}'.replace("'", '"').replace("True", "true")
+        )
+        with open(path / "likelihood.csv", "w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["image", "ais_from_posterior"])
+            table.writerows([n, -50.0 - n + 0.01 * len(path.name)] for n in range(20))
+    assert found().source.words == "AIS of test images" and found().settings[0].mean > -70
+
+
+def test_other_images_are_not_paired():
+    make_up_settings("x", [0.0, 1.0])
+    make_up_images("x/0-0", np.zeros(400), mark=2)
+    assert found() is None
+
+
+def test_runs_without_measures_of_images_have_no_matrix():
+    for seed in (0, 1):
+        make_up_run(f"x/{seed}", beta=seed + 1.0)
+    assert found() is None and main(["compare", "x"]) == 0
+    assert "Which settings differ?" not in Page("x/report.html").text
+
+
+def test_a_single_setting_has_nothing_to_differ_from():
+    make_up_settings("x", [0.0])
+    assert found() is None
+
+
+def test_the_page_shows_the_matrix():
+    make_up_settings("x", [0.0, 0.0, 0.5], splits=("test", "validation"))
+    assert main(["compare", "x"]) == 0
+    page = Page("x/report.html")
+    assert "Which settings differ?" in page.text
+    assert "Chosen on validation images: beta 3. Its test images have -9" in page.text
+    assert "pyro-vae evaluate --only likelihood" in page.text, "the bound is looser for small betas"
+    framed = [a for tag, a in page.tags if tag == "td" and "holds" in (a.get("class") or "")]
+    assert len(framed) == 4
+
+
+def test_one_seed_each_has_differences_without_errors():
+    make_up_settings("x", [0.0, 5.0], seeds=1)
+    assert not found().holds(0, 1) and found().differences[0][1].mean > 4
+    assert main(["compare", "x"]) == 0
+    text = Page("x/report.html").text
+    assert "A setting with a single seed has no error here" in text
+    assert "Ranked on test images" in text
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"[]", b"\x93NUMPY"])
+def test_a_damaged_file_is_named(content, capsys):
+    make_up_settings("x", [0.0, 1.0])
+    Path("x/0-0/per_image.npz").write_bytes(content)
+    assert main(["compare", "x"]) == 2
+    error = capsys.readouterr().err
+    assert "per_image: x/0-0/per_image.npz holds no measures of images" in error
+    assert error.count("\n") == 1
