@@ -6,24 +6,26 @@ without order, so that shapes and angles are treated alike. All functions raise 
 shapes do not fit, codes are not finite, or factors are not whole numbers or never vary.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed
 from numpy.random import Generator
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
 
-_FOREST = {"n_estimators": 30, "max_features": None, "min_samples_leaf": 5}
-_BINS, _SHUFFLES = 20, 3
+_BINS = 20
 
 
 def disentanglement(
@@ -31,14 +33,14 @@ def disentanglement(
 ) -> dict[str, float | Estimate | list[list[float]]]:
     """Return all measures of this file for codes and factors, at the default settings.
 
-    Matrices are (latent_dim, F). Give 10,000 random rows of a large grid, because forests are slow.
+    Matrices are (latent_dim, F). Give 10,000 random rows of a large grid, because trees are slow.
 
     Args:
         codes, factors: (N, latent_dim) and (N, F).
-        seed: the seed of the split, the forests and the batches.
+        seed: the seed of the split, the trees and the batches.
     """
     mig, parts = mutual_information_gap(codes, factors), dci(codes, factors, seed)
-    sap = separated_attribute_predictability(codes, factors)
+    sap = separated_attribute_predictability(codes, factors, seed)
     return {
         "mutual_information_gap": mig.gap,
         "mutual_information_nats": mig.scores.tolist(),
@@ -104,36 +106,40 @@ def _gap_of_the_best_two(scores: Tensor, worthless: Tensor) -> Tensor:
     return best - second
 
 
-def separated_attribute_predictability(codes: Tensor, factors: Tensor) -> BestTwo:
+def separated_attribute_predictability(codes: Tensor, factors: Tensor, seed: int = 0) -> BestTwo:
     """Return the lead of the best component in predicting a factor (SAP); scores are accuracies.
 
-    `1/F sum_j (S_(1)j - S_(2)j)`, S_ij the balanced accuracy (chance 1/k) of factor j from
-    component i. It predicts the value with the nearest mean code, leaving out the row itself:
-    one-dimensional linear discriminant analysis with equal priors. R^2 would need an order of the
-    values, and a support vector machine a penalty and a split. The gap is at most 1 - 1/k.
+    `1/F sum_j (S_(1)j - S_(2)j)`, S_ij the accuracy of factor j from component i on held-out rows (a
+    third), by a linear support vector machine with C = 0.01 and balanced classes, as in
+    disentanglement_lib for discrete factors. One component cannot tell the inner ones of many values
+    from all others by a line, so even a perfect code of such a factor scores under 1.
 
     Args:
         codes, factors: (N, latent_dim) and (N, F).
+        seed: the seed of the split and of the machines.
 
     Source: Kumar, Sattigeri and Balakrishnan, "Variational inference of disentangled latent
-    concepts from unlabeled observations", 2017, https://arxiv.org/abs/1711.00848.
+    concepts from unlabeled observations", 2017, https://arxiv.org/abs/1711.00848; Locatello et al.,
+    as above, for the classifier.
     """
-    codes, factors = _checked(codes, factors)
-    accuracies = torch.stack([_nearest_mean_accuracies(codes, v) for v in factors.T], 1)
-    chance = 1 / (factors.max(0).values + 1).to(codes)
-    return BestTwo(_gap_of_the_best_two(accuracies, chance).mean().item(), accuracies)
+    z, v = (t.cpu().numpy() for t in _checked(codes, factors))
+    train, test = _split(len(z), seed)
+    machine = LinearSVC(C=0.01, class_weight="balanced", random_state=seed)
+    scores = np.zeros((z.shape[1], v.shape[1]))
+    for (i, component), (j, values) in itertools.product(enumerate(z.T), enumerate(v.T)):
+        column = component[:, None]
+        machine.fit(column[train], values[train])
+        scores[i, j] = (machine.predict(column[test]) == values[test]).mean()
+    accuracies = torch.from_numpy(scores)
+    return BestTwo(
+        _gap_of_the_best_two(accuracies, torch.zeros(v.shape[1])).mean().item(), accuracies
+    )
 
 
-def _nearest_mean_accuracies(codes: Tensor, values: Tensor) -> Tensor:
-    """Return the leave-one-out balanced accuracy of the nearest class mean, for each component."""
-    codes = codes - codes.min(0).values  # a constant component is then exactly 0, as are its means
-    members = torch.nn.functional.one_hot(values).to(codes)
-    counts, sums = members.sum(0).unsqueeze(1), members.T @ codes
-    distances = (codes.unsqueeze(1) - sums / counts).abs()
-    own = distances * counts / (counts - 1)  # to the mean of the other rows of its value
-    own = own.nan_to_num(nan=math.inf)  # the only row of its value
-    nearest = torch.where(members.bool().unsqueeze(2), own, distances).argmin(1)
-    return (members.T @ (nearest == values.unsqueeze(1)).to(codes) / counts).mean(0)
+def _split(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of training and the held-out third, in random order."""
+    test, train = np.split(np.random.default_rng(seed).permutation(rows), [max(1, rows // 3)])
+    return train, test
 
 
 class Dci(NamedTuple):
@@ -142,58 +148,57 @@ class Dci(NamedTuple):
     disentanglement: float
     completeness: float
     informativeness: Estimate  # accuracy on held-out rows, mean over factors
-    importances: Tensor  # (latent_dim, F), the accuracy lost without the component
+    importances: Tensor  # (latent_dim, F), each column adds up to 1
 
 
 def dci(codes: Tensor, factors: Tensor, seed: int = 0) -> Dci:
-    """Return disentanglement, completeness and informativeness (DCI) by random forests.
+    """Return disentanglement, completeness and informativeness (DCI) by gradient-boosted trees.
 
     R_ij is the importance of component i for factor j. Disentanglement is the mean over i of
     `1 - H(R_i. / sum_j R_ij) / log F`, weighted by sum_j R_ij. Completeness is the mean over j of
-    `1 - H(R_.j / sum_i R_ij) / log latent_dim`; a factor that no component serves counts 0.
+    `1 - H(R_.j / sum_i R_ij) / log latent_dim`, weighted by sum_i R_ij.
 
-    A forest predicts each factor. R_ij is the accuracy that it loses on held-out rows (a third) if
-    component i is shuffled. Losses within 2 standard errors count 0, and so do all losses of a
-    factor if none exceeds 5 of them. Importances from training rows would spread a factor that the
-    code lacks over all components. Each split considers all components: forced splits on useless
-    ones would lower a perfect code's score. On a full grid the held-out rows are not in the
-    training set, so that a factor which the code lacks is predicted just below chance.
+    The importances are scikit-learn's, of trees that predict the factor (100 for each value), as in
+    disentanglement_lib. They come from training rows, so that a factor which the code lacks spreads
+    over all components. The accuracy is that of held-out rows (a third). On a full grid these are
+    not in the training set, so that a factor which the code lacks is predicted just below chance.
 
     Args:
         codes, factors: (N, latent_dim) and (N, F).
-        seed: the seed of the split, the forests and the shuffles.
+        seed: the seed of the split and of the trees.
 
     Source: Eastwood and Williams, "A framework for the quantitative evaluation of disentangled
-    representations", 2018, https://openreview.net/forum?id=By-7dz-AZ.
+    representations", 2018, https://openreview.net/forum?id=By-7dz-AZ; Locatello et al., as above,
+    for the trees.
     """
     z, v = (t.cpu().numpy() for t in _checked(codes, factors))
-    rng = np.random.default_rng(seed)
-    test, train = np.split(rng.permutation(len(z)), [max(1, len(z) // 3)])
-    forest = RandomForestClassifier(**_FOREST, random_state=seed)
-    hits, importances = [], []
-    for values in v.T:
-        forest.fit(z[train], values[train])
-        hits.append(forest.predict(z[test]) == values[test])
-        importances.append(_losses(forest, z[test], values[test], rng))
-    matrix = torch.from_numpy(np.stack(importances, 1))
-    weights = matrix.sum(1) / (matrix.sum() or 1)
-    disentangled, complete = weights @ _concentration(matrix), _concentration(matrix.T).mean()
+    train, test = _split(len(z), seed)
+    fitted = Parallel(n_jobs=-1, prefer="threads")(
+        delayed(_trees)(z[train], w[train], seed) for w in v.T
+    )
+    hits = [trees.predict(z[test]) == w[test] for trees, w in zip(fitted, v.T)]
+    columns = [np.abs(trees.feature_importances_) for trees in fitted]  # rounding may be negative
+    matrix = torch.from_numpy(np.stack(columns, 1))
     informative = estimate(torch.from_numpy(np.mean(hits, 0)))
-    return Dci(disentangled.item(), complete.item(), informative, matrix)
+    return Dci(*concentrations(matrix), informative, matrix)
 
 
-def _losses(
-    forest: RandomForestClassifier, codes: np.ndarray, values: np.ndarray, rng: Generator
-) -> np.ndarray:
-    """Return the accuracy that shuffling each component costs, 0 where chance explains it."""
-    hits, losses = forest.predict(codes) == values, np.empty(codes.shape[::-1])
-    for component, column in enumerate(codes.T):
-        copies = np.tile(codes, (_SHUFFLES, 1, 1))
-        copies[..., component] = rng.permuted(np.tile(column, (_SHUFFLES, 1)), axis=1)
-        still = forest.predict(np.concatenate(copies)).reshape(_SHUFFLES, -1) == values
-        losses[component] = hits - still.mean(0)
-    means, errors = losses.mean(1), losses.std(1) / math.sqrt(len(values))
-    return np.where(means > 2 * errors, means, 0) * (means > 5 * errors).any()
+def _trees(codes: np.ndarray, values: np.ndarray, seed: int) -> GradientBoostingClassifier:
+    return GradientBoostingClassifier(random_state=seed).fit(codes, values)
+
+
+def concentrations(importances: Tensor) -> tuple[float, float]:
+    """Return disentanglement and completeness of a matrix of importances (latent_dim, F).
+
+    Example:
+        >>> [round(share, 4) for share in concentrations(torch.tensor([[3.0, 1.0], [1.0, 3.0]]))]
+        [0.1887, 0.1887]
+    """
+    r = importances.double()
+    total = r.sum().clamp_min(torch.finfo(r.dtype).tiny)
+    of_components, of_factors = r.sum(1) / total, r.sum(0) / total
+    disentangled, complete = of_components @ _concentration(r), of_factors @ _concentration(r.T)
+    return disentangled.item(), complete.item()
 
 
 def _concentration(importances: Tensor) -> Tensor:

@@ -5,13 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chi2, entropy, norm
-from sklearn.metrics import balanced_accuracy_score, mutual_info_score
-from sklearn.model_selection import LeaveOneOut, cross_val_predict
-from sklearn.neighbors import NearestCentroid
+from scipy.stats import chi2, entropy
+from sklearn.metrics import mutual_info_score
 
 from pyro_vae.evaluation.disentanglement import (
     beta_vae_score,
+    concentrations,
     dci,
     disentanglement,
     factor_vae_score,
@@ -39,11 +38,9 @@ def test_a_perfect_code_has_the_highest_scores(grid):
     codes = standardized(grid)[:, [3, 0, 4, 2, 1]] * torch.tensor([1, -2, 0.5, 3, 1]) + 7
     codes = torch.cat([codes, torch.full((len(grid), 1), 0.1)], 1)
     assert mutual_information_gap(codes, grid).gap == pytest.approx(1, abs=1e-12)
-    sap = separated_attribute_predictability(codes, grid)
-    assert sap.gap == pytest.approx(1 - CHANCE, abs=1e-12)
     parts = dci(codes, grid)
-    assert parts.disentanglement == pytest.approx(1, abs=1e-12)
-    assert parts.completeness == pytest.approx(1, abs=1e-12)
+    assert parts.disentanglement == pytest.approx(1, abs=1e-9)
+    assert parts.completeness == pytest.approx(1, abs=1e-9)
     assert parts.informativeness == (1, 0)
     assert beta_vae_score(codes, grid) == factor_vae_score(codes, grid) == (1, 0)
 
@@ -52,12 +49,9 @@ def test_a_code_of_two_factors_out_of_five_scores_two_fifths(grid):
     """Fixing one of the other three looks alike: a third of those is guessed, or none by the vote."""
     codes = standardized(grid)[:, :2]
     assert mutual_information_gap(codes, grid).gap == pytest.approx(2 / 5, abs=1e-12)
-    gap = separated_attribute_predictability(codes, grid).gap
-    assert gap == pytest.approx((2 / 3 + 3 / 4) / 5, abs=1e-12)
-    rows = torch.randint(len(grid), (6000,))  # independent, as the parts of a full grid are not
+    rows = torch.randint(len(grid), (3000,))  # independent, as the parts of a full grid are not
     parts = dci(codes[rows], grid[rows])
-    assert parts.disentanglement == pytest.approx(1, abs=1e-12)
-    assert parts.completeness == pytest.approx(2 / 5, abs=1e-12)
+    assert torch.allclose(parts.importances[:, :2], torch.eye(2, dtype=torch.float64), atol=1e-9)
     assert near(parts.informativeness, (2 + 3 / 8) / 5)
     assert near(beta_vae_score(codes, grid), 3 / 5)
     assert near(factor_vae_score(codes, grid), 2 / 5)
@@ -92,13 +86,13 @@ def test_any_rotation_lowers_the_scores_of_the_gap_but_not_of_the_batches(grid):
 
 @pytest.mark.slow
 def test_two_copies_of_a_code_have_no_gap_and_half_the_completeness(grid):
-    """The forest takes either copy: completeness loses log 2 / log 10 if it takes them equally."""
+    """The trees take either copy: completeness loses log 2 / log 10 if they take them equally."""
     codes = standardized(grid).repeat(1, 2)
     assert mutual_information_gap(codes, grid).gap == 0
     assert separated_attribute_predictability(codes, grid).gap == 0
-    parts = dci(codes, grid)
-    assert parts.disentanglement == pytest.approx(1, abs=1e-12)
-    assert 1 - math.log10(2) <= parts.completeness < 1 - 0.8 * math.log10(2)
+    parts = dci(codes[::3], grid[::3])
+    assert parts.disentanglement > 0.99
+    assert 1 - math.log10(2) <= parts.completeness < 0.95
 
 
 @pytest.mark.slow
@@ -109,13 +103,12 @@ def test_noise_scores_nothing(grid):
     mig = mutual_information_gap(codes, grid)
     p = chi2.cdf(2 * len(grid) * mig.scores.sum(), 10 * 19 * (SIZES - 1).sum())
     assert 5e-5 < p < 1 - 5e-5 and 0 < mig.gap < (mig.scores.max(0).values / SIZES.log()).mean()
-    spread = math.sqrt(CHANCE / 768)  # about the standard deviation of an accuracy among 8 values
+    spread = math.sqrt(CHANCE / 256)  # about the standard deviation of an accuracy among 8 values
     assert 0 <= separated_attribute_predictability(codes, grid).gap < 5 * spread
-    for seed in range(3):  # about one importance in 40 passes 2 standard errors, and none 5
-        rows = torch.randint(len(grid), (1000,), generator=generator)
-        parts = dci(torch.rand(1000, 10, generator=generator), grid[rows], seed)
-        assert (parts.disentanglement, parts.completeness) == (0, 0)
-        assert near(parts.informativeness, CHANCE)
+    rows = torch.randint(len(grid), (2000,), generator=generator)
+    parts = dci(torch.rand(2000, 10, generator=generator), grid[rows])
+    assert max(parts.disentanglement, parts.completeness) < 0.02
+    assert near(parts.informativeness, CHANCE)
     assert near(beta_vae_score(codes, grid, num_batches=1000), 1 / 5)
     assert near(factor_vae_score(codes, grid, num_batches=1000), 1 / 5)
 
@@ -125,7 +118,7 @@ def test_components_that_never_vary_score_nothing_and_no_nan(grid, latent_dim):
     codes = torch.full((2000, latent_dim), 0.1)
     scores = disentanglement(codes, grid[:2000])
     for name in ("disentanglement", "completeness", "separated_attribute_predictability"):
-        assert scores[name] == 0
+        assert scores[name] == 0 or latent_dim == 1, "the only component leads a missing second"
     assert scores["mutual_information_gap"] == 0
     assert near(scores["informativeness"], CHANCE)
     assert near(scores["beta_vae_score"], 1 / 5) and near(scores["factor_vae_score"], 1 / 5)
@@ -151,8 +144,6 @@ def test_order_and_linear_scale_of_the_components_play_no_part(grid):
     before, after = (mutual_information_gap(z, grid) for z in (codes, changed))
     assert before.gap == pytest.approx(after.gap, abs=1e-12)
     assert torch.allclose(before.scores[[4, 2, 0, 1, 3]], after.scores, atol=1e-12)
-    before, after = (separated_attribute_predictability(z, grid) for z in (codes, changed))
-    assert before.gap == pytest.approx(after.gap, abs=1e-12)
 
 
 def test_names_of_the_values_play_no_part(grid):
@@ -161,34 +152,22 @@ def test_names_of_the_values_play_no_part(grid):
     renamed = 5 - 3 * grid[:1000]
     before, after = (mutual_information_gap(codes, v).scores for v in (grid[:1000], renamed))
     assert torch.allclose(before, after, atol=1e-12)
-    before, after = (
-        separated_attribute_predictability(codes, v).scores for v in (grid[:1000], renamed)
-    )
-    assert torch.allclose(before, after, atol=1e-12)
 
 
-def test_predictability_is_scikit_learns_nearest_centroid_leaving_one_out():
-    """With a value that only one row has, which is then never predicted."""
-    rng = np.random.default_rng(0)
-    values = np.append(rng.integers(3, size=59), 3)
-    codes = np.stack([values + rng.normal(size=60), rng.normal(size=60)], 1)
-    expected = []
-    for z in codes.T:
-        guesses = cross_val_predict(NearestCentroid(), z[:, None], values, cv=LeaveOneOut())
-        expected.append(balanced_accuracy_score(values, guesses))
-    factors = torch.tensor(values).unsqueeze(1)
-    scores = separated_attribute_predictability(torch.tensor(codes), factors).scores
-    assert scores.squeeze(1).numpy() == pytest.approx(np.array(expected), abs=1e-12)
+def test_predictability_of_binary_factors_is_known_by_hand():
+    """Each component tells its own factor for sure, and the other one by a coin: 1 - 1/2."""
+    factors = torch.cartesian_prod(*[torch.arange(2)] * 2).repeat(300, 1)[torch.randperm(1200)]
+    codes = factors.double() * 4 - 2
+    scores = separated_attribute_predictability(codes, factors).scores
+    assert scores.diag().tolist() == [1, 1]
+    assert (scores.flip(1).diag() - 0.5).abs().max() < 5 * 0.5 / math.sqrt(400)
 
 
-def test_predictability_of_a_noisy_code_is_that_of_its_normal_tails(grid):
-    """Inner values err on both sides, the outer two on one: 1 - 2 (k - 1) / k Phi(-1 / 2 sigma)."""
-    sigma = 0.4
-    codes = grid + sigma * torch.randn(grid.shape, dtype=torch.float64)
-    scores = separated_attribute_predictability(codes, grid).scores.diag()
-    expected = 1 - 2 * (SIZES - 1) / SIZES * norm.cdf(-1 / (2 * sigma))
-    error = (expected * (1 - expected) / len(grid)).sqrt()
-    assert ((scores - expected).abs() < 5 * error).all()
+def test_a_line_cannot_tell_an_inner_value_from_all_others():
+    """Of eight equally frequent values of a perfect code, the machine misses some."""
+    factors = (torch.arange(1600) % 8).unsqueeze(1)
+    codes = standardized(factors)
+    assert 0.2 < separated_attribute_predictability(codes, factors).scores.item() < 0.8
 
 
 # --- all components together ----------------------------------------------------------------------
@@ -196,30 +175,40 @@ def test_predictability_of_a_noisy_code_is_that_of_its_normal_tails(grid):
 
 @pytest.mark.slow
 def test_scores_follow_from_the_importances_as_published(grid):
-    """Against scipy's entropy, where every component serves several factors; and noise is left out."""
+    """Against scipy's entropy, where every component serves several factors."""
     mix = torch.eye(5, dtype=torch.float64) + 0.4
-    codes = torch.cat([standardized(grid) @ mix, torch.randn(len(grid), 2)], 1)[:2500]
-    parts = dci(codes, grid[:2500])
+    codes = torch.cat([standardized(grid) @ mix, torch.randn(len(grid), 2)], 1)[::3]
+    parts = dci(codes, grid[::3])
     r = parts.importances.numpy()
-    assert (r[5:] == 0).all() and (r[:5].sum(1) > 0.1).all() and (r <= 1).all()
-    disentangled = 1 - entropy(r[:5], base=5, axis=1)
-    expected = np.average(disentangled, weights=r[:5].sum(1))
-    assert parts.disentanglement == pytest.approx(expected, abs=1e-12)
-    assert parts.completeness == pytest.approx((1 - entropy(r, base=7)).mean(), abs=1e-12)
+    assert r.sum(0) == pytest.approx(1) and (r >= 0).all()
+    expected = np.average(1 - entropy(r, base=5, axis=1), weights=r.sum(1))
+    assert parts.disentanglement == pytest.approx(expected, abs=1e-9)
+    assert parts.completeness == pytest.approx((1 - entropy(r, base=7)).mean(), abs=1e-9)
     assert 0.02 < parts.disentanglement < 0.8
 
 
-@pytest.mark.slow
-def test_noise_within_the_components_costs_accuracy_only(grid):
-    """One factor with noise each, beside pure noise: of 45 importances of 0, about one passes 2 errors.
+@pytest.mark.parametrize(
+    "importances, disentangled, complete",
+    [
+        ([[2, 0], [0, 1]], 1, 1),
+        ([[1, 1], [1, 1]], 0, 0),
+        ([[3, 0], [0, 0]], 1, 1),  # a factor that nothing serves has no weight
+        ([[0, 0], [0, 0]], 0, 0),
+        ([[1, 1], [0, 2]], 1 / 2, 1 - (3 / 4) * 0.9182958340544896),  # H(1/3) in bits
+    ],
+)
+def test_scores_of_importances_known_by_hand(importances, disentangled, complete):
+    found = concentrations(torch.tensor(importances))
+    assert found == pytest.approx((disentangled, complete), abs=1e-12)
 
-    One that does is worth 2 or 3 standard errors, 0.02, beside five of 0.5: it costs under 0.05.
-    """
+
+@pytest.mark.slow
+def test_noise_costs_disentanglement_since_importances_are_those_of_training_rows(grid):
+    """A component with noise each, beside pure noise: disentanglement_lib gives about 3/4."""
     noise = torch.randn(len(grid), 10, dtype=torch.float64)
-    codes = torch.cat([standardized(grid) + 0.3 * noise[:, :5], noise[:, 5:]], 1)[:2500]
-    parts = dci(codes, grid[:2500])
-    assert 0.95 < parts.disentanglement <= 1 + 1e-12
-    assert 0.95 < parts.completeness <= 1 + 1e-12
+    codes = torch.cat([standardized(grid) + 0.3 * noise[:, :5], noise[:, 5:]], 1)[:2000]
+    parts = dci(codes, grid[:2000])
+    assert 0.6 < parts.disentanglement < 0.85 and 0.55 < parts.completeness < 0.85
     assert 0.5 < parts.informativeness.mean < 0.8
 
 
@@ -266,7 +255,7 @@ def test_all_scores_are_those_of_the_single_functions(grid):
         "informativeness": parts.informativeness,
         "importances": parts.importances.tolist(),
         "separated_attribute_predictability": separated_attribute_predictability(
-            codes, factors
+            codes, factors, seed=3
         ).gap,
         "beta_vae_score": beta_vae_score(codes, factors, seed=3),
         "factor_vae_score": factor_vae_score(codes, factors, seed=3),
