@@ -62,23 +62,25 @@ def matrix(group: Group) -> Matrix | None:
     found = settings_of(group.runs)
     if found is None:
         return None
-    shown = range(min(MOST, len(found.settings)))
-    rows = [_row(found, n, shown) for n in shown]
+    count = min(MOST, len(found.settings))
+    rows = [_row(found, n, count) for n in range(count)]
     return Matrix(LOOK.format(source=found.source.words), _warnings(group, found), rows)
 
 
-def _row(found: Settings, number: int, shown: range) -> MatrixRow:
+def _row(found: Settings, number: int, count: int) -> MatrixRow:
+    """Return a row whose cells are the settings from the second on, blank up to the row's own."""
     setting = found.settings[number]
     cells = [
-        Cell(_text(found.differences[number][other]), found.holds(number, other)) for other in shown
+        Cell(_text(found.differences[number][other]), found.holds(number, other))
+        if other > number
+        else Cell("", False)
+        for other in range(1, count)
     ]
     mean = figure_text(two_way_mean(setting.values)._asdict())
     return MatrixRow(number + 1, setting.name, mean, len(setting.runs), cells)
 
 
-def _text(difference: Difference | None) -> str:
-    if difference is None:
-        return ""
+def _text(difference: Difference) -> str:
     error = difference.standard_error
     if math.isnan(error) or error == 0:
         return f"{difference.mean:+.2f}"

@@ -234,12 +234,15 @@ def groups(runs: Sequence[Finished]) -> list[list[Finished]]:
 def bits_column(runs: Sequence[Finished]) -> str:
     """Return the column of the bits per dimension that rank these runs.
 
-    The evaluation's bound is the tighter one. It ranks the runs if all that have bits have it, at
-    the same effort. Otherwise the bound of `summary.json` ranks them, whose effort never differs.
+    Those of validation images rank runs that all hold some out, since the test images are not to
+    choose by. Otherwise the evaluation's bound does, which is tighter, if all that have bits have it
+    at the same effort; and else the bound of `summary.json`, whose effort never differs.
     """
     known = [run.measures for run in runs if run.measures["test.bits_per_dim"] is not None]
     column = "likelihood.bits_per_dim"
     efforts = {tuple(m.get(f"likelihood.{name}") for name in EFFORT) for m in known}
+    if known and all(m.get("validation.bits_per_dim") is not None for m in known):
+        return "validation.bits_per_dim"
     everywhere = known and all(m.get(column) is not None for m in known)
     return column if everywhere and len(efforts) == 1 else "test.bits_per_dim"
 

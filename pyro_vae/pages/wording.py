@@ -135,6 +135,9 @@ SUMMARY = (  # the rows of `summary.json`
         ),
     ),
     Row("test.bits_per_dim_samples", "draws of its bound"),
+    Row("validation.elbo_nats", "validation ELBO", NATS),
+    Row("validation.bits_per_dim", "bits per dimension", "validation images"),
+    Row("validation.bits_per_dim_samples", "draws of its bound, validation"),
     Row(
         "test.active_units",
         "active components",
