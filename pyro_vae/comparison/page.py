@@ -26,6 +26,7 @@ from pyro_vae.comparison.table import (
 from pyro_vae.files import replace_file
 from pyro_vae.pages.frame import Section, render
 from pyro_vae.pages.wording import Row, figure_text
+from pyro_vae.runs.baselines import NAMES as BASELINES
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.settings import setting_text
 
@@ -239,6 +240,7 @@ def _warnings(group: Group, bits: str) -> list[str]:
             " all families can be compared."
         )
     warnings += _without_rank([run for rank, run in ranks if rank is None])
+    warnings += _marked(group)
     if len(group.scales) > 1:
         scales = "; ".join(SCALES[scale] for scale in group.scales)
         warnings.append(
@@ -251,6 +253,39 @@ def _warnings(group: Group, bits: str) -> list[str]:
             f" {', '.join(uneven)}. Do not compare these figures between runs."
         )
     return warnings
+
+
+def _marked(group: Group) -> list[str]:
+    """Return the sentences that mark runs which climb still, or which trivial models beat."""
+    sentences = []
+    climbing = [run for run in group.runs if run.measures.get("convergence.word") == "still climbs"]
+    if climbing:
+        sentences.append(
+            f"Still climbing when they ended, so not at their best: {_named(group, climbing)}."
+        )
+    bits = {
+        name: [run.measures.get(f"baselines.{name}.bits_per_dim") for run in group.runs]
+        for name in BASELINES
+    }
+    known = {
+        BASELINES[name]: min(v for v in values if v is not None)
+        for name, values in bits.items()
+        if any(values)
+    }
+    if known:
+        listed = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
+        sentences.append(f"Bits per dimension of trivial models of the training images: {listed}.")
+    beaten = [run for run in group.runs if run.beaten]
+    if beaten:
+        sentences.append(
+            f"Not trained far enough, or worse than a trivial model: {_named(group, beaten)}."
+        )
+    return sentences
+
+
+def _named(group: Group, runs: list[Finished]) -> str:
+    names = [group.name_of(run) for run in runs]
+    return ", ".join(names) if len(names) <= MOST_VALUES else f"{len(names)} runs"
 
 
 def _without_rank(runs: list[Finished]) -> list[str]:

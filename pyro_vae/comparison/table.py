@@ -9,6 +9,7 @@ import pandas as pd
 
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.pages.wording import PARAMETERS, SUMMARY, Row, lookup
+from pyro_vae.runs.baselines import not_beaten
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.evaluation import load_evaluation
 from pyro_vae.runs.folder import RunFolder
@@ -51,6 +52,7 @@ class Finished:
     folder: RunFolder
     config: RunConfig
     measures: dict[str, Any]
+    beaten: bool = False  # whether a trivial model of the training images is as likely
 
     @property
     def scale(self) -> str:
@@ -166,7 +168,8 @@ def _current_summary(folder: RunFolder) -> dict | None:
 
 def _finished(folder: RunFolder, summary: Any) -> Finished:
     evaluation = load_evaluation(folder.evaluation)
-    return Finished(folder, RunConfig.load(folder.config), _measures(summary, evaluation))
+    beaten = bool(not_beaten(summary.get("baselines") or {}))
+    return Finished(folder, RunConfig.load(folder.config), _measures(summary, evaluation), beaten)
 
 
 def _measures(summary: dict, evaluation: dict) -> dict[str, Any]:

@@ -5,6 +5,7 @@ ACTIVE_VARIANCE = 0.01  # a component is active where Var_x(E_q[z]) is higher (B
 UNRELIABLE_K_HAT = 0.7  # weights with a larger k-hat are unreliable (Vehtari et al., 2015)
 MIXED_R_HAT = 1.05  # chains with a larger R-hat have not mixed
 FEW_CHAINS = 3  # annealed weights of a smaller effective number are likely to miss mass
+CLIMBING_BITS = 0.0005  # per dimension: an ELBO that its last tenth of training moved more, climbs
 MISSED_NATS = 0.5  # an importance bound that misses more gets a warning
 UNIDENTIFIED_ROOM = 0.5  # nats: mutual information this close to log N is only a lower bound
 ALIKE_SHARE = 0.5  # of what images have in common: reconstructions that explain less are alike

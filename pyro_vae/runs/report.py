@@ -12,6 +12,7 @@ from pyro_vae.runs.checkpoints import fingerprint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.evaluation import load_evaluation
 from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.judgements import judgements
 from pyro_vae.runs.parts import PARTS, Part
 from pyro_vae.settings import setting_text
 
@@ -98,6 +99,7 @@ def _page(folder: RunFolder, config: RunConfig, summary: dict | None) -> str:
         title=f"{config.data_name}: {config.likelihood} {_model_name(config)}",
         unfinished=_unfinished(folder, config) if summary is None else "",
         cards=[] if summary is None else _cards(summary, config),
+        judgements=[] if summary is None else judgements(summary),
         words=_words(config, summary),
         command=f"pyro-vae train --config {folder.config}",
         settings=settings,

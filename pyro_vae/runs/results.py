@@ -29,6 +29,16 @@ SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is the
     "test.rate_per_component_nats": (list, type(None)),
     "train.elbo_nats": NUMBER,
     "linear_optimum": (dict, type(None)),
+    "baselines": (dict, type(None)),
+    "convergence": (dict, type(None)),
+    "convergence.word": str,
+    "convergence.reason": str,
+    **{f"baselines.{name}": dict for name in ("independent_pixels", "one_gaussian", "ppca")},
+    **{
+        f"baselines.{name}.{key}": (int, float)
+        for name in ("independent_pixels", "one_gaussian", "ppca")
+        for key in ("bits_per_dim", "gain_nats", "gain_error")
+    },
     "linear_optimum.elbo_nats": NUMBER,
     "epochs": int,
     "asked_epochs": int,

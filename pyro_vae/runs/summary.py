@@ -8,12 +8,14 @@ from torch import Tensor
 
 from pyro_vae.data import Dataset, draw_binary
 from pyro_vae.evaluation.bounds import Progress, no_progress
+from pyro_vae.evaluation.convergence import moved_at_the_end, still_climbs
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.evaluation.measures import means, per_image
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
+from pyro_vae.runs.baselines import beside_baselines
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.training.loop import Training
 
@@ -48,12 +50,17 @@ def _share(progress: Progress, start: float, width: float, done: float) -> None:
 
 
 def summarise(
-    config: RunConfig, data: Dataset, training: Training, scored: dict[str, Scored]
+    config: RunConfig,
+    data: Dataset,
+    training: Training,
+    scored: dict[str, Scored],
+    metrics: dict[str, list[float | None]],
 ) -> dict:
     """Return the summary of a finished run, measured with the weights that its model has now.
 
     Args:
         scored: what `score` returned.
+        metrics: the columns of `metrics.csv`.
     """
     model = training.model
     optimum = _linear_optimum(config, model, data)
@@ -77,7 +84,40 @@ def summarise(
         "train": _train_summary(model, data, training.images, optimum),
         **splits,
         "linear_optimum": optimum,
+        "baselines": _beside_baselines(config, data, scored["test"].columns),
+        "convergence": _convergence(config, training, metrics, data),
     }
+
+
+def _beside_baselines(config: RunConfig, data: Dataset, columns: dict[str, Tensor]) -> dict | None:
+    if "log_prob_nats" not in columns:
+        return None
+    return beside_baselines(data, columns["log_prob_nats"], config.latent_dim, config.data_dir)
+
+
+def _convergence(
+    config: RunConfig, training: Training, metrics: dict[str, list[float | None]], data: Dataset
+) -> dict:
+    """Return by how much the last tenth of training moved the test ELBO, and a word with a reason."""
+    name, sign = ("test_elbo", 1) if training.model.has_rate else ("test_distortion", -1)
+    curve = [sign * value for value in metrics[name] if value is not None]
+    moved = moved_at_the_end(curve)
+    figures = {"moved_nats": moved and moved.mean, "moved_error": moved and moved.standard_error}
+    if moved is None:
+        return figures | {"word": "cannot tell", "reason": "it is shorter than 20 epochs"}
+    said = (
+        f"the last tenth moved the test ELBO by {moved.mean:+.2g} ± {moved.standard_error:.1g} nats"
+    )
+    if config.patience is not None and training.epoch < config.epochs:
+        return figures | {"word": "stopped early", "reason": f"by validation images; {said}"}
+    if still_climbs(moved, math.prod(data.image_shape)):
+        return figures | {"word": "still climbs", "reason": f"{said}; train for longer"}
+    if config.learning_rate_schedule == "cosine":
+        reason = (
+            f"{said}, but a cosine schedule is flat at its end always; judge by a run half as long"
+        )
+        return figures | {"word": "cannot tell", "reason": reason}
+    return figures | {"word": "converged", "reason": said}
 
 
 def _means(model: LatentImageModel, images: Tensor, columns: dict[str, Tensor]) -> dict:

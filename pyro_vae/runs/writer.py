@@ -77,7 +77,9 @@ class RunWriter:
             save("kl_histogram", one_run.kl_histogram(to_numpy(rates)))
         scored = score(self.data, self.training, progress)
         save_per_image(self.folder.per_image, scored)
-        summary = finite(summarise(self.config, self.data, self.training, scored))
+        summary = finite(
+            summarise(self.config, self.data, self.training, scored, self.folder.columns())
+        )
         write_report(self.folder.path, summary)  # before the summary, which says that all is there
         save_json(self.folder.summary, summary)
 

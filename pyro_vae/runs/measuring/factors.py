@@ -2,7 +2,8 @@
 
 import torch
 
-from pyro_vae.evaluation.disentanglement import disentanglement, linear_probe
+from pyro_vae.evaluation.disentanglement import disentanglement
+from pyro_vae.evaluation.linear_probe import linear_probe
 from pyro_vae.evaluation.paths import PATHS, interpolate, traverse
 from pyro_vae.figures import one_run
 from pyro_vae.runs.folder import to_numpy

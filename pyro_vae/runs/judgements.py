@@ -1,0 +1,41 @@
+"""What a report answers first: a line for each question about a run."""
+
+from typing import Any, NamedTuple
+
+from pyro_vae.runs.baselines import NAMES, not_beaten
+
+
+class Judgement(NamedTuple):
+    """A question and its answer in words."""
+
+    question: str
+    answer: str
+
+
+def judgements(summary: dict[str, Any]) -> list[Judgement]:
+    """Return the questions that the summary of a run can answer, with their answers."""
+    found = []
+    if convergence := summary.get("convergence"):
+        answer = f"{convergence['word']}: {convergence['reason']}"
+        found.append(Judgement("Is it converged?", answer))
+    if baselines := summary.get("baselines"):
+        found.append(Judgement("Is it better than trivial models?", _beside(baselines)))
+    return found
+
+
+def _beside(baselines: dict[str, dict[str, float]]) -> str:
+    listed = ", ".join(
+        f"{NAMES[name]} {figures['bits_per_dim']:.3f}"
+        for name, figures in baselines.items()
+        if name in NAMES
+    )
+    least = min(figures["gain_nats"] for figures in baselines.values())
+    said = (
+        f"bits per dimension of the same test images under models of the training images: {listed}"
+    )
+    if worse := not_beaten(baselines):
+        return (
+            f"no. It is not trained far enough, or worse than {' and '.join(worse)}, by"
+            f" {least:+.1f} nats per image against the best of them; {said}"
+        )
+    return f"yes, by {least:.1f} nats per image or more; {said}"

@@ -1,0 +1,77 @@
+"""Trivial models of the training images, against probabilities that are known."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch.distributions import MultivariateNormal
+
+from pyro_vae.evaluation.baselines import independent_pixels, one_gaussian, ppca
+from pyro_vae.evaluation.exact import LinearGaussian, optimal_linear_vae
+
+
+def every_image(levels, pixels):
+    """All images of so many pixels, (levels^pixels, 1, 1, pixels)."""
+    grid = [v / (levels - 1) for v in range(levels)]
+    return torch.tensor(list(itertools.product(grid, repeat=pixels))).view(-1, 1, 1, pixels)
+
+
+def correlated(count, levels, seed=0):
+    """Images of 2 x 2 pixels that share a factor, far from both ends of the grid."""
+    generator = torch.Generator().manual_seed(seed)
+    factor = torch.randn(count, 1, generator=generator, dtype=torch.float64)
+    noise = torch.randn(count, 4, generator=generator, dtype=torch.float64)
+    x = 0.5 + 0.06 * factor * torch.tensor([1.0, 1.0, -1.0, 0.5]) + 0.03 * noise
+    return ((x.clamp(0, 1) * (levels - 1)).round() / (levels - 1)).view(count, 1, 2, 2)
+
+
+def test_independent_pixels_are_shares_with_one_added():
+    train = torch.tensor([[0.0, 1.0], [0.0, 0.5], [0.5, 0.5]]).view(3, 1, 1, 2)
+    found = independent_pixels(torch.tensor([[0.0, 0.0], [0.5, 0.5]]).view(2, 1, 1, 2), train, 3)
+    expected = [math.log(3 / 6 * 1 / 6), math.log(2 / 6 * 3 / 6)]
+    assert found.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 5])
+def test_probabilities_of_all_images_add_up_to_1(levels):
+    torch.manual_seed(0)
+    train = torch.randint(levels, (40, 1, 1, 3)) / (levels - 1)
+    train[:, 0, 0, 0] = 0  # a pixel that never varies
+    images = every_image(levels, 3)
+    assert independent_pixels(images, train, levels).exp().sum().item() == pytest.approx(1)
+    assert one_gaussian(images, train, levels)[0].exp().sum().item() == pytest.approx(1)
+
+
+def test_one_gaussian_is_the_density_times_the_bins_where_they_are_narrow():
+    train, images = correlated(2000, 4096), correlated(100, 4096, seed=1)
+    found, variance = one_gaussian(images, train, 4096)
+    rows = train.flatten(1)
+    covariance = rows.T.cov(correction=0) + variance * torch.eye(4)
+    exact = MultivariateNormal(rows.mean(0), covariance).log_prob(images.flatten(1))
+    assert torch.allclose(found, exact - 4 * math.log(4095), atol=1e-3)
+    assert found.mean() > independent_pixels(images, train, 4096).mean() + 1
+
+
+def test_few_images_add_more_to_the_diagonal():
+    """With fewer images than pixels the covariance is singular: held-out images want noise."""
+    few = torch.rand(20, 1, 6, 6).mul(255).round() / 255
+    _, variance = one_gaussian(few, few, 256)
+    assert variance > 100 * (1 / 255) ** 2 / 12
+
+
+def test_ppca_is_its_closed_form_where_bins_are_narrow():
+    train, images = correlated(2000, 4096), correlated(100, 4096, seed=1)
+    found = ppca(images, train, 4096, latent_dim=1)
+    exact = LinearGaussian.of(optimal_linear_vae(train, 1)).log_prob(images)
+    assert torch.allclose(found, exact - 4 * math.log(4095), atol=1e-2)
+
+
+def test_binary_images():
+    """Of two equal pixels, one Gaussian knows the second from the first."""
+    first = torch.bernoulli(torch.full((500, 1), 0.5))
+    train = torch.cat([first, first, torch.bernoulli(torch.full((500, 2), 0.5))], 1)
+    train = train.view(500, 1, 2, 2)
+    alone, together = independent_pixels(train, train, 2), one_gaussian(train, train, 2)[0]
+    assert alone.mean().item() == pytest.approx(-4 * math.log(2), abs=0.02)
+    assert together.mean() > alone.mean() + 0.5
