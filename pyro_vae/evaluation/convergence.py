@@ -35,14 +35,17 @@ def moved_at_the_end(curve: Sequence[float]) -> Estimate | None:
     return Estimate(round(float(slope * length), 9), round(error * length, 9))
 
 
-def still_climbs(moved: Estimate, dimensions: int) -> bool:
-    """Return whether an ELBO still rose for certain, and by more than a comparison could ignore.
+def direction(moved: Estimate, dimensions: int) -> int:
+    """Return 1 for an ELBO that still rose, -1 for one that fell, and 0 for one that stood still.
 
-    That is more than two standard errors, and more than 0.0005 bits per dimension.
+    A movement counts if it is certain, more than two standard errors, and more than a comparison
+    could ignore, 0.0005 bits per dimension.
 
     Args:
         moved: by how much the last tenth of training moved the ELBO, nats per image.
         dimensions: the number of pixels and channels of an image.
     """
     negligible = CLIMBING_BITS * dimensions * math.log(2)
-    return moved.mean > max(2 * moved.standard_error, negligible)
+    if abs(moved.mean) <= max(2 * moved.standard_error, negligible):
+        return 0
+    return 1 if moved.mean > 0 else -1

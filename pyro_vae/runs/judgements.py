@@ -16,7 +16,7 @@ def judgements(summary: dict[str, Any]) -> list[Judgement]:
     """Return the questions that the summary of a run can answer, with their answers."""
     found = []
     if convergence := summary.get("convergence"):
-        answer = f"{convergence['word']}: {convergence['reason']}"
+        answer = f"{convergence['word'].capitalize()}: {convergence['reason']}"
         found.append(Judgement("Is it converged?", answer))
     if baselines := summary.get("baselines"):
         found.append(Judgement("Is it better than trivial models?", _beside(baselines)))
@@ -30,12 +30,11 @@ def _beside(baselines: dict[str, dict[str, float]]) -> str:
         if name in NAMES
     )
     least = min(figures["gain_nats"] for figures in baselines.values())
-    said = (
-        f"bits per dimension of the same test images under models of the training images: {listed}"
-    )
+    said = f"Fitted to the training images, their bits per dimension of test images are: {listed}"
     if worse := not_beaten(baselines):
+        names = " and ".join(", ".join(worse).rsplit(", ", 1))
         return (
-            f"no. It is not trained far enough, or worse than {' and '.join(worse)}, by"
-            f" {least:+.1f} nats per image against the best of them; {said}"
+            f"No: it is not trained far enough, or worse than {names}. Its log P(x) is"
+            f" {least:+.1f} nats per image beside the best of them. {said}"
         )
-    return f"yes, by {least:.1f} nats per image or more; {said}"
+    return f"Yes, by {least:.1f} nats per image or more. {said}"

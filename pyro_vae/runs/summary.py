@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyro_vae.data import Dataset, draw_binary
 from pyro_vae.evaluation.bounds import Progress, no_progress
-from pyro_vae.evaluation.convergence import moved_at_the_end, still_climbs
+from pyro_vae.evaluation.convergence import direction, moved_at_the_end
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.evaluation.measures import means, per_image
@@ -110,8 +110,12 @@ def _convergence(
     )
     if config.patience is not None and training.epoch < config.epochs:
         return figures | {"word": "stopped early", "reason": f"by validation images; {said}"}
-    if still_climbs(moved, math.prod(data.image_shape)):
+    way = direction(moved, math.prod(data.image_shape))
+    if way > 0:
         return figures | {"word": "still climbs", "reason": f"{said}; train for longer"}
+    if way < 0:
+        reason = f"{said}; it over-fits: train for less, or stop early with --patience"
+        return figures | {"word": "past its best", "reason": reason}
     if config.learning_rate_schedule == "cosine":
         reason = (
             f"{said}, but a cosine schedule is flat at its end always; judge by a run half as long"

@@ -43,9 +43,9 @@ def test_a_run_says_whether_it_beats_them():
     assert run.summary["baselines"]["one_gaussian"]["gain_nats"] < 0
     text = Page("a/report.html").text
     assert (
-        "Is it better than trivial models? no. It is not trained far enough, or worse than" in text
+        "Is it better than trivial models? No: it is not trained far enough, or worse than" in text
     )
-    assert "Is it converged? cannot tell: it is shorter than 20 epochs" in text
+    assert "Is it converged? Cannot tell: it is shorter than 20 epochs" in text
 
 
 def test_what_has_no_probability_has_no_baseline():
