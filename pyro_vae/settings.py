@@ -114,7 +114,6 @@ class ModelSettings(Settings):
         "density",
         "what training maximises: the family's density, or the probability of the grey levels",
         SCORES,
-        VALIDATION,
     )
     sigma: float | None = setting(
         None,

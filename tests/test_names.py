@@ -76,6 +76,7 @@ def test_choices_of_settings_are_the_names():
         "model": names.MODELS,
         "likelihood": names.LIKELIHOODS,
         "score": names.SCORES,
+        "validation": names.VALIDATION,
         "network": names.NETWORKS,
         "activation": names.ACTIVATIONS,
         "objective": names.OBJECTIVES,

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.evaluation.features import FeatureNet
+from pyro_vae.evaluation.mmd import MOST_POINTS, median_distance, squared_discrepancy
 from pyro_vae.evaluation.thresholds import ALIKE_SHARE, BORDER, STRANGE_SAMPLES
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
@@ -77,7 +79,22 @@ def _principal_variances(rows: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(product).flip(0) / (len(rows) - 1)
 
 
-def judge(explained: float, mismatch: Estimate | None = None) -> Verdict:
+def mismatch(net: FeatureNet, real: Tensor, samples: Tensor, reconstructions: Tensor) -> Estimate:
+    """Return the squared MMD between samples and reconstructions in a classifier's features.
+
+    It is unbiased, and 0 where codes of the prior give the same images as codes of images. The
+    bandwidth is the median distance of real images. The first 2,000 of each are used.
+
+    Args:
+        net: the classifier that gives the features.
+        real: (N, C, H, W), for the bandwidth.
+        samples, reconstructions: (M, C, H, W), expected images.
+    """
+    sets = [net.features(images[:MOST_POINTS]) for images in (real, samples, reconstructions)]
+    return squared_discrepancy(*sets[1:], median_distance(sets[0]))
+
+
+def judge(explained: float, apart: Estimate | None = None) -> Verdict:
     """Return a verdict on the regularisation.
 
     - Over-regularised: the reconstructions leave out more than half of what images have in common.
@@ -88,22 +105,21 @@ def judge(explained: float, mismatch: Estimate | None = None) -> Verdict:
 
     Args:
         explained: the share that `explained_share` returns.
-        mismatch: the squared MMD between expected images of codes of the prior and of codes of images, in
-            a classifier's features with the median distance of real images as bandwidth.
+        apart: what `mismatch` returns, if there is a classifier.
     """
     reason = f"reconstructions explain {explained:.2f} of what images have in common"
     near = abs(explained - ALIKE_SHARE) < BORDER * ALIKE_SHARE
     if explained < ALIKE_SHARE:
         return _verdict("over-regularised", f"{reason}; a smaller beta lets more through", near)
-    if mismatch is None:
+    if apart is None:
         return _verdict("not over-regularised", f"{reason}; of samples nothing is known", near)
-    value, error = mismatch
-    apart = f"{reason}, and samples differ from them by {value:.3f} (squared MMD)"
+    value, error = apart
+    reason = f"{reason}, and samples differ from them by {value:.3f} (squared MMD)"
     near = near or abs(value - STRANGE_SAMPLES) < 2 * error + BORDER * STRANGE_SAMPLES
     if value > STRANGE_SAMPLES:
         holes = "the prior covers codes that no image has; a larger beta leaves fewer"
-        return _verdict("under-regularised", f"{apart}: {holes}", near)
-    return _verdict("well regularised", apart, near)
+        return _verdict("under-regularised", f"{reason}: {holes}", near)
+    return _verdict("well regularised", reason, near)
 
 
 def _verdict(word: str, reason: str, near: bool) -> Verdict:

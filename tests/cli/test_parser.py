@@ -19,6 +19,7 @@ VALUES = {
     "model": "autoencoder",
     "likelihood": "laplace",
     "score": "levels",
+    "validation": "always",
     "sigma": "0.5",
     "network": "conv",
     "hidden": "32,64",

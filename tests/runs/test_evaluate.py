@@ -32,8 +32,8 @@ TRUE_FACTORS = {
     "beta-VAE score",
     "FactorVAE score",
 }
-MAY_BE_MISSING = {  # on a run without true factors, idle components or a reason to warn
-    "likelihood": {"warning"},
+MAY_BE_MISSING = {  # on a run without true factors, validation images, idle components or warnings
+    "likelihood": {"warning", "log P(x), validation"},
     "latents": {"log P lost without them"},
     "factors": TRUE_FACTORS,
 }

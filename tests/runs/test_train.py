@@ -25,7 +25,8 @@ def test_a_run_folder_holds_what_the_contract_says():
     run = pv.train(quick(), "a")
     assert run.folder == pv.load_run("a").folder
     assert {path.removeprefix("a/") for path in contents("a")} == {
-        "config.yaml", "metrics.csv", "summary.json", "report.html", "checkpoints/last.pt",
+        "config.yaml", "metrics.csv", "summary.json", "report.html", "per_image.npz",
+        "checkpoints/last.pt",
         "figures/learning_curves.png", "figures/reconstructions.png", "figures/samples.png",
         "figures/kl_histogram.png", "figures/progress_0001.png", "figures/progress_0002.png",
     }  # fmt: skip

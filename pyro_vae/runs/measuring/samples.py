@@ -7,12 +7,9 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import Dataset, load_dataset
-from pyro_vae.evaluation.estimates import Estimate
-from pyro_vae.evaluation.features import FeatureNet
-from pyro_vae.evaluation.mmd import MOST_POINTS, median_distance, squared_discrepancy
 from pyro_vae.evaluation.samples import sample_quality
 from pyro_vae.evaluation.sharpness import radial_power_spectrum, sharpness_ratio
-from pyro_vae.evaluation.verdict import explained_share, judge
+from pyro_vae.evaluation.verdict import explained_share, judge, mismatch
 from pyro_vae.figures import one_run
 from pyro_vae.models.elbo import chunks
 from pyro_vae.names import DATASETS
@@ -54,8 +51,8 @@ def measure_samples(subject: Subject) -> Figures:
         return _sharpness_figures(sets) | figures | {"verdict": judge(explained)}
     net = classifier_for(labelled, Path(subject.data_dir)).to(sets.real.device)
     sets = ImageSets(*(images.float() for images in sets))
-    mismatch = _mismatch(net, sets)
-    figures |= {"mismatch": mismatch, "verdict": judge(explained, mismatch)}
+    apart = mismatch(net, sets.real, sets.sample_means, sets.reconstruction_means)
+    figures |= {"mismatch": apart, "verdict": judge(explained, apart)}
     quality = sample_quality(net, sets.real, sets.measured)
     return quality | {"classifier_accuracy": net.accuracy} | figures
 
@@ -79,13 +76,6 @@ def _sharpness_figures(sets: ImageSets) -> Figures:
         for name, images in sets.measured.items()
     }
     return {"images": len(sets.real)} | ratios
-
-
-def _mismatch(net: FeatureNet, sets: ImageSets) -> Estimate:
-    """Return how far expected images of codes of the prior are from those of codes of images."""
-    features = map(net.features, (sets.real, sets.sample_means, sets.reconstruction_means))
-    real, samples, reconstructions = (part[:MOST_POINTS] for part in features)
-    return squared_discrepancy(samples, reconstructions, median_distance(real))
 
 
 def _show_spectra(folder: RunFolder, sets: ImageSets) -> None:
