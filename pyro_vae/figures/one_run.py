@@ -229,6 +229,25 @@ def rank_histograms(ranks: ArrayLike, num_draws: int, names: list[str], at_most:
     return figure
 
 
+def pixel_calibration(shares: ArrayLike) -> Figure:
+    """Draw the share of pixels in bins of their probability integral transform.
+
+    Args:
+        shares: (N, bins), of each image's pixels; bars are twice the standard error over images.
+    """
+    shares = np.asarray(shares)
+    bins = shares.shape[1]
+    middles = (np.arange(bins) + 0.5) / bins
+    errors = 2 * shares.std(0, ddof=1) / math.sqrt(len(shares))
+    figure = Figure(figsize=(5, 2.8), layout="constrained")
+    axes = figure.subplots()
+    axes.bar(middles, bins * shares.mean(0), 0.9 / bins, color=BLUE, yerr=bins * errors)
+    axes.axhline(1, color=ORANGE, linestyle="--")
+    axes.set(xlim=(0, 1), xlabel="where a pixel lies in its distribution")
+    axes.set_ylabel("density (calibrated: 1)")
+    return figure
+
+
 def marginals(loc: ArrayLike, scale: ArrayLike, at_most: int = 12) -> Figure:
     """Draw densities of the aggregate posterior's components beside the prior's.
 

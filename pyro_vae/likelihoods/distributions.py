@@ -50,10 +50,13 @@ class ImageBernoulli(TorchDistribution):
     def mean(self) -> Tensor:
         return torch.sigmoid(self.logits)
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob_of_pixels(self, value: Tensor) -> Tensor:
+        """Return the log probability of each pixel and channel, (..., C, H, W)."""
         logits, value = torch.broadcast_tensors(self.logits, value)
-        loss = binary_cross_entropy_with_logits(logits, value, reduction="none")
-        return -loss.flatten(-3).sum(-1)
+        return -binary_cross_entropy_with_logits(logits, value, reduction="none")
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.log_prob_of_pixels(value).flatten(-3).sum(-1)
 
     def sample(self, sample_shape=torch.Size()) -> Tensor:
         shape = self._extended_shape(sample_shape)

@@ -121,6 +121,11 @@ class ImageMixture(TorchDistribution):
     def mean(self) -> Tensor:
         return (self.logits.exp() * self.components.mean).sum(-4)
 
+    def log_prob_of_pixels(self, value: Tensor) -> Tensor:
+        """Return the log probability of each pixel and channel on its own, (..., C, H, W)."""
+        given = self.components.log_prob(value.unsqueeze(-4))
+        return torch.logsumexp(self.logits + given, -4)
+
     def log_prob(self, value: Tensor) -> Tensor:
         given = self.components.log_prob(value.unsqueeze(-4)).sum(-3, keepdim=True)
         return torch.logsumexp(self.logits + given, -4).sum((-3, -2, -1))

@@ -5,6 +5,7 @@ compared. The functions that measure them are named here and imported when they 
 this room is cheap to import.
 """
 
+from pyro_vae.runs.parts.decoder import DECODER
 from pyro_vae.runs.parts.factors import FACTORS
 from pyro_vae.runs.parts.latents import LATENTS
 from pyro_vae.runs.parts.likelihood import LIKELIHOOD
@@ -17,6 +18,7 @@ __all__ = ["EFFORT_KEYS", "PARTS", "Part"]
 
 PARTS: dict[str, Part] = {
     "likelihood": LIKELIHOOD,
+    "decoder": DECODER,
     "posterior": POSTERIOR,
     "latents": LATENTS,
     "limit": LIMIT,
