@@ -17,6 +17,9 @@ def hostile_inputs(folder: Path) -> Iterator[tuple[str, list[str]]]:
     (folder / "list.yaml").write_text(bomb.replace("\n", "\n", 1) + "epochs: *i\n")
     yield "YAML aliases in a sweep", ["sweep", "--config", str(folder / "list.yaml"), "--out",
                                       str(folder / "sweep")]  # fmt: skip
+    lines = "".join(f"- &{o} [{','.join([f'*{n}'] * 9)}]\n" for n, o in zip("abcdefgh", "bcdefghi"))
+    (folder / "top.yaml").write_text("- &a [x,x,x,x,x,x,x,x,x]\n" + lines)
+    yield "YAML aliases, no table", ["train", "--config", str(folder / "top.yaml")]
     for name in ("pipe.yaml", "pipe.npy", "pipe.npz"):
         os.mkfifo(folder / name)
         flag = "--config" if name.endswith("yaml") else "--dataset"
