@@ -35,7 +35,7 @@ SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is the
     "convergence.reason": str,
     **{f"baselines.{name}": dict for name in ("independent_pixels", "one_gaussian", "ppca")},
     **{
-        f"baselines.{name}.{key}": (int, float)
+        f"baselines.{name}.{key}": NUMBER if key == "gain_error" else (int, float)
         for name in ("independent_pixels", "one_gaussian", "ppca")
         for key in ("bits_per_dim", "gain_nats", "gain_error")
     },

@@ -184,7 +184,9 @@ def strange_names(campaign: Campaign) -> None:
             complaint = complaint or ended.complaint() or ended.err[:160] * (ended.status != 0)
         ended = run(["compare", str(folder)])
         complaint = complaint or ended.complaint() or ended.err[:160] * (ended.status != 0)
-        shutil.copytree(folder / f"{name}0", folder / f"again {name}")  # only names tell these apart
+        shutil.copytree(
+            folder / f"{name}0", folder / f"again {name}"
+        )  # only names tell these apart
         ended = run(["compare", str(folder / f"{name}0"), str(folder / f"again {name}")])
         complaint = complaint or ended.complaint() or ended.err[:160] * (ended.status == 1)
         campaign.note("strange names", complaint, start)
