@@ -16,7 +16,7 @@ NASTY = "<b>&\"'"
 def run_page(**values):
     """The page of a run with next to nothing on it."""
     empty = {"generator": "tests", "title": "a run", "unfinished": "", "words": "", "command": ""}
-    empty |= dict.fromkeys(("cards", "judgements", "settings", "sections", "measured"), [])
+    empty |= {key: [] for key in ("cards", "judgements", "settings", "sections", "measured")}
     return render("run.html", **(empty | values))
 
 
