@@ -1,19 +1,24 @@
 """Which settings differ: means over seeds on the same images, and the differences that hold.
 
 A setting is what runs agree in that differ in the seed only. Log probabilities of the same images
-are compared, in nats per image. They come from the best source that all settings have: annealed
-importance sampling from q(z|x), on validation images or else on test images; then the importance
-bound of the run's end, on validation images or else on test images.
+are compared, in nats per image. They come from the best source that all runs have: validation images
+come before test images, since these are not to choose by, and then annealed importance sampling from
+q(z|x) before the importance bound of the run's end.
 """
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from pyro_vae.comparison.table import NO_MATTER, Finished, lines, varying
+from pyro_vae.evaluation.ladder import ESTIMATE
 from pyro_vae.evaluation.paired import Difference, all_differences
+from pyro_vae.files import read_file
+from pyro_vae.runs.checkpoints import fingerprint
+from pyro_vae.runs.evaluation import load_evaluation
 from pyro_vae.runs.per_image import load_per_image
 
 Values = tuple[object, np.ndarray]  # a mark of the images, and a number for each of them
@@ -78,14 +83,23 @@ def _annealed(name: str) -> Callable[[Finished], Values | None]:
 
     def read(run: Finished) -> Values | None:
         path = run.folder.path / name
-        if not path.exists() or run.measures.get("likelihood.images") is None:
+        part = load_evaluation(run.folder.evaluation).get("likelihood")
+        if not path.exists() or not part or not _is_current(run, part):
             return None
-        with open(path, newline="") as file:
-            column = [float(row["ais_from_posterior"]) for row in csv.DictReader(file)]
-        effort = (run.measures.get("likelihood.quick"), len(column), _mark(run, name))
-        return effort, np.array(column)
+        try:
+            rows = csv.DictReader(io.StringIO(read_file(path).decode()))
+            column = np.array([float(row[ESTIMATE]) for row in rows])
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise ValueError(f"likelihood: {path} is no table of bounds") from error
+        return (part.get("quick"), len(column), _mark(run, name)), column
 
     return read
+
+
+def _is_current(run: Finished, part: dict) -> bool:
+    """Return whether the weights are still those that a part of the evaluation measured."""
+    weights = run.folder.weights(run.config)
+    return not weights.exists() or part.get("checkpoint") in (None, fingerprint(weights))
 
 
 def _mark(run: Finished, name: str) -> int | None:

@@ -17,11 +17,23 @@ def per_image(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> dict[str, Tensor]:
-    """Return the measures of each image, nats (N,): those of `measure` before they are averaged.
+    """Measure each image: the ELBO with its parts, and the log probability of the grey levels.
 
-    They are `elbo_nats`, `rate_nats` and `distortion_nats`, and `log_prob_nats`, the importance
-    bound on the log probability of the grey levels. One that is not defined is left out. Arguments
-    are those of `measure`.
+    The columns `elbo_nats`, `rate_nats` and `distortion_nats` are at beta = 1, with one draw of z,
+    scored as in training. `log_prob_nats` is an importance bound. One that is not defined is left
+    out: the log probability if the family is no likelihood or `levels` is None, ELBO and rate if q is
+    a point.
+
+    Args:
+        model: a model in `eval` mode, on the images' device.
+        images: (N, C, H, W).
+        levels: the number of grey levels in the images, or None.
+        num_samples: the number of draws of z per image for the importance bound.
+        seed: the seed of the draws.
+        progress: a function that receives the fraction done.
+
+    Returns:
+        The columns by name, nats (N,) each.
     """
     terms = elbo_terms(model, images, seed=seed)
     columns = {"distortion_nats": terms.distortion}
@@ -34,38 +46,17 @@ def per_image(
     return columns
 
 
-def measure(
-    model: LatentImageModel,
-    images: Tensor,
-    levels: int | None,
-    num_samples: int,
-    seed: int = 0,
-    progress: Progress = no_progress,
-) -> dict[str, Estimate | list[float] | int | None]:
-    """Measure the ELBO with its parts, bits per dimension, and the use of the latent space.
-
-    The ELBO and its parts are in nats per image at beta = 1, with one draw of z. Images are scored
-    as in training. Bits per dimension are those of the grey levels, by the importance bound. A
-    measure that is not defined is None. Bits are not defined if the family is no likelihood or
-    `levels` is None. ELBO and rates are not defined if q is a point.
-
-    Args:
-        model: a model in `eval` mode, on the images' device.
-        images: (N, C, H, W).
-        levels: the number of grey levels in the images, or None.
-        num_samples: the number of draws of z per image for the importance bound.
-        seed: the seed of the draws.
-        progress: a function that receives the fraction done.
-    """
-    return means(
-        model, images, per_image(model, images, levels, num_samples, seed, progress), num_samples
-    )
-
-
 def means(
     model: LatentImageModel, images: Tensor, columns: dict[str, Tensor], num_samples: int
 ) -> dict[str, Estimate | list[float] | int | None]:
-    """Return what `measure` returns, from the measures of each image that `per_image` returned."""
+    """Return the means over images of what `per_image` returned, and the use of the latent space.
+
+    Bits per dimension are those of the grey levels. A measure that is not defined is None.
+
+    Args:
+        model, images, num_samples: those that the columns were measured with.
+        columns: what `per_image` returned.
+    """
     measures = {"images": len(images)}
     for name in ("elbo_nats", "rate_nats", "distortion_nats"):
         measures[name] = estimate(columns[name]) if name in columns else None

@@ -98,16 +98,19 @@ def _beside_baselines(config: RunConfig, data: Dataset, columns: dict[str, Tenso
 def _convergence(
     config: RunConfig, training: Training, metrics: dict[str, list[float | None]], data: Dataset
 ) -> dict:
-    """Return by how much the last tenth of training moved the test ELBO, and a word with a reason."""
-    name, sign = ("test_elbo", 1) if training.model.has_rate else ("test_distortion", -1)
-    curve = [sign * value for value in metrics[name] if value is not None]
+    """Return by how much the last tenth of training moved the test ELBO, and a word with a reason.
+
+    An autoencoder has none; there it is minus the distortion.
+    """
+    has_rate = training.model.has_rate
+    what = "the test ELBO" if has_rate else "minus the test distortion"
+    values = metrics["test_elbo" if has_rate else "test_distortion"]
+    curve = [value if has_rate else -value for value in values if value is not None]
     moved = moved_at_the_end(curve)
     figures = {"moved_nats": moved and moved.mean, "moved_error": moved and moved.standard_error}
     if moved is None:
         return figures | {"word": "cannot tell", "reason": "it is shorter than 20 epochs"}
-    said = (
-        f"the last tenth moved the test ELBO by {moved.mean:+.2g} ± {moved.standard_error:.1g} nats"
-    )
+    said = f"the last tenth moved {what} by {moved.mean:+.2g} ± {moved.standard_error:.1g} nats"
     if config.patience is not None and training.epoch < config.epochs:
         return figures | {"word": "stopped early", "reason": f"by validation images; {said}"}
     way = direction(moved, math.prod(data.image_shape))

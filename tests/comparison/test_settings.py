@@ -1,6 +1,6 @@
 """Which settings of a comparison differ, on the same images and over seeds."""
 
-import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -45,18 +45,41 @@ def test_validation_images_come_before_test_images():
     assert found().source.words == "the importance bound of test images"
 
 
+def leave_an_evaluation(path, checkpoint=None):
+    """Leave what `evaluate --only likelihood` leaves of a run."""
+    part = {"images": 20, "quick": True, "checkpoint": checkpoint}
+    (path / "evaluation.json").write_text(json.dumps({"likelihood": part}))
+    rows = "".join(f"{n},{-50.0 - n}\n" for n in range(20))
+    (path / "likelihood.csv").write_text(f"image,ais_from_posterior\n{rows}")
+
+
 def test_annealing_comes_before_a_bound():
     make_up_settings("x", [0.0, 1.0])
     for path in Path("x").iterdir():
-        part = {"images": 20, "quick": True}
-        (path / "evaluation.json").write_text(
-            f'{{"likelihood": {part}}}'.replace("'", '"').replace("True", "true")
-        )
-        with open(path / "likelihood.csv", "w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["image", "ais_from_posterior"])
-            table.writerows([n, -50.0 - n + 0.01 * len(path.name)] for n in range(20))
+        leave_an_evaluation(path)
     assert found().source.words == "AIS of test images" and found().settings[0].mean > -70
+
+
+def test_annealing_of_earlier_weights_does_not_count():
+    make_up_settings("x", [0.0, 1.0])
+    for path in Path("x").iterdir():
+        leave_an_evaluation(path, checkpoint="of other weights")
+        (path / "checkpoints").mkdir()
+        (path / "checkpoints/last.pt").write_bytes(b"the weights now")
+    assert found().source.words == "the importance bound of test images"
+
+
+@pytest.mark.parametrize("content", ["", "image,elbo\n0,1\n", "image,ais_from_posterior\n0,x\n"])
+def test_a_damaged_table_of_bounds_is_named(content, capsys):
+    make_up_settings("x", [0.0, 1.0])
+    for path in Path("x").iterdir():
+        leave_an_evaluation(path)
+    Path("x/0-0/likelihood.csv").write_text(content)
+    status, error = main(["compare", "x"]), capsys.readouterr().err
+    if content:
+        assert status == 2 and "x/0-0/likelihood.csv is no table of bounds" in error
+    else:
+        assert status == 0, "no rows: the bound is compared"
 
 
 def test_other_images_are_not_paired():

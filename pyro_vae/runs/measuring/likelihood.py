@@ -6,7 +6,7 @@ from pyro_vae.evaluation.ais import Annealing, annealed_importance_sampling
 from pyro_vae.evaluation.bounds import bits_per_dim
 from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.ladder import ESTIMATE, Ladder, climb
-from pyro_vae.evaluation.measures import measure
+from pyro_vae.evaluation.measures import means, per_image
 from pyro_vae.evaluation.thresholds import FEW_CHAINS
 from pyro_vae.figures import one_run
 from pyro_vae.runs.folder import RunFolder
@@ -20,7 +20,8 @@ def measure_likelihood(subject: Subject) -> Figures:
     """
     effort, model, seed = subject.effort, subject.model, subject.seed
     images, samples = subject.test[: effort.images], effort.bound_samples
-    figures = measure(model, images, subject.data.levels, samples, seed, subject.progress)
+    columns = per_image(model, images, subject.data.levels, samples, seed, subject.progress)
+    figures = means(model, images, columns, samples)
     if not subject.scores_levels:
         return figures
     annealing = Annealing(effort.temperatures, effort.chains)
