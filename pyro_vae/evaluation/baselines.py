@@ -85,4 +85,4 @@ def ppca(images: Tensor, train: Tensor, levels: int, latent_dim: int, seed: int 
     """
     vae = optimal_linear_vae(train, min(latent_dim, math.prod(train.shape[1:]) - 1), levels)
     vae = vae.to(images.device, images.dtype).eval()
-    return importance_bound(vae, images, PPCA_SAMPLES, seed).double()
+    return importance_bound(vae, images, PPCA_SAMPLES, seed).log_prob.double()

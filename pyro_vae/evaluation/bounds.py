@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pyro
 import torch
@@ -20,6 +21,15 @@ def no_progress(fraction: float) -> None:
     """Ignore the progress."""
 
 
+class ImportanceBound(NamedTuple):
+    """A lower bound on log P(x) and what it rests on, per image (N,)."""
+
+    log_prob: Tensor  # nats
+    effective_sample_size: (
+        Tensor  # of its draws, in 1 ... K: near 1 a single draw has all the weight
+    )
+
+
 @torch.no_grad()
 def importance_bound(
     vae: VAE,
@@ -29,8 +39,8 @@ def importance_bound(
     score: str = "levels",
     progress: Progress = no_progress,
     removed: Tensor | None = None,
-) -> Tensor:
-    """Return a lower bound on log P(x), nats per image (N,); it rises with K in expectation.
+) -> ImportanceBound:
+    """Return a lower bound on log P(x) of each image; it rises with K in expectation.
 
     `log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x)` with z_k ~ q(z | x) and K = `num_samples`
 
@@ -52,17 +62,19 @@ def importance_bound(
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2015,
     https://arxiv.org/abs/1509.00519.
     """
-    bounds = []
+    bounds, sizes = [], []
     with seeded(seed, images.device), pyro.validation_enabled(False):
         for x in images.split(max(1, decoded_at_once(vae) // num_samples)):
             q = vae.encode(x)
-            sums = [
-                log_weights(vae, x, q, size, score, removed).logsumexp(0)
-                for size in _sizes(num_samples, decoded_at_once(vae) // len(x))
-            ]
-            bounds.append(torch.stack(sums).logsumexp(0) - math.log(num_samples))
+            sums = []  # logs of the sums of the weights and of their squares
+            for size in _sizes(num_samples, decoded_at_once(vae) // len(x)):
+                weights = log_weights(vae, x, q, size, score, removed)
+                sums.append(torch.stack([weights, 2 * weights]).logsumexp(1))
+            total, of_squares = torch.stack(sums).logsumexp(0)
+            bounds.append(total - math.log(num_samples))
+            sizes.append((2 * total - of_squares).exp())
             progress(sum(map(len, bounds)) / len(images))
-    return torch.cat(bounds)
+    return ImportanceBound(torch.cat(bounds), torch.cat(sizes))
 
 
 def log_weights(

@@ -1,12 +1,13 @@
-"""The two parts of log p(x) - ELBO: the approximation gap and the amortization gap.
+"""What log p(x) - ELBO consists of: the encoder, correlation, and the shape of the posterior.
 
-The approximation gap is due to the family of q. The amortization gap is due to the encoder, which
-has to predict q from the image.
+The amortization gap is due to the encoder, which has to predict q from the image. The approximation
+gap is due to the family of q: a diagonal Normal knows neither correlation nor any other shape.
 
 Source: Cremer, Li and Duvenaud, "Inference suboptimality in variational autoencoders", 2018,
 https://arxiv.org/abs/1801.03558.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyro
@@ -14,28 +15,38 @@ import torch
 from torch import Tensor
 
 from pyro_vae.evaluation.bounds import Progress, decoded_at_once, log_likelihood, no_progress
+from pyro_vae.evaluation.fitted import DiagonalNormal, Flow, FullNormal, Parameters
 from pyro_vae.likelihoods.distributions import Normal
-from pyro_vae.models.elbo import component_rates
 from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
 
-LEARNING_RATE = 0.1
 SAMPLES_PER_STEP = 8
+SAMPLES_TO_CHOOSE_BY = 1000  # between two fits to an image
+CLEARLY_LOWER = 5  # standard errors by which a failed fit lies under the encoder
+FIT_NATS = 0.02  # what a fit that ends within its noise may lose
 
 
 class Refit(NamedTuple):
-    """Diagonal Normals fitted to each image, compared with the encoder's: nats per image, (N,) each."""
+    """Distributions fitted to each image, compared with the encoder's: nats per image, (N,) each.
 
-    elbo: Tensor
-    elbo_error: Tensor  # Monte Carlo standard error
-    encoder_elbo: Tensor
-    encoder_elbo_error: Tensor
-    q: Normal  # the fitted Normals, (N, latent_dim)
+    The keys are `encoder`, `diagonal`, `full_covariance` and `flow`; each family contains the one
+    before it.
+    """
+
+    elbos: dict[str, Tensor]
+    errors: dict[str, Tensor]  # Monte Carlo standard errors
+    failed: Tensor  # (N,), where every diagonal fit ended clearly below the encoder
+    q: Normal  # the best diagonal Normals, (N, latent_dim)
 
     @property
     def amortization_gap(self) -> Tensor:
         """Return the loss of the encoder against the best diagonal Normal, nats (N,)."""
-        return self.elbo - self.encoder_elbo
+        return self.elbos["diagonal"] - self.elbos["encoder"]
+
+    @property
+    def correlation_gap(self) -> Tensor:
+        """Return the loss of a diagonal Normal against one with full covariance, nats (N,)."""
+        return self.elbos["full_covariance"] - self.elbos["diagonal"]
 
 
 def refit_posterior(
@@ -47,16 +58,19 @@ def refit_posterior(
     score: str = "levels",
     progress: Progress = no_progress,
 ) -> Refit:
-    """Fit the best diagonal Normal q to each image separately, and return its ELBO.
+    """Fit three families of distributions to each image separately, and return their ELBOs.
 
-    The fit starts at the encoder's q. The approximation gap is log p(x) minus this ELBO. The
-    amortization gap is this ELBO minus the encoder's. Both ELBOs are measured on the same noise.
+    The families are a diagonal Normal, a Normal with full covariance and a normalizing flow. A
+    diagonal fit starts at the encoder's q, at the prior, and at a random code; each richer one at
+    the best of the family before it, and at the prior. The best is kept, or what was known before
+    where all fits end below it. These choices are made on other draws than the ELBOs, which all
+    share theirs.
 
     Args:
         vae: a VAE in `eval` mode; its weights do not change.
         images: (N, C, H, W).
         num_steps: the number of steps of Adam, whose learning rate falls to 0 along half a cosine.
-        num_samples: the number of draws of z per image for the final ELBOs.
+        num_samples: the number of draws of z per image for the final ELBOs; an odd one gets one more.
         seed: the seed of the draws.
         score: `levels` or `density`, the measure by which images are scored.
         progress: a function that receives the fraction done.
@@ -68,47 +82,126 @@ def refit_posterior(
     parts = []
     with seeded(seed, images.device), pyro.validation_enabled(False):
         for x in images.split(at_once):
-            parts.append(_refit(vae, x, num_steps, num_samples, score))
-            progress(sum(len(part[0]) for part in parts) / len(images))
-    elbo, error, encoder_elbo, encoder_error, loc, scale = map(torch.cat, zip(*parts))
-    return Refit(elbo, error, encoder_elbo, encoder_error, Normal(loc, scale))
+            parts.append(_Fitting(vae, x, num_steps, num_samples, score).refit())
+            progress(sum(len(part.failed) for part in parts) / len(images))
+    elbos, errors, failed, q = zip(*parts)
+    loc, scale = (torch.cat([getattr(part, name) for part in q]) for name in ("loc", "scale"))
+    return Refit(_joined(elbos), _joined(errors), torch.cat(failed), Normal(loc, scale))
 
 
-def _refit(vae: VAE, x: Tensor, num_steps: int, num_samples: int, score: str) -> tuple[Tensor, ...]:
-    with torch.no_grad():
-        encoder = vae.encode(x).base_dist
-    loc, log_scale = encoder.loc.clone(), encoder.scale.log()
-    values = [loc.requires_grad_(), log_scale.requires_grad_()]
-    adam = torch.optim.Adam(values, lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, num_steps)
-    for _ in range(num_steps):
-        q = Normal(loc, log_scale.exp())
-        loss = -_elbo_terms(vae, x, q, _noise(q, SAMPLES_PER_STEP), score).mean(0).sum()
-        for value, gradient in zip(values, torch.autograd.grad(loss, values)):
-            value.grad = gradient  # the weights get no gradient
-        adam.step()
-        schedule.step()
-    with torch.no_grad():
-        q = Normal(loc.detach(), log_scale.detach().exp())
-        noise = _noise(q, num_samples)
-        elbo, error = _mean_and_error(_elbo_terms(vae, x, q, noise, score))
-        encoder_elbo, encoder_error = _mean_and_error(_elbo_terms(vae, x, encoder, noise, score))
-    return elbo, error, encoder_elbo, encoder_error, q.loc, q.scale
+def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _noise(q: Normal, num_samples: int) -> Tensor:
-    """Return standard Normal draws in pairs of opposite sign, (num_samples, N, latent_dim)."""
-    half = torch.randn(num_samples // 2, *q.loc.shape).to(q.loc)
-    return torch.cat([half, -half])
+class _Fitting(NamedTuple):
+    """The fits to the images of one batch."""
+
+    vae: VAE
+    x: Tensor
+    num_steps: int
+    num_samples: int
+    score: str
+
+    def refit(self) -> Refit:
+        """Fit each family, from the best of the one before, and measure all on the same draws."""
+        with torch.no_grad():
+            q = self.vae.encode(self.x).base_dist
+        encoder = {"loc": q.loc, "log_scale": q.scale.log()}
+        prior = {name: torch.zeros_like(q.loc) for name in encoder}
+        elsewhere = encoder | {"loc": torch.randn_like(q.loc)}
+        normal, full_normal, flow = DiagonalNormal(), FullNormal(), Flow(self.vae.latent_dim)
+        fitted = self.best_fit(normal, [encoder, prior, elsewhere])
+        gain, error = self.gain(normal, encoder, fitted)
+        failed = gain < -torch.clamp(CLEARLY_LOWER * error, min=FIT_NATS)
+        diagonal = _chosen(gain > 0, fitted, encoder)
+        full = self.improved(full_normal, diagonal, prior)
+        flowing = self.improved(flow, full, full_normal.containing(prior))
+        elbos, errors = self.measure(
+            encoder=(normal, encoder),
+            diagonal=(normal, diagonal),
+            full_covariance=(full_normal, full),
+            flow=(flow, flowing),
+        )
+        q = Normal(diagonal["loc"], diagonal["log_scale"].exp())
+        return Refit(elbos, errors, failed, q)
+
+    def improved(self, family: FullNormal, known: Parameters, other: Parameters) -> Parameters:
+        """Return the best of the known distribution, a fit from there and one from another start."""
+        starts = [family.containing(start) for start in (known, other)]
+        return self.better(family, starts[0], self.best_fit(family, starts))
+
+    def best_fit(self, family: DiagonalNormal, starts: list[Parameters]) -> Parameters:
+        """Return for each image the best of the fits from several starts, which run side by side."""
+        together = {name: torch.cat([start[name] for start in starts]) for name in starts[0]}
+        fits = {name: v.chunk(len(starts)) for name, v in self.fit(family, together).items()}
+        best, *others = (dict(zip(fits, values)) for values in zip(*fits.values()))
+        for other in others:
+            best = self.better(family, best, other)
+        return best
+
+    def better(self, family: DiagonalNormal, first: Parameters, second: Parameters) -> Parameters:
+        """Return for each image the parameters with the higher ELBO."""
+        gain, _ = self.gain(family, first, second)
+        return _chosen(gain > 0, second, first)
+
+    def fit(self, family: DiagonalNormal, start: Parameters) -> Parameters:
+        """Return the parameters after `num_steps` steps of Adam from a start."""
+        values = {name: value.clone().requires_grad_() for name, value in start.items()}
+        rates = [{"params": [v], "lr": family.learning_rate(n)} for n, v in values.items()]
+        adam = torch.optim.Adam(rates)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.num_steps)
+        for _ in range(self.num_steps):
+            noise = self.noise(SAMPLES_PER_STEP, len(start["loc"]))
+            loss = -self.terms(family, values, noise).mean(0).sum()
+            gradients = torch.autograd.grad(loss, list(values.values()))
+            for value, gradient in zip(values.values(), gradients):
+                value.grad = gradient  # the weights of the VAE get no gradient
+            adam.step()
+            schedule.step()
+        return {name: value.detach() for name, value in values.items()}
+
+    @torch.no_grad()
+    def gain(
+        self, family: DiagonalNormal, first: Parameters, second: Parameters
+    ) -> tuple[Tensor, Tensor]:
+        """Return the ELBO of the second less that of the first, (N,), and its standard error."""
+        noise = self.noise(SAMPLES_TO_CHOOSE_BY, len(self.x))
+        apart = self.terms(family, second, noise) - self.terms(family, first, noise)
+        return _mean_and_error(apart)
+
+    @torch.no_grad()
+    def measure(
+        self, **fits: tuple[DiagonalNormal, Parameters]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the ELBOs of fits, (N,) each, and their standard errors, on the same noise."""
+        noise = self.noise(self.num_samples, len(self.x))
+        found = {name: _mean_and_error(self.terms(*fit, noise)) for name, fit in fits.items()}
+        return {n: mean for n, (mean, _) in found.items()}, {n: e for n, (_, e) in found.items()}
+
+    def terms(self, family: DiagonalNormal, parameters: Parameters, noise: Tensor) -> Tensor:
+        """Return log p(x | z) - rate at each draw, (num_samples, N), in batches of a few draws.
+
+        With parameters of several fits per image, N counts them all.
+        """
+        x = self.x.repeat(noise.shape[1] // len(self.x), 1, 1, 1)
+        parts = []
+        for some in noise.split(max(1, 8 * decoded_at_once(self.vae) // len(x))):
+            z, rate = family.draw(parameters, some)
+            parts.append(log_likelihood(self.vae, x, z, self.score) - rate)
+        return torch.cat(parts)
+
+    def noise(self, num_samples: int, count: int) -> Tensor:
+        """Return standard Normal draws in pairs of opposite sign, (num_samples, N, latent_dim)."""
+        half = self.x.new_empty((num_samples + 1) // 2, count, self.vae.latent_dim).normal_()
+        return torch.cat([half, -half])
 
 
-def _elbo_terms(vae: VAE, x: Tensor, q: Normal, noise: Tensor, score: str) -> Tensor:
-    """Return log p(x | z) - KL(q || p) at each draw, (num_samples, N), in batches of a few draws."""
-    at_once = max(1, 8 * decoded_at_once(vae) // len(x))
-    likelihoods = [
-        log_likelihood(vae, x, q.loc + q.scale * part, score) for part in noise.split(at_once)
-    ]
-    return torch.cat(likelihoods) - component_rates(q.to_event(1)).sum(-1)
+def _chosen(wins: Tensor, first: Parameters, second: Parameters) -> Parameters:
+    """Return the first parameters of images where they win, (N,), else the second."""
+    return {
+        name: torch.where(wins.view(-1, *[1] * (value.ndim - 1)), value, second[name])
+        for name, value in first.items()
+    }
 
 
 def _mean_and_error(terms: Tensor) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,12 @@ from pyro_vae.evaluation.gaps import refit_posterior
 from pyro_vae.evaluation.thresholds import MISSED_NATS
 from pyro_vae.models.vae import VAE
 
+FITTED = {  # rungs by the distribution whose ELBO they are
+    "elbo": "encoder",
+    "elbo_refitted": "diagonal",
+    "elbo_full_covariance": "full_covariance",
+    "elbo_flow": "flow",
+}
 ESTIMATE = "ais_from_posterior"  # of log P(x): chosen beforehand, as the largest of all is biased
 
 
@@ -30,7 +36,9 @@ class Ladder(NamedTuple):
     bracket: Bracket  # of images that the model drew
     acceptance: float
     effective_sample_size: Tensor  # of the chains of AIS from q(z|x), (N,)
+    bound_effective_sample_size: Tensor  # of the draws of the importance bound, (N,)
     of_few_chains: int  # images of which fewer than three chains carry the weight
+    failed_fits: int  # images of which no fitted diagonal Normal reached the encoder's
 
     @property
     def log_prob(self) -> Tensor:
@@ -49,6 +57,21 @@ class Ladder(NamedTuple):
     def approximation_gap(self) -> Tensor:
         """Return the loss of the best diagonal Normal q, nats (N,)."""
         return self.log_prob - self.rungs["elbo_refitted"]
+
+    @property
+    def correlation_gap(self) -> Tensor:
+        """Return the part of the approximation gap that a full covariance closes, nats (N,)."""
+        return self.rungs["elbo_full_covariance"] - self.rungs["elbo_refitted"]
+
+    @property
+    def shape_gap(self) -> Tensor:
+        """Return the rest of the approximation gap, which no Normal closes, nats (N,)."""
+        return self.log_prob - self.rungs["elbo_full_covariance"]
+
+    @property
+    def closed_by_flow(self) -> Tensor:
+        """Return the part of the shape gap that a normalizing flow closes, nats (N,)."""
+        return self.rungs["elbo_flow"] - self.rungs["elbo_full_covariance"]
 
     @property
     def amortization_gap(self) -> Tensor:
@@ -82,7 +105,7 @@ def climb(
         num_samples: the number of draws of the importance bound.
         annealing: the settings of annealed importance sampling. Its `start` is not used, since both
             starts are measured.
-        refit_steps: the number of steps that fit a diagonal Normal to each image.
+        refit_steps: the number of steps that fit each family of distributions to each image.
         seed: the seed of the draws of each bound.
         progress: a function that receives the fraction done.
 
@@ -104,13 +127,15 @@ def climb(
     bracket = bidirectional_monte_carlo(
         vae, len(images), replace(annealing, start="prior"), seed, of(4)
     )
-    elbos = {"elbo": fit.encoder_elbo, "elbo_refitted": fit.elbo}
-    errors = {"elbo": fit.encoder_elbo_error, "elbo_refitted": fit.elbo_error}
+    elbos = {rung: fit.elbos[family] for rung, family in FITTED.items()}
+    errors = {rung: fit.errors[family] for rung, family in FITTED.items()}
     return Ladder(
-        elbos | {"importance_bound": bound} | {n: a.log_prob for n, a in annealed.items()},
+        elbos | {"importance_bound": bound.log_prob} | {n: a.log_prob for n, a in annealed.items()},
         errors | {name: a.standard_error for name, a in annealed.items()},
         bracket,
         torch.stack([a.acceptance.mean() for a in annealed.values()]).mean().item(),
         annealed[ESTIMATE].effective_sample_size,
+        bound.effective_sample_size,
         int(annealed[ESTIMATE].of_few_chains.sum()),
+        int(fit.failed.sum()),
     )

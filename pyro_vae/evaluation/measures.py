@@ -20,9 +20,9 @@ def per_image(
     """Measure each image: the ELBO with its parts, and the log probability of the grey levels.
 
     The columns `elbo_nats`, `rate_nats` and `distortion_nats` are at beta = 1, with one draw of z,
-    scored as in training. `log_prob_nats` is an importance bound. One that is not defined is left
-    out: the log probability if the family is no likelihood or `levels` is None, ELBO and rate if q is
-    a point.
+    scored as in training. `log_prob_nats` is an importance bound, and `effective_sample_size` that of
+    its draws. One that is not defined is left out: the log probability if the family is no likelihood
+    or `levels` is None, ELBO and rate if q is a point.
 
     Args:
         model: a model in `eval` mode, on the images' device.
@@ -33,16 +33,16 @@ def per_image(
         progress: a function that receives the fraction done.
 
     Returns:
-        The columns by name, nats (N,) each.
+        The columns by name, (N,) each.
     """
     terms = elbo_terms(model, images, seed=seed)
     columns = {"distortion_nats": terms.distortion}
     if model.has_rate:
         columns |= {"elbo_nats": terms.elbo, "rate_nats": terms.rate}
     if model.has_rate and model.likelihood.is_likelihood and levels is not None:
-        columns["log_prob_nats"] = importance_bound(
-            model, images, num_samples, seed, progress=progress
-        )
+        bound = importance_bound(model, images, num_samples, seed, progress=progress)
+        columns["log_prob_nats"] = bound.log_prob
+        columns["effective_sample_size"] = bound.effective_sample_size
     return columns
 
 
@@ -60,10 +60,12 @@ def means(
     measures = {"images": len(images)}
     for name in ("elbo_nats", "rate_nats", "distortion_nats"):
         measures[name] = estimate(columns[name]) if name in columns else None
-    measures |= {"bits_per_dim": None, "bits_per_dim_samples": None}
+    bound = ("bits_per_dim", "bits_per_dim_samples", "bits_per_dim_effective_samples")
+    measures |= dict.fromkeys(bound)
     if "log_prob_nats" in columns:
         bits = bits_per_dim(columns["log_prob_nats"], model.image_shape)
-        measures |= {"bits_per_dim": estimate(bits), "bits_per_dim_samples": num_samples}
+        size = estimate(columns["effective_sample_size"])
+        measures |= dict(zip(bound, (estimate(bits), num_samples, size)))
     measures |= {"active_units": active_units(model, images), "collapsed_units": None}
     measures["rate_per_component_nats"] = None
     if model.has_rate:

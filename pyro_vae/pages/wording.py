@@ -135,6 +135,7 @@ SUMMARY = (  # the rows of `summary.json`
         ),
     ),
     Row("test.bits_per_dim_samples", "draws of its bound"),
+    Row("test.bits_per_dim_effective_samples", "effective draws of its bound"),
     Row("validation.elbo_nats", "validation ELBO", NATS),
     Row("validation.bits_per_dim", "bits per dimension", "validation images"),
     Row("validation.bits_per_dim_samples", "draws of its bound, validation"),

@@ -24,6 +24,7 @@ SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is the
     "test.distortion_nats": NUMBER,
     "test.bits_per_dim": NUMBER,
     "test.bits_per_dim_samples": NUMBER,
+    "test.bits_per_dim_effective_samples": NUMBER,
     "test.active_units": NUMBER,
     "test.collapsed_units": NUMBER,
     "test.rate_per_component_nats": (list, type(None)),

@@ -8,6 +8,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.evaluation.bounds import bits_per_dim, decoded_at_once, importance_bound, log_weights
+from pyro_vae.randomness import seeded
 from tests.support.linear_gaussian import (
     OBLIQUE,
     ORTHOGONAL,
@@ -22,7 +23,7 @@ from tests.support.linear_gaussian import (
 def test_the_importance_bound_with_5000_samples(oblique):
     vae, exact = linear_gaussian_vae(oblique)
     x = drawn_images(vae, 20)
-    bound = importance_bound(vae, x, 5000, score="density")
+    bound = importance_bound(vae, x, 5000, score="density").log_prob
     truth = exact.log_prob(x)
     if not oblique:  # every weight is p(x) itself
         assert (bound - truth).abs().max() < 1e-6
@@ -31,14 +32,28 @@ def test_the_importance_bound_with_5000_samples(oblique):
     assert_within(bound, truth, spread / math.sqrt(5000))
 
 
+def test_the_effective_sample_size_is_that_of_the_weights(monkeypatch):
+    """All draws where every weight is p(x) itself; else by its formula, in batches or not."""
+    vae, _ = linear_gaussian_vae(ORTHOGONAL)
+    x = drawn_images(vae, 5)
+    exact = importance_bound(vae, x, 300, score="density").effective_sample_size
+    assert torch.allclose(exact, torch.full_like(exact, 300))
+    vae, _ = linear_gaussian_vae(spoil=0.3)
+    found = importance_bound(vae, x, 300, score="density").effective_sample_size
+    with seeded(0):
+        weights = log_weights(vae, x, vae.encode(x), 300, "density").softmax(0)
+    assert torch.allclose(found, 1 / weights.square().sum(0))
+    assert found.max() < 290
+
+
 def test_the_bound_does_not_depend_on_the_pieces(monkeypatch):
     vae, _ = linear_gaussian_vae(OBLIQUE)
     x = drawn_images(vae, 6)
-    whole = importance_bound(vae, x, 700, score="density")
+    whole = importance_bound(vae, x, 700, score="density").log_prob
     monkeypatch.setattr("pyro_vae.evaluation.bounds._NUMBERS_AT_ONCE", 8 * 16 * 130)
     assert decoded_at_once(vae) == 130
     done = []
-    pieces = importance_bound(vae, x, 700, score="density", progress=done.append)
+    pieces = importance_bound(vae, x, 700, score="density", progress=done.append).log_prob
     assert done == [pytest.approx((k + 1) / 6) for k in range(6)]
     assert (pieces - whole).abs().max() < 0.5  # other draws, the same bound
     assert (pieces - whole).abs().max() > 0
@@ -62,10 +77,10 @@ def test_importance_bound_of_exact_levels():
     with torch.no_grad():
         exact = (vae.decode(z).log_prob(images).exp() * w.unsqueeze(1)).sum(0).log()
     assert exact.exp().sum().item() == pytest.approx(1, abs=1e-9)
-    bounds = torch.stack([importance_bound(vae, images, 2000, seed=s) for s in range(20)])
+    bounds = torch.stack([importance_bound(vae, images, 2000, s).log_prob for s in range(20)])
     error = bounds.std(0) / math.sqrt(20)
     assert ((bounds.mean(0) - exact).abs() < 5 * error + 1e-3).all()  # Jensen's gap at K = 2,000
-    loose = torch.stack([importance_bound(vae, images, 1, seed=s) for s in range(200)]).mean(0)
+    loose = torch.stack([importance_bound(vae, images, 1, s).log_prob for s in range(200)]).mean(0)
     assert (loose < bounds.mean(0)).all()
 
 
@@ -87,7 +102,9 @@ def test_taking_a_component_out_leaves_a_smaller_gaussian(component):
     weight = exact.weight.clone()
     weight[:, component] = 0
     truth = exact._replace(weight=weight).log_prob(x)
-    bound = importance_bound(vae, x, 3, score="density", removed=torch.arange(3) == component)
+    bound = importance_bound(
+        vae, x, 3, score="density", removed=torch.arange(3) == component
+    ).log_prob
     assert (bound - truth).abs().max() < 1e-6
     assert (exact.log_prob(x) - truth).mean() > 0.1  # it was of use
 
@@ -100,6 +117,6 @@ def test_taking_an_idle_component_out_costs_nothing():
         decoder.weight[:, 1] = 0
         encoder.weight[[1, 4]] = 0
         encoder.bias[[1, 4]] = 0
-    whole = importance_bound(vae, x, 3, score="density")
-    without = importance_bound(vae, x, 3, score="density", removed=torch.arange(3) == 1)
+    whole = importance_bound(vae, x, 3, score="density").log_prob
+    without = importance_bound(vae, x, 3, score="density", removed=torch.arange(3) == 1).log_prob
     assert (whole - without).abs().max() < 1e-6

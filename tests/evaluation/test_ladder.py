@@ -15,12 +15,14 @@ ANNEALED = ("ais_from_prior", "ais_from_posterior")
 
 def ladder(importance=-3.0, from_prior=-2.0, from_posterior=-2.5, error=0.1):
     """A ladder made up, of four images with these bounds."""
-    means = {"elbo": -9.0, "elbo_refitted": -5.0, "importance_bound": importance}
+    means = {"elbo": -9.0, "elbo_refitted": -5.0, "elbo_full_covariance": -4.0, "elbo_flow": -3.5}
+    means["importance_bound"] = importance
     means |= dict(zip(ANNEALED, (from_prior, from_posterior)))
     rungs = {name: torch.full((4,), mean) for name, mean in means.items()}
     errors = {name: torch.full((4,), error) for name in ANNEALED}
     nothing = Annealed(*(torch.zeros(4) for _ in range(4)))
-    return Ladder(rungs, errors, Bracket(nothing, nothing), 0.65, torch.full((4,), 9.0), 0)
+    sizes = torch.full((4,), 9.0), torch.full((4,), 7.0)
+    return Ladder(rungs, errors, Bracket(nothing, nothing), 0.65, *sizes, 0, 0)
 
 
 @pytest.mark.parametrize("others", [{"importance": -1.0}, {"from_prior": -1.0}])
@@ -44,6 +46,9 @@ def test_gaps_lie_between_the_rungs():
     found = ladder()
     assert found.approximation_gap.tolist() == [-2.5 + 5] * 4
     assert found.amortization_gap.tolist() == [-5 + 9] * 4
+    assert found.correlation_gap.tolist() == [-4 + 5] * 4
+    assert found.shape_gap.tolist() == [-2.5 + 4] * 4
+    assert found.closed_by_flow.tolist() == [-3.5 + 4] * 4
 
 
 def test_the_error_of_the_mean_is_that_of_independent_chains():
@@ -68,11 +73,13 @@ def test_a_ladder_is_climbed_where_log_p_is_known():
     found, done = [], []
     for seed in (0, 0):
         annealing = Annealing(60, 16)
-        found.append(climb(vae, x, 50, annealing, refit_steps=10, seed=seed, progress=done.append))
+        found.append(climb(vae, x, 50, annealing, refit_steps=100, seed=seed, progress=done.append))
     first, again = found
-    assert list(first.rungs) == ["elbo", "elbo_refitted", "importance_bound", *ANNEALED]
+    fitted = ("elbo", "elbo_refitted", "elbo_full_covariance", "elbo_flow")
+    assert list(first.rungs) == [*fitted, "importance_bound", *ANNEALED]
+    assert first.failed_fits == 0 and (first.bound_effective_sample_size > 20).all()
     truth = exact.log_prob(x) - 16 * math.log(255)
-    assert torch.equal(first.rungs["importance_bound"], importance_bound(vae, x, 50))
+    assert torch.equal(first.rungs["importance_bound"], importance_bound(vae, x, 50).log_prob)
     for name in ANNEALED:  # within five of its Monte Carlo errors, and these are small
         assert first.errors[name].max() < 0.3
         off = (first.rungs[name] - truth).abs()

@@ -1,5 +1,6 @@
 """What the latent components carry, and the aggregate posterior beside the prior."""
 
+import torch
 from torch import Tensor
 
 from pyro_vae.evaluation.aggregate import aggregate_against_prior, decompose_rate
@@ -40,15 +41,19 @@ def measure_latents(subject: Subject) -> Figures:
         "mmd_squared": against.mmd.statistic,
         "mmd_p_value": against.mmd.p_value,
         "inactive_units": int(inactive.sum()),
-        "nll_change_without_inactive_nats": _cost_of_removing(subject, inactive),
-    }
+    } | _cost_of_removing(subject, inactive)
 
 
-def _cost_of_removing(subject: Subject, components: Tensor):
-    """Return how much log P falls without these components, or None where that is not defined."""
+def _cost_of_removing(subject: Subject, components: Tensor) -> Figures:
+    """Return how much log P falls without these components, and what that rests on.
+
+    It is None where there are none, or log P is not defined.
+    """
+    names = ("nll_change_without_inactive_nats", "nll_change_effective_samples")
     if not (components.any() and subject.scores_levels):
-        return None
+        return dict.fromkeys(names)
     x, samples = subject.test[: subject.effort.few_images], subject.effort.bound_samples
     whole = importance_bound(subject.model, x, samples, subject.seed)
     without = importance_bound(subject.model, x, samples, subject.seed, removed=components)
-    return estimate(whole - without)
+    fewest = torch.minimum(whole.effective_sample_size, without.effective_sample_size)
+    return dict(zip(names, (estimate(whole.log_prob - without.log_prob), estimate(fewest))))

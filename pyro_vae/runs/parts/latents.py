@@ -37,6 +37,7 @@ LATENTS = Part(
         Row("mmd_p_value", "MMD to the prior, p-value"),
         Row("inactive_units", "inactive components"),
         Row("nll_change_without_inactive_nats", "log P lost without them", NATS),
+        Row("nll_change_effective_samples", "effective draws of that"),
         *data_rows("images", "marginal_distances", "mmd_squared"),
     ),
     pictures=(

@@ -10,8 +10,9 @@ LIKELIHOOD = Part(
     measured_by="pyro_vae.runs.measuring.likelihood:measure_likelihood",
     needs=2,
     look="Lower bounds on log P(x), at beta = 1. The estimate of log P(x) is AIS from q(z|x), whichever"
-    " bound is largest. Look at how far the ELBO lies under it. The approximation gap is the price of"
-    " a diagonal Normal; the amortization gap is the price of an encoder that has to guess it. A"
+    " bound is largest. Look at how far the ELBO lies under it. The amortization gap is the price of an"
+    " encoder that has to guess q; the approximation gap is the price of a diagonal Normal, in two"
+    " parts: what a full covariance closes, and the shape that no Normal has. A"
     " bracket gap of more than a nat or two means that the chains are too short, even for images that"
     " the model drew itself; for real data it is only indicative.",
     rows=(
@@ -23,6 +24,7 @@ LIKELIHOOD = Part(
         Row("collapsed_units", "collapsed components"),
         Row("ladder.nats.elbo", "ELBO, levels", NATS),
         Row("ladder.nats.importance_bound", "importance bound, levels", NATS),
+        Row("ladder.bound_effective_sample_size", "its effective draws"),
         Row("ladder.nats.ais_from_prior", "AIS from the prior", NATS),
         Row("ladder.nats.ais_from_posterior", "AIS from q(z|x)", NATS),
         Row(
@@ -42,13 +44,18 @@ LIKELIHOOD = Part(
         Row("validation_log_prob_nats", "log P(x), validation", NATS),
         Row("ladder.ais_effective_sample_size", "effective chains", "of AIS from q(z|x)"),
         Row("ladder.ais_of_few_chains", "images of few chains", f"under {FEW_CHAINS}"),
-        Row("ladder.approximation_gap_nats", "approximation gap", NATS),
         Row("ladder.amortization_gap_nats", "amortization gap", NATS),
+        Row("ladder.approximation_gap_nats", "approximation gap", NATS),
+        Row("ladder.correlation_gap_nats", "of it, correlation", NATS),
+        Row("ladder.shape_gap_nats", "of it, shape", NATS),
+        Row("ladder.closed_by_flow_nats", "closed by a flow", NATS),
+        Row("ladder.failed_fits", "failed fits", "images"),
         Row("ladder.bracket_gap_nats", "bracket gap, simulated", NATS),
         Row("ladder.warning", "warning", kind="words"),
         *data_rows("images", "bits_per_dim_samples", "rate_per_component_nats", "ladder.images"),
         *data_rows("ladder.nats.elbo_refitted", "ladder.log_prob_source", "ladder.acceptance"),
-        *data_rows("ladder.bits_per_dim"),
+        *data_rows("ladder.nats.elbo_full_covariance", "ladder.nats.elbo_flow"),
+        *data_rows("ladder.bits_per_dim", "bits_per_dim_effective_samples"),
     ),
     pictures=(
         Picture(
