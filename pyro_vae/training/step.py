@@ -148,7 +148,8 @@ def adam_scalars(count: int, learning_rate: float) -> tuple[float, float]:
 def compile_step(step: Callable, device: torch.device) -> Callable:
     """Return the step, which inductor compiles at its first call.
 
-    It has no guards, since a step is only called with tensors of one shape, type and device.
+    It has no guards, since a step is only called with tensors of one shape, type and device. All
+    its sizes are numbers: Dynamo would make symbols of those that differ from the model before.
     """
     if device.type == "cuda" and importlib.util.find_spec("triton") is None:
         return step  # the CUDA graph replays it uncompiled
@@ -158,7 +159,7 @@ def compile_step(step: Callable, device: torch.device) -> Callable:
         options["cpp.min_chunk_size"] = 8192  # numbers that repay the start of a thread
     if device.type == "cpu" and products.ONEDNN:
         options["post_grad_custom_pre_pass"] = products.OneDnnProducts()
-    return torch.compile(step, fullgraph=True, options=options)
+    return torch.compile(step, fullgraph=True, dynamic=False, options=options)
 
 
 def _import_products() -> ModuleType:

@@ -89,6 +89,19 @@ def test_machine_code_as_alone():
 
 
 @pytest.mark.slow
+def test_models_of_other_sizes_come_one_after_the_other():
+    """Each step is compiled for its own sizes, whatever was compiled before it."""
+    for kind, hidden in [(pv.VAE, (8,)), (pv.Autoencoder, (5,))]:
+        each = models(kind=kind, count=2, hidden=hidden)
+        single = model("bernoulli", kind, 1, hidden=hidden)
+        for _ in pv.fit_many(each, images(), seeds=[0, 1], **OPTIONS):
+            pass
+        for _ in pv.fit(single, images(), seed=1, engine="eager", **OPTIONS):
+            pass
+        assert_same_weights(single.state_dict(), each[1].state_dict(), 1e-9)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_several_stacks_as_alone(no_inductor, monkeypatch, most):
     """Four models in stacks of one and of two (with three at most, two and two)."""
