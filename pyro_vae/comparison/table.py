@@ -308,11 +308,20 @@ def label(run: Finished, settings: Sequence[str]) -> str:
     return ", ".join(words)
 
 
-def points(runs: Sequence[Finished], axis: str, column: str) -> list[Point]:
-    """Return means of a measure over seeds for each value of a setting, with standard errors."""
-    known = [run for run in runs if run.measures.get(column) is not None]
-    measures = pd.Series([run.measures[column] for run in known], dtype=float)
-    by_value = measures.groupby([getattr(run.config, axis) for run in known])
+def points(
+    runs: Sequence[Finished], axis: str, measure: str | Callable[[Finished], float | None]
+) -> list[Point]:
+    """Return means of a measure over seeds for each value of a setting, with standard errors.
+
+    Args:
+        axis: the name of the setting.
+        measure: a column of the table of runs, or a function that measures a run; runs where it is
+            None are left out.
+    """
+    read = (lambda run: run.measures.get(measure)) if isinstance(measure, str) else measure
+    known = [(getattr(run.config, axis), value) for run in runs if (value := read(run)) is not None]
+    values = [value for value, _ in known]
+    by_value = pd.Series([measured for _, measured in known], dtype=float).groupby(values)
     table = by_value.agg(["mean", "sem", "count"])
     return [Point(row.Index, row.mean, row.sem, row.count) for row in table.itertuples()]
 

@@ -98,6 +98,8 @@ def test_means_over_seeds_with_their_standard_errors():
     assert several.x == 4 and several.mean == 3 and several.seeds == 3
     # deviations -2, -1, 3: variance 14 / 2, over 3 runs
     assert several.standard_error == pytest.approx(math.sqrt(7 / 3), rel=1e-12)  # rounding
+    of_a_function = points(runs, "beta", lambda run: run.config.seed if run.config.beta else None)
+    assert [(p.x, p.mean, p.seeds) for p in of_a_function] == [(1, 0, 1), (4, 1, 3)]
 
 
 @pytest.mark.parametrize("best, x", [("highest", 4), ("lowest", 0), ("nearest 1", 2), ("", None)])
