@@ -45,6 +45,7 @@ OBJECTIVES = {
 ENGINES = {
     "svi": "Pyro's own SVI",
     "eager": "the same sum of log probabilities without waiting for the device",
+    "graph": "the whole step recorded as a CUDA graph, without a compiler",
     "compiled": "the whole step as one compiled function",
 }
 NETWORKS = ("linear", "mlp", "conv")

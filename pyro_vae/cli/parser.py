@@ -156,6 +156,13 @@ def _add_sweep(parser: _Parser) -> None:
         " CPUs; 'auto' finds a cluster that runs on this machine, 'local' starts one for the sweep"
         " (default: train in this process)",
     )
+    parser.add_argument(
+        "--gpu-share",
+        type=float,
+        default=1.0,
+        metavar="PART",
+        help="with --ray: the part of a GPU that a worker takes; 0.25 puts four on each (default: 1)",
+    )
     _add_settings(parser, nargs="+")
 
 

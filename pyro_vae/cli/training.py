@@ -20,8 +20,9 @@ from pyro_vae.runs.train import train
 from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.sweep import sweep
-from pyro_vae.training.loop import Record, Training
+from pyro_vae.training.loop import Training
 from pyro_vae.training.processes import ALONE
+from pyro_vae.training.record import Record
 
 EPOCHS_STYLE = "{n}/{total} epochs |{bar}| {remaining} left{postfix}"
 MEASURING_STYLE = "{percentage:3.0f}% |{bar}| {remaining} left"
@@ -165,7 +166,8 @@ def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:
     settings = (load_settings(parsed.config) if parsed.config else {}) | _settings(parsed)
     progress = _SweepProgress(interrupts, parsed.out)
     try:
-        sweep(settings, parsed.out, ray=parsed.ray, observer=progress)
+        places = {"ray": parsed.ray, "gpu_share": parsed.gpu_share}
+        sweep(settings, parsed.out, **places, observer=progress)
     finally:
         progress.close()
     failed = [str(member.path) for member in progress.members if member.failed]

@@ -87,6 +87,7 @@ def most_likely_sigma(
         return values.mean() if weights is None else (weights * values).sum() / weights.sum()
 
     low, high = map(math.log, bounds)
+    x, loc = x.detach(), loc.detach()
     with torch.no_grad():
         log_sigma = (mean((x - loc).square()).log() / 2).clamp(low, high)
         for _ in range(steps):

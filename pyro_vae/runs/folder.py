@@ -17,7 +17,7 @@ from pyro_vae.files import PART, read_file, replace_file
 from pyro_vae.runs.checkpoints import save_checkpoint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.results import load_summary
-from pyro_vae.training.loop import Record
+from pyro_vae.training.record import Record
 
 COLUMNS = [f.name for f in fields(Record)]
 

@@ -17,7 +17,8 @@ from pyro_vae.runs.per_image import save_per_image
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import finite, save_json
 from pyro_vae.runs.summary import score, summarise
-from pyro_vae.training.loop import Record, Training
+from pyro_vae.training.loop import Training
+from pyro_vae.training.record import Record
 
 PROGRESS_PICTURES = 8
 SAVING_SHARE = 0.05  # of the time, at most, to be spent on checkpoints

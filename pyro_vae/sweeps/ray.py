@@ -14,14 +14,13 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 
 from pyro_vae.notices import Notice
-from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.interrupts import SIGNALS, Interrupts
 from pyro_vae.runs.lock import FolderLock
 from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.trainer import Trainer, Unit, units
-from pyro_vae.training.loop import Record
+from pyro_vae.training.record import Record
 
 LOSSES = 3  # of workers in a row, without an epoch between, after which runs fail
 LOOK_EVERY = 0.5  # seconds
@@ -31,22 +30,28 @@ STORE = 80 * 2**20  # bytes, about the least that Ray accepts; nothing large goe
 
 
 @contextmanager
-def on_cluster(address: str, observer: SweepObserver) -> Iterator["ClusterTrainer"]:
+def on_cluster(
+    address: str, observer: SweepObserver, gpu_share: float = 1.0
+) -> Iterator["ClusterTrainer"]:
     """Provide a trainer on a Ray cluster inside the block.
 
     Args:
         address: the cluster's address as `ray.init` takes it, or `local` to start a cluster here.
             It is ignored if this process is connected to a cluster already.
+        gpu_share: the part of a GPU that a worker takes, in (0, 1].
 
     Raises:
-        ValueError: Ray is not installed, or there is no cluster at the address.
+        ValueError: a share that is out of range; Ray is not installed, or there is no cluster at
+            the address.
     """
+    if not 0 < gpu_share <= 1:
+        raise ValueError(f"gpu_share: expected a number over 0 and up to 1, got {gpu_share}")
     try:
         import ray
     except ImportError as error:
         raise ValueError("ray: Ray is missing; pip install 'pyro_vae[cluster]'") from error
     with nullcontext() if ray.is_initialized() else _connection(ray, address):
-        yield ClusterTrainer(ray, observer)
+        yield ClusterTrainer(ray, observer, gpu_share)
 
 
 @contextmanager
@@ -101,13 +106,16 @@ class ClusterTrainer:
     It reads the state of each run in the run's folder, so a worker may be lost at any time.
     """
 
-    def __init__(self, ray: ModuleType, observer: SweepObserver):
+    def __init__(self, ray: ModuleType, observer: SweepObserver, gpu_share: float = 1.0):
         self.ray, self.observer, self.interrupts = ray, observer, observer.interrupts
-        self.task = ray.remote(max_retries=0)(_train)  # lost tasks are submitted again here
+        needs = {"num_cpus": 1, "max_retries": 0}  # lost tasks are submitted again here
+        self.on_cpu = ray.remote(**needs)(_train)
+        # A worker on a GPU ends after its task, and so gives the GPU's memory back.
+        self.on_gpu = ray.remote(**needs, num_gpus=gpu_share, max_calls=1)(_train)
         self.gpus = ray.cluster_resources().get("GPU", 0)
 
-    def check_device(self, name: str) -> None:
-        """Check that the cluster has a device of this name.
+    def device_type(self, name: str) -> str:
+        """Return the type of the device that a name stands for on the cluster.
 
         Raises:
             ValueError: CUDA on a cluster without a GPU.
@@ -116,6 +124,7 @@ class ClusterTrainer:
             raise ValueError(
                 "device: cuda asked for, but the Ray cluster has no GPU; use cpu or auto"
             )
+        return "cuda" if self.gpus and name != "cpu" else "cpu"
 
     def train(self, groups: list[list[Member]]) -> None:
         """Train the rest of each group of runs, on as many workers as it fills.
@@ -141,21 +150,18 @@ class ClusterTrainer:
         if all(member.ended for member in group):
             return []
         try:
-            parts = units(group, self._device(group[0].config))
+            parts = units(group, self.device_type(group[0].config.device))
         except (ValueError, OSError) as error:
             parts = [Unit(group, None)]
             _Watched(parts[0], self.observer).give_up(error)
         return [unit for unit in parts if not all(member.ended for member in unit.members)]
 
-    def _device(self, config: RunConfig) -> str:
-        return "cuda" if self.gpus and config.device != "cpu" else "cpu"
-
     def _submit(self, unit: Unit) -> object:
         """Submit the unit to the next free worker, and return the task."""
-        gpus = self._device(unit.members[0].config) == "cuda"
+        on_gpu = self.device_type(unit.members[0].config.device) == "cuda"
         members = [_anywhere(member) for member in unit.members]
         sweep = members[0].path.parent / "sweep.yaml"
-        task = self.task.options(num_cpus=1, num_gpus=int(gpus))
+        task = self.on_gpu if on_gpu else self.on_cpu
         return task.remote(unit._replace(members=members), sweep)
 
     def _follow(self, running: dict[object, "_Watched"]) -> None:

@@ -12,7 +12,7 @@ from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.ray import on_cluster
 from pyro_vae.sweeps.together import RESUMES
 from pyro_vae.sweeps.trainer import Trainer
-from pyro_vae.training.engines import choose_engine
+from pyro_vae.training.choice import choose_engine
 
 
 def sweep(
@@ -20,6 +20,7 @@ def sweep(
     out: str | Path,
     *,
     ray: str | None = None,
+    gpu_share: float = 1.0,
     observer: SweepObserver | None = None,
 ) -> dict[str, dict | None]:
     """Train every combination of settings, each in a run folder under `out`.
@@ -35,6 +36,7 @@ def sweep(
             (default: train in this process). A cluster to which this process is already connected
             takes precedence. All machines must share `out` and the data. The runs of a lost worker
             resume on another one.
+        gpu_share: the part of a GPU that a worker of the cluster takes, in (0, 1].
         observer: called at the events of the sweep; its `interrupts` can stop training.
 
     Returns:
@@ -56,10 +58,14 @@ def sweep(
     folder = SweepFolder(out)
     with folder.claimed():
         members = folder.members(configs)
-        with on_cluster(ray, observer) if ray else nullcontext(Trainer(observer)) as trainer:
+        with (
+            on_cluster(ray, observer, gpu_share)
+            if ray
+            else nullcontext(Trainer(observer)) as trainer
+        ):
             for device, engine in {(c.device, c.engine) for c in configs.values()}:
-                trainer.check_device(device)
-                choose_engine(engine, 0)  # refuses an engine that this machine lacks
+                kind = trainer.device_type(device)
+                choose_engine(engine, 0, kind)  # refuses an engine that this machine lacks
             folder.start(values)
             observer.started(members)
             try:

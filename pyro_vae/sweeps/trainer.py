@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+import torch
+
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import build_model, load_data, resolve_device
@@ -14,13 +16,14 @@ from pyro_vae.settings import default_batch_size
 from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import MemberObserver, SweepObserver
 from pyro_vae.sweeps.together import load_on_device, load_once, train_jobs
-from pyro_vae.training.engines import choose_engine
+from pyro_vae.training.choice import choose_engine
+from pyro_vae.training.devices import broken
 from pyro_vae.training.ensembles import stack_size
 
 OWN_ERRORS = (FloatingPointError, ValueError, RuntimeError)  # of a run; OSErrors are of the disk
 
 
-def pays_together(configs: Sequence[RunConfig], training_images: int) -> bool:
+def pays_together(configs: Sequence[RunConfig], training_images: int, device: str = "cpu") -> bool:
     """Return whether runs have enough steps in sum to pay for compiling one batched step.
 
     The decision depends on the whole grid and not on the work that remains, so that a sweep resumes
@@ -29,12 +32,13 @@ def pays_together(configs: Sequence[RunConfig], training_images: int) -> bool:
     Args:
         configs: configurations that differ in beta, seed, learning rate or sigma only.
         training_images: the number of training images.
+        device: the type of the device that will train them.
     """
     if len(configs) < 2:
         return False
     sizes = [c.batch_size or default_batch_size(training_images) for c in configs]
     steps = sum(c.epochs * (training_images // size) for c, size in zip(configs, sizes))
-    return choose_engine(configs[0].engine, steps).name == "compiled"
+    return choose_engine(configs[0].engine, steps, device).name == "compiled"
 
 
 class Unit(NamedTuple):
@@ -57,7 +61,7 @@ def units(group: list[Member], device: str, load: Load = load_data) -> list[Unit
         ValueError, OSError: data that do not exist, cannot be read, or do not fit.
     """
     first, data = group[0].config, load(group[0].config)
-    if not pays_together([member.config for member in group], len(data.train)):
+    if not pays_together([member.config for member in group], len(data.train), device):
         return [Unit([member], None) for member in group]
     model = build_model(first, data.image_shape, data.levels)
     size = stack_size(len(group), model, device)
@@ -70,13 +74,13 @@ class Trainer:
     def __init__(self, observer: SweepObserver, load: Load = load_data):
         self.observer, self.load = observer, load
 
-    def check_device(self, name: str) -> None:
-        """Check that this machine has a device of this name.
+    def device_type(self, name: str) -> str:
+        """Return the type of the device that a name stands for on this machine.
 
         Raises:
             ValueError: CUDA where there is none.
         """
-        resolve_device(name)
+        return resolve_device(name).type
 
     def train(self, groups: list[list[Member]]) -> None:
         """Train the rest of each group of runs.
@@ -97,7 +101,8 @@ class Trainer:
                 if not member.ended:
                     MemberObserver(self.observer, member).failed(error)
             return
-        together = pays_together([member.config for member in group], num_images)
+        device = self.device_type(group[0].config.device)
+        together = pays_together([member.config for member in group], num_images, device)
         self._train_members(group, together, load)
 
     def train_unit(self, unit: Unit) -> None:
@@ -110,14 +115,30 @@ class Trainer:
     ) -> None:
         """Train runs together or, where that fails or does not pay, one by one."""
         if together:
-            try:
-                self._train_together(group, stack)
-            except OWN_ERRORS as error:  # of the compiler, or of a GPU that is too small
-                reason = str(error).strip().partition("\n")[0]
-                self.observer.notice(f"engine: one run after the other, since {reason}")
+            self._train_in_stacks(group, stack)
         for member in group:
             if not member.ended:
                 self._train_alone(member, load)
+
+    def _train_in_stacks(self, group: list[Member], stack: int | None) -> None:
+        """Train runs in one batched step, in smaller stacks if the GPU is full; else leave them.
+
+        Raises:
+            OSError: the GPU failed.
+        """
+        try:
+            self._train_together(group, stack)
+        except torch.OutOfMemoryError:
+            half = (stack or len(group)) // 2
+            if half > 1:
+                self.observer.notice(f"the GPU is full: on with stacks of {half} runs")
+                torch.cuda.empty_cache()
+                self._train_in_stacks(group, half)
+        except torch.AcceleratorError as error:
+            raise broken(error) from error
+        except OWN_ERRORS as error:  # of the compiler
+            reason = str(error).strip().partition("\n")[0]
+            self.observer.notice(f"engine: one run after the other, since {reason}")
 
     def _train_alone(self, member: Member, load: Load) -> None:
         observer = MemberObserver(self.observer, member)
@@ -131,6 +152,8 @@ class Trainer:
             elif start.finished:  # it stopped before its report was written
                 write_report(member.path)
                 observer.finished()
+        except torch.AcceleratorError as error:
+            raise broken(error) from error
         except OWN_ERRORS as error:
             observer.failed(error)
 

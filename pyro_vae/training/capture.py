@@ -4,6 +4,7 @@
 Their random draws become inputs of the graph, so that its caller supplies the noise.
 """
 
+import operator
 from typing import NamedTuple
 
 import pyro
@@ -17,6 +18,7 @@ from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.training.objectives import Objective
 
 aten = torch.ops.aten
+WITH_GRAD_SET = torch.ops.higher_order.wrap_with_set_grad_enabled
 STANDARD = {aten.normal_functional.default: "normal_", aten.rand.default: "uniform_"}
 
 
@@ -81,7 +83,9 @@ def capture(
     example = (x, torch.ones((), dtype=x.dtype, device=x.device))
     with pyro.validation_enabled(False):
         try:
-            program = torch.export.export(loss, example, strict=False).run_decompositions({})
+            program = torch.export.export(loss, example, strict=False)
+            _detach_what_has_no_gradient(program.graph_module)
+            program = program.run_decompositions({})
         except Exception as error:  # torch raises many kinds of errors here
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(f"model: torch cannot export it: {reason}") from error
@@ -89,6 +93,42 @@ def capture(
     if changed:
         raise ValueError(f"model: changes buffers, {list(changed.values())}")
     return _as_function(program)
+
+
+def _detach_what_has_no_gradient(graph: GraphModule) -> None:
+    """Detach the results of blocks under `torch.no_grad`, which the decomposition would dissolve.
+
+    A tensor that such a block only broadcasts to the shape that it has is the same tensor to the
+    export: outside of the block it stands for the original, which keeps its gradient.
+    """
+    for block in graph.graph.find_nodes(op="call_function", target=WITH_GRAD_SET):
+        enabled, body, *given = block.args
+        if enabled:
+            continue
+        inside = getattr(graph, body.target).graph
+        inputs, (returned,) = inside.find_nodes(op="placeholder"), inside.output_node().args
+        originals = dict(zip(inputs, given))
+        for result in list(block.users):
+            original = originals.get(_unbroadcast(returned[result.args[1]]))
+            if original is not None:
+                result.replace_all_uses_with(original)
+                continue
+            with graph.graph.inserting_after(result):
+                detached = graph.graph.call_function(aten.detach.default, (result,))
+            detached.meta = dict(result.meta)
+            result.replace_all_uses_with(detached, lambda user, own=detached: user is not own)
+    graph.recompile()
+
+
+def _unbroadcast(node: Node) -> Node:
+    """Return the node whose tensor this one is, if it was only broadcast to its own shape."""
+    source = node
+    if node.target is operator.getitem and node.args[0].target is aten.broadcast_tensors.default:
+        source = node.args[0].args[0][node.args[1]]
+    elif node.target in (aten.expand.default, aten.view.default, aten.alias.default):
+        source = node.args[0]
+    same = source is not node and source.meta["val"].shape == node.meta["val"].shape
+    return _unbroadcast(source) if same else node
 
 
 def _as_function(program: ExportedProgram) -> Captured:

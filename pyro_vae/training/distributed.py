@@ -14,17 +14,11 @@ from torch import Tensor
 
 from pyro_vae.randomness import seeded
 from pyro_vae.training.capture import Captured, Draw
+from pyro_vae.training.devices import sent
 from pyro_vae.training.engines import Compiled, Minibatches
 from pyro_vae.training.processes import Ranks
-from pyro_vae.training.step import (
-    Learned,
-    Noise,
-    Step,
-    Steps,
-    loss_gradients,
-    of_its_own,
-    updated,
-)
+from pyro_vae.training.replay import Noise, Steps
+from pyro_vae.training.step import Learned, Step, loss_gradients, of_its_own, updated
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}  # of sums in another order, per nat or pixel
 STEPS_PER_BLOCK = {"cpu": 1, "cuda": 4}  # steps between two checks for a request to stop
@@ -70,6 +64,7 @@ class RankSteps(Steps):
         flat = self.gradients(learned, images, rows, scalars, noise)
         self.ranks.average(flat)
         self.update(learned, flat, scalars)
+        self.wished = flat[-1]
         return flat[-4:-1].clone()
 
     def _warm_up(self, rows, scalars):
@@ -79,13 +74,16 @@ class RankSteps(Steps):
         self.update(copy, flat, scalars)
 
     def __call__(self, rows, scalars):
+        """Take steps in blocks; on CUDA the next block is under way before the last one is done."""
         steps, device = super().__call__(rows, scalars), self.images.device
+        under_way = []
         while block := list(islice(steps, STEPS_PER_BLOCK[device.type])):
-            if device.type == "cuda":
-                done = torch.cuda.Event()
-                done.record()
-                self.ranks.wait(done.query)
+            under_way.append(self.ranks.mark(self.wished))
+            if device.type == "cpu" or len(under_way) > 1:
+                self.ranks.wait(under_way.pop(0))
             yield torch.cat(block)
+        for mark in under_way:
+            self.ranks.wait(mark)
 
 
 class Distributed(Compiled):
@@ -102,7 +100,10 @@ class Distributed(Compiled):
             )
         super().__init__(*arguments)
         self.name, self.ranks = name, ranks
-        self.plainer = "eager" if name == "compiled" else None
+
+    @property
+    def plainer(self):
+        return "eager" if self.name == "compiled" else None
 
     def prepare(self, minibatches):
         error = None
@@ -131,7 +132,8 @@ class Distributed(Compiled):
         halves = flat_gradients(part, minibatches.dynamic), flat_update()
         if self.name == "compiled":
             halves = [self.compile(half, device) for half in halves]
-        example = share.rows[0], self.scalars(share)[0].to(share.images)
+        scalars = self.scalars(share)[0].to(share.images.dtype)
+        example = share.rows[0], sent(scalars, share.images.device)
         learned = self.learned(part).of_one()
         return RankSteps(self.ranks, *halves, learned, share.images, noise, *example)
 

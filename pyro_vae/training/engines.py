@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
+import numpy as np
 import pyro
 import torch
 from torch import Tensor
@@ -12,20 +13,13 @@ from torch.export.graph_signature import InputKind
 
 from pyro_vae.data import draw_binary
 from pyro_vae.models.vae import LatentImageModel
-from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
 from pyro_vae.training.capture import Captured, Draw, capture
+from pyro_vae.training.compiler import compile_step
+from pyro_vae.training.devices import sent
 from pyro_vae.training.objectives import Objective, Recorder, Terms, check_programs, per_image
-from pyro_vae.training.step import (
-    Learned,
-    Noise,
-    ReplayedSteps,
-    Steps,
-    adam_scalars,
-    compile_step,
-    missing_compiler,
-    training_step,
-)
+from pyro_vae.training.replay import STEPS, Noise
+from pyro_vae.training.step import Learned, Step, adam_scalars, fused_step, training_step
 
 AdamState = dict[str, Tensor]  # step, exp_avg and exp_avg_sq of one parameter
 
@@ -36,8 +30,8 @@ class Minibatches(NamedTuple):
     images: Tensor
     dynamic: bool  # whether images are probabilities of the binary pixels that a step draws
     rows: Tensor
-    betas: list[float]
-    learning_rates: list[float]
+    betas: np.ndarray  # (steps,), in double precision
+    learning_rates: np.ndarray
 
 
 class Engine(ABC):
@@ -118,7 +112,9 @@ class SingleSteps(Engine):
     def steps(self, minibatches):
         images, dynamic, *schedules = minibatches
         with training_mode(self.model):
-            for rows, beta, learning_rate in zip(*schedules):
+            for rows, beta, learning_rate in zip(
+                schedules[0], *(s.tolist() for s in schedules[1:])
+            ):
                 x = images.index_select(0, rows)
                 x = draw_binary(x) if dynamic else x
                 with self.autocast():
@@ -216,8 +212,8 @@ class Compiled(Engine):
 
     name = "compiled"
     validates = False
-    plainer = "eager"
     compile = staticmethod(compile_step)  # replace it to use another compiler
+    of_adam = staticmethod(adam_scalars)  # two scalars of each step
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -227,15 +223,18 @@ class Compiled(Engine):
             {name: torch.zeros_like(p) for name, p in self.parameters.items()} for _ in range(2)
         )
 
+    @property
+    def plainer(self):
+        return "graph" if next(self.model.parameters()).is_cuda else "eager"
+
     def prepare(self, minibatches):
         if self.take_steps is not None:
             return
         self.check(minibatches)
         captured, draws = self.capture(minibatches)
         images, device = minibatches.images, minibatches.images.device
-        step = self.compile(training_step(captured, minibatches.dynamic), device)
         self.take_steps = STEPS[device.type](
-            step,
+            self.make_step(captured, minibatches.dynamic, device),
             self.learned(captured).of_one(),
             images,
             Noise(draws, device),
@@ -243,8 +242,13 @@ class Compiled(Engine):
             self.scalars(minibatches)[0].to(images),
         )
 
+    def make_step(self, captured: Captured, dynamic: bool, device: torch.device) -> Step:
+        """Return the function that takes a step."""
+        return self.compile(training_step(captured, dynamic), device)
+
     def steps(self, minibatches):
-        scalars = self.scalars(minibatches).to(minibatches.images)
+        images = minibatches.images
+        scalars = sent(self.scalars(minibatches).to(images.dtype), images.device)
         yield from self.take_steps(minibatches.rows, scalars)
 
     def advance(self, steps):
@@ -252,9 +256,12 @@ class Compiled(Engine):
 
     def scalars(self, minibatches: Minibatches) -> Tensor:
         """Return beta and the scalars of Adam for the coming steps, (steps, 3), in double precision."""
-        schedules = enumerate(zip(minibatches.betas, minibatches.learning_rates), self.count + 1)
-        rows = [(beta, *adam_scalars(count, rate)) for count, (beta, rate) in schedules]
-        return torch.tensor(rows, dtype=torch.float64)
+        scalars = self.of_adam(self.counts(minibatches), minibatches.learning_rates)
+        return torch.from_numpy(np.stack([minibatches.betas, *scalars], 1))
+
+    def counts(self, minibatches: Minibatches) -> np.ndarray:
+        """Return the numbers of the coming steps, (steps,), counted from 1."""
+        return self.count + 1.0 + np.arange(len(minibatches.betas))
 
     def capture(self, minibatches: Minibatches) -> tuple[Captured, list[Draw]]:
         """Return the graph of the objective, and all the noise that a step takes."""
@@ -290,37 +297,21 @@ class Compiled(Engine):
                 self.count = int(adam["step"])
 
 
-STEPS: dict[str, type[Steps]] = {"cpu": Steps, "cuda": ReplayedSteps}
+class Graph(Compiled):
+    """The engine that captures the programs and records a whole step as one CUDA graph.
 
-ENGINES: dict[str, type[Engine]] = {"svi": Svi, "eager": Eager, "compiled": Compiled}
-STEPS_THAT_PAY = 20_000  # that repay compiling; trials needed 200 to 15,000, most for tiny networks
-
-
-class Choice(NamedTuple):
-    """A choice of engine: its name, whether another may replace it, and the reason in a few words."""
-
-    name: str
-    automatic: bool
-    reason: str
-
-
-def choose_engine(name: str, steps: int) -> Choice:
-    """Return the engine that a name stands for in a training of `steps` steps.
-
-    `auto` depends on the number of steps and on whether there is a compiler. It does not depend on
-    how busy the machine is, so a run is always computed in the same way on the same machine.
-
-    Raises:
-        ValueError: an unknown name; `compiled` where there is no compiler.
+    It needs no compiler, and is ready within a second. Adam is torch's fused one.
     """
-    check_name("engine", name, ["auto", *ENGINES])
-    missing = missing_compiler()
-    if name == "auto":
-        if missing:
-            return Choice("eager", True, missing)
-        if steps < STEPS_THAT_PAY:
-            return Choice("eager", True, f"{steps:,} steps do not pay for compiling")
-        return Choice("compiled", True, f"{steps:,} steps pay for compiling")
-    if name == "compiled" and missing:
-        raise ValueError(f"engine: {missing}, which compiled needs; use eager")
-    return Choice(name, False, "as asked for")
+
+    name = "graph"
+    plainer = "eager"
+
+    def make_step(self, captured, dynamic, device):
+        return fused_step(captured, dynamic)
+
+    @staticmethod
+    def of_adam(counts, learning_rates):
+        return learning_rates, counts
+
+
+ENGINES: dict[str, type[Engine]] = {e.name: e for e in (Svi, Eager, Graph, Compiled)}

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.training.capture import Captured, Draw
-from pyro_vae.training.engines import STEPS, Compiled, Minibatches
-from pyro_vae.training.loop import Record, Stopped, Training
-from pyro_vae.training.step import Learned, Noise, Step, training_step
+from pyro_vae.training.devices import computing_on, sent, synchronize
+from pyro_vae.training.engines import Compiled, Minibatches
+from pyro_vae.training.loop import Stopped, Training
+from pyro_vae.training.record import Record
+from pyro_vae.training.replay import STEPS, Noise
+from pyro_vae.training.step import Learned, Step, training_step
 
 MOST_IN_A_STACK = {"cpu": 16, "cuda": 1024}  # a CPU's caches hold about 16 small models
 Outcome = Record | FloatingPointError
@@ -107,12 +110,15 @@ class Ensemble(Iterator[dict[int, Outcome]]):
 
     @contextmanager
     def _clock(self, lap: list[int]) -> Iterator[None]:
-        """Count the time spent inside as training, in equal shares for the members of the lap."""
+        """Compute on the images' device inside the block.
+
+        Its time counts as training, in equal shares for the members of the lap.
+        """
         start = time.perf_counter()
         try:
-            yield
-            if self.images.is_cuda:
-                torch.cuda.synchronize()
+            with computing_on(self.images.device):
+                yield
+                synchronize(self.images.device)
         finally:
             share = (time.perf_counter() - start) / len(lap)
             for i in lap:
@@ -184,7 +190,7 @@ class Stack:
         anyone, places = next(iter(here)), range(len(self.members) + self.idle)
         filled = ([each.get(i, each[anyone]) for i in places] for each in (rows, scalars))
         rows, scalars = (torch.stack(each, 1) for each in filled)
-        return rows, scalars.to(self.images)
+        return rows, sent(scalars.to(self.images.dtype), self.images.device)
 
     @contextmanager
     def _private_noise(self, here: dict[int, Minibatches]) -> Iterator[None]:

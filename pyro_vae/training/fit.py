@@ -11,8 +11,9 @@ from torch import Tensor
 from pyro_vae.data import check_unit_interval
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.settings import TrainingSettings, default_batch_size
+from pyro_vae.training.choice import choose_engine
 from pyro_vae.training.distributed import Distributed
-from pyro_vae.training.engines import ENGINES, Engine, choose_engine
+from pyro_vae.training.engines import ENGINES, Engine
 from pyro_vae.training.ensembles import Ensemble
 from pyro_vae.training.loop import Splits, Training
 from pyro_vae.training.memory import check_step_fits
@@ -74,7 +75,7 @@ def fit(
     asked = replace(asked, batch_size=batch_size)
     _check_against_images(asked, len(images), validation_images, ranks)
     schedule = Schedule(asked, len(images) // batch_size)
-    choice = choose_engine(asked.engine, schedule.steps)
+    choice = choose_engine(asked.engine, schedule.steps, torch.device(device).type, ranks.count)
     check_unit_interval(images) if dynamic else model.likelihood.check(images)
     for others in (test_images, validation_images):
         if others is not None:

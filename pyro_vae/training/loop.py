@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 
 import pyro
@@ -15,34 +15,12 @@ from pyro_vae.models.elbo import ElboTerms, chunks, elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.notices import notice
 from pyro_vae.randomness import PrivateState
-from pyro_vae.training.engines import Choice, Engine, Minibatches
+from pyro_vae.training.choice import Choice, choose_engine
+from pyro_vae.training.devices import computing_on, full, sent, synchronize
+from pyro_vae.training.engines import Engine, Minibatches
 from pyro_vae.training.processes import RankLost, Ranks
+from pyro_vae.training.record import Record
 from pyro_vae.training.schedule import Schedule
-from pyro_vae.training.step import missing_compiler
-
-
-@dataclass(frozen=True)
-class Record:
-    """The record of an epoch, in nats per image.
-
-    The training figures are means over the epoch's steps, with rate and distortion at beta = 1.
-    `seconds` is the time spent on training since its start. The test figures are measured at the
-    end of the epoch and are None without test images. The validation loss is distortion + final
-    beta * rate, and None without validation images.
-    """
-
-    epoch: int
-    step: int
-    seconds: float
-    beta: float
-    loss: float
-    train_elbo: float
-    train_rate: float
-    train_distortion: float
-    test_elbo: float | None = None
-    test_rate: float | None = None
-    test_distortion: float | None = None
-    validation_loss: float | None = None
 
 
 @dataclass(frozen=True)
@@ -127,19 +105,22 @@ class Training(Iterator[Record]):
     def __next__(self) -> Record:
         if self.finished:
             raise StopIteration
-        with self.clock(), self.private.swapped_in():
-            self._take_steps(self.draw_epoch())
-            self.calibrate()
-        return self.finish_epoch()
+        try:
+            with self.clock(), self.private.swapped_in():
+                self._take_steps(self.draw_epoch())
+                self.calibrate()
+            return self.finish_epoch()
+        except torch.OutOfMemoryError as error:
+            raise full(error) from error
 
     @contextmanager
     def clock(self) -> Iterator[None]:
-        """Count the time spent inside the block as training."""
+        """Compute on the images' device inside the block, and count its time as training."""
         start = time.perf_counter()
         try:
-            yield
-            if self.images.is_cuda:
-                torch.cuda.synchronize()  # once per epoch
+            with computing_on(self.images.device):
+                yield
+                synchronize(self.images.device)  # once per epoch
         finally:
             self.add_seconds(time.perf_counter() - start)
 
@@ -209,9 +190,9 @@ class Training(Iterator[Record]):
         return Minibatches(
             images=self.images,
             dynamic=self.splits.dynamic,
-            rows=rows[taken:].to(self.images.device),
-            betas=[self.schedule.beta(step) for step in steps],
-            learning_rates=[self.schedule.learning_rate(step) for step in steps],
+            rows=sent(rows[taken:], self.images.device),
+            betas=self.schedule.betas(steps),
+            learning_rates=self.schedule.learning_rates(steps),
         )
 
     @torch.no_grad()
@@ -235,7 +216,7 @@ class Training(Iterator[Record]):
             epoch=self.epoch,
             step=self.step,
             seconds=self.seconds,
-            beta=self.schedule.beta(self.step - 1),
+            beta=self.schedule.betas(range(self.step - 1, self.step)).item(),
             loss=loss,
             train_elbo=-(rate + distortion),
             train_rate=rate,
@@ -324,9 +305,14 @@ class Training(Iterator[Record]):
             raise ValueError(f"epochs: {self.epoch} are done already, got {self.settings.epochs}")
 
     def _load(self, state: dict) -> None:
-        as_before = state.get("engine") == "compiled" and missing_compiler() is None
-        if self.choice.automatic and as_before:
-            self._use(Choice("compiled", True, "as before"))
+        before = state.get("engine", self.engine.name)
+        if self.choice.automatic and before != self.engine.name:
+            self._go_on_with(before)
+        if before != self.engine.name:
+            notice(
+                f"engine: {self.engine.name} continues what {before} began, which is equal to"
+                " rounding and not to the last bit"
+            )
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.terms = [state["terms"].to(self.images)]
         self.best_epoch, self.best_loss = state["best_epoch"], float(state["best_loss"])
@@ -336,6 +322,12 @@ class Training(Iterator[Record]):
         self.private.random[: len(known)] = known
         self.model.load_state_dict(state["model"])
         self.engine.load_adam_state(state["adam"])
+
+    def _go_on_with(self, engine: str) -> None:
+        """Use the engine that a run began with, if it can run here."""
+        with suppress(ValueError):
+            choose_engine(engine, 0, self.images.device.type, self.ranks.count)
+            self._use(Choice(engine, True, "as before"))
 
 
 def _all_finite(tensors: list[Tensor]) -> bool:

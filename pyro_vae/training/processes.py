@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -18,6 +19,17 @@ GRACE = 10.0  # seconds after a signal that a step on a GPU may still take
 
 class RankLost(RuntimeError):
     """The error of a training that lost one of its processes and cannot continue."""
+
+
+class Mark(NamedTuple):
+    """A place in a device's work, and whether a rank wished to stop there (positive)."""
+
+    wished: Tensor  # on the CPU, valid once the mark is reached
+    event: torch.cuda.Event | None = None
+
+    def reached(self) -> bool:
+        """Return whether the work before the mark is done."""
+        return self.event is None or self.event.query()
 
 
 @dataclass(eq=False)
@@ -115,14 +127,14 @@ class Ranks:
                 raise RuntimeError(f"rank {number}: {reason}")
 
     def agreed(self, wish: Callable[[], bool]) -> Callable[[], bool]:
-        """Return a function that says whether `wish` was true on any rank at the last `average`.
+        """Return a function that says whether `wish` was true on any rank at the last `wait`.
 
         A single process gets `wish` itself.
         """
         if self.count == 1:
             return wish
-        self._wish, self._wished = wish, None
-        return lambda: bool(self._wished)
+        self._wish, self._wished = wish, False
+        return lambda: self._wished
 
     def average(self, flat: Tensor) -> None:
         """Replace numbers by their means over the ranks, in place.
@@ -137,25 +149,35 @@ class Ranks:
         with self._heard():
             dist.all_reduce(flat)
         flat.div_(self.count)
-        self._wished = flat[-1]
 
-    def wait(self, done: Callable[[], bool]) -> None:
-        """Wait until the device has done its work, in a way that lets signals through.
+    def mark(self, wished: Tensor) -> "Mark":
+        """Return a mark behind all work so far, with the last number of the last `average`."""
+        if not wished.is_cuda:
+            return Mark(wished)
+        here = torch.empty((), dtype=wished.dtype, pin_memory=True)
+        here.copy_(wished, non_blocking=True)
+        return Mark(here, torch.cuda.current_stream().record_event())
+
+    def wait(self, mark: "Mark") -> None:
+        """Wait until the device has come to a mark, in a way that lets signals through.
 
         NCCL waits without end for a rank that was killed. The launcher then sends SIGTERM to all
-        other ranks. A step that does not end soon after the signal means that a rank was lost.
+        other ranks. A step that does not end soon after the signal means that a rank was lost. An
+        event's own way of waiting would hold signals back, so the mark is asked again and again
+        here; the device has more to do meanwhile.
 
         Raises:
             RankLost: another rank seems to be lost.
         """
         asked = None
-        while not done():
+        while not mark.reached():
             if self._wish():
                 asked = asked or time.monotonic()
                 with self._heard():
                     if time.monotonic() - asked > GRACE:
                         raise RuntimeError("the step does not end")
             time.sleep(1e-4)
+        self._wished = bool(mark.wished > 0)
 
     def last_words(self, status: int, say: Callable[[], None]) -> int:
         """Let the rank that arrives first say why all of them end, and return their exit status.

@@ -1,37 +1,38 @@
 """The schedule of a training: when it ends, and beta and the learning rate at every step."""
 
-import math
 from dataclasses import dataclass
+
+import numpy as np
 
 from pyro_vae.settings import TrainingSettings
 
 
-def constant(step: int, ramp: int) -> float:
+def constant(steps: np.ndarray, ramp: int) -> np.ndarray:
     """Return 1 at every step."""
-    return 1.0
+    return np.ones(len(steps))
 
 
-def linear(step: int, ramp: int) -> float:
+def linear(steps: np.ndarray, ramp: int) -> np.ndarray:
     """Return a factor that rises from 0 to 1 over the first `ramp` steps, and is 1 after them."""
-    return min(step / ramp, 1.0)
+    return np.minimum(steps / ramp, 1.0)
 
 
-def cyclical(step: int, ramp: int) -> float:
+def cyclical(steps: np.ndarray, ramp: int) -> np.ndarray:
     """Return a factor that repeats a cycle of `2 ramp` steps.
 
     It rises from 0 to 1 over the first half of a cycle and is 1 over the second half.
 
     Source: Fu et al., "Cyclical annealing schedule", 2019, https://arxiv.org/abs/1903.10145.
     """
-    return min(step % (2 * ramp) / ramp, 1.0)
+    return np.minimum(steps % (2 * ramp) / ramp, 1.0)
 
 
 BETA_SCHEDULES = {"constant": constant, "linear": linear, "cyclical": cyclical}
 
 
-def cosine(step: int, steps: int) -> float:
-    """Return a factor that falls from 1 to 0 along half a cosine over all `steps` of training."""
-    return (1 + math.cos(math.pi * step / steps)) / 2
+def cosine(steps: np.ndarray, total: int) -> np.ndarray:
+    """Return a factor that falls from 1 to 0 along half a cosine over the `total` of steps."""
+    return (1 + np.cos(np.pi * steps / total)) / 2
 
 
 LEARNING_RATE_SCHEDULES = {"constant": constant, "cosine": cosine}
@@ -58,12 +59,13 @@ class Schedule:
         """Return the number of epochs that are finished after `step` steps."""
         return step // self.steps_per_epoch
 
-    def beta(self, step: int) -> float:
-        """Return beta at a step, counted from 0."""
+    def betas(self, steps: range) -> np.ndarray:
+        """Return beta at steps, counted from 0."""
         ramp = self.settings.warmup_epochs * self.steps_per_epoch
-        return self.settings.beta * BETA_SCHEDULES[self.settings.beta_schedule](step, ramp)
+        shape = BETA_SCHEDULES[self.settings.beta_schedule]
+        return self.settings.beta * shape(np.array(steps), ramp)
 
-    def learning_rate(self, step: int) -> float:
-        """Return Adam's step size at a step, counted from 0."""
+    def learning_rates(self, steps: range) -> np.ndarray:
+        """Return Adam's step sizes at steps, counted from 0."""
         shape = LEARNING_RATE_SCHEDULES[self.settings.learning_rate_schedule]
-        return self.settings.learning_rate * shape(step, self.steps)
+        return self.settings.learning_rate * shape(np.array(steps), self.steps)

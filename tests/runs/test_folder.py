@@ -16,7 +16,7 @@ from pyro_vae.runs.claim import (
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import COLUMNS, RunFolder
 from pyro_vae.runs.results import save_json
-from pyro_vae.training.loop import Record
+from pyro_vae.training.record import Record
 from tests.support.runs import quick
 
 pytestmark = pytest.mark.usefixtures("elsewhere")

@@ -9,7 +9,7 @@ from unittest.mock import MagicMock
 from pyro_vae.comparison import plots
 from pyro_vae.runs import evaluate, report, writer
 from pyro_vae.runs.folder import RunFolder
-from pyro_vae.training import engines, ensembles
+from pyro_vae.training import choice, engines, ensembles
 
 
 def put_compiler(compile_step, setattr=setattr):
@@ -24,12 +24,13 @@ def do_without_inductor(setattr=setattr):
 
 def set_steps_that_pay(count, setattr=setattr):
     """Have the engine `auto` compile from so many steps on."""
-    setattr(engines, "STEPS_THAT_PAY", count)
+    pays = {"cpu": {"eager": 0, "compiled": count}, "cuda": {"eager": 0, "compiled": count}}
+    setattr(choice, "STEPS_THAT_PAY", pays)
 
 
 def take_away_the_compiler(setattr=setattr):
     """Have the machine lack a C++ compiler."""
-    setattr(engines, "missing_compiler", lambda: "no C++ compiler (g++)")
+    setattr(choice, "missing_compiler", lambda device="cpu": "no C++ compiler (g++)")
 
 
 def stack_at_most(count, setattr=setattr):

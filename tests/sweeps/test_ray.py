@@ -5,6 +5,7 @@ import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ from pyro_vae.cli.main import main
 from pyro_vae.runs.checkpoints import load_checkpoint
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
 from pyro_vae.sweeps.folder import Member
-from pyro_vae.sweeps.ray import LOSSES, _Watched
+from pyro_vae.sweeps.ray import LOSSES, ClusterTrainer, _Watched
 from pyro_vae.sweeps.trainer import Unit
 from tests.support.runs import assert_same_run
 from tests.support.sweeps import SMALL
@@ -37,6 +38,26 @@ class Noting(pv.SweepObserver):
 
 
 # --- without a cluster ----------------------------------------------------------------------------
+
+
+def test_a_worker_on_a_gpu_gives_its_memory_back_and_may_take_a_part_of_it():
+    """Ray keeps the processes of its workers, and with them their hold on a GPU, unless told."""
+    said = []
+    fake = SimpleNamespace(
+        remote=lambda **options: lambda function: said.append(options),
+        cluster_resources=lambda: {"GPU": 2},
+    )
+    trainer = ClusterTrainer(fake, pv.SweepObserver(), gpu_share=0.25)
+    on_cpu, on_gpu = said
+    assert on_gpu["max_calls"] == 1 and on_gpu["num_gpus"] == 0.25
+    assert "max_calls" not in on_cpu and "num_gpus" not in on_cpu
+    assert trainer.device_type("auto") == "cuda" and trainer.device_type("cpu") == "cpu"
+
+
+@pytest.mark.parametrize("share", [0, 1.5, -1])
+def test_a_share_of_a_gpu_is_a_share(share):
+    with pytest.raises(ValueError, match="gpu_share: expected a number over 0 and up to 1"):
+        pv.sweep({"beta": [1, 2]}, "x", ray="local", gpu_share=share)
 
 
 def test_ray_is_asked_for_by_name(capsys, monkeypatch):

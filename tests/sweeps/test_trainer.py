@@ -14,6 +14,7 @@ from pyro_vae.runs.run import build_model
 from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.trainer import Trainer, pays_together, units
 from pyro_vae.training import ensembles
+from pyro_vae.training.loop import Training
 from tests.support import seams
 from tests.support.faults import full_disk_after
 from tests.support.runs import assert_same_run
@@ -70,6 +71,68 @@ def test_a_group_that_cannot_go_together_goes_one_by_one(capsys, monkeypatch):
     message = "engine: one run after the other, since the compiler has crashed\n"
     assert message in capsys.readouterr().err
     assert engines_of_runs() == dict.fromkeys(NAMES, "eager")
+
+
+class Gpu:
+    """Fails in stacks of more than so many runs, or in every training."""
+
+    def __init__(self, monkeypatch, error, at_most=0):
+        self.error, self.at_most, self.sizes = error, at_most, []
+        take_steps = ensembles.Stack.take_steps
+        advance = Training.advance
+
+        def in_stacks(stack, lap):
+            self.sizes.append(len(stack.learned.parameters[0]))
+            if self.sizes[-1] > self.at_most:
+                raise self.error
+            return take_steps(stack, lap)
+
+        def alone(training, terms):
+            if self.at_most == 0:
+                raise self.error
+            return advance(training, terms)
+
+        monkeypatch.setattr(ensembles.Stack, "take_steps", in_stacks)
+        monkeypatch.setattr(Training, "advance", alone)
+
+
+FULL = torch.OutOfMemoryError(
+    "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 16.00 GiB. More"
+)
+
+
+def test_a_gpu_that_fails_ends_the_sweep_and_blames_no_run(capsys, monkeypatch):
+    """Its runs are not marked as failed: the same command resumes them."""
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    with monkeypatch.context() as broken:
+        Gpu(broken, torch.AcceleratorError("CUDA error: an illegal memory access was encountered"))
+        assert main([*SWEEP, *BETAS]) == 1
+    said = capsys.readouterr().err
+    assert "the GPU failed (CUDA error: an illegal memory" in said and "the same command" in said
+    assert not list(Path().rglob("failed.txt"))
+    assert main([*SWEEP, *BETAS]) == 0
+
+
+@pytest.mark.parametrize("at_most", [1, 2])
+def test_a_full_gpu_takes_smaller_stacks(capsys, monkeypatch, at_most):
+    """And single runs in the end."""
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    seams.set_steps_that_pay(1, monkeypatch.setattr)
+    gpu = Gpu(monkeypatch, FULL, at_most)
+    grid = ["--likelihood", "bernoulli", "--beta", "1", "2", "3", "4"]
+    assert main([*SWEEP, *grid]) == 0
+    assert list(dict.fromkeys(gpu.sizes)) == [4, 2]
+    assert "the GPU is full: on with stacks of 2 runs" in capsys.readouterr().err
+    assert not list(Path().rglob("failed.txt")) and len(engines_of_runs()) == 4
+
+
+def test_a_single_run_that_does_not_fit_says_what_it_wanted(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    Gpu(monkeypatch, FULL)
+    assert main([*SWEEP, "--beta", "1"]) == 1
+    (failure,) = Path().rglob("failed.txt")
+    assert "Tried to allocate 20.00 GiB" in failure.read_text()
+    assert "use a smaller batch_size" in failure.read_text()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from tests.support.programs import (
     Choosy,
     Counting,
     Dropping,
+    Pausing,
     Straying,
     Warping,
     model,
@@ -37,6 +38,13 @@ def test_a_users_own_programs_are_captured(no_inductor):
     _, expected = trained(model(kind=Warping), engine="eager", epochs=10)
     assert_same_weights(weights, expected, 1e-10)
     assert expected["shift"].abs().min() > 0
+
+
+def test_what_has_no_gradient_gets_none(no_inductor):
+    """A block under `torch.no_grad`, whose tensors have a gradient outside of it."""
+    _, weights = trained(model(kind=Pausing), engine="compiled", epochs=10)
+    _, expected = trained(model(kind=Pausing), engine="eager", epochs=10)
+    assert_same_weights(weights, expected, 1e-10)
 
 
 def test_single_precision_is_captured(no_inductor):

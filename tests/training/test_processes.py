@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def test_a_step_that_outlasts_a_signal_tells_of_a_lost_rank(monkeypatch):
     """What waiting for NCCL comes to when a rank was killed."""
     ranks, looks = Ranks(0, 2), iter([False, False, True])
     ranks.agreed(lambda: True)
-    ranks.wait(lambda: next(looks))
+    ranks.wait(SimpleNamespace(reached=lambda: next(looks), wished=torch.ones(())))
     monkeypatch.setattr("pyro_vae.training.processes.GRACE", -1)
     with pytest.raises(RankLost, match="one of 2 processes was lost"):
-        ranks.wait(lambda: False)
+        ranks.wait(SimpleNamespace(reached=lambda: False))
