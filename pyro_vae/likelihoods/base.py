@@ -113,6 +113,11 @@ class Likelihood(nn.Module, ABC):
                 " between them; give the data's own number of levels, or score='density'"
             )
 
+    @property
+    def calibrates(self) -> bool:
+        """Return whether the family computes parameters from the training set, by `calibrate`."""
+        return type(self).calibrate is not Likelihood.calibrate
+
     def calibrate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Set the parameters that are computed from the training set, between epochs.
 

@@ -79,7 +79,8 @@ class Ensemble(Iterator[dict[int, Outcome]]):
                 if together:
                     with self._clock(list(together)):
                         stack.take_steps(together)
-                    outcomes |= {i: self._finish(i) for i in together}
+                        finite = stack.finite()
+                    outcomes |= {i: self._finish(i, finite[i]) for i in together}
         except Stopped:
             if not outcomes:
                 raise
@@ -98,12 +99,14 @@ class Ensemble(Iterator[dict[int, Outcome]]):
                 indices = range(start, min(start + size, len(self.members)))
                 self.stacks.append(Stack(self, indices, size, step, captured, draws, minibatches))
 
-    def _finish(self, i: int) -> Outcome:
+    def _finish(self, i: int, finite: bool) -> Outcome:
         member = self.members[i]
         try:
-            with member.private.swapped_in():
-                member.calibrate()
-            return member.finish_epoch()
+            if member.model.likelihood.calibrates:
+                with member.private.swapped_in():
+                    member.calibrate()
+                finite = False  # what was set is not known yet
+            return member.finish_epoch(finite)
         except FloatingPointError as error:
             self.failed.add(i)
             return error
@@ -177,8 +180,15 @@ class Stack:
                         taken.append(next(steps))
                         left -= len(taken[-1])
             finally:
-                for i in here if taken else ():
-                    self.members[i].advance(torch.cat([terms[:, i] for terms in taken]))
+                for i, terms in enumerate(torch.cat(taken).cpu().unbind(1)) if taken else ():
+                    if i in here:
+                        self.members[i].advance(terms)
+
+    def finite(self) -> dict[int, bool]:
+        """Return by a member's number whether all that it has learned is finite; this waits once."""
+        columns = [tensor for column in self.learned for tensor in column]
+        largest = [tensor.reshape(len(tensor), -1).abs().amax(1) for tensor in columns]
+        return dict(zip(self.indices, torch.stack(largest).isfinite().all(0).tolist()))
 
     def _schedules(self, here: dict[int, Minibatches]) -> tuple[Tensor, Tensor]:
         """Return rows (steps, size, B) and scalars (steps, size, 3).

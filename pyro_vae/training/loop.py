@@ -206,10 +206,14 @@ class Training(Iterator[Record]):
             (x, model.outputs(model.encode(x).sample())) for x in map(draw, chunks(self.images))
         )
 
-    def finish_epoch(self) -> Record:
-        """Return the record of an epoch whose steps are all taken."""
-        terms = torch.cat(self.terms).cpu()
-        self._check_finite(terms)
+    def finish_epoch(self, finite: bool = False) -> Record:
+        """Return the record of an epoch whose steps are all taken.
+
+        Args:
+            finite: whether all weights and Adam's averages are known to be finite.
+        """
+        terms = torch.cat([part.to(self.terms[-1].device) for part in self.terms]).cpu()
+        self._check_finite(terms, finite)
         self.terms, self.epoch_order = [], self.order.get_state()
         loss, rate, distortion = terms.double().mean(0).tolist()
         return Record(
@@ -252,12 +256,14 @@ class Training(Iterator[Record]):
             self.best_epoch, self.best_loss = self.epoch, loss
         return loss
 
-    def _check_finite(self, terms: Tensor) -> None:
+    def _check_finite(self, terms: Tensor, known: bool) -> None:
         bad = ~torch.isfinite(terms[:, [0, 2]])
         if bad.any():
             row = int(bad.any(1).nonzero()[0])
             term = "the distortion" if bad[row, 1] else "the loss"
             raise self._diverged(term, self.step - len(terms) + row + 1)
+        if known:
+            return
         weights = [*self.model.parameters(), *self.model.buffers()]
         averages = [t for state in self.engine.adam_state().values() for t in state.values()]
         if not _all_finite([*weights, *averages]):
@@ -277,7 +283,7 @@ class Training(Iterator[Record]):
             "engine": self.engine.name,
             "step": self.step,
             "seconds": self.seconds,
-            "terms": torch.cat(self.terms) if self.terms else torch.empty(0, 3),
+            "terms": torch.cat([t.cpu() for t in self.terms]) if self.terms else torch.empty(0, 3),
             "best_epoch": self.best_epoch,
             "best_loss": self.best_loss,
             "order": self.epoch_order,
