@@ -9,6 +9,7 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
+from pyro_vae.devices import numbers_at_once
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
@@ -111,11 +112,11 @@ DECODERS = {"levels": VAE.decode_levels, "density": VAE.decode}
 def decoded_at_once(vae: VAE) -> int:
     """Return the number of images to decode and score in one batch.
 
-    A batch of this size stays in the processor's cache.
+    A batch of this size stays in a processor's cache, and keeps a GPU busy.
     """
-    return max(
-        1, _NUMBERS_AT_ONCE // (vae.likelihood.numbers_per_pixel * math.prod(vae.image_shape))
-    )
+    device = next(vae.parameters()).device
+    numbers = numbers_at_once(device) // 8 if device.type == "cuda" else _NUMBERS_AT_ONCE
+    return max(1, numbers // (vae.likelihood.numbers_per_pixel * math.prod(vae.image_shape)))
 
 
 def _sizes(count: int, at_once: int) -> list[int]:

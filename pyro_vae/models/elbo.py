@@ -9,15 +9,26 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from pyro_vae.devices import numbers_at_once
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
 
-_PIXELS_AT_ONCE = 2**16  # per batch: 0.2 GB for a family that needs 3 kB per pixel
+_PIXELS_AT_ONCE = 2**16  # per batch on a CPU: 0.2 GB for a family that needs 3 kB per pixel
+_MOST_NUMBERS = 768  # per pixel, of any family
 
 
-def chunks(images: Tensor, copies: int = 1) -> Iterator[Tensor]:
-    """Return the images in batches small enough to encode, and to decode `copies` times."""
-    return iter(images.split(max(1, _PIXELS_AT_ONCE // (images[0].numel() * copies))))
+def chunks(
+    images: Tensor, copies: int = 1, numbers_per_pixel: int = _MOST_NUMBERS
+) -> Iterator[Tensor]:
+    """Return the images in batches small enough to encode, and to decode `copies` times.
+
+    Args:
+        numbers_per_pixel: those of the likelihood, if it scores the batches.
+    """
+    pixels = _PIXELS_AT_ONCE
+    if images.device.type == "cuda":
+        pixels = numbers_at_once(images.device) // numbers_per_pixel
+    return iter(images.split(max(1, pixels // (images[0].numel() * copies))))
 
 
 def component_rates(q: TorchDistribution) -> Tensor:
@@ -61,7 +72,7 @@ def elbo_terms(
     """
     rates, distortions = [], []
     with seeded(seed, images.device):
-        for x in chunks(images):
+        for x in chunks(images, numbers_per_pixel=model.likelihood.numbers_per_pixel):
             q = model.encode(x)
             log_probs = [model.decode(q.rsample()).log_prob(x) for _ in range(num_samples)]
             rates.append(component_rates(q).sum(-1))

@@ -1,5 +1,6 @@
 """Runs: the data and the model of a configuration, and the model in a run folder."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ class Run:
 def resolve_device(name: str, index: int = 0) -> torch.device:
     """Return the device of a name; `auto` is CUDA where there is a GPU, and else the CPU.
 
+    A task that Slurm's `srun` started, and that sees one GPU, has it to itself whatever its number.
+
     Args:
         index: the number of the GPU.
 
@@ -48,6 +51,9 @@ def resolve_device(name: str, index: int = 0) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: cuda asked for, but torch finds no CUDA device; use cpu or auto")
+    alone = "SLURM_PROCID" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ
+    if name == "cuda" and alone and torch.cuda.device_count() == 1:
+        index = 0
     if name == "cuda" and index >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise ValueError(f"device: expected a GPU for each rank of a node, got {count}; use fewer")

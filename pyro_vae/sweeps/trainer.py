@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from pyro_vae.devices import broken
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import build_model, load_data, resolve_device
@@ -17,7 +18,6 @@ from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import MemberObserver, SweepObserver
 from pyro_vae.sweeps.together import load_on_device, load_once, train_jobs
 from pyro_vae.training.choice import choose_engine
-from pyro_vae.training.devices import broken
 from pyro_vae.training.ensembles import stack_size
 
 OWN_ERRORS = (FloatingPointError, ValueError, RuntimeError)  # of a run; OSErrors are of the disk

@@ -12,9 +12,9 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from pyro_vae.devices import sent
 from pyro_vae.randomness import seeded
 from pyro_vae.training.capture import Captured, Draw
-from pyro_vae.training.devices import sent
 from pyro_vae.training.engines import Compiled, Minibatches
 from pyro_vae.training.processes import Ranks
 from pyro_vae.training.replay import Noise, Steps

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.export.graph_signature import InputKind
 
 from pyro_vae.data import draw_binary
+from pyro_vae.devices import sent
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
 from pyro_vae.training.capture import Captured, Draw, capture
 from pyro_vae.training.compiler import compile_step
-from pyro_vae.training.devices import sent
 from pyro_vae.training.objectives import Objective, Recorder, Terms, check_programs, per_image
 from pyro_vae.training.replay import STEPS, Noise
 from pyro_vae.training.step import Learned, Step, adam_scalars, fused_step, training_step

@@ -9,15 +9,17 @@ from contextlib import closing, contextmanager
 import torch
 from torch import Tensor, nn
 
+from pyro_vae.devices import computing_on, sent, synchronize
 from pyro_vae.training.capture import Captured, Draw
-from pyro_vae.training.devices import computing_on, sent, synchronize
 from pyro_vae.training.engines import Compiled, Minibatches
 from pyro_vae.training.loop import Stopped, Training
+from pyro_vae.training.memory import models_that_fit
 from pyro_vae.training.record import Record
 from pyro_vae.training.replay import STEPS, Noise
 from pyro_vae.training.step import Learned, Step, training_step
 
 MOST_IN_A_STACK = {"cpu": 16, "cuda": 1024}  # a CPU's caches hold about 16 small models
+MOST_CONVOLUTIONS = {"cpu": 1, "cuda": 64}  # in a stack, of models with convolutions
 Outcome = Record | FloatingPointError
 
 
@@ -88,7 +90,7 @@ class Ensemble(Iterator[dict[int, Outcome]]):
 
     def _compile(self, minibatches: Minibatches) -> None:
         first, device = self.members[0].engine, self.images.device
-        size = self.stack or stack_size(len(self.members), first.model, device.type)
+        size = self.stack or self._stack_size(device)
         with self.members[0].private.swapped_in():
             first.check(minibatches)
             captured, draws = first.capture(minibatches)
@@ -98,6 +100,12 @@ class Ensemble(Iterator[dict[int, Outcome]]):
             for start in range(0, len(self.members), size):
                 indices = range(start, min(start + size, len(self.members)))
                 self.stacks.append(Stack(self, indices, size, step, captured, draws, minibatches))
+
+    def _stack_size(self, device: torch.device) -> int:
+        first, fit = self.members[0], None
+        if device.type == "cuda":
+            fit = models_that_fit(first.model, first.settings, device)
+        return stack_size(len(self.members), first.model, device.type, fit)
 
     def _finish(self, i: int, finite: bool) -> Outcome:
         member = self.members[i]
@@ -226,14 +234,18 @@ class Stack:
                 tensor.copy_(before)
 
 
-def stack_size(count: int, model: nn.Module, device: str) -> int:
+def stack_size(count: int, model: nn.Module, device: str, fit: int | None = None) -> int:
     """Return the number of places in each stack for `count` models of the same architecture.
 
     The models go into as few stacks of equal size as hold them all. On a CPU, a convolutional model
     has a stack to itself, since stacked convolutions are slower than one after the other.
+
+    Args:
+        fit: how many the device's memory holds, if that is known.
     """
     convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    most = 1 if convolves and device == "cpu" else MOST_IN_A_STACK[device]
+    most = (MOST_CONVOLUTIONS if convolves else MOST_IN_A_STACK)[device]
+    most = most if fit is None else min(most, fit)
     return math.ceil(count / math.ceil(count / most))
 
 

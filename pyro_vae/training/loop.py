@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import draw_binary
+from pyro_vae.devices import computing_on, full, sent, synchronize
 from pyro_vae.models.elbo import ElboTerms, chunks, elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.notices import notice
 from pyro_vae.randomness import PrivateState
 from pyro_vae.training.choice import Choice, choose_engine
-from pyro_vae.training.devices import computing_on, full, sent, synchronize
 from pyro_vae.training.engines import Engine, Minibatches
 from pyro_vae.training.processes import RankLost, Ranks
 from pyro_vae.training.record import Record
@@ -203,8 +203,13 @@ class Training(Iterator[Record]):
             model.eval()
         draw = draw_binary if self.splits.dynamic else (lambda x: x)
         model.likelihood.calibrate(
-            (x, model.outputs(model.encode(x).sample())) for x in map(draw, chunks(self.images))
+            (x, model.outputs(model.encode(x).sample())) for x in map(draw, self._batches())
         )
+
+    def _batches(self) -> Iterator[Tensor]:
+        """Return the training images in batches that can be scored."""
+        numbers = self.model.likelihood.numbers_per_pixel
+        return chunks(self.images, numbers_per_pixel=numbers)
 
     def finish_epoch(self, finite: bool = False) -> Record:
         """Return the record of an epoch whose steps are all taken.

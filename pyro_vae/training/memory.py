@@ -1,16 +1,15 @@
 """The memory that a training step takes, estimated before it is taken."""
 
 import math
-import os
-from pathlib import Path
 
 import torch
 from torch import nn
 
+from pyro_vae.devices import device_bytes
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.settings import TrainingSettings
 
-CGROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container or a Slurm job
+COPIES = 8  # of the weights: with Adam's averages, gradients and their successors
 BACKWARD = 2  # what the gradients take, beside what the step keeps for them
 
 
@@ -27,13 +26,16 @@ def step_bytes(model: LatentImageModel, settings: TrainingSettings) -> int:
     return BACKWARD * itemsize * images * (scored + hidden)
 
 
-def device_bytes(device: torch.device) -> int:
-    """Return the memory that a process may use on a device, in bytes."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = CGROUP.read_text().strip() if CGROUP.exists() else "max"
-    return min(physical, int(limit)) if limit.isdecimal() else physical
+def models_that_fit(
+    model: LatentImageModel, settings: TrainingSettings, device: torch.device
+) -> int:
+    """Return how many such models a GPU with its free memory can train in one step.
+
+    Each has its weights, Adam's averages, gradients, and what the step computes; a fifth is left.
+    """
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, int(0.8 * free) // (COPIES * weights + step_bytes(model, settings)))
 
 
 def check_step_fits(

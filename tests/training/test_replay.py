@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import pyro_vae as pv
+from pyro_vae.devices import computing_on
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.training import replay
-from pyro_vae.training.devices import computing_on
 from pyro_vae.training.loop import Stopped
 from pyro_vae.training.replay import ReplayedSteps
 from tests.support import fake_cuda

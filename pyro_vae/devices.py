@@ -1,10 +1,15 @@
-"""The device on which a training computes, and the way of its numbers there."""
+"""Devices: which one computes, how numbers come there, how much it holds, and when it fails."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import Tensor
+
+CGROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container or a Slurm job
+BATCH_SHARE = 16  # a batch of measurements takes this part of a GPU's memory
 
 
 @contextmanager
@@ -34,6 +39,24 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def device_bytes(device: torch.device) -> int:
+    """Return the memory that a process may use on a device, in bytes."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = CGROUP.read_text().strip() if CGROUP.exists() else "max"
+    return min(physical, int(limit)) if limit.isdecimal() else physical
+
+
+def numbers_at_once(device: torch.device) -> int:
+    """Return how many float32 numbers a batch of measurements on a GPU may hold.
+
+    It depends on the GPU's whole memory and not on what is free, since the draws of a measurement
+    depend on its batches.
+    """
+    return device_bytes(device) // (4 * BATCH_SHARE)
 
 
 def broken(error: RuntimeError) -> OSError:
