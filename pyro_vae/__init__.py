@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pyro_vae.data import Dataset as Dataset
     from pyro_vae.data import Split as Split
     from pyro_vae.data import load_dataset as load_dataset
+    from pyro_vae.devices import about as about
     from pyro_vae.likelihoods import LIKELIHOODS as LIKELIHOODS
     from pyro_vae.likelihoods import Likelihood as Likelihood
     from pyro_vae.models.autoencoder import Autoencoder as Autoencoder
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pyro_vae.sweeps.together import train_many as train_many
     from pyro_vae.training.fit import fit as fit
     from pyro_vae.training.fit import fit_many as fit_many
-    from pyro_vae.training.loop import Record as Record
+    from pyro_vae.training.record import Record as Record
 
 __version__ = "0.1.0"
 
@@ -37,11 +38,12 @@ _HOMES = {
     "Dataset": "pyro_vae.data",
     "Likelihood": "pyro_vae.likelihoods",
     "Observer": "pyro_vae.runs.observer",
-    "Record": "pyro_vae.training.loop",
+    "Record": "pyro_vae.training.record",
     "Run": "pyro_vae.runs.run",
     "RunConfig": "pyro_vae.runs.config",
     "Split": "pyro_vae.data",
     "SweepObserver": "pyro_vae.sweeps.observer",
+    "about": "pyro_vae.devices",
     "compare": "pyro_vae.comparison.table",
     "evaluate": "pyro_vae.runs.evaluate",
     "fit": "pyro_vae.training.fit",

@@ -1,8 +1,10 @@
 """Devices: which one computes, how numbers come there, how much it holds, and when it fails."""
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -57,6 +59,14 @@ def numbers_at_once(device: torch.device) -> int:
     depend on its batches.
     """
     return device_bytes(device) // (4 * BATCH_SHARE)
+
+
+def about() -> str:
+    """Return one line on what computes here: the device, and the versions that matter."""
+    packages = ("pyro_vae", "torch", "pyro-ppl")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "a CPU"
+    return f"{versions}, Python {platform.python_version()}, on {device}"
 
 
 def broken(error: RuntimeError) -> OSError:

@@ -10,6 +10,8 @@ from tests.support.house import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import gpu
+import kernels
 import speed
 from cases import CASES, betas
 from peers import PEERS, Unavailable, set_up
@@ -195,3 +197,55 @@ def test_missing_mnist_is_one_line_with_the_folder(tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert f"expected its published files in {tmp_path / 'MNIST' / 'raw'}" in line
     assert not list(tmp_path.iterdir())
+
+
+# --- a GPU's ten minutes --------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_ten_minutes_run_without_a_gpu_too(tmp_path, capsys):
+    """What needs one is named as skipped, what does not is done, and figures are kept."""
+    stages = ["--stage", "environment", "failure", "profile", "evaluation", "tests"]
+    arguments = ["--device", "cpu", "--small", "--out", str(tmp_path), *stages]
+    assert gpu.main([*arguments, "--data-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "failure: skipped: no CUDA device" in said and "tests: skipped: no CUDA device" in said
+    assert "evaluation: held: apart by 0.000 nats" in said and "fell short" not in said
+    assert (tmp_path / "profile.json").exists() and (tmp_path / "lines.txt").read_text() in said
+
+
+def test_a_stage_that_falls_short_stops_no_other(tmp_path, capsys, monkeypatch):
+    def short(place):
+        yield "held: this"
+        raise gpu.Short("that, by 3 nats")
+
+    def breaks(place):
+        raise RuntimeError("out of order")
+        yield
+
+    stages = {"one": short, "two": breaks, "three": lambda place: iter(["held: all"])}
+    monkeypatch.setattr(gpu, "STAGES", stages)
+    arguments = ["--device", "cpu", "--out", str(tmp_path / "x"), "--stage", *stages]
+    assert gpu.main(arguments) == 1
+    said = [line for line in capsys.readouterr().out.splitlines() if not line.endswith(" s")]
+    assert said == [
+        "one: held: this",
+        "one: fell short: that, by 3 nats",
+        "two: fell short: RuntimeError: out of order",
+        "three: held: all",
+    ]
+
+
+def test_a_gpu_that_is_not_there_is_named(capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit) as end:
+        gpu.main([])
+    assert end.value.code == 2 and "torch sees no CUDA device" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_fewer_kernels_from_engine_to_engine():
+    """A graph has more than eager, whose waits it saves; compiled has the fewest."""
+    found = kernels.counts()
+    assert found["compiled"] < found["eager"] < found["graph"] < found["svi"]
+    assert found["compiled"] < 50 and found["graph"] < 150

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
+import pyro_vae as pv
 from pyro_vae.devices import broken, full, numbers_at_once, sent
 from pyro_vae.models.elbo import chunks
 from pyro_vae.runs.run import resolve_device
@@ -23,6 +24,17 @@ def gpu_of_16_gb(monkeypatch):
     properties = SimpleNamespace(total_memory=16 * 2**30)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * 2**30, 16 * 2**30))
+
+
+def test_a_line_says_what_computes(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pv.about().startswith(
+        f"pyro_vae {pv.__version__}, torch {torch.__version__.partition('+')[0]}"
+    )
+    assert pv.about().endswith("on a CPU")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
+    assert pv.about().endswith("on NVIDIA H200")
 
 
 def test_numbers_are_sent_without_waiting():

@@ -157,6 +157,9 @@ def test_the_conda_environment_and_the_package_ask_for_the_same():
     assert {package(d) for d in packages} == ours | BESIDE
     (python,) = [d for d in packages if package(d) == "python"]
     assert PROJECT["requires-python"].replace(" ", "") in python.replace("python", "")
+    on_cpu = (ROOT / "environment-cpu.yml").read_text().partition("name: pyro-vae-cpu\n")[2]
+    on_gpu = (ROOT / "environment.yml").read_text().partition("name: pyro-vae\n")[2]
+    assert on_cpu.replace("pytorch-cpu", "pytorch-gpu") == on_gpu
 
 
 def test_every_version_is_the_same():
