@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import torch
+from torch import Tensor
+from torch.fx import GraphModule
+from torch.utils._pytree import tree_leaves
 
 
 def compile_step(step: Callable, device: torch.device) -> Callable:
@@ -19,15 +22,78 @@ def compile_step(step: Callable, device: torch.device) -> Callable:
     its sizes are numbers: Dynamo would make symbols of those that differ from the model before.
     """
     products = _import_products()
-    options = {"guard_filter_fn": _no_guards}
     if device.type == "cuda":
-        options["triton.cudagraphs"] = False  # whatever the environment says: the step is recorded
-        options["deterministic"] = True  # no choice between kernels by their timing
-    if device.type == "cpu":
-        options["cpp.min_chunk_size"] = 8192  # numbers that repay the start of a thread
-    if device.type == "cpu" and products.ONEDNN:
+        options = {
+            "guard_filter_fn": _no_guards,
+            "triton.cudagraphs": False,  # whatever the environment says: the step is recorded
+            "deterministic": True,  # no choice between kernels by their timing
+        }
+        return torch.compile(step, fullgraph=True, dynamic=False, options=options)
+    options = {"cpp.min_chunk_size": 8192}  # numbers that repay the start of a thread
+    if products.ONEDNN:
         options["post_grad_custom_pre_pass"] = products.OneDnnProducts()
-    return torch.compile(step, fullgraph=True, dynamic=False, options=options)
+    return Direct(step, options)
+
+
+class Direct:
+    """A step that inductor compiles at its first call, and that is called directly after it.
+
+    Dynamo traces the step. It would also stand between all later calls and the machine code, and
+    look for every tensor again, which takes a tenth of a small step. Arguments that are those of the
+    call before, such as what the model has learned, cost nothing here.
+
+    Args:
+        step: a function of tensors, and of lists and tuples of them, to a tensor or None.
+        options: of inductor.
+    """
+
+    def __init__(self, step: Callable, options: dict):
+        self.options, self.inputs = options, None
+        guards = {"guard_filter_fn": _no_guards}
+        compile_with = {"fullgraph": True, "dynamic": False, "options": guards}
+        self.traced = torch.compile(step, backend=self._backend, **compile_with)
+
+    def __call__(self, *args):
+        if self.inputs is None:
+            return self._first(args)
+        for n, (arg, before) in enumerate(zip(args, self.args)):
+            if arg is not before and n in self.places:
+                self.inputs[self.places[n]] = arg
+            elif arg is not before:
+                self._place(args)
+                break
+        self.args = args
+        results = self.machine_code(*self.inputs)
+        return None if self.result is None else results[self.result]
+
+    def _backend(self, graph: GraphModule, examples: list[Tensor], **_) -> Callable:
+        from torch._inductor.compile_fx import compile_fx  # imports inductor
+
+        self.machine_code = compile_fx(graph, examples, config_patches=self.options)
+
+        def watched(*inputs):
+            self.seen = inputs, self.machine_code(*inputs)
+            return self.seen[1]
+
+        return watched
+
+    def _first(self, args: tuple) -> Tensor | None:
+        """Take the way through Dynamo, and see which arguments become which inputs."""
+        result = self.traced(*args)
+        inputs, results = self.seen
+        numbers = {id(tensor): n for n, tensor in enumerate(tree_leaves(args))}
+        self.order = [numbers[id(tensor)] for tensor in inputs]
+        places = {id(tensor): place for place, tensor in enumerate(inputs)}
+        self.places = {n: places[id(arg)] for n, arg in enumerate(args) if id(arg) in places}
+        by_id = {id(tensor): n for n, tensor in enumerate(results)}
+        self.result = None if result is None else by_id[id(result)]
+        self._place(args)
+        del self.seen
+        return result
+
+    def _place(self, args: tuple) -> None:
+        leaves = tree_leaves(args)
+        self.args, self.inputs = args, [leaves[number] for number in self.order]
 
 
 def _import_products() -> ModuleType:

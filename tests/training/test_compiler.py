@@ -1,0 +1,78 @@
+"""Compiled steps, and the short way to them."""
+
+import pytest
+import torch
+
+from pyro_vae.training import compiler
+from pyro_vae.training.compiler import compile_step
+from pyro_vae.training.step import of_its_own
+
+
+def counted(monkeypatch):
+    """How often Dynamo is asked."""
+    asked = []
+    compile = torch.compile
+
+    def compiled(step, **options):
+        traced = compile(step, **options)
+        return lambda *args: asked.append(1) or traced(*args)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    return asked
+
+
+def step(learned, scale, rows, noise):
+    """Changes what was learned in place, and returns a number of before."""
+    before = learned[0].sum() + noise[0].sum()
+    learned[0].add_(scale * rows.sum())
+    learned[1].mul_(2)
+    return before
+
+
+@pytest.mark.slow
+def test_a_step_goes_through_dynamo_once(monkeypatch):
+    """And does the same after that, with other tensors in the same places and in other lists."""
+    asked = counted(monkeypatch)
+    fast = compile_step(of_its_own(step), torch.device("cpu"))
+    learned = [torch.ones(3), torch.ones(2)]
+    plain = [t.clone() for t in learned]
+    noise, scale = [torch.zeros(2)], torch.tensor(0.5)
+    for n in range(4):
+        rows = torch.arange(n + 3.0)[:3]
+        noise[0].fill_(n)
+        assert torch.equal(fast(learned, scale, rows, noise), step(plain, scale, rows, noise))
+        assert all(map(torch.equal, learned, plain))
+    others, plain = [torch.zeros(3), torch.ones(2)], [torch.zeros(3), torch.ones(2)]
+    for factor in (2.0, 3.0):  # another list, and then another tensor beside it
+        scale = torch.tensor(factor)
+        assert torch.equal(fast(others, scale, rows, noise), step(plain, scale, rows, noise))
+        assert all(map(torch.equal, others, plain))
+    assert asked == [1]
+    assert learned[0][0] != others[0][0]
+
+
+@pytest.mark.slow
+def test_a_step_may_return_nothing_and_leave_an_argument_alone():
+    def quiet(learned, unused, rows):
+        learned[0].add_(rows)
+
+    fast = compile_step(of_its_own(quiet), torch.device("cpu"))
+    learned = [torch.zeros(2)]
+    for n in range(3):
+        assert fast(learned, torch.tensor(float(n)), torch.ones(2)) is None
+    assert learned[0].tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("triton, missing", [(True, None), (False, "no Triton")])
+def test_a_gpu_needs_triton(monkeypatch, triton, missing):
+    monkeypatch.setattr(compiler.importlib.util, "find_spec", lambda name: triton or None)
+    assert compiler.missing_compiler("cuda") == missing
+
+
+def test_a_compiled_step_on_a_gpu_is_recorded_once(monkeypatch):
+    """Inductor's own graphs, which the environment may ask for, would be inside of ours."""
+    said = []
+    monkeypatch.setattr(torch, "compile", lambda step, **options: said.append(options))
+    compile_step(step, torch.device("cuda", 0))
+    assert said[0]["options"]["triton.cudagraphs"] is False
+    assert said[0]["dynamic"] is False
