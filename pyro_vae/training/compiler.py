@@ -29,7 +29,10 @@ def compile_step(step: Callable, device: torch.device) -> Callable:
             "deterministic": True,  # no choice between kernels by their timing
         }
         return torch.compile(step, fullgraph=True, dynamic=False, options=options)
-    options = {"cpp.min_chunk_size": 8192}  # numbers that repay the start of a thread
+    options = {
+        "cpp.min_chunk_size": 8192,  # numbers that repay the start of a thread
+        "size_asserts": False,  # a step's tensors never change their shapes
+    }
     if products.ONEDNN:
         options["post_grad_custom_pre_pass"] = products.OneDnnProducts()
     return Direct(step, options)

@@ -342,4 +342,6 @@ class Training(Iterator[Record]):
 
 
 def _all_finite(tensors: list[Tensor]) -> bool:
-    return bool(torch.nn.utils.get_total_norm(tensors, math.inf).isfinite())
+    """Return whether all numbers are finite: a sum in double precision then is."""
+    sums = [tensor.sum(dtype=torch.float64) for tensor in tensors]
+    return bool(torch.stack(sums).isfinite().all())
