@@ -9,7 +9,6 @@ from textwrap import fill
 import numpy as np
 from tqdm import tqdm
 
-from pyro_vae.comparison.page import write_comparison
 from pyro_vae.figures import one_run
 from pyro_vae.files import replace_file
 from pyro_vae.names import PICTURE_TYPES, check_name
@@ -87,14 +86,3 @@ def _sampled(run: Run, parsed: Namespace) -> np.ndarray:
 def run_report(parsed: Namespace, interrupts: Interrupts) -> None:
     """Write a run's `report.html` again."""
     print(f"Look at {write_report(parsed.run)}")
-
-
-def run_compare(parsed: Namespace, interrupts: Interrupts) -> None:
-    """Compare finished runs in a table and on a page."""
-    path, comparison = write_comparison(parsed.runs, parsed.out)
-    print(f"{len(comparison.finished)} finished runs in {path.with_name('compare.csv')}")
-    others = {"not finished": comparison.unfinished, "failed": comparison.failed}
-    for word, runs in (others | {"left out": comparison.repeated}).items():
-        for folder, why in runs.items():
-            print(f"{word}: {folder}: {why}")
-    print(f"Look at {path}")

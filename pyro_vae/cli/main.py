@@ -15,11 +15,11 @@ from pyro_vae.runs.interrupts import Interrupted, Interrupts
 
 COMMANDS = {  # the functions, imported when they are called: most of them need torch
     "train": "pyro_vae.cli.training:run_train",
-    "sweep": "pyro_vae.cli.training:run_sweep",
+    "sweep": "pyro_vae.cli.sweeping:run_sweep",
     "evaluate": "pyro_vae.cli.commands:run_evaluate",
     "sample": "pyro_vae.cli.commands:run_sample",
     "report": "pyro_vae.cli.commands:run_report",
-    "compare": "pyro_vae.cli.commands:run_compare",
+    "compare": "pyro_vae.cli.comparing:run_compare",
     "likelihoods": "pyro_vae.cli.lists:run_likelihoods",
     "datasets": "pyro_vae.cli.lists:run_datasets",
 }

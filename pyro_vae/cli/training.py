@@ -1,4 +1,4 @@
-"""The commands that train, and how they show progress."""
+"""The command that trains a run, and how it shows progress."""
 
 import math
 from argparse import Namespace
@@ -7,19 +7,15 @@ from dataclasses import fields
 from tqdm import tqdm
 
 from pyro_vae.cli.output import say
-from pyro_vae.comparison.page import write_comparison
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
-from pyro_vae.runs.config import RunConfig, load_settings
+from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.runs.observer import Observer
 from pyro_vae.runs.run import Run, resolve_device
 from pyro_vae.runs.summary import parameter_counts
 from pyro_vae.runs.train import train
-from pyro_vae.sweeps.folder import Member
-from pyro_vae.sweeps.observer import SweepObserver
-from pyro_vae.sweeps.sweep import sweep
 from pyro_vae.training.loop import Training
 from pyro_vae.training.processes import ALONE
 from pyro_vae.training.record import Record
@@ -43,13 +39,14 @@ def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
 
 
 def _config(parsed: Namespace) -> RunConfig:
-    flags, file = _settings(parsed), parsed.config
+    flags, file = settings_of(parsed), parsed.config
     if parsed.resume and parsed.out and file is None and RunFolder(parsed.out).config.exists():
         file = RunFolder(parsed.out).config
     return RunConfig.load(file, **flags) if file else RunConfig(**flags)
 
 
-def _settings(parsed: Namespace) -> dict:
+def settings_of(parsed: Namespace) -> dict:
+    """Return the settings that the command line names."""
     names = {f.name for f in fields(RunConfig)}
     return {k: v for k, v in vars(parsed).items() if k in names}
 
@@ -127,15 +124,14 @@ def _announcement(config: RunConfig, data: Dataset, training: Training) -> str:
 
 
 def _results(run: Run) -> str:
-    lines = [_elbo_line(split, run.summary[split]) for split in ("train", "test")]
+    lines = [elbo_line(split, run.summary[split]) for split in ("train", "test")]
     test, exact = run.summary["test"], run.summary["linear_optimum"]
     if exact:
-        lines.append(_elbo_line("exact", exact) + ", the optimum of a linear VAE")
+        lines.append(elbo_line("exact", exact) + ", the optimum of a linear VAE")
     if test["bits_per_dim"] is not None:
-        samples = test["bits_per_dim_samples"]
-        lines.append(
-            f"test  {test['bits_per_dim']:.4f} bits per dimension (bound, {samples} samples)"
-        )
+        effective = test["bits_per_dim_effective_samples"]
+        draws = f"bound of {test['bits_per_dim_samples']} draws, {effective:.1f} effective"
+        lines.append(f"test  {test['bits_per_dim']:.4f} bits per dimension ({draws})")
     if run.vae.has_rate:
         lines.append(
             f"test  of {run.config.latent_dim} components, {test['active_units']} active (their"
@@ -149,92 +145,11 @@ def _results(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _elbo_line(split: str, terms: dict) -> str:
+def elbo_line(split: str, terms: dict) -> str:
+    """Return a line with the ELBO of a split and its two terms."""
     if terms["elbo_nats"] is None:
         return f"{split:5s} distortion {terms['distortion_nats']:.4f} nats per image"
     return (
         f"{split:5s} ELBO {terms['elbo_nats']:.4f} = -(rate {terms['rate_nats']:.4f}"
         f" + distortion {terms['distortion_nats']:.4f}) nats per image"
     )
-
-
-# --- sweeps ----------------------------------------------------------------------------------------
-
-
-def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:
-    """Train every combination of settings."""
-    settings = (load_settings(parsed.config) if parsed.config else {}) | _settings(parsed)
-    progress = _SweepProgress(interrupts, parsed.out)
-    try:
-        places = {"ray": parsed.ray, "gpu_share": parsed.gpu_share}
-        sweep(settings, parsed.out, **places, observer=progress)
-    finally:
-        progress.close()
-    failed = [str(member.path) for member in progress.members if member.failed]
-    finished = [member.path for member in progress.members if not member.failed]
-    page = write_comparison(finished, parsed.out)[0] if len(finished) > 1 else None
-    if failed:
-        more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
-        raise RuntimeError(
-            f"{len(failed)} of {len(progress.members)} runs failed, as failed.txt in their folders"
-            f" says: {', '.join(failed[:3])}{more}; delete a folder to try its run again"
-        )
-    say(f"All {len(finished)} runs are finished: look at {page or finished[0] / 'report.html'}")
-
-
-class _SweepProgress(SweepObserver):
-    """A bar over the epochs of all runs, and a line for each run that ends."""
-
-    def __init__(self, interrupts: Interrupts, out: str):
-        super().__init__(interrupts)
-        self.out, self.bar = out, None
-        self.members: list[Member] = []
-        self.epochs: dict[str, int] = {}  # finished epochs of each run
-
-    def started(self, members: list[Member]) -> None:
-        self.members = members
-        self.left = {m.name for m in members if not m.ended}
-        self.failures = sum(m.failed for m in members)
-        say(f"{len(members)} runs in {self.out}, {len(self.left)} of them to train")
-        done = sum(m.config.epochs for m in members if m.ended)
-        total = sum(m.config.epochs for m in members)
-        options = {"bar_format": EPOCHS_STYLE, "disable": None, "dynamic_ncols": True}
-        self.bar = tqdm(total=total, initial=done, postfix=self._counts(), **options)
-
-    def _counts(self) -> str:
-        failed = f", {self.failures} failed" if self.failures else ""
-        done = len(self.members) - len(self.left) - self.failures
-        return f"{done} of {len(self.members)} runs done{failed}"
-
-    def epoch(self, name: str, record: Record, last: bool) -> None:
-        before = self.epochs.get(name)
-        if before is None:  # an earlier process trained these
-            before = record.epoch - 1
-            self._skip(before)
-        self.bar.update(max(0, record.epoch - before))
-        self.epochs[name] = max(before, record.epoch)
-
-    def ended(self, member: Member) -> None:
-        self.left.discard(member.name)
-        self.failures += member.failed
-        self._skip(member.config.epochs - self.epochs.get(member.name, 0))
-        self.bar.set_postfix_str(self._counts())
-        with tqdm.external_write_mode():
-            say(f"{member.name}: {_outcome(member)} ({self._counts()})")
-
-    def _skip(self, epochs: int) -> None:
-        """Count epochs as done, but leave them out of the estimate of the time that remains."""
-        if not self.bar.disable:
-            self.bar.initial += epochs
-            self.bar.n += epochs
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if self.bar is not None:
-            self.bar.close()
-
-
-def _outcome(member: Member) -> str:
-    if member.failed:
-        return f"failed: {member.mark.read_text().strip()}"
-    return _elbo_line("test", member.summary()["test"])

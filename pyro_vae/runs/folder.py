@@ -7,17 +7,20 @@ import math
 import shutil
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
-from xarray import DataTree
 
 from pyro_vae.files import PART, read_file, replace_file
 from pyro_vae.runs.checkpoints import save_checkpoint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.results import load_summary
 from pyro_vae.training.record import Record
+
+if TYPE_CHECKING:
+    from xarray import DataTree  # half a second
 
 COLUMNS = [f.name for f in fields(Record)]
 
@@ -173,7 +176,7 @@ class RunFolder:
         """Write a video as figures/NAME with its ending, `.mp4` or `.gif`."""
         replace_file(self.figures / f"{name}{ending}", content)
 
-    def save_netcdf(self, name: str, tree: DataTree) -> None:
+    def save_netcdf(self, name: str, tree: "DataTree") -> None:
         """Write NAME.nc, which ArviZ reads."""
         replace_file(self.path / f"{name}.nc", tree.to_netcdf())
 

@@ -119,7 +119,10 @@ def _unfinished(folder: RunFolder, config: RunConfig) -> str:
 
 def _cards(summary: dict, config: RunConfig) -> list[Card]:
     test, sizes = summary["test"], summary["parameters"]
-    bits = f"bits per dimension, an upper bound ({test['bits_per_dim_samples']} samples)"
+    effective = test.get("bits_per_dim_effective_samples")
+    of_them = "" if effective is None else f", {effective:.1f} effective"
+    draws = f"{test['bits_per_dim_samples']} draws{of_them}"
+    bits = f"bits per dimension, an upper bound ({draws})"
     cards = [
         Card(_number(test["elbo_nats"]), "test ELBO, nats per image"),
         Card(_number(test["rate_nats"]), "rate, nats per image"),

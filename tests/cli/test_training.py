@@ -37,7 +37,9 @@ def test_a_training_is_announced_and_summed_up(capsys):
     assert [line.split(":")[0] for line in lines[3:5]] == ["epoch 1", "epoch 2"]
     test = run.summary["test"]
     assert f"test  ELBO {test['elbo_nats']:.4f} = -(rate {test['rate_nats']:.4f}" in out
-    assert f"test  {test['bits_per_dim']:.4f} bits per dimension (bound, 16 samples)" in out
+    draws = f"bound of 16 draws, {test['bits_per_dim_effective_samples']:.1f} effective"
+    assert f"test  {test['bits_per_dim']:.4f} bits per dimension ({draws})" in out
+    assert 1 <= test["bits_per_dim_effective_samples"] <= 16
 
 
 @pytest.mark.slow

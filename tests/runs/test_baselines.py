@@ -34,7 +34,9 @@ def test_they_are_computed_once_and_kept(digits, monkeypatch):
     for path in Path("data/baselines").iterdir():
         path.write_bytes(b"damaged")
     monkeypatch.undo()
-    assert beside_baselines(digits, log_prob, 2, "data") == first
+    again = beside_baselines(digits, log_prob, 2, "data")
+    for name, figures in first.items():  # to rounding, which depends on where a tensor lies
+        assert again[name] == pytest.approx(figures, rel=1e-9)
 
 
 def test_a_run_says_whether_it_beats_them():
