@@ -11,8 +11,19 @@ import pyro_vae as pv
 from pyro_vae.evaluation.features import train_features
 from tests.support import seams
 
+LONG = (
+    "test_notebooks",
+    "test_ray",
+    "test_campaign",
+    "test_resume",
+    "test_benchmarks",
+    "test_ranks",
+)
+
 
 def pytest_collection_modifyitems(items):
+    """Begin with the files that take minutes, so that no process has one of them left at the end."""
+    items.sort(key=lambda item: not item.path.stem.startswith(LONG))
     if not torch.cuda.is_available():
         skip = pytest.mark.skip(reason="no CUDA device")
         for item in items:
