@@ -85,7 +85,7 @@ class Direct:
         result = self.traced(*args)
         inputs, results = self.seen
         numbers = {id(tensor): n for n, tensor in enumerate(tree_leaves(args))}
-        self.order = [numbers[id(tensor)] for tensor in inputs]
+        self.order = [numbers.get(id(tensor), tensor) for tensor in inputs]  # or a constant
         places = {id(tensor): place for place, tensor in enumerate(inputs)}
         self.places = {n: places[id(arg)] for n, arg in enumerate(args) if id(arg) in places}
         by_id = {id(tensor): n for n, tensor in enumerate(results)}
@@ -96,7 +96,8 @@ class Direct:
 
     def _place(self, args: tuple) -> None:
         leaves = tree_leaves(args)
-        self.args, self.inputs = args, [leaves[number] for number in self.order]
+        self.args = args
+        self.inputs = [leaves[n] if isinstance(n, int) else n for n in self.order]
 
 
 def _import_products() -> ModuleType:

@@ -52,6 +52,22 @@ def test_a_step_goes_through_dynamo_once(monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_step_may_use_tensors_of_its_own():
+    """As a captured graph does that holds the nodes of a quadrature."""
+    held = torch.nn.Module()
+    held.register_buffer("nodes", torch.arange(3.0))
+
+    def fixed(learned, rows):
+        learned[0].add_(held.nodes * rows)
+        return learned[0].sum()
+
+    fast = compile_step(of_its_own(fixed), torch.device("cpu"))
+    learned = [torch.zeros(3)]
+    found = [fast(learned, torch.full((3,), float(n))).item() for n in range(4)]
+    assert found == [0, 3, 9, 18]
+
+
+@pytest.mark.slow
 def test_a_step_may_return_nothing_and_leave_an_argument_alone():
     def quiet(learned, unused, rows):
         learned[0].add_(rows)
