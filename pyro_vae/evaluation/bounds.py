@@ -26,9 +26,7 @@ class ImportanceBound(NamedTuple):
     """A lower bound on log P(x) and what it rests on, per image (N,)."""
 
     log_prob: Tensor  # nats
-    effective_sample_size: (
-        Tensor  # of its draws, in 1 ... K: near 1 a single draw has all the weight
-    )
+    effective_sample_size: Tensor  # of its draws, 1 to K: near 1 a single one has all the weight
 
 
 @torch.no_grad()

@@ -84,9 +84,9 @@ class Flow(FullNormal):
     https://arxiv.org/abs/1906.04032. The flow is zuko's.
     """
 
-    def __init__(self, latent_dim: int) -> None:
+    def __init__(self, latent_dim: int, device: torch.device | str = "cpu") -> None:
         self.latent_dim = latent_dim
-        self.spline = self._new_spline()
+        self.spline = _Spline(latent_dim).to(device)  # for its masks: the weights are parameters
 
     def draw(self, parameters: Parameters, noise: Tensor) -> Draws:
         """Return draws of z with log q(z) - log p(z) of each."""
@@ -102,15 +102,12 @@ class Flow(FullNormal):
 
     def containing(self, full: Parameters) -> Parameters:
         """Return the parameters of a Normal with any covariance in this family."""
-        splines = [self._new_spline() for _ in full["loc"]]
+        splines = [_Spline(self.latent_dim) for _ in full["loc"]]
         weights, _ = stack_module_state(splines)
         return full | {name: weight.detach().to(full["loc"]) for name, weight in weights.items()}
 
     def _move(self, weights: Parameters, noise: Tensor) -> tuple[Tensor, Tensor]:
         return functional_call(self.spline, weights, (noise,))
-
-    def _new_spline(self) -> "_Spline":
-        return _Spline(self.latent_dim)
 
 
 class _Spline(nn.Module):

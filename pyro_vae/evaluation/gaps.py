@@ -109,7 +109,8 @@ class _Fitting(NamedTuple):
         encoder = {"loc": q.loc, "log_scale": q.scale.log()}
         prior = {name: torch.zeros_like(q.loc) for name in encoder}
         elsewhere = encoder | {"loc": torch.randn_like(q.loc)}
-        normal, full_normal, flow = DiagonalNormal(), FullNormal(), Flow(self.vae.latent_dim)
+        normal, full_normal = DiagonalNormal(), FullNormal()
+        flow = Flow(self.vae.latent_dim, self.x.device)
         fitted = self.best_fit(normal, [encoder, prior, elsewhere])
         gain, error = self.gain(normal, encoder, fitted)
         failed = gain < -torch.clamp(CLEARLY_LOWER * error, min=FIT_NATS)

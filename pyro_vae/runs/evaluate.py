@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from pyro_vae.devices import computing_on
 from pyro_vae.names import check_name
 from pyro_vae.runs.claim import check_sweep_unused
 from pyro_vae.runs.config import RunConfig
@@ -60,7 +61,7 @@ def evaluate(
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
     check_sweep_unused(RunFolder(run.folder))
-    with FolderLock(Path(run.folder)).acquire():
+    with FolderLock(Path(run.folder)).acquire(), computing_on(torch.device(device)):
         subject = _subject(run, config, effort, seed, device)
         folder = subject.folder
         folder.figures.mkdir(exist_ok=True)

@@ -41,11 +41,8 @@ def on_cluster(
         gpu_share: the part of a GPU that a worker takes, in (0, 1].
 
     Raises:
-        ValueError: a share that is out of range; Ray is not installed, or there is no cluster at
-            the address.
+        ValueError: Ray is not installed, or there is no cluster at the address.
     """
-    if not 0 < gpu_share <= 1:
-        raise ValueError(f"gpu_share: expected a number over 0 and up to 1, got {gpu_share}")
     try:
         import ray
     except ImportError as error:

@@ -52,17 +52,18 @@ def sweep(
     Example:
         >>> sweep({"beta": [1, 4], "epochs": 20}, "runs/betas")  # doctest: +SKIP
     """
+    if not 0 < gpu_share <= 1:
+        raise ValueError(f"gpu_share: expected a number over 0 and up to 1, got {gpu_share}")
+    if gpu_share < 1 and ray is None:
+        raise ValueError("gpu_share: goes with ray; without it one process trains on one GPU")
     observer = observer or SweepObserver()
     values = read_grid(grid)
     configs = combinations(values)
     folder = SweepFolder(out)
     with folder.claimed():
         members = folder.members(configs)
-        with (
-            on_cluster(ray, observer, gpu_share)
-            if ray
-            else nullcontext(Trainer(observer)) as trainer
-        ):
+        place = on_cluster(ray, observer, gpu_share) if ray else nullcontext(Trainer(observer))
+        with place as trainer:
             for device, engine in {(c.device, c.engine) for c in configs.values()}:
                 kind = trainer.device_type(device)
                 choose_engine(engine, 0, kind)  # refuses an engine that this machine lacks

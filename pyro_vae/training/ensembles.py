@@ -82,7 +82,8 @@ class Ensemble(Iterator[dict[int, Outcome]]):
                     with self._clock(list(together)):
                         stack.take_steps(together)
                         finite = stack.finite()
-                    outcomes |= {i: self._finish(i, finite[i]) for i in together}
+                    with computing_on(self.images.device):
+                        outcomes |= {i: self._finish(i, finite[i]) for i in together}
         except Stopped:
             if not outcomes:
                 raise

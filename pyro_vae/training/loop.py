@@ -106,10 +106,11 @@ class Training(Iterator[Record]):
         if self.finished:
             raise StopIteration
         try:
-            with self.clock(), self.private.swapped_in():
-                self._take_steps(self.draw_epoch())
-                self.calibrate()
-            return self.finish_epoch()
+            with computing_on(self.images.device):
+                with self.clock(), self.private.swapped_in():
+                    self._take_steps(self.draw_epoch())
+                    self.calibrate()
+                return self.finish_epoch()
         except torch.OutOfMemoryError as error:
             raise full(error) from error
 

@@ -144,6 +144,12 @@ def test_the_rate_of_a_flow_is_that_of_its_density():
     assert torch.trapezoid(log_q.exp(), z).item() == pytest.approx(1, abs=2e-3)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_flow_lives_on_the_device_of_its_images(size):
+    spline = fitted.Flow(size, "meta").spline
+    assert {t.device.type for t in [*spline.parameters(), *spline.buffers()]} == {"meta"}
+
+
 def test_an_odd_number_of_draws_counts_them_all():
     vae, _ = linear_gaussian_vae()
     fit = refit_posterior(vae, drawn_images(vae, 2), num_steps=2, num_samples=5, score="density")

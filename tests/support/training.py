@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import pyro_vae as pv
+from pyro_vae.training.loop import Stopped
+from pyro_vae.training.replay import ReplayedSteps
 from tests.support.programs import images, model
 
 
@@ -37,6 +39,20 @@ def stop_after(steps):
     """A wish to stop that comes after so many steps."""
     asked = iter([False] * steps)
     return lambda: next(asked, True)
+
+
+def assert_resumes_within_an_epoch(monkeypatch, **options):
+    """A recorded training that stops after a block of seven steps ends as one that does not."""
+    monkeypatch.setattr(ReplayedSteps, "block", 7)
+    options = {"epochs": 3, "batch_size": 2, "precision": "float64"} | options
+    whole, first, second = (pv.fit(model(), images(), **options) for _ in range(3))
+    list(whole)
+    first.should_stop = stop_after(1)
+    with pytest.raises(Stopped):
+        list(first)
+    second.restore(first.state())
+    list(second)
+    assert_same_weights(second.model.state_dict(), whole.model.state_dict())
 
 
 def assert_same_weights(one, other, tolerance=0.0):

@@ -7,11 +7,15 @@ import pyro_vae as pv
 from pyro_vae.devices import computing_on
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.training import replay
-from pyro_vae.training.loop import Stopped
 from pyro_vae.training.replay import ReplayedSteps
 from tests.support import fake_cuda
 from tests.support.programs import images, model
-from tests.support.training import assert_same_records, assert_same_weights, stop_after, trained
+from tests.support.training import (
+    assert_resumes_within_an_epoch,
+    assert_same_records,
+    assert_same_weights,
+    trained,
+)
 
 ROUNDING = {"compiled": 1e-10, "graph": 1e-6}  # torch's fused Adam has its learning rate in float32
 
@@ -136,16 +140,7 @@ def test_an_ensemble_replays_what_its_members_would_take(cuda):
 
 
 def test_a_graph_resumes_within_an_epoch(cuda, monkeypatch):
-    monkeypatch.setattr(ReplayedSteps, "block", 7)
-    options = {"epochs": 3, "batch_size": 2, "precision": "float64", "engine": "graph"}
-    whole, first, second = (pv.fit(model(), images(), **options) for _ in "abc")
-    list(whole)
-    first.should_stop = stop_after(1)  # a block of seven steps
-    with pytest.raises(Stopped):
-        list(first)
-    second.restore(first.state())
-    list(second)
-    assert_same_weights(second.model.state_dict(), whole.model.state_dict())
+    assert_resumes_within_an_epoch(monkeypatch, engine="graph")
 
 
 # --- the device -----------------------------------------------------------------------------------

@@ -7,15 +7,13 @@ import torch
 import pyro_vae as pv
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.training.capture import capture
-from pyro_vae.training.loop import Stopped
 from pyro_vae.training.objectives import OBJECTIVES
-from pyro_vae.training.replay import ReplayedSteps
 from pyro_vae.training.step import _adam, training_step
 from tests.support.programs import images, model
 from tests.support.training import (
+    assert_resumes_within_an_epoch,
     assert_same_records,
     assert_same_weights,
-    stop_after,
     trained,
 )
 
@@ -132,17 +130,9 @@ def test_cuda_graphs_are_the_eager_step(name, objective, score, engine, toleranc
 
 
 @pytest.mark.cuda
-def test_a_cuda_graph_resumes_within_an_epoch(monkeypatch):
-    monkeypatch.setattr(ReplayedSteps, "block", 7)
-    options = {"device": "cuda", "epochs": 3, "batch_size": 2, "precision": "float64"}
-    whole, first, second = (pv.fit(model(), images(), engine="compiled", **options) for _ in "abc")
-    list(whole)
-    first.should_stop = stop_after(1)  # a block of seven steps
-    with pytest.raises(Stopped):
-        list(first)
-    second.restore(first.state())
-    list(second)
-    assert_same_weights(second.model.state_dict(), whole.model.state_dict())
+@pytest.mark.parametrize("engine", ["graph", "compiled"])
+def test_a_cuda_graph_resumes_within_an_epoch(monkeypatch, engine):
+    assert_resumes_within_an_epoch(monkeypatch, engine=engine, device="cuda")
 
 
 @pytest.mark.cuda
