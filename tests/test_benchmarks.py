@@ -1,6 +1,7 @@
 """The benchmark's peers train the same, and its page says what was measured."""
 
 import sys
+import time
 from dataclasses import replace
 from functools import cache
 
@@ -13,6 +14,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import gpu
 import kernels
 import speed
+import stages
 from cases import CASES, betas
 from peers import PEERS, Unavailable, set_up
 from peers.handwritten import Handwritten
@@ -210,7 +212,7 @@ def test_the_ten_minutes_run_without_a_gpu_too(tmp_path, capsys):
     assert gpu.main([*arguments, "--data-dir", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "failure: skipped: no CUDA device" in said and "tests: skipped: no CUDA device" in said
-    assert "evaluation: held: apart by 0.000 nats" in said and "fell short" not in said
+    assert "evaluation: held: apart by 0.0000 nats" in said and "fell short" not in said
     assert (tmp_path / "profile.json").exists() and (tmp_path / "lines.txt").read_text() in said
 
 
@@ -234,6 +236,39 @@ def test_a_stage_that_falls_short_stops_no_other(tmp_path, capsys, monkeypatch):
         "two: fell short: RuntimeError: out of order",
         "three: held: all",
     ]
+
+
+def test_a_look_that_falls_short_stops_no_other():
+    def short():
+        raise stages.Short("by 3 nats")
+
+    def breaks():
+        raise RuntimeError("out of order")
+
+    assert list(stages.each([short, breaks, lambda: "all"])) == [
+        "fell short: by 3 nats",
+        "fell short: RuntimeError: out of order",
+        "held: all",
+    ]
+
+
+def test_a_stage_ends_when_its_time_is_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "LIMIT", 0.5)
+
+    def endless(place):
+        yield "held: this"
+        place.run([sys.executable, "-c", "import time; time.sleep(60)"])
+
+    def slow(place):
+        time.sleep(0.6)
+        yield "held: that"
+        yield "held: what comes too late"
+
+    place = stages.Place("cpu", tmp_path, tmp_path, small=True)
+    said = [*stages.of_stage("one", endless, place), *stages.of_stage("two", slow, place)]
+    assert said[0] == "one: held: this" and "no time was left" in said[1]
+    assert said[3] == "two: held: that" and "fell short: stopped after 0.5 s" in said[4]
+    assert not any("too late" in line for line in said)
 
 
 def test_a_gpu_that_is_not_there_is_named(capsys, monkeypatch):

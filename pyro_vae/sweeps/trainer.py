@@ -51,7 +51,8 @@ class Unit(NamedTuple):
 def units(group: list[Member], device: str, load: Load = load_data) -> list[Unit]:
     """Return the units of a group of runs, which different processes can train.
 
-    A unit ends where a stack would end in a single process, so no result depends on the cuts.
+    A unit ends where a stack would end in a single process, so no result depends on the cuts where
+    the stacks are of one size: on a GPU that goes by the memory that is free.
 
     Args:
         group: runs that differ in beta, seed, learning rate or sigma only.
