@@ -34,6 +34,12 @@ MOST_EPOCHS = 2**63 - 1
 DEFAULT_LEVELS = 256  # of models whose data lie on no known grid of grey levels
 
 
+FIRST_RUN = {"likelihood": "discretized_logistic", "epochs": 200, "patience": 20}
+"""The settings of a run for which none are given: a model of the digits that is worth a look."""
+COSTS_ONLY = frozenset({"data_dir", "device", "engine", "precision", "seed"})
+"""Settings beside which a run still counts as one for which none are given."""
+
+
 def default_batch_size(num_images: int) -> int:
     """Return the number of images per step where none is set: 128, or all of fewer images."""
     return min(DEFAULT_BATCH_SIZE, num_images)

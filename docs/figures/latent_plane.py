@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import pyro_vae as pv
-from pyro_vae.figures.one_run import tile
+from pyro_vae.figures.images import tile
 
 COLUMNS, ROWS = 30, 14
 

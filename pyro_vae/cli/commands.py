@@ -9,7 +9,7 @@ from textwrap import fill
 import numpy as np
 from tqdm import tqdm
 
-from pyro_vae.figures import one_run
+from pyro_vae.figures.images import image_grid
 from pyro_vae.files import replace_file
 from pyro_vae.names import PICTURE_TYPES, check_name
 from pyro_vae.randomness import seeded
@@ -27,7 +27,6 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
     """Measure a run on its test images, with standard errors."""
     device = resolve_device(parsed.device)
     run = load_run(parsed.run, device)
-    only = None if parsed.only is None else [name.strip() for name in parsed.only.split(",")]
     options = {"disable": None, "dynamic_ncols": True, "leave": False}
     with tqdm(total=1.0, bar_format=STYLE, **options) as bar:
 
@@ -37,7 +36,7 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
 
         figures = evaluate(
             run,
-            only=only,
+            only=parsed.only,
             quick=parsed.quick,
             num_samples=parsed.samples,
             seed=parsed.seed,
@@ -46,7 +45,7 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
             progress=show,
         )
     print(f"{run.folder}: mean ± standard error over test images")
-    for name in only or PARTS:
+    for name in parsed.only or PARTS:
         if figures[name]:
             _print_part(name, figures[name])
     print(f"Look at {run.folder / 'report.html'}")
@@ -73,7 +72,7 @@ def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
     else:
         title = f"Samples, {parsed.pixels} pixels, seed {parsed.seed}"
         columns = min(16, math.ceil(math.sqrt(len(images))))
-        one_run.image_grid(images, columns, title).savefig(content, dpi=150)
+        image_grid(images, columns, title).savefig(content, dpi=150)
     replace_file(out, content.getvalue())
     print(f"{len(images)} images in {out}")
 

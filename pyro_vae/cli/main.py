@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pkgutil import resolve_name
 
-from pyro_vae.cli.output import replace_unknown, silence
+from pyro_vae.cli.checks import check
+from pyro_vae.cli.output import loading, replace_unknown, silence
 from pyro_vae.cli.parser import parse
 from pyro_vae.notices import Notice
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
@@ -46,7 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if ranks and parsed.command != "train":
                 raise ValueError(f"{parsed.command}: runs in one process; leave torchrun out")
             parsed.ranks = ranks
-            resolve_name(COMMANDS[parsed.command])(parsed, interrupts)
+            check(parsed)
+            with loading("torch"):
+                command = resolve_name(COMMANDS[parsed.command])
+            command(parsed, interrupts)
             if sys.stdout is not None:  # it may have been closed from the start
                 sys.stdout.flush()
         return 0

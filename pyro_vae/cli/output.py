@@ -3,7 +3,11 @@
 import io
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from textwrap import fill
+
+ERASE_LINE = "\r\x1b[2K"
 
 
 def say(text: str) -> None:
@@ -12,6 +16,25 @@ def say(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:  # as in `pyro-vae train | head -1`
         silence()
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Inside, a terminal shows that something is loaded; nothing of it stays."""
+    shown = sys.stderr is not None and sys.stderr.isatty()
+    if shown:
+        print(f"Loading {what} ...", end="", flush=True, file=sys.stderr)
+    try:
+        yield
+    finally:
+        if shown:
+            print(ERASE_LINE, end="", flush=True, file=sys.stderr)
+
+
+def wrapped(text: str, indent: int = 2) -> str:
+    """Return a line in lines of under 80 characters; all but the first are indented."""
+    options = {"break_long_words": False, "break_on_hyphens": False}
+    return fill(text, 79, subsequent_indent=" " * indent, **options)
 
 
 def replace_unknown() -> None:

@@ -88,6 +88,23 @@ def _whole(low: int) -> Callable[[str], int]:
     return read
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number over 0 and up to 1, got {text!r}")
+    return share
+
+
+def _parts(text: str) -> list[str]:
+    try:
+        return [check_name("part", name.strip(), PARTS) for name in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _choice(known: Sequence[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
         try:
@@ -158,7 +175,7 @@ def _add_sweep(parser: _Parser) -> None:
     )
     parser.add_argument(
         "--gpu-share",
-        type=float,
+        type=_share,
         default=1.0,
         metavar="PART",
         help="with --ray: the part of a GPU that a worker takes; 0.25 puts four on each (default: 1)",
@@ -191,6 +208,7 @@ def _add_evaluate(parser: _Parser) -> None:
     )
     parser.add_argument(
         "--only",
+        type=_parts,
         metavar="PARTS",
         help=f"measure these parts only, and keep what was measured before: {', '.join(PARTS)}",
     )

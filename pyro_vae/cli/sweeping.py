@@ -5,9 +5,8 @@ from argparse import Namespace
 from tqdm import tqdm
 
 from pyro_vae.cli.output import say
-from pyro_vae.cli.training import EPOCHS_STYLE, elbo_line, settings_of
+from pyro_vae.cli.training import EPOCHS_STYLE, elbo_line
 from pyro_vae.comparison.page import write_comparison
-from pyro_vae.runs.config import load_settings
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import SweepObserver
@@ -17,11 +16,10 @@ from pyro_vae.training.record import Record
 
 def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:
     """Train every combination of settings."""
-    settings = (load_settings(parsed.config) if parsed.config else {}) | settings_of(parsed)
     progress = _SweepProgress(interrupts, parsed.out)
     try:
         places = {"ray": parsed.ray, "gpu_share": parsed.gpu_share}
-        sweep(settings, parsed.out, **places, observer=progress)
+        sweep(parsed.settings, parsed.out, **places, observer=progress)
     finally:
         progress.close()
     failed = [str(member.path) for member in progress.members if member.failed]

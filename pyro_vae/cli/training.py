@@ -2,11 +2,10 @@
 
 import math
 from argparse import Namespace
-from dataclasses import fields
 
 from tqdm import tqdm
 
-from pyro_vae.cli.output import say
+from pyro_vae.cli.output import say, wrapped
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
 from pyro_vae.runs.config import RunConfig
@@ -20,6 +19,7 @@ from pyro_vae.training.loop import Training
 from pyro_vae.training.processes import ALONE
 from pyro_vae.training.record import Record
 
+FEW_STEPS = 300  # in all: hardly any model is trained by fewer
 EPOCHS_STYLE = "{n}/{total} epochs |{bar}| {remaining} left{postfix}"
 MEASURING_STYLE = "{percentage:3.0f}% |{bar}| {remaining} left"
 
@@ -30,25 +30,12 @@ def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
     observer = _TrainingProgress(interrupts) if ranks.first else Observer(interrupts)
     options = {"resume": parsed.resume, "overwrite": parsed.overwrite, "ranks": ranks}
     try:
-        run = train(_config(parsed), parsed.out, observer=observer, **options)
+        run = train(parsed.settings, parsed.out, observer=observer, **options)
     finally:
         observer.close() if ranks.first else None
     if ranks.first:
         say(_results(run))
-        say(f"Look at {run.folder / 'report.html'}")
-
-
-def _config(parsed: Namespace) -> RunConfig:
-    flags, file = settings_of(parsed), parsed.config
-    if parsed.resume and parsed.out and file is None and RunFolder(parsed.out).config.exists():
-        file = RunFolder(parsed.out).config
-    return RunConfig.load(file, **flags) if file else RunConfig(**flags)
-
-
-def settings_of(parsed: Namespace) -> dict:
-    """Return the settings that the command line names."""
-    names = {f.name for f in fields(RunConfig)}
-    return {k: v for k, v in vars(parsed).items() if k in names}
+        say(_next_steps(run))
 
 
 class _TrainingProgress(Observer):
@@ -65,18 +52,24 @@ class _TrainingProgress(Observer):
         if training.step:
             where = f"after step {training.step}, epoch {training.epoch}"
             say(f"Resuming {folder.path} {where}")
-        if data.levels is None:
+        self.total, self.done = config.epochs, training.epoch
+        steps = training.schedule.steps
+        if steps < FEW_STEPS:
             self.notice(
-                "pixels are floats on no known grid of grey levels: bits per dimension are not"
-                " reported; --levels names the grid"
+                f"{config.epochs} epochs of these images are only {steps} steps, and a model takes"
+                " hundreds; raise --epochs, or lower --batch-size"
             )
-        options = {"bar_format": EPOCHS_STYLE, "disable": None, "dynamic_ncols": True}
-        self.total = config.epochs
-        self.bar = tqdm(total=self.total, initial=training.epoch, **options)
+        if training.engine.name == "compiled":
+            say("Compiling the training step; the first time takes up to a minute ...")
+
+    def prepared(self) -> None:
+        options = {"disable": None, "dynamic_ncols": True, "smoothing": 0.1}
+        options |= {"bar_format": EPOCHS_STYLE, "initial": self.done}
+        self.bar = tqdm(total=self.total, **options)
 
     def notice(self, message: str) -> None:
         with tqdm.external_write_mode():
-            say(f"Notice: {message}")
+            say(wrapped(f"Notice: {message}"))
 
     def epoch(self, record: Record, last: bool) -> None:
         self.bar.set_postfix_str(_terms(record), refresh=False)
@@ -114,17 +107,21 @@ def _announcement(config: RunConfig, data: Dataset, training: Training) -> str:
     ranks = f", {training.ranks.count} ranks" if training.ranks.count > 1 else ""
     held_out = f", {len(data.validation)} validation" if data.validation else ""
     parameters = sum(parameter_counts(training.model).values())
-    return (
+    steps = training.schedule.steps_per_epoch
+    lines = (
         f"{data.name}: {len(data.train)} training{held_out} and {len(data.test)} test images"
-        f" {shape}, {levels} grey levels\n"
+        f" {shape}, {levels} grey levels",
         f"{config.model}: {config.likelihood}, {config.network}, {config.latent_dim} latents,"
-        f" {parameters} parameters\n"
-        f"{training.engine.name} on {resolve_device(config.device)}{ranks}{reason}"
+        f" {parameters:,} parameters; {config.epochs} epochs of {steps} steps",
+        f"{training.engine.name} on {resolve_device(config.device)}{ranks}{reason}",
     )
+    return "\n".join(map(wrapped, lines))
 
 
 def _results(run: Run) -> str:
     lines = [elbo_line(split, run.summary[split]) for split in ("train", "test")]
+    gap, error = (run.summary["generalisation"][key] for key in ("gap_nats", "gap_error"))
+    lines.append(f"gap   training images are better by {gap:.2f} ± {error or 0:.2f} nats per image")
     test, exact = run.summary["test"], run.summary["linear_optimum"]
     if exact:
         lines.append(elbo_line("exact", exact) + ", the optimum of a linear VAE")
@@ -142,7 +139,18 @@ def _results(run: Run) -> str:
         lines.append(
             f"best  epoch {run.summary['best_epoch']} of {epochs}, whose weights these are"
         )
-    return "\n".join(lines)
+    return "\n".join(wrapped(line, indent=6) for line in lines)
+
+
+def _next_steps(run: Run) -> str:
+    """Return what to look at, and the commands that go on from a finished run."""
+    steps = {
+        "Look at": f"{run.folder / 'report.html'}",
+        "Measure": f"pyro-vae evaluate {run.folder} --quick",
+        "Draw": f"pyro-vae sample {run.folder}",
+        "Explore": f"pyro-vae explore {run.folder}",
+    }
+    return "\n".join(f"{name:9s}{step}" for name, step in steps.items())
 
 
 def elbo_line(split: str, terms: dict) -> str:

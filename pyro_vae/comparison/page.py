@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyro_vae.comparison.matrix import Matrix, matrix
+from pyro_vae.comparison.pictures import Pictures, pictures, report_address
 from pyro_vae.comparison.plots import Group, learning_curves, over, plane
 from pyro_vae.comparison.table import (
     ROWS,
@@ -52,6 +53,7 @@ class TableRow(NamedTuple):
     settings: list[str]
     figures: list[str]
     name: str
+    report: str
 
 
 class Table(NamedTuple):
@@ -71,6 +73,7 @@ class GroupPage(NamedTuple):
     name: str
     table: Table
     matrix: Matrix | None
+    pictures: Pictures | None
     sections: list[Section]
 
 
@@ -92,7 +95,7 @@ def write_comparison(runs: Paths, out: str | Path | None = None) -> tuple[Path, 
     single = len(given) == 1 and not is_run(given[0])
     folder = Path(out) if out is not None else given[0] if single else Path("comparison")
     check_place(folder)
-    page, table = _page(comparison), csv_of_runs(comparison.finished)
+    page, table = _page(comparison, folder), csv_of_runs(comparison.finished)
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / "compare.csv", table)
     replace_file(folder / "report.html", page)
@@ -123,7 +126,7 @@ def check_place(folder: Path) -> None:
 # --- the page --------------------------------------------------------------------------------------
 
 
-def _page(comparison: Comparison) -> str:
+def _page(comparison: Comparison, folder: Path) -> str:
     runs, together = comparison.finished, groups(comparison.finished)
     settings = varying(runs)
     alike = [f.name for f in fields(RunConfig) if f.name not in settings]
@@ -139,7 +142,7 @@ def _page(comparison: Comparison) -> str:
             "Failed": comparison.failed,
             "Repeated": comparison.repeated,
         },
-        groups=[_group_page(runs, n) for n, runs in enumerate(together, 1)],
+        groups=[_group_page(runs, n, folder) for n, runs in enumerate(together, 1)],
     )
 
 
@@ -165,7 +168,7 @@ def _values(runs: Sequence[Finished], name: str) -> str:
     return ", ".join(values) if len(values) <= MOST_VALUES else f"{len(values)} values"
 
 
-def _group_page(runs: list[Finished], number: int) -> GroupPage:
+def _group_page(runs: list[Finished], number: int, folder: Path) -> GroupPage:
     name = _data(runs[0].config)
     group = Group(runs, f"{name}, part {number}")
     sections = (
@@ -175,13 +178,14 @@ def _group_page(runs: list[Finished], number: int) -> GroupPage:
         learning_curves(group),
     )
     drawn = [part for part in sections if part.drawings]
-    return GroupPage(name, _table(group), matrix(group), drawn)
+    ranked = [run for _, run in rank_by_bits(runs)]
+    return GroupPage(name, _table(group, folder), matrix(group), pictures(ranked, folder), drawn)
 
 
 # --- the table -------------------------------------------------------------------------------------
 
 
-def _table(group: Group) -> Table:
+def _table(group: Group, folder: Path) -> Table:
     bits, settings = bits_column(group.runs), varying(group.runs)
     results = [column for column, row in ROWS.items() if row.in_table == "result"]
     costs = ["parameters", "seconds"]
@@ -198,7 +202,7 @@ def _table(group: Group) -> Table:
         settings=names + (["ELBO is of"] if len(group.scales) > 1 else []),
         columns=[ROWS[column] for column in columns],
         rows=[
-            _row(group, rank, run, bits, settings, columns)
+            _row(group, rank, run, bits, settings, columns, report_address(run, folder))
             for rank, run in rank_by_bits(group.runs)
         ],
     )
@@ -211,6 +215,7 @@ def _row(
     bits: str,
     settings: list[str],
     columns: list[str],
+    report: str,
 ) -> TableRow:
     words = [setting_text(getattr(run.config, name)) for name in settings]
     words += [SCALES[run.scale]] if len(group.scales) > 1 else []
@@ -220,6 +225,7 @@ def _row(
         settings=words,
         figures=[_cell(run, column) for column in columns],
         name=group.name_of(run),
+        report=report,
     )
 
 

@@ -22,7 +22,7 @@ from pyro_vae.comparison.table import (
 )
 from pyro_vae.figures import many_runs
 from pyro_vae.figures.many_runs import Curve
-from pyro_vae.pages.frame import Drawing, Section, svg
+from pyro_vae.pages.frame import Drawing, Section, drawn
 from pyro_vae.pages.wording import Compared
 from pyro_vae.settings import setting_text
 
@@ -93,7 +93,7 @@ class Group:
 
 
 def _drawing(group: Group, figure: Figure, title: str, look: str) -> Drawing:
-    return Drawing(svg(figure, f"{title} ({group.name})"), look)
+    return Drawing(drawn(figure, f"{title} ({group.name})"), look)
 
 
 def plane(group: Group) -> Section:

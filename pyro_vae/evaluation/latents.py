@@ -24,11 +24,16 @@ def collapsed_units(rates: Tensor) -> int:
 
 
 @torch.no_grad()
+def mean_variance_per_component(model: LatentImageModel, images: Tensor) -> Tensor:
+    """Return Var_x(E_q[z_i]), the variance of each component's mean over images, (latent_dim,)."""
+    means = torch.cat([model.encode(x).mean for x in chunks(images)])
+    return means.var(0, correction=0)
+
+
 def active_units(model: LatentImageModel, images: Tensor) -> int:
     """Return the number of components with Var_x(E_q[z_i]) > 0.01.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2015,
     https://arxiv.org/abs/1509.00519.
     """
-    means = torch.cat([model.encode(x).mean for x in chunks(images)])
-    return int((means.var(0, correction=0) > ACTIVE_VARIANCE).sum())
+    return int((mean_variance_per_component(model, images) > ACTIVE_VARIANCE).sum())

@@ -4,7 +4,12 @@ from torch import Tensor
 
 from pyro_vae.evaluation.bounds import Progress, bits_per_dim, importance_bound, no_progress
 from pyro_vae.evaluation.estimates import Estimate, estimate
-from pyro_vae.evaluation.latents import active_units, collapsed_units, rate_per_component
+from pyro_vae.evaluation.latents import (
+    active_units,
+    collapsed_units,
+    mean_variance_per_component,
+    rate_per_component,
+)
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 
@@ -68,6 +73,7 @@ def means(
         measures |= dict(zip(bound, (estimate(bits), num_samples, size)))
     measures |= {"active_units": active_units(model, images), "collapsed_units": None}
     measures["rate_per_component_nats"] = None
+    measures["mean_variance_per_component"] = mean_variance_per_component(model, images).tolist()
     if model.has_rate:
         rates = rate_per_component(model, images)
         measures["collapsed_units"] = collapsed_units(rates)

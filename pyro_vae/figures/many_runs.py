@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from textwrap import fill
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
-from pyro_vae.figures.one_run import BLUE, GREY, ORANGE, plain
+from pyro_vae.figures.palette import BLUE, GREY, ORANGE, plain
 
 BLACK = "#000000"  # pages replace it by their text colour
 COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", BLACK, GREY)
@@ -140,7 +141,7 @@ def over_setting(
     if all(float(y).is_integer() for curve in curves for y in curve.y):
         axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set_ylabel(fill(y_label, 34))
     _legend(figure, axes, named)
     return figure
 

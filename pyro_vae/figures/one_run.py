@@ -4,95 +4,15 @@ None of them calls a model, shows a figure or saves one.
 """
 
 import math
-from statistics import NormalDist
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
+from pyro_vae.figures.palette import BLUE, GREY, ORANGE
 
 TERMS = ("elbo", "rate", "distortion")
-BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#888888"  # for the colour-blind too (Okabe, Ito)
-
-
-def plain(text: str) -> str:
-    """Return text that matplotlib draws as it is: no formula between dollars, no control characters."""
-    readable = "".join(c if c.isprintable() else " " for c in text)
-    return readable.replace("$", r"\$")
-
-
-def tile(images: ArrayLike, columns: int, gap: int = 1) -> np.ndarray:
-    """Return images (N, C, H, W) in [0, 1] as one picture (height, width, 3), by row, on white."""
-    images = np.asarray(images)
-    images = np.broadcast_to(images, (len(images), 3, *images.shape[2:]))
-    n, _, height, width = images.shape
-    rows = math.ceil(n / columns)
-    canvas = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3))
-    for k, image in enumerate(images):
-        top, left = k // columns * (height + gap), k % columns * (width + gap)
-        canvas[top : top + height, left : left + width] = image.transpose(1, 2, 0)
-    return canvas
-
-
-def _picture(axes: Axes, images: ArrayLike, columns: int, title: str) -> None:
-    axes.imshow(tile(images, columns), interpolation="nearest", vmin=0, vmax=1)
-    axes.set_title(plain(title), fontsize=10)
-    axes.set_axis_off()
-
-
-def image_grid(images: ArrayLike, columns: int, title: str) -> Figure:
-    """Draw images (N, C, H, W) in rows of `columns`."""
-    picture = tile(images, columns)
-    height = 4.8 * picture.shape[0] / picture.shape[1] + 0.25
-    figure = Figure(figsize=(4.8, height), layout="constrained")
-    _picture(figure.subplots(), images, columns, title)
-    return figure
-
-
-def named_rows(rows: dict[str, ArrayLike], title: str) -> Figure:
-    """Draw rows of equally many images (N, C, H, W), each with its name to the left."""
-    images = [np.asarray(row) for row in rows.values()]
-    picture = tile(np.concatenate(images), len(images[0]))
-    height = 5.2 * picture.shape[0] / picture.shape[1] + 0.35
-    figure = Figure(figsize=(7, height), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(picture, interpolation="nearest", vmin=0, vmax=1)
-    pitch = (picture.shape[0] + 1) / len(rows)
-    names = [plain(name) for name in rows]
-    axes.set_yticks([pitch * (n + 0.5) - 1 for n in range(len(rows))], names)
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    axes.set_frame_on(False)
-    axes.set_title(plain(title), fontsize=10)
-    return figure
-
-
-def _in_pairs(originals: ArrayLike, reconstructions: ArrayLike, columns: int) -> np.ndarray:
-    """Return rows of `columns` originals, each above the row of its reconstructions."""
-    originals, reconstructions = np.asarray(originals), np.asarray(reconstructions)
-    starts = range(0, len(originals), columns)
-    both = (a[s : s + columns] for s in starts for a in (originals, reconstructions))
-    return np.concatenate(list(both))
-
-
-def reconstruction_grid(originals: ArrayLike, reconstructions: ArrayLike) -> Figure:
-    """Draw rows of eight originals (N, C, H, W), each above the row of its reconstructions."""
-    pairs = _in_pairs(originals, reconstructions, 8)
-    return image_grid(pairs, 8, "Originals (odd rows) over their reconstructions (even rows)")
-
-
-def progress(
-    originals: ArrayLike, reconstructions: ArrayLike, samples: ArrayLike, epoch: int
-) -> Figure:
-    """Draw the state after an epoch, with reconstructions on the left and samples on the right."""
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _picture(left, _in_pairs(originals, reconstructions, 8), 8, "Originals over reconstructions")
-    _picture(right, samples, 8, "Samples")
-    figure.suptitle(f"After epoch {epoch}")
-    return figure
 
 
 def _learning_curve(axes: Axes, metrics: dict[str, ArrayLike], term: str) -> None:
@@ -127,65 +47,24 @@ def learning_curves(metrics: dict[str, ArrayLike]) -> Figure:
     return figure
 
 
-def _kl_bars(axes: Axes, mean: np.ndarray) -> None:
-    mean = np.sort(mean)[::-1]
-    axes.bar(np.arange(1, len(mean) + 1), mean, color=np.where(_collapsed(mean), ORANGE, BLUE))
-    axes.set_xlabel("latent component, by size")
-    axes.set_ylabel("KL (nats per image)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+def ladder(gaps: dict[str, tuple[float, float]], estimate: str) -> Figure:
+    """Draw by how much each bound lies under the estimate of log P(x), with its paired error.
 
-
-def _kl_counts(axes: Axes, mean: np.ndarray) -> None:
-    collapsed = _collapsed(mean)
-    edges = np.linspace(0, max(mean.max() * 1.001, COLLAPSED_RATE), 21)
-    axes.hist([mean[~collapsed], mean[collapsed]], edges, stacked=True, color=[BLUE, ORANGE],
-              label=["in use", f"collapsed (< {COLLAPSED_RATE} nats)"])  # fmt: skip
-    axes.set_xlabel("KL (nats per image)")
-    axes.set_ylabel("number of components")
-    axes.yaxis.get_major_locator().set_params(integer=True)
-
-
-def _collapsed(mean: np.ndarray) -> np.ndarray:
-    return mean < COLLAPSED_RATE
-
-
-def kl_panels(rates: ArrayLike) -> tuple[Figure, Figure]:
-    """Draw the KL of each latent component as bars and in a histogram; rates (latent_dim,) in nats."""
-    panels = []
-    for draw in (_kl_bars, _kl_counts):
-        figure = Figure(figsize=(4, 3), layout="constrained")
-        draw(figure.subplots(), np.asarray(rates, dtype=float))
-        panels.append(figure)
-    panels[1].legend(loc="outside lower center", ncols=2, frameon=False)
-    return tuple(panels)
-
-
-def kl_histogram(rates: ArrayLike) -> Figure:
-    """Draw both of `kl_panels` in one figure, from rates (N, latent_dim) in nats."""
-    mean = np.asarray(rates, dtype=float).mean(0)
-    figure = Figure(figsize=(9, 3.9), layout="constrained")
-    for axes, draw in zip(figure.subplots(1, 2), (_kl_bars, _kl_counts)):
-        draw(axes, mean)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    figure.suptitle(
-        f"{_collapsed(mean).sum()} of {len(mean)} components collapsed;"
-        f" total KL {mean.sum():.2f} nats over {len(np.asarray(rates))} images"
-    )
-    return figure
-
-
-def ladder(rungs: dict[str, tuple[float, float]]) -> Figure:
-    """Draw estimates of log p(x) by name, each a mean over images and its standard error, in nats."""
-    figure = Figure(figsize=(6, 0.5 * len(rungs) + 1.2), layout="constrained")
+    Args:
+        gaps: by name of the bound, the mean over images of estimate minus bound and the standard
+            error of that mean, nats; the loosest bound first.
+        estimate: log P(x) with its error, as text.
+    """
+    figure = Figure(figsize=(6, 0.4 * len(gaps) + 1.3), layout="constrained")
     axes = figure.subplots()
-    means, errors = zip(*rungs.values())
-    places = range(len(rungs))
-    axes.errorbar(means, places, xerr=np.nan_to_num(errors), fmt="o", color=BLUE, capsize=3)
-    axes.set_yticks(places, [name.replace("_", " ") for name in rungs])
-    axes.set_ylim(-0.5, len(rungs) - 0.5)
-    axes.set_xlabel("nats per image (bars: standard error over images)")
-    axes.grid(alpha=0.3, axis="x")
-    axes.set_title("Bounds on log P(x), the loosest at the bottom", fontsize=10)
+    means, errors = zip(*gaps.values())
+    places = range(len(gaps))
+    axes.barh(places, means, 0.6, xerr=np.nan_to_num(errors), color=BLUE, capsize=3)
+    axes.axvline(0, color=GREY, linewidth=1)
+    axes.set_yticks(places, list(gaps))
+    axes.set_ylim(len(gaps) - 0.4, -0.6)
+    axes.set_xlabel("nats per image under log P(x)")
+    axes.set_title(f"Bounds beside log P(x) = {estimate}", fontsize=10)
     return figure
 
 
@@ -245,50 +124,6 @@ def pixel_calibration(shares: ArrayLike) -> Figure:
     axes.axhline(1, color=ORANGE, linestyle="--")
     axes.set(xlim=(0, 1), xlabel="where a pixel lies in its distribution")
     axes.set_ylabel("density (calibrated: 1)")
-    return figure
-
-
-def marginals(loc: ArrayLike, scale: ArrayLike, at_most: int = 12) -> Figure:
-    """Draw densities of the aggregate posterior's components beside the prior's.
-
-    Args:
-        loc, scale: means and scales of q(z|x), (N, latent_dim) each.
-        at_most: the number of components to draw; those whose means vary most come first.
-    """
-    loc, scale = np.asarray(loc)[:2000], np.asarray(scale)[:2000]
-    widest = np.argsort(-loc.var(0))[:at_most]
-    t = np.linspace(-4, 4, 161)
-    figure = Figure(figsize=(6, 3.8), layout="constrained")
-    axes = figure.subplots()
-    for k in widest:
-        density = np.exp(-0.5 * ((t[:, None] - loc[:, k]) / scale[:, k]) ** 2) / scale[:, k]
-        axes.plot(t, density.mean(1) / math.sqrt(2 * math.pi), color=BLUE, alpha=0.6, linewidth=1)
-    prior = np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi)
-    axes.plot(t, prior, color=ORANGE, linestyle="--", linewidth=2)
-    axes.plot([], [], color=BLUE, label="aggregate posterior, a line per component")
-    axes.plot([], [], color=ORANGE, linestyle="--", linewidth=2, label="prior")
-    axes.set_xlabel("z")
-    axes.set_ylabel("density")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    return figure
-
-
-def quantiles(z: ArrayLike, at_most: int = 12) -> Figure:
-    """Draw quantiles of the columns of z (N, latent_dim) over those of a standard Normal."""
-    z = np.asarray(z)
-    shares = (np.arange(1, 100)) / 100
-    normal = np.array([NormalDist().inv_cdf(s) for s in shares])
-    figure = Figure(figsize=(4.8, 4), layout="constrained")
-    axes = figure.subplots()
-    for column in z.T[:at_most]:
-        axes.plot(normal, np.quantile(column, shares), color=BLUE, alpha=0.6, linewidth=1)
-    axes.plot(normal, normal, color=ORANGE, linestyle="--", linewidth=2)
-    axes.plot([], [], color=BLUE, label="after the last step, a line per component")
-    axes.plot([], [], color=ORANGE, linestyle="--", linewidth=2, label="prior")
-    axes.set_xlabel("quantile of the prior")
-    axes.set_ylabel("quantile of z")
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

@@ -3,11 +3,13 @@
 import imageio.v3 as imageio
 import numpy as np
 from numpy.typing import ArrayLike
+from PIL import Image, ImageDraw
 
-from pyro_vae.figures.one_run import tile
+from pyro_vae.figures.images import tile
 from pyro_vae.names import check_name
 
 VIDEO_TYPES = (".mp4", ".gif")
+LINE = 26  # pixels of the counter, an even number
 
 
 def frames(images: ArrayLike, columns: int, side: int = 480) -> np.ndarray:
@@ -22,6 +24,24 @@ def frames(images: ArrayLike, columns: int, side: int = 480) -> np.ndarray:
     odd = [(0, size % 2) for size in pictures.shape[1:3]]  # where the grid is wide already
     pictures = np.pad(pictures, [(0, 0), *odd, (0, 0)], constant_values=1.0)
     return (pictures.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def counted(pictures: np.ndarray) -> np.ndarray:
+    """Return frames (T, height, width, 3) with a line above each that counts them from 0."""
+    lines = []
+    for step in range(len(pictures)):
+        line = Image.new("RGB", (pictures.shape[2], LINE), "white")
+        text = f"step {step} of {len(pictures) - 1}"
+        ImageDraw.Draw(line).text((6, 5), text, fill="black", font_size=14)
+        lines.append(np.asarray(line))
+    return np.concatenate([np.stack(lines), pictures], axis=1)
+
+
+def slow_start(pictures: np.ndarray, first: int = 10, times: int = 5) -> np.ndarray:
+    """Return frames of which the first ten are shown five times as long as the others."""
+    repeats = np.ones(len(pictures), dtype=int)
+    repeats[:first] = times
+    return pictures.repeat(repeats, axis=0)
 
 
 def encode_video(pictures: np.ndarray, ending: str, frames_per_second: int = 10) -> bytes:

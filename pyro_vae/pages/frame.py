@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from PIL import Image
 
-from pyro_vae.figures.one_run import BLUE, ORANGE
+from pyro_vae.figures.palette import BLUE, ORANGE
+
+COLOURS = (  # those of the pages, in the light and in the dark
+    f"svg{{color:#1b1f24;--blue:{BLUE};--orange:{ORANGE}}}"
+    "@media(prefers-color-scheme:dark){svg{color:#e6edf3;--blue:#56b4e9;--orange:#ff8f3f}}"
+    "text{fill:currentColor}"
+)
 
 TEMPLATES = Environment(
     loader=PackageLoader("pyro_vae", "pages/templates"),
@@ -43,26 +51,53 @@ def render(template: str, **values: object) -> str:
     return TEMPLATES.get_template(template).render(**values)
 
 
+KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
+
+
 def image(path: Path, description: str) -> Markup:
-    """Return the PNG file as an image inside the page."""
+    """Return a PNG or SVG file as an image inside the page."""
+    return _image(path.read_bytes(), KINDS[path.suffix], description)
+
+
+def drawn(figure: Figure, description: str) -> Markup:
+    """Return a figure as an image inside the page."""
+    return _image(svg(figure).encode(), KINDS[".svg"], description)
+
+
+def png(picture: np.ndarray, description: str) -> Markup:
+    """Return a picture (height, width, 3) in [0, 1] as an image inside the page."""
+    content = io.BytesIO()
+    Image.fromarray((picture * 255).round().astype(np.uint8)).save(content, format="PNG")
+    return _image(content.getvalue(), KINDS[".png"], description)
+
+
+def _image(content: bytes, kind: str, description: str) -> Markup:
+    data = base64.b64encode(content).decode()
+    return Markup('<img class="{}" alt="{}" src="data:{};base64,{}">').format(
+        kind.partition("/")[2].partition("+")[0], description, kind, data
+    )
+
+
+def video(path: Path, poster: Path | None = None) -> Markup:
+    """Return the MP4 file as a video inside the page, with a PNG file to show before it plays."""
     data = base64.b64encode(path.read_bytes()).decode()
-    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(description, data)
+    shown = Markup("")
+    if poster is not None:
+        picture = base64.b64encode(poster.read_bytes()).decode()
+        shown = Markup(' poster="data:image/png;base64,{}"').format(picture)
+    return Markup(
+        '<video controls loop muted playsinline preload="metadata"{}'
+        ' src="data:video/mp4;base64,{}"></video>'
+    ).format(shown, data)
 
 
-def video(path: Path) -> Markup:
-    """Return the MP4 file as a video inside the page."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    source = Markup("data:video/mp4;base64,{}").format(data)
-    return Markup('<video controls loop muted playsinline src="{}"></video>').format(source)
-
-
-def svg(figure: Figure, description: str) -> Markup:
-    """Return the figure as inline SVG, with lines and text in the page's colours."""
+def svg(figure: Figure) -> str:
+    """Return the figure as an SVG file whose lines and text follow the reader's colour scheme."""
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": description}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "pyro_vae"}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    drawn = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.S)
-    drawn = drawn[drawn.index("<svg") :].replace("#000000", "currentColor")
-    drawn = drawn.replace(BLUE, "var(--blue)").replace(ORANGE, "var(--orange)")
-    opening = Markup('<svg role="img" aria-label="{}"').format(description)
-    return Markup(drawn.replace("<svg", opening, 1))  # matplotlib has escaped its text
+    written = re.sub(r"<metadata>.*?</metadata>", "", text.getvalue(), flags=re.S)
+    written = written[written.index("<svg") :].replace("#000000", "currentColor")
+    written = written.replace(BLUE, "var(--blue)").replace(ORANGE, "var(--orange)")
+    end = written.index(">") + 1
+    return f"{written[:end]}<style>{COLOURS}</style>{written[end:]}"

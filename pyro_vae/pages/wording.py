@@ -22,6 +22,7 @@ class Row(NamedTuple):
 
     The kind is `figure`; `words`, which are shown as a paragraph; or `data`, which are kept in the
     file and not shown. `in_table` is `result` or `cost` for columns of a comparison's table.
+    `heading` stands over the rows that share it.
     """
 
     key: str
@@ -30,6 +31,12 @@ class Row(NamedTuple):
     kind: str = "figure"
     in_table: str = ""
     compared: Compared | None = None
+    heading: str = ""
+
+
+def under(heading: str, *rows: Row) -> tuple[Row, ...]:
+    """Return the rows with a heading over them."""
+    return tuple(row._replace(heading=heading) for row in rows)
 
 
 class Picture(NamedTuple):
@@ -73,13 +80,17 @@ def _rounded(value: float) -> str:
 
 
 def shown_rows(rows: tuple[Row, ...], figures: dict[str, Any]) -> list[Shown]:
-    """Return the rows that have a value, as they are shown."""
-    values = ((row, lookup(figures, row.key)) for row in rows if row.kind != "data")
-    return [
-        Shown(row.name, figure_text(value), row.unit, row.kind)
-        for row, value in values
-        if value is not None
-    ]
+    """Return the rows that have a value, as they are shown, and the headings over them."""
+    shown, heading = [], ""
+    for row in rows:
+        value = lookup(figures, row.key)
+        if row.kind == "data" or value is None:
+            continue
+        if row.heading not in ("", heading):
+            heading = row.heading
+            shown.append(Shown(heading, "", "", "heading"))
+        shown.append(Shown(row.name, figure_text(value), row.unit, row.kind))
+    return shown
 
 
 PARAMETERS = Row("parameters", "parameters", in_table="cost")
@@ -156,6 +167,7 @@ SUMMARY = (  # the rows of `summary.json`
     Row("baselines.independent_pixels.bits_per_dim", "bits, independent pixels"),
     Row("baselines.one_gaussian.bits_per_dim", "bits, one Gaussian"),
     Row("baselines.ppca.bits_per_dim", "bits, pPCA"),
+    Row("generalisation.gap_nats", "train minus test ELBO", NATS),
     Row("convergence.word", "converged?", kind="words", in_table="result"),
     Row("convergence.moved_nats", "moved by the last tenth", NATS),
     Row("epochs", "epochs"),

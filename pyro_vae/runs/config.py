@@ -76,3 +76,13 @@ def load_settings(path: str | Path) -> dict:
     for key in content:
         check_name(f"config: key in {path}", key, [f.name for f in fields(RunConfig)])
     return content
+
+
+def check_run_folder(path: Path) -> None:
+    """Check that there is a run in a folder, which its settings tell.
+
+    Raises:
+        ValueError: a folder without settings.
+    """
+    if not (path / "config.yaml").exists():
+        raise ValueError(f"run: {path} is no run folder: it has no config.yaml")

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from pyro_vae.files import PART, read_file, replace_file
+from pyro_vae.pages.frame import svg
 from pyro_vae.runs.checkpoints import save_checkpoint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.results import load_summary
@@ -167,14 +169,26 @@ class RunFolder:
         replace_file(self.path / f"{name}.csv", text.getvalue())
 
     def save_figure(self, name: str, figure: Figure) -> None:
-        """Write figures/NAME.png."""
+        """Write figures/NAME.png, and figures/NAME.svg for pages."""
         picture = io.BytesIO()
         figure.savefig(picture, dpi=150)
+        replace_file(self.figures / f"{name}.svg", svg(figure))
         replace_file(self.figures / f"{name}.png", picture.getvalue())
+
+    def picture(self, name: str) -> Path | None:
+        """Return the file of a figure that a page shows best, or None where it was not drawn."""
+        paths = (self.figures / f"{name}{ending}" for ending in (".svg", ".png"))
+        return next((path for path in paths if path.exists()), None)
 
     def save_video(self, name: str, ending: str, content: bytes) -> None:
         """Write a video as figures/NAME with its ending, `.mp4` or `.gif`."""
         replace_file(self.figures / f"{name}{ending}", content)
+
+    def save_poster(self, name: str, picture: np.ndarray) -> None:
+        """Write figures/NAME_poster.png, the picture (height, width, 3) that a video begins with."""
+        content = io.BytesIO()
+        Image.fromarray(picture).save(content, format="PNG")
+        replace_file(self.figures / f"{name}_poster.png", content.getvalue())
 
     def save_netcdf(self, name: str, tree: "DataTree") -> None:
         """Write NAME.nc, which ArviZ reads."""

@@ -1,40 +1,183 @@
-"""What a report answers first: a line for each question about a run."""
+"""What a report answers first: a question about the run, a mark, and one sentence."""
 
 from typing import Any, NamedTuple
 
+from pyro_vae.evaluation.thresholds import (
+    ACTIVE_VARIANCE,
+    COLLAPSED_RATE,
+    MISCALIBRATED,
+    OVERFIT_BITS,
+    UNRELIABLE_K_HAT,
+)
+from pyro_vae.pages.wording import lookup
 from pyro_vae.runs.baselines import NAMES, not_beaten
+
+HELD, LOOK, WRONG, OPEN = "held", "look", "wrong", "not measured"
+CONVERGED = {"converged": HELD, "stopped early": HELD, "still climbs": LOOK, "past its best": LOOK}
+Table = dict[str, Any]
 
 
 class Judgement(NamedTuple):
-    """A question and its answer in words."""
+    """A question, a mark (held, look, wrong, not measured), and the answer as a sentence."""
 
     question: str
+    mark: str
     answer: str
 
 
-def judgements(summary: dict[str, Any]) -> list[Judgement]:
-    """Return the questions that the summary of a run can answer, with their answers."""
-    found = []
-    if convergence := summary.get("convergence"):
-        answer = f"{convergence['word'].capitalize()}: {convergence['reason']}"
-        found.append(Judgement("Is it converged?", answer))
-    if baselines := summary.get("baselines"):
-        found.append(Judgement("Is it better than trivial models?", _beside(baselines)))
-    return found
+def judgements(summary: Table, evaluation: Table) -> list[Judgement]:
+    """Return the questions that a finished run can be asked, with their answers.
+
+    Args:
+        summary: of the run.
+        evaluation: the parts that were measured, by name.
+    """
+    found = [
+        _converged(summary),
+        _over_fits(summary),
+        _better_than_trivial(summary),
+        _collapsed(summary),
+        _posterior(summary, evaluation),
+        _samples(evaluation),
+        _decoder(summary, evaluation),
+    ]
+    return [judgement for judgement in found if judgement is not None]
 
 
-def _beside(baselines: dict[str, dict[str, float]]) -> str:
-    listed = ", ".join(
-        f"{NAMES[name]} {figures['bits_per_dim']:.3f}"
-        for name, figures in baselines.items()
-        if name in NAMES
+def _converged(summary: Table) -> Judgement | None:
+    convergence = summary.get("convergence")
+    if not convergence:
+        return None
+    mark = CONVERGED.get(convergence["word"], LOOK)
+    answer = f"{convergence['word'].capitalize()}: {convergence['reason']}."
+    return Judgement("Has training converged?", mark, answer)
+
+
+def _over_fits(summary: Table) -> Judgement | None:
+    gap = summary.get("generalisation")
+    nats, bits = lookup(gap or {}, "gap_nats"), lookup(gap or {}, "gap_bits_per_dim")
+    if nats is None or bits is None:
+        return None
+    error = gap.get("gap_error") or 0.0
+    measure = "distortion of" if summary["test"]["elbo_nats"] is None else "ELBO of"
+    answer = (
+        f"The {measure} training images is better by {nats:.2f} ± {error:.2f} nats per image"
+        f" ({bits:.3f} bits per dimension)."
     )
+    over = bits > OVERFIT_BITS and nats > 2 * error
+    past = summary.get("convergence", {}).get("word") == "past its best"
+    if past:
+        answer += " The test curve has turned down: stop earlier, as --patience does."
+    elif over:
+        answer += " More images, fewer parameters or a larger beta make it smaller."
+    return Judgement("Does it over-fit?", _mark(wrong=past, look=over), answer)
+
+
+def _better_than_trivial(summary: Table) -> Judgement | None:
+    baselines = summary.get("baselines")
+    if not baselines:
+        return None
     least = min(figures["gain_nats"] for figures in baselines.values())
-    said = f"Fitted to the training images, their bits per dimension of test images are: {listed}"
+    bits = {n: f["bits_per_dim"] for n, f in baselines.items() if n in NAMES}
+    listed = ", ".join(f"{NAMES[name]} {value:.3f}" for name, value in bits.items())
+    beside = f"Their bits per dimension: {listed}."
     if worse := not_beaten(baselines):
         names = " and ".join(", ".join(worse).rsplit(", ", 1))
-        return (
+        answer = (
             f"No: it is not trained far enough, or worse than {names}. Its log P(x) is"
-            f" {least:+.1f} nats per image beside the best of them. {said}"
+            f" {least:+.1f} nats per image beside the best of them. {beside}"
         )
-    return f"Yes, by {least:.1f} nats per image or more. {said}"
+        return Judgement("Is it better than trivial models?", WRONG, answer)
+    answer = f"Yes, by {least:.1f} nats per image or more. {beside}"
+    return Judgement("Is it better than trivial models?", HELD, answer)
+
+
+def _collapsed(summary: Table) -> Judgement | None:
+    test, size = summary["test"], summary.get("latent_dim")
+    collapsed, active = test.get("collapsed_units"), test.get("active_units")
+    if collapsed is None or active is None or not size:
+        return None
+    idle = max(0, size - active - collapsed)
+    question = "Are latent components collapsed?"
+    if collapsed == size:
+        answer = "All of them: codes say nothing about images. A smaller beta lets more through."
+        return Judgement(question, WRONG, answer)
+    counts = (
+        f"Of {size}, {active} are active (their mean varies by more than {ACTIVE_VARIANCE}),"
+        f" {collapsed} collapsed (rate under {COLLAPSED_RATE} nats), {idle} between."
+    )
+    if collapsed or idle:
+        answer = f"{counts} A latent space of {active} would do as well."
+        return Judgement(question, LOOK, answer)
+    return Judgement(question, HELD, f"{counts} A larger latent space may pay.")
+
+
+def _posterior(summary: Table, evaluation: Table) -> Judgement | None:
+    if summary["test"].get("rate_nats") is None:
+        return None  # a point, which has no posterior
+    question = "Is the posterior right?"
+    over = lookup(evaluation, "posterior.k_hat_over_0_7")
+    images = lookup(evaluation, "posterior.k_hat_images")
+    known = isinstance(over, (int, float)) and isinstance(images, (int, float)) and images > 0
+    share = over / images if known else None
+    p_value = _mean(lookup(evaluation, "posterior.calibration_on_data_p_value"))
+    if share is None or p_value is None:
+        return Judgement(question, OPEN, "")
+    gap = _mean(lookup(evaluation, "likelihood.ladder.amortization_gap_nats"))
+    answer = (
+        f"k-hat is over {UNRELIABLE_K_HAT} for {share:.0%} of images, and calibration on codes of"
+        f" test images has p {_p_text(p_value)}."
+    )
+    if gap is not None:
+        answer += f" The encoder costs {gap:.2f} nats per image."
+    wrong, doubtful = share > 0.5 and p_value < 0.01, share > 0.1 or p_value < 0.01
+    if wrong:
+        answer += " Read bounds by importance sampling with care, and log P(x) by annealing."
+    return Judgement(question, _mark(wrong, doubtful), answer)
+
+
+def _samples(evaluation: Table) -> Judgement:
+    question = "Are samples as good as reconstructions?"
+    verdict = lookup(evaluation, "samples.verdict")
+    if not verdict or "word" not in verdict:
+        return Judgement(question, OPEN, "")
+    mark = {"well regularised": HELD, "not over-regularised": LOOK}.get(verdict["word"], WRONG)
+    if verdict.get("borderline"):
+        mark = LOOK
+    answer = f"{verdict['word'].capitalize()}: {verdict.get('reason', 'no reason is known')}."
+    return Judgement(question, mark, answer)
+
+
+def _decoder(summary: Table, evaluation: Table) -> Judgement | None:
+    if summary["test"].get("bits_per_dim") is None:
+        return None  # no likelihood of grey levels, or a point
+    question = "Is the decoder calibrated?"
+    shares = {
+        0.5: _mean(lookup(evaluation, "decoder.coverage_50")),
+        0.9: _mean(lookup(evaluation, "decoder.coverage_90")),
+    }
+    if None in shares.values():
+        return Judgement(question, OPEN, "")
+    off = max(abs(share - nominal) for nominal, share in shares.items())
+    answer = (
+        f"Its central 50% and 90% hold {shares[0.5]:.0%} and {shares[0.9]:.0%} of the pixels of test"
+        " images."
+    )
+    if off > MISCALIBRATED[0]:
+        sure = "not sure enough" if shares[0.9] > 0.9 else "too sure"
+        answer += f" It is {sure}: another likelihood may fit better."
+    return Judgement(question, _mark(off > MISCALIBRATED[1], off > MISCALIBRATED[0]), answer)
+
+
+def _mean(figure: Any) -> float | None:
+    return figure.get("mean") if isinstance(figure, dict) else figure
+
+
+def _p_text(p_value: float) -> str:
+    return "< 0.001" if p_value < 0.001 else f"= {p_value:.2g}"
+
+
+def _mark(wrong: bool, look: bool) -> str:
+    if wrong:
+        return WRONG
+    return LOOK if look else HELD

@@ -26,6 +26,9 @@ class Observer:
     ) -> None:
         """Called once before training begins or resumes."""
 
+    def prepared(self) -> None:
+        """Called when the engine is ready, compiled if need be, and the first step is due."""
+
     def notice(self, message: str) -> None:
         """Called with a message for the user (default: give it as a Python warning)."""
         notice(message)

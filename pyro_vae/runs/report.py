@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyro_vae.figures import one_run
+from pyro_vae.figures.codes import component_panels
 from pyro_vae.files import replace_file
-from pyro_vae.pages.frame import Drawing, Markup, Section, image, render, svg, video
-from pyro_vae.pages.wording import Shown
+from pyro_vae.pages.frame import Drawing, Section, drawn, image, render, video
+from pyro_vae.pages.wording import Shown, lookup
 from pyro_vae.runs.checkpoints import fingerprint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.evaluation import load_evaluation
 from pyro_vae.runs.folder import RunFolder
-from pyro_vae.runs.judgements import judgements
+from pyro_vae.runs.judgements import HELD, LOOK, OPEN, WRONG, judgements
 from pyro_vae.runs.parts import PARTS, Part
 from pyro_vae.settings import setting_text
 
@@ -38,14 +39,36 @@ LOOK_AT_CURVES = {
     " and for curves that still climb at the end (train for longer).",
     "autoencoder": "The distortion should fall and level off.",
 }
-LOOK_AT_KL = (
-    "What each latent component tells about an image. Look at how many stay near 0: these have"
-    " collapsed, and a smaller latent space would do as well. If none has, a larger one may pay."
+LOOK_AT_PICTURES = (
+    "Images of under 28 pixels are drawn larger, interpolated. All of them are expected values of the"
+    " pixels, without the likelihood's noise."
+)
+LOOK_AT_CODES = (
+    "What the mean codes of test images tell about them, and what the decoder makes of codes."
+)
+CODES = {
+    "latent_map": "Mean codes of test images, coloured by label. Labels that lie apart are told apart"
+    " by the codes, though the model never saw a label.",
+    "traversals": "A row that changes nothing belongs to an idle component; one that changes several"
+    " things together is entangled.",
+    "interpolation": "Every picture on the way should be a possible image. Ghosts of two overlaid"
+    " images mean holes in the latent space.",
+}
+LOOK_AT_COMPONENTS = (
+    "What each latent component tells about an image. Look at how many carry nothing: a smaller latent"
+    " space would do as well. If all carry much, a larger one may pay."
+)
+LOOK_AT_RATES = "Dotted: the rate under which a component counts as collapsed."
+LOOK_AT_STATES = (
+    "A component is active where its mean varies, to the right of the dotted line; collapsed where it"
+    " has no rate, under the other one; idle in between."
 )
 LOOK_AT_PROGRESS = (
-    "The same images and codes during training. Look for shapes that settle early and for detail"
-    " that comes late. Where all pictures are alike from the first, nothing was learned after it."
+    "The same images and codes after 1, 2, 4, 8, ... epochs. Look for shapes that settle early and for"
+    " detail that comes late. Where all pictures are alike from the first, nothing was learned after it."
 )
+LOOK_AT_VIDEO = "The chains step by step; the first steps are shown slowly."
+MARKS = {HELD: "held", LOOK: "look-at", WRONG: "wrong", OPEN: "open"}  # to classes of the style
 
 
 EARLIER_CHECKPOINT = Shown(
@@ -65,7 +88,7 @@ class Measured(NamedTuple):
 
     section: Section
     rows: list[Shown]
-    video: Markup
+    terms: tuple[tuple[str, str], ...]
 
 
 def write_report(path: str | Path, summary: dict | None = None) -> Path:
@@ -92,18 +115,23 @@ def write_report(path: str | Path, summary: dict | None = None) -> Path:
 
 def _page(folder: RunFolder, config: RunConfig, summary: dict | None) -> str:
     settings = ((name, setting_text(value)) for name, value in asdict(config).items())
-    drawn = (_curves, _reconstructions, _samples, _kl, _progress)
+    sections = (_pictures, _codes, _curves, _components, _progress)
+    answers = [] if summary is None else judgements(summary, load_evaluation(folder.evaluation))
+    unanswered = any(judgement.mark == OPEN for judgement in answers)
     return render(
         "run.html",
         generator="pyro-vae",
         title=f"{config.data_name}: {config.likelihood} {_model_name(config)}",
         unfinished=_unfinished(folder, config) if summary is None else "",
+        cautions=[] if summary is None else _cautions(folder, summary),
+        judgements=answers,
+        marks=MARKS,
+        still_open=f"pyro-vae evaluate {folder.path} --quick" if unanswered else "",
         cards=[] if summary is None else _cards(summary, config),
-        judgements=[] if summary is None else judgements(summary),
         words=_words(config, summary),
         command=f"pyro-vae train --config {folder.config}",
         settings=settings,
-        sections=[part for draw in drawn if (part := draw(folder, config, summary))],
+        sections=[part for draw in sections if (part := draw(folder, config, summary))],
         measured=_measured(folder, config),
     )
 
@@ -115,6 +143,15 @@ def _model_name(config: RunConfig) -> str:
 def _unfinished(folder: RunFolder, config: RunConfig) -> str:
     done = len(folder.columns()["epoch"])
     return f"{done} of {config.epochs} epochs, and not measured."
+
+
+def _cautions(folder: RunFolder, summary: dict) -> list[str]:
+    """Return what to know before reading any figure, from the training and from the evaluation."""
+    said = [f"{caution[:1].upper()}{caution[1:]}." for caution in summary.get("cautions", [])]
+    for part in load_evaluation(folder.evaluation).values():
+        if warning := lookup(part, "ladder.warning"):
+            said.append(f"{warning[:1].upper()}{warning[1:]}.")
+    return said
 
 
 def _cards(summary: dict, config: RunConfig) -> list[Card]:
@@ -172,42 +209,54 @@ def _curves(folder: RunFolder, config: RunConfig, summary: dict | None) -> Secti
     if not metrics["epoch"]:
         return None
     terms = one_run.TERMS if config.model == "vae" else ("distortion",)
-    drawn = [Drawing(svg(one_run.learning_curve(metrics, t), f"{t} over epochs")) for t in terms]
-    return Section("Learning curves", LOOK_AT_CURVES[config.model], drawn)
+    drawings = [
+        Drawing(drawn(one_run.learning_curve(metrics, term), f"{term} over epochs"))
+        for term in terms
+    ]
+    return Section("Learning curves", LOOK_AT_CURVES[config.model], drawings)
 
 
-def _reconstructions(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
-    look = LOOK_AT_RECONSTRUCTIONS[config.model]
-    return _picture(folder, "reconstructions", "Reconstructions", look)
+def _pictures(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
+    look = {"reconstructions": LOOK_AT_RECONSTRUCTIONS, "samples": LOOK_AT_SAMPLES}
+    captions = {name: words[config.model] for name, words in look.items()}
+    return _section_of("Reconstructions and samples", LOOK_AT_PICTURES, folder, captions)
 
 
-def _samples(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
-    return _picture(folder, "samples", "Samples", LOOK_AT_SAMPLES[config.model])
+def _codes(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
+    return _section_of("What codes mean", LOOK_AT_CODES, folder, CODES)
 
 
-def _picture(folder: RunFolder, name: str, title: str, look: str) -> Section | None:
-    path = folder.figures / f"{name}.png"
-    if not path.exists():
+def _section_of(
+    title: str, look: str, folder: RunFolder, captions: dict[str, str]
+) -> Section | None:
+    """Return a section with those of the figures that are there, by name with their captions."""
+    drawings = []
+    for name, caption in captions.items():
+        if path := folder.picture(name):
+            drawings.append(Drawing(image(path, name.replace("_", " ")), caption))
+    return Section(title, look, drawings) if drawings else None
+
+
+def _components(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
+    test = summary["test"] if summary else {}
+    rates, variances = (
+        test.get(name) for name in ("rate_per_component_nats", "mean_variance_per_component")
+    )
+    if not rates or not variances:
         return None
-    return Section(title, look, [Drawing(image(path, title.lower()))], "single")
-
-
-def _kl(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
-    rates = summary and summary["test"]["rate_per_component_nats"]
-    if not rates:
-        return None
-    names = ("KL of each latent component", "histogram of the KL of components")
-    drawn = [Drawing(svg(panel, name)) for panel, name in zip(one_run.kl_panels(rates), names)]
-    return Section("KL per latent component", LOOK_AT_KL, drawn)
+    bars, plane = component_panels(rates, variances)
+    drawings = [
+        Drawing(drawn(bars, "rate of each latent component"), LOOK_AT_RATES),
+        Drawing(drawn(plane, "rate over variance of each component"), LOOK_AT_STATES),
+    ]
+    return Section("Latent components", LOOK_AT_COMPONENTS, drawings)
 
 
 def _progress(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
-    pictures = sorted(folder.figures.glob("progress_*.png"))
-    if not pictures:
-        return None
-    epochs = (int(path.stem.split("_")[1]) for path in pictures)
-    drawn = [Drawing(image(p, f"after epoch {n}")) for p, n in zip(pictures, epochs)]
-    return Section("Progress", LOOK_AT_PROGRESS, drawn, "strip")
+    epochs = sorted(int(p.stem.split("_")[1]) for p in folder.figures.glob("progress_*.png"))
+    paths = {epoch: folder.picture(f"progress_{epoch:04d}") for epoch in epochs}
+    drawings = [Drawing(image(path, f"after epoch {n}")) for n, path in paths.items() if path]
+    return Section("Progress", LOOK_AT_PROGRESS, drawings, "strip") if drawings else None
 
 
 # --- the results of the evaluation ------------------------------------------------------------------
@@ -223,21 +272,22 @@ def _measured(folder: RunFolder, config: RunConfig) -> list[Measured]:
             rows = part.shown(figures)
             if current and figures.get("checkpoint", current) != current:
                 rows.insert(0, EARLIER_CHECKPOINT)
-            measured.append(Measured(_section(folder, part), rows, _video(folder, part)))
+            measured.append(Measured(_section(folder, part), rows, part.terms))
     return measured
 
 
 def _section(folder: RunFolder, part: Part) -> Section:
-    drawn = []
+    drawings = []
     for picture in part.pictures:
-        path = folder.figures / f"{picture.name}.png"
-        if path.exists():
+        if path := folder.picture(picture.name):
             name = picture.name.replace("_", " ")
-            drawn.append(Drawing(image(path, name), picture.look))
-    return Section(part.title, part.look, drawn)
+            drawings.append(Drawing(image(path, name), picture.look))
+        drawings += _video(folder, picture.name)
+    return Section(part.title, part.look, drawings)
 
 
-def _video(folder: RunFolder, part: Part) -> Markup:
-    """Return the part's video, if it has one."""
-    paths = (folder.figures / f"{picture.name}.mp4" for picture in part.pictures)
-    return Markup("").join(video(path) for path in paths if path.exists())
+def _video(folder: RunFolder, name: str) -> list[Drawing]:
+    path, poster = folder.figures / f"{name}.mp4", folder.figures / f"{name}_poster.png"
+    if not path.exists():
+        return []
+    return [Drawing(video(path, poster if poster.exists() else None), LOOK_AT_VIDEO)]

@@ -28,9 +28,15 @@ SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is the
     "test.active_units": NUMBER,
     "test.collapsed_units": NUMBER,
     "test.rate_per_component_nats": (list, type(None)),
+    "test.mean_variance_per_component": (list, type(None)),
     "train.elbo_nats": NUMBER,
     "linear_optimum": (dict, type(None)),
     "baselines": (dict, type(None)),
+    "generalisation": dict,
+    "generalisation.gap_nats": NUMBER,
+    "generalisation.gap_error": NUMBER,
+    "generalisation.gap_bits_per_dim": NUMBER,
+    "cautions": list,
     "convergence": (dict, type(None)),
     "convergence.word": str,
     "convergence.reason": str,
@@ -80,9 +86,11 @@ def load_summary(path: Path) -> dict | None:
         value = _lookup_present(summary, key)
         if value is not _ABSENT and (not isinstance(value, types) or isinstance(value, bool)):
             raise ValueError(f"summary: {path} is no summary of a run: {key} is of another type")
-    rates = summary["test"].get("rate_per_component_nats") or []
-    if not all(isinstance(rate, (int, float)) for rate in rates):
-        raise ValueError(f"summary: {path} is no summary of a run: a rate is no number")
+    for name in ("rate_per_component_nats", "mean_variance_per_component"):
+        if not all(isinstance(value, (int, float)) for value in summary["test"].get(name) or []):
+            raise ValueError(f"summary: {path} is no summary of a run: {name} has no numbers")
+    if not all(isinstance(caution, str) for caution in summary.get("cautions", [])):
+        raise ValueError(f"summary: {path} is no summary of a run: a caution is no text")
     return summary
 
 

@@ -12,7 +12,7 @@ from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.checkpoints import fingerprint, load_checkpoint
-from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.config import RunConfig, check_run_folder
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name
 from pyro_vae.training.fit import PRECISIONS
@@ -102,12 +102,20 @@ def build_model(
         )
 
 
-def no_likelihood(config: RunConfig, data: Dataset) -> str:
-    """Return the notice for a family that is no likelihood of the data."""
-    return (
-        f"{config.likelihood} is no likelihood of {data.levels or 'unknown'} grey levels:"
-        " the ELBO is not comparable, bits per dimension are not reported"
-    )
+def cautions(config: RunConfig, data: Dataset, model: LatentImageModel) -> list[str]:
+    """Return what a reader of the run's figures has to know first."""
+    said = []
+    if not model.likelihood.is_likelihood:
+        said.append(
+            f"{config.likelihood} is no likelihood of {data.levels or 'unknown'} grey levels:"
+            " the ELBO is not comparable, bits per dimension are not reported"
+        )
+    if data.levels is None:
+        said.append(
+            "pixels are floats on no known grid of grey levels: bits per dimension are not"
+            " reported; --levels names the grid"
+        )
+    return said
 
 
 def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:
@@ -117,8 +125,7 @@ def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:
         ValueError: a folder without a run or a checkpoint, or with a file that cannot be read.
     """
     files = RunFolder(folder)
-    if not files.config.exists():
-        raise ValueError(f"run: {files.path} is no run folder: it has no config.yaml")
+    check_run_folder(files.path)
     config = RunConfig.load(files.config)
     path = files.weights(config)
     if not path.exists():

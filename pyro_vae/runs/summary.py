@@ -9,7 +9,7 @@ from torch import Tensor
 from pyro_vae.data import Dataset, draw_binary
 from pyro_vae.evaluation.bounds import Progress, no_progress
 from pyro_vae.evaluation.convergence import direction, moved_at_the_end
-from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.evaluation.measures import means, per_image
 from pyro_vae.models.elbo import elbo_terms
@@ -17,6 +17,7 @@ from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.baselines import beside_baselines
 from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.run import cautions
 from pyro_vae.training.loop import Training
 
 BITS_PER_DIM_SAMPLES = 16
@@ -64,6 +65,7 @@ def summarise(
     """
     model = training.model
     optimum = _linear_optimum(config, model, data)
+    train = _train_summary(model, data, training.images, optimum)
     splits = {name: _means(model, *split) for name, split in scored.items()}
     return {
         "dataset": config.dataset,
@@ -81,12 +83,27 @@ def summarise(
         "steps": training.step,
         "seconds": training.seconds,
         "steps_per_second": training.step / training.seconds,
-        "train": _train_summary(model, data, training.images, optimum),
+        "train": train,
         **splits,
+        "generalisation": _generalisation(model, train, scored["test"]),
+        "cautions": cautions(config, data, model),
         "linear_optimum": optimum,
         "baselines": _beside_baselines(config, data, scored["test"].columns),
         "convergence": _convergence(config, training, metrics, data),
     }
+
+
+def _generalisation(model: LatentImageModel, train: dict, test: Scored) -> dict:
+    """Return by how much the ELBO of training images exceeds that of test images, nats.
+
+    An autoencoder has none; there it is minus the distortion. The error covers both sets of images.
+    """
+    sign, name = (1, "elbo_nats") if model.has_rate else (-1, "distortion_nats")
+    mean, error = estimate(test.columns[name])
+    gap = sign * (train[name] - mean)
+    bits = gap / math.prod(model.image_shape) / math.log(2)
+    gap_error = math.hypot(train["standard_error_nats"], error)
+    return {"gap_nats": gap, "gap_error": gap_error, "gap_bits_per_dim": bits}
 
 
 def _beside_baselines(config: RunConfig, data: Dataset, columns: dict[str, Tensor]) -> dict | None:
@@ -146,6 +163,8 @@ def _train_summary(
     terms = elbo_terms(model, images, num_samples)
     named = {"elbo": terms.elbo, "rate": terms.rate, "distortion": terms.distortion}
     means = {f"{name}_nats": values.mean().item() for name, values in named.items()}
+    judged = terms.elbo if model.has_rate else terms.distortion
+    means["standard_error_nats"] = estimate(judged).standard_error
     return means | {"elbo_samples": num_samples}
 
 

@@ -22,10 +22,10 @@ from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import (
     Run,
     build_model,
+    cautions,
     load_data,
     load_data_again,
     load_run,
-    no_likelihood,
     resolve_device,
 )
 from pyro_vae.runs.writer import Onlooker, RunWriter
@@ -283,8 +283,8 @@ class Job:
 
     def _train(self, writer: RunWriter | Onlooker, observer: Observer) -> None:
         observer.started(self.folder, self.config, self.data, self.training)
-        if not self.training.model.likelihood.is_likelihood:
-            observer.notice(no_likelihood(self.config, self.data))
+        for caution in cautions(self.config, self.data, self.training.model):
+            observer.notice(caution)
         with pyro.validation_enabled(False):  # images and weights are checked elsewhere
             self._take_epochs(writer, observer)
             if observer.interrupts:
@@ -298,6 +298,7 @@ class Job:
         interrupts = observer.interrupts
         if self.ranks.count == 1:  # others wait for one that fails to prepare
             self.training.prepare()  # while signals end the work: there is nothing to save yet
+        observer.prepared()
         patient = self.ranks.count > 1  # torchrun repeats a signal to all ranks
         with interrupts.deferred(patient) if interrupts else nullcontext():
             try:

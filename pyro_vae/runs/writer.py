@@ -1,26 +1,22 @@
 """The writer of a run folder, during training and at its end."""
 
-import math
 import time
 
 from torch import Tensor
 
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.bounds import Progress, no_progress
-from pyro_vae.evaluation.latents import rate_per_component
-from pyro_vae.figures import one_run
-from pyro_vae.randomness import seeded
 from pyro_vae.runs.checkpoints import load_checkpoint
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import RunFolder, to_numpy
+from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.per_image import save_per_image
+from pyro_vae.runs.pictures import draw_pictures, draw_progress
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import finite, save_json
 from pyro_vae.runs.summary import score, summarise
 from pyro_vae.training.loop import Training
 from pyro_vae.training.record import Record
 
-PROGRESS_PICTURES = 8
 SAVING_SHARE = 0.05  # of the time, at most, to be spent on checkpoints
 
 
@@ -36,10 +32,9 @@ class RunWriter:
     def add(self, record: Record) -> None:
         """Append the row of metrics, and write weights and a picture of progress when they are due."""
         self.folder.add(record)
-        every = math.ceil(self.config.epochs / PROGRESS_PICTURES)
         last = self.training.finished
-        if last or record.epoch % every == 0:
-            self._draw_progress(record.epoch)
+        if last or is_power_of_two(record.epoch):
+            draw_progress(self.folder, self.model, self.test, record.epoch, self.config.seed)
         if self.training.best_epoch == record.epoch:
             best = {"epoch": record.epoch, "model": self.model.state_dict()}
             self.folder.save_checkpoint(self.folder.best, self.about | best)
@@ -65,17 +60,7 @@ class RunWriter:
         """
         if self.training.best_epoch is not None:
             self.model.load_state_dict(load_checkpoint(self.folder.best)["model"])
-        with seeded(self.config.seed, self.test.device):
-            reconstructions, samples = self.model.reconstruct(self.test[:16]), self.model.sample(64)
-        save = self.folder.save_figure
-        save("reconstructions", one_run.reconstruction_grid(
-            to_numpy(self.test[:16]), to_numpy(reconstructions)))  # fmt: skip
-        title = "Samples: expected images of codes from the prior"
-        save("samples", one_run.image_grid(to_numpy(samples), 8, title))
-        save("learning_curves", one_run.learning_curves(self.folder.columns()))
-        if self.model.has_rate:
-            rates = rate_per_component(self.model, self.test)
-            save("kl_histogram", one_run.kl_histogram(to_numpy(rates)))
+        draw_pictures(self.folder, self.model, self.data, self.test, self.config.seed)
         scored = score(self.data, self.training, progress)
         save_per_image(self.folder.per_image, scored)
         summary = finite(
@@ -87,13 +72,6 @@ class RunWriter:
     @property
     def test(self) -> Tensor:
         return self.training.splits.test
-
-    def _draw_progress(self, epoch: int) -> None:
-        x = self.test[:16]
-        with seeded(self.config.seed, x.device):
-            reconstructions, samples = self.model.reconstruct(x), self.model.sample(32)
-        picture = one_run.progress(to_numpy(x), to_numpy(reconstructions), to_numpy(samples), epoch)
-        self.folder.save_figure(f"progress_{epoch:04d}", picture)
 
 
 class Onlooker:
@@ -114,6 +92,11 @@ class Onlooker:
 
     def finish(self, progress: Progress = no_progress) -> None:
         """Do nothing."""
+
+
+def is_power_of_two(epoch: int) -> bool:
+    """Return whether an epoch is 1, 2, 4, 8, ...: a model changes most in its first epochs."""
+    return epoch & (epoch - 1) == 0
 
 
 def _failure(error: FloatingPointError, folder: RunFolder) -> FloatingPointError:

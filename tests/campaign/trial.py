@@ -124,22 +124,16 @@ def draw_nothing() -> None:
     """Write every picture as a few bytes: it is the files that are attacked, not the drawing."""
     from unittest.mock import MagicMock
 
-    try:
-        from pyro_vae.comparison import plots
-        from pyro_vae.files import replace_file
-        from pyro_vae.runs import report, writer
-        from pyro_vae.runs.folder import RunFolder
+    from pyro_vae.comparison import plots
+    from pyro_vae.files import replace_file
+    from pyro_vae.runs import pictures, report
+    from pyro_vae.runs.folder import RunFolder
 
-        writer.one_run = report.one_run = MagicMock()
-    except ImportError:
-        from pyro_vae.folders import RunFolder
-
-        from pyro_vae import comparison_plots as plots
-        from pyro_vae import recording, report
-        from pyro_vae.files import replace_file
-
-        recording.figures = report.figures = MagicMock()
-    report.svg = plots.svg = lambda figure, description: ""
+    for name in ("one_run", "codes", "image_grid", "reconstruction_grid", "progress"):
+        setattr(pictures, name, MagicMock())
+    report.one_run = MagicMock()
+    report.component_panels = MagicMock(return_value=(None, None))
+    report.drawn = plots.drawn = lambda figure, description: ""
 
     def save_figure(self, name, figure):
         replace_file(self.figures / f"{name}.png", PICTURE)

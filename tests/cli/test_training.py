@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 import pyro_vae as pv
+from pyro_vae.cli import training
 from pyro_vae.cli.main import main
+from pyro_vae.settings import FIRST_RUN
 from tests.support.runs import TRAIN_QUICK
 
 pytestmark = pytest.mark.usefixtures("elsewhere", "no_pictures")
@@ -22,7 +24,13 @@ def test_runs_get_new_folders(capsys):
     names = sorted(p.name for p in Path("runs").iterdir())
     assert names == ["digits-gaussian_shared_sigma-1", "digits-gaussian_shared_sigma-2"]
     out, err = capsys.readouterr()
-    assert out.splitlines()[-1] == "Look at runs/digits-gaussian_shared_sigma-2/report.html"
+    run = "runs/digits-gaussian_shared_sigma-2"
+    assert out.splitlines()[-4:] == [
+        f"Look at  {run}/report.html",
+        f"Measure  pyro-vae evaluate {run} --quick",
+        f"Draw     pyro-vae sample {run}",
+        f"Explore  pyro-vae explore {run}",
+    ]
     assert err == ""  # no progress bar off a terminal
 
 
@@ -32,9 +40,18 @@ def test_a_training_is_announced_and_summed_up(capsys):
     lines = out.splitlines()
     assert lines[0] == "digits: 1437 training and 360 test images 1x8x8, 17 grey levels"
     parameters = sum(p.numel() for p in run.vae.parameters())
-    assert lines[1] == f"vae: gaussian_shared_sigma, mlp, 2 latents, {parameters} parameters"
-    assert lines[2] == "eager on cpu, since 22 steps do not pay for compiling"
-    assert [line.split(":")[0] for line in lines[3:5]] == ["epoch 1", "epoch 2"]
+    assert lines[1:3] == [
+        f"vae: gaussian_shared_sigma, mlp, 2 latents, {parameters:,} parameters; 2 epochs of 11",
+        "  steps",
+    ]
+    assert lines[3] == "eager on cpu, since 22 steps do not pay for compiling"
+    assert lines[4].startswith("Notice: 2 epochs of these images are only 22 steps")
+    epochs = [line.split(":")[0] for line in lines if line.startswith("epoch")]
+    assert epochs == ["epoch 1", "epoch 2"] and all(len(line) < 80 for line in lines)
+    gap = run.summary["generalisation"]
+    difference = run.summary["train"]["elbo_nats"] - run.summary["test"]["elbo_nats"]
+    assert gap["gap_nats"] == pytest.approx(difference, rel=1e-6)  # rounding of float32
+    assert f"better by {gap['gap_nats']:.2f} ± {gap['gap_error']:.2f} nats" in out
     test = run.summary["test"]
     assert f"test  ELBO {test['elbo_nats']:.4f} = -(rate {test['rate_nats']:.4f}" in out
     draws = f"bound of 16 draws, {test['bits_per_dim_effective_samples']:.1f} effective"
@@ -56,3 +73,34 @@ def test_flags_win_over_the_file():
     assert train("--config", "c.yaml", "--beta", "0.5", "--out", "a") == 0
     config = pv.load_run("a").config
     assert (config.seed, config.beta) == (4, 0.5)
+
+
+def first_run(*arguments, monkeypatch):
+    """The configuration that a command comes to."""
+    found = []
+    monkeypatch.setattr(training, "train", lambda config, *_, **__: found.append(config) or 1 / 0)
+    main(["train", *arguments])
+    return found[0]
+
+
+@pytest.mark.parametrize("more", [[], ["--seed", "3", "--device", "cpu", "--out", "a"]])
+def test_a_run_without_a_model_is_a_first_run(more, capsys, monkeypatch):
+    config = first_run(*more, monkeypatch=monkeypatch)
+    chosen = {name: getattr(config, name) for name in FIRST_RUN}
+    assert chosen == FIRST_RUN and config.seed == (3 if more else 0)
+    assert "this is a first run" in " ".join(capsys.readouterr().out.split())
+
+
+def test_no_setting_that_is_given_meets_another_default(capsys, monkeypatch):
+    Path("c.yaml").write_text("beta: 1\n")
+    for given in (["--epochs", "7"], ["--dataset", "digits"], ["--config", "c.yaml"]):
+        config = first_run(*given, monkeypatch=monkeypatch)
+        assert config.patience is None and config.likelihood == "gaussian_shared_sigma"
+    assert "first run" not in capsys.readouterr().out
+
+
+def test_compiling_is_announced(capsys, no_inductor):
+    assert train("--engine", "compiled", "--out", "a") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (place,) = [n for n, line in enumerate(lines) if line.startswith("Compiling the training step")]
+    assert lines[place + 1].startswith("epoch 1")

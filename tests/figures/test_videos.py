@@ -4,7 +4,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from pyro_vae.figures.videos import encode_video, frames
+from pyro_vae.figures.videos import LINE, counted, encode_video, frames, slow_start
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".gif"])
@@ -45,3 +45,17 @@ def test_a_grid_that_is_wider_than_asked_for_has_even_sides(columns):
 def test_another_kind_of_video_is_refused():
     with pytest.raises(ValueError, match=r"ending: file type: unknown name '\.avi'"):
         encode_video(np.zeros((1, 4, 4, 3), np.uint8), ".avi")
+
+
+def test_frames_are_counted_above_the_picture():
+    pictures = np.zeros((3, 40, 200, 3), np.uint8)
+    shown = counted(pictures)
+    assert shown.shape == (3, 40 + LINE, 200, 3) and LINE % 2 == 0
+    assert (shown[:, LINE:] == 0).all()
+    assert (shown[:, :LINE] == 0).any(axis=(1, 2, 3)).all()  # black letters
+    assert (shown[0, :LINE] != shown[1, :LINE]).any()  # another number
+
+
+def test_a_video_begins_slowly():
+    pictures = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1)
+    assert slow_start(pictures, first=2, times=3).ravel().tolist() == [0, 0, 0, 1, 1, 1, 2, 3]

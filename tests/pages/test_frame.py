@@ -1,13 +1,18 @@
 """The frame of every page: what is drawn stays inside, and text stays text."""
 
 import base64
+import io
+import re
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from jinja2 import UndefinedError
 from matplotlib.figure import Figure
+from PIL import Image
 
-from pyro_vae.figures.one_run import BLUE
-from pyro_vae.pages.frame import TEMPLATES, Drawing, Section, image, render, svg, video
+from pyro_vae.figures.palette import BLUE
+from pyro_vae.pages.frame import TEMPLATES, Drawing, Section, drawn, image, png, render, svg, video
 from tests.support.pages import Page
 
 NASTY = "<b>&\"'"
@@ -15,18 +20,23 @@ NASTY = "<b>&\"'"
 
 def run_page(**values):
     """The page of a run with next to nothing on it."""
-    empty = {"generator": "tests", "title": "a run", "unfinished": "", "words": "", "command": ""}
-    empty |= {key: [] for key in ("cards", "judgements", "settings", "sections", "measured")}
+    empty = dict.fromkeys(
+        ("generator", "title", "unfinished", "words", "command", "still_open"), ""
+    )
+    lists = ("cards", "cautions", "judgements", "marks", "settings", "sections", "measured")
+    empty |= {key: [] for key in lists}
     return render("run.html", **(empty | values))
 
 
 def test_text_is_escaped_and_markup_is_not():
-    drawing = Drawing(svg(Figure(), NASTY), caption=NASTY)
-    page = Page(run_page(title=NASTY, words=NASTY, sections=[Section(NASTY, NASTY, [drawing])]))
-    assert page.count("b") == 0 and page.count("svg") == 1
-    assert page.text.count(NASTY) == 2 + 4  # twice the title; words, heading, look and caption
-    (drawn,) = [attributes for tag, attributes in page.tags if tag == "svg"]
-    assert drawn["aria-label"] == NASTY
+    drawing = Drawing(drawn(Figure(), NASTY), caption=NASTY)
+    section = Section(NASTY, NASTY, [drawing])
+    page = Page(run_page(title=NASTY, words=NASTY, cautions=[NASTY], sections=[section]))
+    assert page.count("b") == 0 and page.count("img") == 1
+    # Twice the title; words, caution, heading, look and caption.
+    assert page.text.count(NASTY) == 2 + 5
+    (picture,) = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert picture["alt"] == NASTY
 
 
 def test_a_value_that_a_template_misses_is_an_error():
@@ -41,20 +51,33 @@ def test_pages_extend_the_frame_and_escape(name):
     assert source.startswith('{% extends "frame.html" %}') and "safe" not in source
 
 
-def test_a_figure_is_drawn_in_the_colours_of_the_page():
+def test_a_figure_follows_the_colour_scheme_of_its_reader():
     figure = Figure()
     figure.add_subplot().plot([1, 2], color=BLUE)
-    drawn = svg(figure, "a line")
-    assert drawn.startswith('<svg role="img" aria-label="a line"')
-    assert "var(--blue)" in drawn and BLUE not in drawn and "<metadata>" not in drawn
-    assert drawn == svg(figure, "a line")  # and alike each time
+    written = svg(figure)
+    ElementTree.fromstring(written)  # well-formed
+    light, dark = written.split("@media(prefers-color-scheme:dark)")
+    assert f"--blue:{BLUE}" in light and "--blue:#56b4e9" in dark
+    assert "stroke: var(--blue)" in dark and BLUE not in dark and "<metadata>" not in written
+    assert written == svg(figure)  # and alike each time
 
 
 def test_pictures_stand_in_the_page(tmp_path):
     (tmp_path / "a.png").write_bytes(b"picture")
     content = base64.b64encode(b"picture").decode()
-    expected = f'<img alt="a &lt;b&gt;" src="data:image/png;base64,{content}">'
+    expected = f'<img class="png" alt="a &lt;b&gt;" src="data:image/png;base64,{content}">'
     assert image(tmp_path / "a.png", "a <b>") == expected
     (tmp_path / "a.mp4").write_bytes(b"moving picture")
     content = base64.b64encode(b"moving picture").decode()
     assert f'src="data:video/mp4;base64,{content}"' in video(tmp_path / "a.mp4")
+    assert "poster" not in video(tmp_path / "a.mp4")
+    poster = base64.b64encode(b"picture").decode()
+    shown = video(tmp_path / "a.mp4", tmp_path / "a.png")
+    assert f'poster="data:image/png;base64,{poster}"' in shown
+
+
+def test_an_array_stands_in_the_page_as_its_pixels():
+    picture = np.random.default_rng(0).integers(256, size=(3, 4, 3)) / 255
+    content = re.search('base64,([^"]+)', png(picture, "noise")).group(1)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+    assert np.array_equal(shown / 255, picture)

@@ -21,7 +21,8 @@ def test_what_measures_a_part_is_there(name):
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_says_what_it_is(name):
     part = PARTS[name]
-    assert part.title and part.look.endswith(".") and part.summary and part.pictures
+    assert part.title and part.look.endswith(".") and part.summary
+    assert part.terms and all(meaning.endswith(".") for _, meaning in part.terms)
     keys = [row.key for row in part.rows]
     assert len(keys) == len(set(keys)) and not set(keys) & set(EFFORT_KEYS)
     shown = [row for row in part.rows if row.kind != "data"]

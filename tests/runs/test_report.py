@@ -1,5 +1,7 @@
 """`report.html` of a run."""
 
+import base64
+import json
 import re
 from pathlib import Path
 
@@ -20,22 +22,31 @@ def test_the_report_needs_nothing_beside_it():
     pv.train(quick(), "a")
     page = Page("a/report.html")
     sources = [a["src"] for tag, a in page.tags if "src" in a]
-    assert len(sources) == 4 and all(s.startswith("data:image/png;base64,") for s in sources)
-    assert [page.count(tag) for tag in ("script", "link", "iframe")] == [0, 0, 0]
-    addresses = re.findall(r'(?:href|url)[=(]"?([^")]+)', Path("a/report.html").read_text())
-    assert addresses and all(address.startswith("#") for address in addresses)
-    assert all("alt" in a for tag, a in page.tags if tag == "img")
-    assert all("aria-label" in a for tag, a in page.tags if tag == "svg")
+    assert sources and all(s.startswith("data:image/svg+xml;base64,") for s in sources)
+    for source in sources:
+        drawn = base64.b64decode(source.partition(",")[2]).decode()
+        addresses = re.findall(r'(?:href|url)[=(]"?([^")]+)', drawn)
+        assert all(address.startswith(("#", "data:image/png")) for address in addresses)
+    assert [page.count(tag) for tag in ("script", "link", "iframe", "svg", "a")] == [0] * 5
+    assert all(a["alt"] for tag, a in page.tags if tag == "img")
 
 
 @pytest.mark.slow
 def test_the_report_shows_what_training_left():
     run = pv.train(quick(), "a")
     page, test = Page("a/report.html"), run.summary["test"]
-    assert page.count("svg") == 5  # three terms and two panels of the KL
-    for heading in ("Learning curves", "Reconstructions", "Samples", "KL per", "Progress"):
+    shown = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert shown == [
+        *("reconstructions", "samples", "latent map", "traversals", "interpolation"),
+        *("elbo over epochs", "rate over epochs", "distortion over epochs"),
+        *("rate of each latent component", "rate over variance of each component"),
+        *("after epoch 1", "after epoch 2"),
+    ]
+    for heading in ("Learning curves", "Reconstructions and samples", "Progress"):
         assert heading in page.text
-    assert page.text.count("Look ") >= 5
+    for question in ("Has training converged?", "Does it over-fit?", "Is the posterior right?"):
+        assert question in page.text
+    assert "This answers what is not measured: pyro-vae evaluate a --quick" in page.text
     for shown in (f"{test['elbo_nats']:.2f}", f"{test['bits_per_dim']:.3f}", "latent_dim"):
         assert shown in page.text
     assert "pyro-vae train --config a/config.yaml" in page.text
@@ -45,9 +56,10 @@ def test_the_report_shows_what_training_left():
 def test_the_report_of_an_autoencoder():
     pv.train(quick(model="autoencoder"), "a")
     page = Page("a/report.html")
-    assert page.count("svg") == 1  # the distortion
+    shown = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert [alt for alt in shown if "over epochs" in alt] == ["distortion over epochs"]
     assert "An autoencoder was never trained to match that prior" in page.text
-    assert "KL per" not in page.text
+    assert "Latent components" not in page.text and "posterior right" not in page.text
 
 
 @pytest.mark.slow
@@ -65,3 +77,32 @@ def test_the_report_takes_names_as_text():
     assert "<b>&: gaussian_shared_sigma VAE" in page.text
     assert "pyro-vae train --config <i>&/config.yaml" in page.text
     assert page.count("i") == 0
+
+
+@pytest.mark.slow
+def test_cautions_stand_before_any_figure():
+    """That of training, and that of the evaluation."""
+    pv.train(quick(likelihood="bernoulli"), "a")
+    assert "Bernoulli is no likelihood of 17 grey levels" in before_figures("a")
+    pv.train(quick(), "b")
+    warned = {"likelihood": {"elbo_nats": -1.0, "ladder": {"warning": "chains are too short"}}}
+    Path("b/evaluation.json").write_text(json.dumps(warned))
+    write_report("b")
+    assert "Chains are too short." in before_figures("b")
+
+
+def before_figures(run):
+    """The text of a run's report before the questions."""
+    return Path(f"{run}/report.html").read_text().partition('<ul class="questions">')[0]
+
+
+def test_pictures_of_an_earlier_version_are_shown_as_they_are():
+    pv.train(quick(), "a")
+    figures = Path("a/figures")
+    for path in figures.glob("*.svg"):
+        path.unlink()
+    figures.mkdir(exist_ok=True)
+    (figures / "samples.png").write_bytes(b"picture")
+    page = Page(write_report("a"))
+    sources = {a["alt"]: a["src"] for tag, a in page.tags if tag == "img"}
+    assert sources["samples"].startswith("data:image/png;base64,")

@@ -1,5 +1,6 @@
 """A reader of HTML pages."""
 
+import base64
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -34,6 +35,16 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
+
+    @property
+    def figures(self):
+        """The SVG figures of the page, as text, by their descriptions."""
+        drawn = {}
+        for tag, attributes in self.tags:
+            kind, _, content = attributes.get("src", "").partition(";base64,")
+            if tag == "img" and kind == "data:image/svg+xml":
+                drawn[attributes["alt"]] = base64.b64decode(content).decode()
+        return drawn
 
     def count(self, tag):
         """How often a tag stands on the page."""

@@ -6,7 +6,7 @@ ends with the test.
 
 from unittest.mock import MagicMock
 
-from pyro_vae.comparison import plots
+from pyro_vae.comparison import page, plots
 from pyro_vae.runs import evaluate, report, writer
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.training import choice, engines, ensembles
@@ -40,10 +40,13 @@ def stack_at_most(count, setattr=setattr):
 
 def do_without_pictures(setattr=setattr):
     """Draw nothing: neither the figures of a run nor those of a comparison."""
-    for module in (writer, report):
-        setattr(module, "one_run", MagicMock())
+    for name in ("draw_pictures", "draw_progress"):
+        setattr(writer, name, lambda *arguments: None)
+    for name in ("one_run", "component_panels"):
+        setattr(report, name, MagicMock(return_value=(None, None)))
     for module in (report, plots):
-        setattr(module, "svg", lambda figure, description: "")
+        setattr(module, "drawn", lambda figure, description: "")
+    setattr(page, "pictures", lambda runs, folder: None)
     setattr(RunFolder, "save_figure", lambda self, name, figure: None)
 
 

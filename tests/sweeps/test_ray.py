@@ -57,9 +57,11 @@ def test_a_worker_on_a_gpu_gives_its_memory_back_and_may_take_a_part_of_it():
 @pytest.mark.parametrize("share", ["0", "1.5", "-1", "nan"])
 def test_a_share_of_a_gpu_is_a_share_and_goes_with_ray(share, capsys):
     assert main(["sweep", "--out", "x", "--ray", "local", "--gpu-share", share]) == 2
-    assert "gpu_share: expected a number over 0 and up to 1" in capsys.readouterr().err
+    assert "--gpu-share: expected a number over 0 and up to 1" in capsys.readouterr().err
     assert main(["sweep", "--out", "x", "--gpu-share", "0.5"]) == 2
     assert "gpu_share: goes with ray" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="gpu_share: expected a number over 0 and up to 1"):
+        pv.sweep({"beta": [1, 2]}, "x", ray="local", gpu_share=float(share))
     assert not Path("x").exists()
 
 

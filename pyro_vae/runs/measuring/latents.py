@@ -7,7 +7,7 @@ from pyro_vae.evaluation.aggregate import aggregate_against_prior, decompose_rat
 from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
-from pyro_vae.figures import one_run
+from pyro_vae.figures import codes
 from pyro_vae.runs.effort import CODES
 from pyro_vae.runs.folder import to_numpy
 from pyro_vae.runs.subject import Figures, Subject
@@ -22,7 +22,7 @@ def measure_latents(subject: Subject) -> Figures:
     rate = decompose_rate(loc, scale, seed=seed)
     against = aggregate_against_prior(loc, scale, seed=seed)
     inactive = loc.var(0, correction=0) <= ACTIVE_VARIANCE
-    figure = one_run.marginals(to_numpy(loc), to_numpy(scale))
+    figure = codes.marginals(to_numpy(loc), to_numpy(scale))
     subject.folder.save_figure("aggregate_posterior", figure)
     return {
         "images": len(loc),

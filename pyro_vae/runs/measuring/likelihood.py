@@ -9,8 +9,18 @@ from pyro_vae.evaluation.ladder import ESTIMATE, Ladder, climb
 from pyro_vae.evaluation.measures import means, per_image
 from pyro_vae.evaluation.thresholds import FEW_CHAINS
 from pyro_vae.figures import one_run
+from pyro_vae.pages.wording import figure_text
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.subject import Figures, Subject
+
+RUNGS = {  # as the figure names them, the loosest first
+    "elbo": "ELBO of the encoder",
+    "elbo_refitted": "of the best diagonal Normal",
+    "elbo_full_covariance": "of the best Normal",
+    "elbo_flow": "of a flow",
+    "importance_bound": "importance bound",
+    "ais_from_prior": "AIS from the prior",
+}
 
 
 def measure_likelihood(subject: Subject) -> Figures:
@@ -44,8 +54,9 @@ def _validation_figures(subject: Subject, annealing: Annealing) -> Figures:
 
 
 def _show_ladder(folder: RunFolder, ladder: Ladder) -> None:
-    rungs = {name: estimate(values) for name, values in ladder.rungs.items()}
-    folder.save_figure("ladder", one_run.ladder(rungs))
+    gaps = {name: estimate(ladder.log_prob - ladder.rungs[rung]) for rung, name in RUNGS.items()}
+    text = f"{figure_text(dict(estimate(ladder.log_prob)._asdict()))} nats"
+    folder.save_figure("ladder", one_run.ladder(gaps, text))
     columns = {name: values.tolist() for name, values in ladder.rungs.items()}
     folder.save_columns("likelihood", columns)
 

@@ -1,8 +1,8 @@
 """The limiting distribution of the chain decode - sample - encode - sample."""
 
 from pyro_vae.evaluation.limit import Limit, limiting_distribution
-from pyro_vae.figures import one_run
-from pyro_vae.figures.videos import encode_video, frames
+from pyro_vae.figures import codes
+from pyro_vae.figures.videos import counted, encode_video, frames, slow_start
 from pyro_vae.runs.effort import WATCHED_CHAINS
 from pyro_vae.runs.folder import RunFolder, to_numpy
 from pyro_vae.runs.subject import Figures, Subject
@@ -29,7 +29,9 @@ def measure_limit(subject: Subject) -> Figures:
 
 
 def _show_limit(folder: RunFolder, limit: Limit) -> None:
-    pictures = frames(to_numpy(limit.images), 8)
+    pictures = counted(frames(to_numpy(limit.images), 8))
+    folder.save_poster("limiting_distribution", pictures[0])
+    pictures = slow_start(pictures)
     for ending in (".mp4", ".gif"):
         folder.save_video("limiting_distribution", ending, encode_video(pictures, ending))
-    folder.save_figure("limiting_distribution", one_run.quantiles(to_numpy(limit.z)))
+    folder.save_figure("limiting_distribution", codes.quantiles(to_numpy(limit.z)))

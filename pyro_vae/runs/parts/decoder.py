@@ -11,6 +11,12 @@ DECODER = Part(
     look="Where each pixel of a test image lies in the decoder's distribution of it, given a code"
     " drawn for that image. This shows which tails of a likelihood fail, which a ranking by bits"
     " cannot.",
+    terms=(
+        (
+            "central 50%",
+            "of the decoder's distribution of a pixel: between its quartiles.",
+        ),
+    ),
     rows=(
         Row("coverage_50", "inside central 50%", "of pixels: 0.5 if calibrated"),
         Row("coverage_90", "inside central 90%", "of pixels: 0.9 if calibrated"),

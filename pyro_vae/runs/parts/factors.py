@@ -1,16 +1,31 @@
-"""Whether components mean something: paths, labels, true factors."""
+"""Whether components mean something: labels, true factors."""
 
-from pyro_vae.pages.wording import Compared, Picture, Row
+from pyro_vae.pages.wording import Compared, Row
 from pyro_vae.runs.parts.part import Part, data_rows
 
 FACTORS = Part(
     title="Do components mean something?",
-    summary="traversals, interpolation, a linear probe; MIG, DCI, SAP, beta-VAE and FactorVAE scores",
+    summary="a linear probe; MIG, DCI, SAP, beta-VAE and FactorVAE scores",
     measured_by="pyro_vae.runs.measuring.factors:measure_factors",
     needs=8,
     look="How well a linear classifier reads labels off the mean codes, beside guessing the most"
     " common one. For data with true factors, how far each factor has a component of its own. Scores"
     " of 1 are perfect; a rotated code keeps its ELBO and loses these.",
+    terms=(
+        (
+            "MIG",
+            "mutual information gap: how far one component tells more of a factor than the next"
+            " one.",
+        ),
+        (
+            "DCI",
+            "disentanglement, completeness and informativeness of a classifier of factors.",
+        ),
+        (
+            "SAP",
+            "separated attribute predictability: the same idea as MIG, with linear predictors.",
+        ),
+    ),
     rows=(
         Row(
             "label_accuracy",
@@ -46,16 +61,5 @@ FACTORS = Part(
             "components_by_spread", "factor_names", "mutual_information_nats", "importances"
         ),
     ),
-    pictures=(
-        Picture(
-            "traversals",
-            "A row that changes nothing belongs to an idle component; one that changes several"
-            " things together is entangled.",
-        ),
-        Picture(
-            "interpolation",
-            "Every picture on the way should be a possible image. Ghosts of two overlaid images mean"
-            " holes in the latent space.",
-        ),
-    ),
+    pictures=(),
 )

@@ -12,6 +12,22 @@ LATENTS = Part(
     " log N of N images), how much the components depend on each other (total correlation), and how"
     " far each is from its prior. The comparison with the prior cannot see collapse, since q = prior"
     " passes all of it: read it beside the rate.",
+    terms=(
+        (
+            "aggregate posterior",
+            "the mean of q(z|x) over images. Where it is the prior, samples come from codes that"
+            " images have.",
+        ),
+        (
+            "total correlation",
+            "how far the components of the aggregate posterior depend on each other.",
+        ),
+        (
+            "MMD",
+            "maximum mean discrepancy: a distance of two sets of draws, 0 if they have one"
+            " distribution.",
+        ),
+    ),
     rows=(
         Row("rate_nats", "rate", NATS),
         Row(

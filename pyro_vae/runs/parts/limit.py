@@ -14,6 +14,16 @@ LIMIT = Part(
     f" {WATCHED_CHAINS} chains. With an exact posterior the codes would stay at the prior for ever; a"
     " p-value near 0 says that they have left it; a p-value near 1 only that no drift is larger than"
     " what the test would see. R-hat speaks of mixing only.",
+    terms=(
+        (
+            "R-hat",
+            "how far the chains disagree; 1 where they have mixed.",
+        ),
+        (
+            "Holm",
+            "p-values of several tests, raised so that one of them under 0.05 means something.",
+        ),
+    ),
     rows=(
         Row("p_value", "p-value", "Holm"),
         Row("visible_shift", "a shift it would see", "prior deviations"),

@@ -24,6 +24,7 @@ class Part:
     measured_by: str
     needs: int  # test images
     summary: str  # in a phrase, for tables of parts
+    terms: tuple[tuple[str, str], ...] = ()  # words of the part, each with what it means
 
     def shown(self, figures: dict[str, Any]) -> list[Shown]:
         """Return the rows that have a value, as they are shown."""

@@ -14,6 +14,28 @@ POSTERIOR = Part(
     " that importance weights of that image mean little. Calibration ranks true codes among draws of"
     " q: a p-value near 0 means that q is wrong somewhere, as most are. Its images are drawn from codes"
     " of the prior, on which no encoder was trained, and from codes of the test images.",
+    terms=(
+        (
+            "k-hat",
+            "the shape of the tail of importance weights. Over 0.7 their mean is unreliable.",
+        ),
+        (
+            "NUTS",
+            "the No-U-Turn sampler: draws from the posterior itself, from which q is judged.",
+        ),
+        (
+            "R-hat",
+            "how far several chains disagree; 1 where they have mixed.",
+        ),
+        (
+            "calibration",
+            "ranks of true codes among draws of q, which are uniform if q is the posterior.",
+        ),
+        (
+            "Holm",
+            "p-values of several tests, raised so that one of them under 0.05 means something.",
+        ),
+    ),
     rows=(
         Row("k_hat", "k-hat"),
         Row("k_hat_over_0_7", f"images over {UNRELIABLE_K_HAT}"),

@@ -14,6 +14,22 @@ SAMPLES = Part(
     " pictures. The Fréchet distance depends on the number of images: compare it with the distance"
     " between two halves of the real images, and never between data sets. The squared MMD does not;"
     " it is 0 for images like the data. Sharpness is the power at fine detail over the data's.",
+    terms=(
+        (
+            "Fréchet distance",
+            "between two Normals, fitted to the features of images and of samples.",
+        ),
+        (
+            "MMD²",
+            "squared maximum mean discrepancy of the features; unbiased, so it may be a little"
+            " under 0.",
+        ),
+        (
+            "precision and recall",
+            "the share of samples that lie among real images, and of real images that lie among"
+            " samples.",
+        ),
+    ),
     rows=(
         Row("verdict.word", "verdict", kind="words", in_table="result"),
         Row("verdict.reason", "because", kind="words"),

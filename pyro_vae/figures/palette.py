@@ -1,0 +1,14 @@
+"""Colours, and text as matplotlib draws it."""
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#888888"  # for the colour-blind too (Okabe, Ito)
+INK = "#1b1f24"  # of text on white, whatever the colours of the page
+LABELS = (  # ten colours that the colour-blind tell apart as far as ten can be told apart
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee",
+    "#aa3377", "#999999", "#d55e00", "#009e73", "#cc99ff",
+)  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """Return text that matplotlib draws as it is: no formula between dollars, no control characters."""
+    readable = "".join(c if c.isprintable() else " " for c in text)
+    return readable.replace("$", r"\$")

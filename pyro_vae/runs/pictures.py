@@ -1,0 +1,91 @@
+"""The pictures that training leaves: what the model reconstructs, draws, and makes of codes."""
+
+import torch
+from torch import Tensor
+
+from pyro_vae.data import Dataset
+from pyro_vae.evaluation.latents import mean_variance_per_component, rate_per_component
+from pyro_vae.evaluation.paths import PATHS, interpolate, traverse
+from pyro_vae.figures import codes, one_run
+from pyro_vae.figures.images import image_grid, progress, reconstruction_grid
+from pyro_vae.models.elbo import chunks
+from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.randomness import seeded
+from pyro_vae.runs.folder import RunFolder, to_numpy
+
+ROWS = 8  # components that are traversed, those whose means vary most
+MOST_CODES = 2000  # points of the map
+PAIRS = 4  # of images that are interpolated
+
+
+def draw_pictures(
+    folder: RunFolder, model: LatentImageModel, data: Dataset, test: Tensor, seed: int
+) -> None:
+    """Draw all pictures of a trained model into its folder.
+
+    Args:
+        data: for the labels of its test images.
+        test: the test images on the model's device, (N, C, H, W).
+        seed: of the draws.
+    """
+    with seeded(seed, test.device):
+        reconstructions, samples = model.reconstruct(test[:16]), model.sample(64)
+    save = folder.save_figure
+    save("reconstructions", reconstruction_grid(to_numpy(test[:16]), to_numpy(reconstructions)))
+    save("samples", image_grid(to_numpy(samples), 8, "Expected images of codes from the prior"))
+    save("learning_curves", one_run.learning_curves(folder.columns()))
+    variances = mean_variance_per_component(model, test)
+    if model.has_rate:
+        rates = rate_per_component(model, test).mean(0)
+        save("kl_histogram", codes.components(to_numpy(rates), to_numpy(variances)))
+    draw_map(folder, model, data, test)
+    draw_paths(folder, model, test, variances)
+
+
+def draw_map(folder: RunFolder, model: LatentImageModel, data: Dataset, test: Tensor) -> None:
+    """Draw the mean codes of test images, in a plane of two components or of principal ones."""
+    with torch.no_grad():
+        means = torch.cat([model.encode(x).mean for x in chunks(test[:MOST_CODES])]).double()
+    if means.shape[1] < 2:
+        return
+    points, names = means, ("component 1", "component 2")
+    if means.shape[1] > 2:
+        points, names = principal_plane(means)
+    labels = data.test.labels
+    labels = None if labels is None else labels[:MOST_CODES].cpu().numpy()
+    folder.save_figure("latent_map", codes.latent_map(to_numpy(points), labels, names))
+
+
+def principal_plane(means: Tensor) -> tuple[Tensor, tuple[str, str]]:
+    """Return codes (N, latent_dim) in the plane of their principal components, with names of axes."""
+    centred = means - means.mean(0)
+    _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
+    shares = singular.square() / singular.square().sum().clamp_min(1e-12)
+    places = ("first", "second")
+    names = [f"{place} principal component ({s:.0%})" for place, s in zip(places, shares)]
+    return centred @ directions[:2].T, tuple(names)
+
+
+def draw_paths(folder: RunFolder, model: LatentImageModel, test: Tensor, variances: Tensor) -> None:
+    """Draw traversals of the components that vary most, and interpolations of pairs of images."""
+    moving = variances.argsort(descending=True)[:ROWS].tolist()
+    rows = traverse(model, test[0], moving).flatten(0, 1)
+    title = "Each row moves one component from -3 to 3"
+    folder.save_figure("traversals", image_grid(to_numpy(rows), 8, title))
+    if len(test) < 2 * PAIRS:
+        return
+    pairs = test[:PAIRS], test[PAIRS : 2 * PAIRS]
+    ways = torch.cat([interpolate(model, *pairs, path=path) for path in PATHS])
+    title = "Between images: on a line (upper four), on an arc"
+    folder.save_figure("interpolation", image_grid(to_numpy(ways.flatten(0, 1)), 8, title))
+
+
+def draw_progress(
+    folder: RunFolder, model: LatentImageModel, test: Tensor, epoch: int, seed: int
+) -> None:
+    """Draw reconstructions and samples after an epoch; images and codes are the same each time."""
+    x = test[:16]
+    with seeded(seed, x.device):
+        reconstructions, samples = model.reconstruct(x), model.sample(32)
+    picture = progress(to_numpy(x), to_numpy(reconstructions), to_numpy(samples), epoch)
+    folder.save_figure(f"progress_{epoch:04d}", picture)

@@ -1,0 +1,62 @@
+"""Runs side by side in pictures."""
+
+import os
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae.cli.main import main
+from pyro_vae.comparison.pictures import common_codes, pictures
+from pyro_vae.comparison.table import read_runs
+from tests.support.made_up import make_up_run
+from tests.support.pages import Page
+from tests.support.runs import quick
+
+pytestmark = pytest.mark.usefixtures("elsewhere")
+
+
+def test_codes_of_two_sizes_share_their_components():
+    small, large = common_codes(3), common_codes(20)
+    assert torch.equal(small, large[:, :3]) and small.shape == (8, 3)
+    assert common_codes(4096).std().item() == pytest.approx(1, abs=0.02)  # 5 standard errors
+
+
+@pytest.mark.slow
+def test_each_setting_is_shown_once_with_a_link_to_its_report():
+    for seed in (0, 1):
+        pv.train(quick(seed=seed), f"x/a b{seed}")
+    pv.train(quick(beta=4.0, latent_dim=3), "x/c#")
+    assert main(["compare", "x", "--out", "page"]) == 0
+    page = Page("page/report.html")
+    links = [a["href"] for tag, a in page.tags if tag == "a"]
+    places = [Path("page", unquote(link)) for link in links]
+    assert len(links) == 3 + 2 and all(place.exists() for place in places)
+    shown = [a["alt"] for tag, a in page.tags if tag == "img" and a["class"] == "png"]
+    assert sum(alt.startswith("reconstructions by") for alt in shown) == 2
+    assert "Side by side" in page.text
+
+
+def test_runs_without_weights_or_data_have_no_pictures(monkeypatch):
+    make_up_run("x/a")
+    make_up_run("x/b", seed=1)
+    runs = read_runs("x").finished
+    assert pictures(runs, Path("x")) is None
+    monkeypatch.setattr("pyro_vae.comparison.pictures.load_data", _gone)
+    assert pictures(runs, Path("x")) is None
+    assert main(["compare", "x"]) == 0 and "Side by side" not in Page("x/report.html").text
+
+
+def _gone(config):
+    raise ValueError("dataset: there is none")
+
+
+def test_a_page_is_linked_from_where_it_lies():
+    make_up_run("x/a")
+    make_up_run("x/b", seed=1)
+    assert main(["compare", "x"]) == 0
+    links = [a["href"] for tag, a in Page("x/report.html").tags if tag == "a"]
+    assert links == ["a/report.html", "b/report.html"] or sorted(links) == links
+    assert not any(os.path.isabs(link) for link in links)

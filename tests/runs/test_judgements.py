@@ -1,0 +1,152 @@
+"""What a report answers first: every mark has a case."""
+
+import pytest
+
+from pyro_vae.runs.judgements import HELD, LOOK, OPEN, WRONG, judgements
+
+SUMMARY = {
+    "latent_dim": 4,
+    "test": {
+        "elbo_nats": -90.0,
+        "rate_nats": 7.0,
+        "bits_per_dim": 2.0,
+        "active_units": 4,
+        "collapsed_units": 0,
+    },
+    "generalisation": {"gap_nats": 1.0, "gap_error": 0.2, "gap_bits_per_dim": 0.01},
+    "convergence": {"word": "converged", "reason": "it stands"},
+    "baselines": {
+        "one_gaussian": {"bits_per_dim": 2.3, "gain_nats": 5.0, "gain_error": 1.0},
+    },
+}
+EVALUATION = {
+    "posterior": {"k_hat_over_0_7": 1, "k_hat_images": 20, "calibration_on_data_p_value": 0.4},
+    "likelihood": {"ladder": {"amortization_gap_nats": {"mean": 1.5, "standard_error": 0.1}}},
+    "samples": {"verdict": {"word": "well regularised", "reason": "so", "borderline": False}},
+    "decoder": {"coverage_50": 0.51, "coverage_90": 0.89},
+}
+
+
+def answered(question, evaluation=EVALUATION, **changed):
+    """The judgement of a question that contains some words; `changed` replaces parts of the summary."""
+    (found,) = [j for j in judgements(SUMMARY | changed, evaluation) if question in j.question]
+    return found
+
+
+def with_test(**figures):
+    """The test split of the summary with other figures."""
+    return SUMMARY["test"] | figures
+
+
+def with_part(name, **figures):
+    """The evaluation with other figures in a part."""
+    return EVALUATION | {name: EVALUATION[name] | figures}
+
+
+def test_all_is_well():
+    found = judgements(SUMMARY, EVALUATION)
+    assert [j.mark for j in found] == [HELD] * 7
+    assert all(j.answer.endswith(".") and j.question.endswith("?") for j in found)
+
+
+def test_what_was_not_measured_is_open():
+    marks = {j.question: j.mark for j in judgements(SUMMARY, {})}
+    assert [q for q, mark in marks.items() if mark == OPEN] == [
+        "Is the posterior right?",
+        "Are samples as good as reconstructions?",
+        "Is the decoder calibrated?",
+    ]
+
+
+@pytest.mark.parametrize(
+    "word, mark",
+    [("converged", HELD), ("stopped early", HELD), ("still climbs", LOOK), ("cannot tell", LOOK)],
+)
+def test_convergence(word, mark):
+    found = answered("converged", convergence={"word": word, "reason": "since"})
+    assert found.mark == mark and found.answer == f"{word.capitalize()}: since."
+
+
+def test_over_fitting():
+    gap = {"gap_nats": 9.0, "gap_error": 1.0, "gap_bits_per_dim": 0.2}
+    found = answered("over-fit", generalisation=gap)
+    assert found.mark == LOOK and "9.00 ± 1.00 nats" in found.answer
+    assert answered("over-fit", generalisation=gap | {"gap_error": 5.0}).mark == HELD  # by chance
+    past = {"word": "past its best", "reason": "it fell"}
+    assert answered("over-fit", convergence=past).mark == WRONG
+
+
+def test_trivial_models():
+    worse = {"one_gaussian": {"bits_per_dim": 2.0, "gain_nats": 1.0, "gain_error": 1.0}}
+    found = answered("trivial", baselines=worse)
+    assert found.mark == WRONG and "one Gaussian" in found.answer
+
+
+@pytest.mark.parametrize(
+    "active, collapsed, mark, words",
+    [
+        (4, 0, HELD, "larger latent space may pay"),
+        (2, 1, LOOK, "1 between. A latent space of 2"),
+        (0, 4, WRONG, "All of them"),
+    ],
+)
+def test_components(active, collapsed, mark, words):
+    test = with_test(active_units=active, collapsed_units=collapsed)
+    found = answered("collapsed", test=test)
+    assert found.mark == mark and words in found.answer
+
+
+@pytest.mark.parametrize(
+    "over, p_value, mark", [(1, 0.4, HELD), (1, 0.001, LOOK), (12, 0.4, LOOK), (12, 1e-9, WRONG)]
+)
+def test_the_posterior(over, p_value, mark):
+    part = with_part("posterior", k_hat_over_0_7=over, calibration_on_data_p_value=p_value)
+    found = answered("posterior", part)
+    assert found.mark == mark and "costs 1.50 nats" in found.answer
+    assert ("p < 0.001" in found.answer) == (p_value < 0.001)
+
+
+@pytest.mark.parametrize(
+    "word, borderline, mark",
+    [
+        ("well regularised", False, HELD),
+        ("well regularised", True, LOOK),
+        ("over-regularised", False, WRONG),
+        ("under-regularised", False, WRONG),
+        ("not over-regularised", False, LOOK),
+    ],
+)
+def test_samples(word, borderline, mark):
+    part = with_part("samples", verdict={"word": word, "reason": "so", "borderline": borderline})
+    assert answered("samples", part).mark == mark
+
+
+@pytest.mark.parametrize(
+    "half, most, mark, words",
+    [
+        (0.5, 0.9, HELD, "50% and 90%"),
+        (0.55, 0.93, LOOK, "not sure enough"),
+        (0.4, 0.7, WRONG, "too sure"),
+    ],
+)
+def test_the_decoder(half, most, mark, words):
+    found = answered("decoder", with_part("decoder", coverage_50=half, coverage_90=most))
+    assert found.mark == mark and words in found.answer
+
+
+def test_an_autoencoder_is_not_asked_for_what_it_lacks():
+    test = {"elbo_nats": None, "rate_nats": None, "bits_per_dim": None}
+    test |= {"active_units": 4, "collapsed_units": None}
+    found = judgements(SUMMARY | {"test": test, "baselines": None}, {})
+    asked = [j.question for j in found]
+    assert asked == [
+        "Has training converged?",
+        "Does it over-fit?",
+        "Are samples as good as reconstructions?",
+    ]
+    assert "distortion of training images" in found[1].answer
+
+
+def test_a_summary_of_an_earlier_version_answers_what_it_can():
+    found = judgements({"test": {"elbo_nats": -1.0, "rate_nats": 1.0}}, {})
+    assert [j.mark for j in found] == [OPEN, OPEN]
