@@ -1,0 +1,91 @@
+// The page: the stage with the image and what each run makes of it, and the gallery.
+
+const stages = []; // for each run, its canvas and the words under it
+
+function choose(run) {
+  state.chosen = run;
+  stages.forEach(({ label }, n) => label.classList.toggle("chosen", runs[n] === run));
+  showSliders();
+  showPlanes();
+}
+
+/** Return the title of a run; among several it is a button that chooses the run. */
+function titleOf(run) {
+  if (runs.length === 1) return make("span", { textContent: "decoded" });
+  const radio = make("input", { type: "radio", name: "run", checked: run === state.chosen, onchange: () => choose(run) });
+  return make("label", {}, radio, ` ${run.title}`);
+}
+
+function makeStage(run) {
+  const canvas = fit(make("canvas"), shape);
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `decoded by ${run.title}`);
+  const [label, error] = [titleOf(run), make("div")];
+  label.classList.toggle("chosen", run === state.chosen);
+  stages.push({ canvas, label, error });
+  byId("stage").append(make("figure", {}, canvas, make("figcaption", {}, label, error)));
+}
+
+function drawStage() {
+  const image = state.image;
+  byId("image").classList.toggle("moved", state.moved || !image);
+  byId("image-caption").textContent = !image ? "no image" : state.moved ? `the code has left ${image.name}` : image.name;
+  if (image) paint(byId("image"), image.pixels, shape);
+  runs.forEach((run, n) => {
+    const decoded = run.network.decode(run.code);
+    paint(stages[n].canvas, decoded, shape);
+    const error = image && !state.moved ? `error ${rootMeanSquare(decoded, image.pixels).toFixed(3)}` : "";
+    stages[n].error.textContent = error;
+    stages[n].error.title = "root mean squared difference from the image, where white is 1";
+  });
+}
+
+function nameOf(n) {
+  const label = content.image_labels ? `, label ${content.image_labels[n]}` : "";
+  return `test image ${content.image_numbers[n]}${label}`;
+}
+
+function makeGallery() {
+  gallery.forEach((image, n) => {
+    const canvas = fit(make("canvas"), shape);
+    paint(canvas, image, shape);
+    const button = make("button", { title: nameOf(n), onclick: () => encodeImage(image, nameOf(n), n) }, canvas);
+    button.setAttribute("aria-label", nameOf(n));
+    byId("gallery").append(button);
+  });
+}
+
+function drawGallery() {
+  const shown = state.image && !state.moved ? state.image.number : null;
+  [...byId("gallery").children].forEach((button, n) => button.setAttribute("aria-pressed", n === shown));
+}
+
+/** Return the median time of decoding a random code and painting it, in milliseconds, by run. */
+function decodingTimes(repeats = 50) {
+  return runs.map((run, n) => {
+    const times = Array.from({ length: repeats }, () => {
+      const start = performance.now();
+      paint(stages[n].canvas, run.network.decode(run.randomCode()), shape);
+      return performance.now() - start;
+    });
+    return times.sort((a, b) => a - b)[repeats >> 1];
+  });
+}
+
+function startPage() {
+  fit(byId("image"), shape);
+  byId("stage").classList.toggle("many", runs.length > 2);
+  runs.forEach(makeStage);
+  makeGallery();
+  listeners.push(drawStage, drawGallery);
+  startMap();
+  startSliders();
+  startPath();
+  startPad();
+  byId("origin").onclick = () => runs.forEach((run) => moveCode(run, run.code.map(() => 0)));
+  byId("random").onclick = () => runs.forEach((run) => moveCode(run, run.randomCode()));
+  byId("smooth").onchange = (event) => document.body.classList.toggle("smooth", event.target.checked);
+  encodeImage(gallery[0], nameOf(0), 0);
+}
+
+startPage();
