@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pyro_vae.comparison.table import DATA, PLACE, varying
+from pyro_vae.comparison.table import DATA
 from pyro_vae.data import Dataset
 from pyro_vae.explorer.model import describe
 from pyro_vae.explorer.planes import Plane, planes
-from pyro_vae.explorer.rounding import Change, change_by_rounding
+from pyro_vae.explorer.rounding import change_by_rounding
 from pyro_vae.explorer.weights import byte_text, float16_text, rounded
+from pyro_vae.explorer.words import about_map, about_rounding, about_runs, page_title, run_titles
 from pyro_vae.files import replace_file
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
@@ -102,33 +103,25 @@ def page_of(runs: list[Run], data: Dataset) -> str:
     """Return the page of finished runs on the same data."""
     models = [copy.deepcopy(run.vae).cpu().eval() for run in runs]
     on_page = [rounded(model) for model in models]
-    on_map = evenly_spaced(len(data.test), MOST_CODES)
-    shown = data.test[evenly_spaced(len(data.test), MOST_IMAGES)]
+    rows = evenly_spaced(len(data.test), MOST_CODES)
+    to_click = evenly_spaced(len(data.test), MOST_IMAGES)
+    clicked = data.test.images[to_click]
     changes = [
-        change_by_rounding(model, other, shown.images.to(weight_of(model)))
+        change_by_rounding(model, other, clicked.to(weight_of(model)))
         for model, other in zip(models, on_page)
     ]
     tables = [
-        _table(run, model, data.test.images[on_map], title)
-        for run, model, title in zip(runs, on_page, titles(runs))
+        _table(run, model, data.test.images[rows]) | {"title": title}
+        for run, model, title in zip(runs, on_page, run_titles(runs))
     ]
-    content = {
-        "image_shape": list(data.image_shape),
-        "levels": data.levels,
-        "images": _pixels(shown.images, data.levels),
-        "image_labels": None if shown.labels is None else shown.labels.tolist(),
-        "image_numbers": [row + 1 for row in evenly_spaced(len(data.test), MOST_IMAGES)],
-        "labels": _labels(data, on_map),
-        "runs": tables,
-    }
     return render(
         "explore.html",
         generator="pyro-vae",
-        title=f"Explore {runs[0].config.data_name}: {_what(runs)}",
-        words=_words(runs, len(on_map), len(data.test)),
-        rounding=_rounding(changes, len(shown)),
+        title=page_title(runs),
+        words=f"{about_runs(runs)} {about_map(len(rows), len(data.test))}",
+        rounding=about_rounding(changes, len(clicked)),
         several=len(runs) > 1,
-        content=content,
+        content=_images(data, to_click) | {"labels": _labels(data, rows), "runs": tables},
     )
 
 
@@ -143,13 +136,12 @@ def weight_of(model: LatentImageModel) -> Tensor:
 
 
 @torch.no_grad()
-def _table(run: Run, model: LatentImageModel, images: Tensor, title: str) -> dict[str, object]:
+def _table(run: Run, model: LatentImageModel, images: Tensor) -> dict[str, object]:
     """Return what the page knows of a run."""
     images = images.to(weight_of(model))
     codes = torch.cat([model.encode(x).mean for x in chunks(images)])
     importance = _importance(run, codes)
     return {
-        "title": title,
         "model": describe(model),
         "has_rate": model.has_rate,
         "importance": importance.tolist(),
@@ -169,57 +161,21 @@ def _plane(plane: Plane) -> dict[str, object]:
     return {"name": plane.name, "axes": plane.axes.tolist()}
 
 
-def _pixels(images: Tensor, levels: int | None) -> dict[str, object]:
-    """Return images as bytes; those of more than 256 grey levels are rounded to 256."""
-    last = min(levels or 256, 256) - 1
-    return {"last": last, "bytes": byte_text((images * last).round())}
+def _images(data: Dataset, rows: list[int]) -> dict[str, object]:
+    """Return the images to click as bytes; those of more than 256 grey levels are rounded to 256."""
+    last = min(data.levels or 256, 256) - 1
+    labels = data.test.labels
+    return {
+        "image_shape": list(data.image_shape),
+        "levels": data.levels,
+        "image_last_level": last,
+        "image_bytes": byte_text((data.test.images[rows] * last).round()),
+        "image_labels": None if labels is None else labels[rows].tolist(),
+        "image_numbers": [row + 1 for row in rows],
+    }
 
 
 def _labels(data: Dataset, rows: list[int]) -> list[int] | None:
     if data.test.labels is None or len(data.test.labels.unique()) > MOST_CLASSES:
         return None
     return data.test.labels[rows].tolist()
-
-
-# --- its words --------------------------------------------------------------------------------------
-
-
-def titles(runs: list[Run]) -> list[str]:
-    """Return a title for each run, by the settings that differ; by the folder where none does."""
-    names = [name for name in varying(runs) if name not in PLACE]
-    found = [
-        ", ".join(
-            f"{name.replace('_', ' ')} {setting_text(getattr(run.config, name))}" for name in names
-        )
-        for run in runs
-    ]
-    return found if len(set(found)) == len(runs) and names else [str(run.folder) for run in runs]
-
-
-def _what(runs: list[Run]) -> str:
-    if len(runs) > 1:
-        return f"{len(runs)} runs"
-    return f"{runs[0].config.likelihood} {KINDS[runs[0].config.model]}"
-
-
-KINDS = {"vae": "VAE", "autoencoder": "autoencoder"}
-
-
-def _words(runs: list[Run], on_map: int, count: int) -> str:
-    which = f"all {count:,}" if on_map == count else f"{on_map:,} of {count:,}"
-    one = runs[0].config
-    about = (
-        f"Network {one.network} with {one.latent_dim} latent components, {one.likelihood}."
-        if len(runs) == 1
-        else f"{len(runs)} runs, which differ in {', '.join(varying(runs)) or 'nothing'}."
-    )
-    return f"{about} Encoder and decoder run in this page. The map shows {which} test images."
-
-
-def _rounding(changes: list[Change], images: int) -> str:
-    worst = [max(values) for values in zip(*changes)]
-    return (
-        f"The weights are rounded to 16 bits. On {images} test images this changes expected pixels"
-        f" by at most {worst[0]:.1g} ({worst[1]:.1g} in the root mean square), where white is 1,"
-        f" and posterior means by at most {worst[2]:.1g}."
-    )

@@ -74,7 +74,7 @@ function decodingTimes(repeats = 50) {
 
 function startPage() {
   fit(byId("image"), shape);
-  byId("stage").classList.toggle("many", runs.length > 2);
+  byId("stage").style.setProperty("--count", runs.length + 1);
   runs.forEach(makeStage);
   makeGallery();
   listeners.push(drawStage, drawGallery);

@@ -73,8 +73,8 @@ const isLit = (n) => Number(map.only === null || content.labels[n] === map.only)
 
 /** Draw the axes, and the circles of one and two standard deviations of the prior. */
 function drawPrior(context) {
-  context.strokeStyle = themed("--line");
-  context.lineWidth = devicePixelRatio;
+  context.strokeStyle = themed("--soft");
+  context.lineWidth = devicePixelRatio / 2;
   const [x, y] = toScreen([0, 0]);
   context.beginPath();
   context.moveTo(x, 0);

@@ -29,15 +29,15 @@ function normalDraw() {
 }
 
 /** Return the test images to click, each colour by colour in [0, 1]. */
-function imagesOf({ last, bytes }) {
-  const values = bytesOf(bytes);
+function galleryOf({ image_bytes, image_last_level }) {
+  const values = bytesOf(image_bytes);
   const size = sizeOf(shape);
   const starts = Array.from({ length: values.length / size }, (_, n) => n * size);
-  return starts.map((start) => Float64Array.from(values.slice(start, start + size), (v) => v / last));
+  return starts.map((start) => Float64Array.from(values.slice(start, start + size), (v) => v / image_last_level));
 }
 
 const runs = content.runs.map((table) => new Run(table));
-const gallery = imagesOf(content.images);
+const gallery = galleryOf(content);
 const state = {
   chosen: runs[0], // the run of the map and of the sliders
   image: null, // what was encoded last, with its name
