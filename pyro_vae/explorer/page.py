@@ -24,6 +24,9 @@ from pyro_vae.runs.run import Run, load_data_again, load_run
 from pyro_vae.settings import setting_text
 
 MOST_CODES, MOST_IMAGES = 2000, 48  # test images on the map, and those to click
+MOST_ROUNDED = (
+    16  # those that tell what rounding changes; a mean over levels can take a second each
+)
 MOST_CLASSES = 30  # labels that have a colour and a shape each
 INACTIVE_NATS = 0.1  # components with a lower mean rate are folded away
 INACTIVE_VARIANCE = 0.01  # and so are those of an autoencoder with a lower variance
@@ -105,9 +108,9 @@ def page_of(runs: list[Run], data: Dataset) -> str:
     on_page = [rounded(model) for model in models]
     rows = evenly_spaced(len(data.test), MOST_CODES)
     to_click = evenly_spaced(len(data.test), MOST_IMAGES)
-    clicked = data.test.images[to_click]
+    measured = data.test.images[evenly_spaced(len(data.test), MOST_ROUNDED)]
     changes = [
-        change_by_rounding(model, other, clicked.to(weight_of(model)))
+        change_by_rounding(model, other, measured.to(weight_of(model)))
         for model, other in zip(models, on_page)
     ]
     tables = [
@@ -119,7 +122,7 @@ def page_of(runs: list[Run], data: Dataset) -> str:
         generator="pyro-vae",
         title=page_title(runs),
         words=f"{about_runs(runs)} {about_map(len(rows), len(data.test))}",
-        rounding=about_rounding(changes, len(clicked)),
+        rounding=about_rounding(changes, len(measured)),
         several=len(runs) > 1,
         content=_images(data, to_click) | {"labels": _labels(data, rows), "runs": tables},
     )
@@ -158,7 +161,7 @@ def _importance(run: Run, codes: Tensor) -> Tensor:
 
 
 def _plane(plane: Plane) -> dict[str, object]:
-    return {"name": plane.name, "axes": plane.axes.tolist()}
+    return {"name": plane.name, "axes": plane.axes.tolist(), "words": plane.words}
 
 
 def _images(data: Dataset, rows: list[int]) -> dict[str, object]:

@@ -9,13 +9,14 @@ MOST_PAIRS = 6
 
 
 class Plane(NamedTuple):
-    """A plane of the latent space: its name, and two orthonormal axes (2, latent_dim).
+    """A plane of the latent space: its name, two orthonormal axes (2, latent_dim), and its words.
 
     A latent space of one component has a second axis of zeros.
     """
 
     name: str
     axes: Tensor
+    words: str = ""
 
 
 def planes(codes: Tensor, importance: Tensor) -> list[Plane]:
@@ -49,5 +50,7 @@ def _principal(codes: Tensor) -> Plane:
     variances, vectors = torch.linalg.eigh(covariance)
     axes = vectors.T.flip(0)[:2]
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
-    share = (variances[-2:].sum() / variances.sum()).item()
-    return Plane(f"principal components ({share:.0%} of the variance)", axes * largest.sign())
+    total = variances.sum().clamp_min(torch.finfo(variances.dtype).tiny)  # 0 for codes all alike
+    share = (variances[-2:].sum() / total).item()
+    words = f"The first two principal components have {share:.0%} of the variance of the codes."
+    return Plane("principal components", axes * largest.sign(), words)

@@ -92,8 +92,16 @@ function askHalves(text) {
   return plain(halvesOf(text));
 }
 
+/** The reds, greens and blues, 0 to 255, of an image on a canvas of its own. */
+function askPicture({ image, shape }) {
+  const canvas = fit(make("canvas"), shape);
+  paint(canvas, Float64Array.from(image), shape);
+  return plain(canvas.getContext("2d").getImageData(0, 0, shape[2], shape[1]).data).filter((_, k) => k % 4 < 3);
+}
+
 function answer() {
   return {
+    pictures: asked.pictures.map(askPicture),
     halves: askHalves(asked.halves),
     models: asked.models.map(askModel),
     likelihoods: asked.likelihoods.map(askLikelihood),

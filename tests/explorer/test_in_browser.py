@@ -84,7 +84,17 @@ def asked():
         family, outputs = family_of(*case)
         table = {"likelihood": describe_likelihood(family), "outputs": rows(outputs)}
         likelihoods.append(table | {"colors": SMALL[0], "pixels": SMALL[1] * SMALL[2]})
-    return {"halves": float16_text(HALVES), "models": models, "likelihoods": likelihoods}
+    pictures = [
+        {"image": [0.0, 1.0, 0.2, 0.4, 0.6, 0.8], "shape": [3, 1, 2]},
+        {"image": [0.0, 1.0], "shape": [1, 1, 2]},
+        {"image": [0.0, 1.0, 0.2, 0.4], "shape": [2, 1, 2]},
+    ]
+    return {
+        "pictures": pictures,
+        "halves": float16_text(HALVES),
+        "models": models,
+        "likelihoods": likelihoods,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +142,11 @@ def test_expected_images_are_those_of_the_family(answers, case):
     assert expected.std() > 0.01
     # Locations of 50 and more are as exact as they are large.
     assert (np.abs(found - expected) / np.maximum(1, np.abs(expected))).max() < TOLERANCE
+
+
+def test_pictures_have_the_colours_of_images(answers):
+    grey = [0, 0, 0, 255, 255, 255]  # as are images of two channels, of which the first shows
+    assert answers["pictures"] == [[0, 51, 153, 255, 102, 204], grey, grey]
 
 
 # --- the controls -----------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ def test_the_first_plane_has_the_largest_variance():
     plane = planes(codes, torch.tensor([1.0, 2.0, 3.0]))[0]
     expected = torch.stack([axes[0], -axes[1]])  # the largest number of an axis is positive
     assert (plane.axes - expected).abs().max() < 1e-12  # float64
-    assert plane.name == f"principal components ({13 / 14:.0%} of the variance)"
+    assert plane.name == "principal components"
+    assert plane.words.endswith(f"have {13 / 14:.0%} of the variance of the codes.")
 
 
 def test_pairs_of_components_go_by_importance():
@@ -59,4 +60,4 @@ def test_codes_that_are_all_alike_have_a_plane():
     """As those of a model that ignores its images."""
     plane = planes(torch.zeros(9, 3), torch.zeros(3))[0]
     assert plane.axes.isfinite().all() and math.isclose(plane.axes.norm().item(), math.sqrt(2))
-    assert plane.name.startswith("principal components")
+    assert "have 0% of the variance" in plane.words

@@ -65,14 +65,15 @@ function beta(outputs, { colors, pixels, levels, by_levels }) {
 /** A softmax over the grey levels, whose logits a linear head makes of the features of a pixel. */
 function categorical(outputs, { pixels, levels, numbers }) {
   const [weight, bias] = [numbers["head.weight"], numbers["head.bias"]];
-  const features = weight.length / levels;
+  const features = new Float64Array(weight.length / levels);
   const logits = new Float64Array(levels);
   return (k) => {
-    const color = Math.floor(k / pixels);
-    const start = color * features * pixels + (k % pixels);
-    for (let v = 0; v < levels; v++) {
-      logits[v] = bias[v];
-      for (let f = 0; f < features; f++) logits[v] += weight[v * features + f] * outputs[start + f * pixels];
+    const start = Math.floor(k / pixels) * features.length * pixels + (k % pixels);
+    for (let f = 0; f < features.length; f++) features[f] = outputs[start + f * pixels];
+    for (let v = 0, w = 0; v < levels; v++) {
+      let logit = bias[v];
+      for (let f = 0; f < features.length; f++, w++) logit += weight[w] * features[f];
+      logits[v] = logit;
     }
     return softmaxMean(logits);
   };
@@ -80,7 +81,7 @@ function categorical(outputs, { pixels, levels, numbers }) {
 
 /** Return the mean over the grey levels with these logits. */
 function softmaxMean(logits) {
-  const largest = logits.reduce((a, b) => Math.max(a, b));
+  const largest = Math.max(...logits);
   let [total, sum] = [0, 0];
   for (let v = 0; v < logits.length; v++) {
     const weight = Math.exp(logits[v] - largest);
@@ -92,7 +93,7 @@ function softmaxMean(logits) {
 
 function discretizedLogistic(outputs, about) {
   const scale = pixelScale(outputs, about);
-  return (k) => meanOverLevels(logisticTail, outputs[k], scale(k), about.levels);
+  return (k) => logisticMeanOverLevels(outputs[k], scale(k), about.levels);
 }
 
 /** A mixture of logistics, whose weights the colours of a pixel share. */
@@ -111,7 +112,7 @@ function discretizedLogisticMixture(outputs, { colors, pixels, levels }) {
       const loc = value(c, 1 + color) + c / (components - 1);
       const scale = boundedScale(value(c, 1 + colors + color));
       total += weight;
-      sum += weight * meanOverLevels(logisticTail, loc, scale, levels);
+      sum += weight * logisticMeanOverLevels(loc, scale, levels);
     }
     return sum / total;
   };

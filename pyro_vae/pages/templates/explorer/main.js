@@ -21,7 +21,7 @@ function makeStage(run) {
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `decoded by ${run.title}`);
   const [label, error] = [titleOf(run), make("div")];
-  label.classList.toggle("chosen", run === state.chosen);
+  label.classList.toggle("chosen", runs.length > 1 && run === state.chosen);
   stages.push({ canvas, label, error });
   byId("stage").append(make("figure", {}, canvas, make("figcaption", {}, label, error)));
 }
@@ -31,13 +31,18 @@ function drawStage() {
   byId("image").classList.toggle("moved", state.moved || !image);
   byId("image-caption").textContent = !image ? "no image" : state.moved ? `the code has left ${image.name}` : image.name;
   if (image) paint(byId("image"), image.pixels, shape);
-  runs.forEach((run, n) => {
-    const decoded = run.network.decode(run.code);
-    paint(stages[n].canvas, decoded, shape);
-    const error = image && !state.moved ? `error ${rootMeanSquare(decoded, image.pixels).toFixed(3)}` : "";
-    stages[n].error.textContent = error;
-    stages[n].error.title = "root mean squared difference from the image, where white is 1";
-  });
+  runs.forEach((run, n) => drawRun(run, stages[n]));
+}
+
+/** Decode and paint a run's code, if it is another one than before. */
+function drawRun(run, stage) {
+  if (stage.code !== run.code) {
+    stage.image = run.network.decode(run.code);
+    stage.code = run.code;
+    paint(stage.canvas, stage.image, shape);
+  }
+  const near = state.image && !state.moved;
+  stage.error.textContent = near ? `error ${rootMeanSquare(stage.image, state.image.pixels).toFixed(3)}` : "";
 }
 
 function nameOf(n) {
@@ -65,7 +70,7 @@ function decodingTimes(repeats = 50) {
   return runs.map((run, n) => {
     const times = Array.from({ length: repeats }, () => {
       const start = performance.now();
-      paint(stages[n].canvas, run.network.decode(run.randomCode()), shape);
+      paint(stages[n].canvas, run.network.decode(run.drawCode()), shape);
       return performance.now() - start;
     });
     return times.sort((a, b) => a - b)[repeats >> 1];
@@ -83,7 +88,7 @@ function startPage() {
   startPath();
   startPad();
   byId("origin").onclick = () => runs.forEach((run) => moveCode(run, run.code.map(() => 0)));
-  byId("random").onclick = () => runs.forEach((run) => moveCode(run, run.randomCode()));
+  byId("draw-code").onclick = () => runs.forEach((run) => moveCode(run, run.drawCode()));
   byId("smooth").onchange = (event) => document.body.classList.toggle("smooth", event.target.checked);
   encodeImage(gallery[0], nameOf(0), 0);
 }

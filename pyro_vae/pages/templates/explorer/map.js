@@ -152,7 +152,7 @@ function choosePlane(number) {
   const circles = "The circles are one and two standard deviations of the prior.";
   const flat = "There is one component, from left to right; height means nothing.";
   const words = state.chosen.latentDim === 1 ? flat : state.chosen.has_rate ? circles : "";
-  byId("map-caption").textContent = words;
+  byId("map-caption").textContent = `${map.plane.words} ${words}`;
   drawBackground();
 }
 

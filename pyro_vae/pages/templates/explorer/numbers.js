@@ -47,7 +47,6 @@ function erfc(x) {
 
 // P(T > t) of standard distributions, and the |t| from where on they are 0 or 1 to rounding.
 const normalTail = { beyond: (t) => erfc(t / Math.SQRT2) / 2, reach: 8 };
-const logisticTail = { beyond: (t) => sigmoid(-t), reach: 37 };
 const laplaceTail = {
   beyond: (t) => (t > 0 ? Math.exp(-t) / 2 : 1 - Math.exp(t) / 2),
   reach: 37,
@@ -66,10 +65,30 @@ const studentTail = {
  */
 function meanOverLevels(tail, loc, scale, levels) {
   const last = levels - 1;
-  const first = clamp(Math.ceil((loc - tail.reach * scale) * last + 0.5), 1, levels);
-  const end = clamp(Math.floor((loc + tail.reach * scale) * last + 0.5), 0, last);
-  let sum = first - 1;
+  const [first, end] = edgesWithin(loc, tail.reach * scale, levels);
+  let sum = first - 1; // the edges before the first one have probability 1 beyond them
   for (let v = first; v <= end; v++) sum += tail.beyond(((v - 0.5) / last - loc) / scale);
+  return sum / last;
+}
+
+/** Return the first and the last of the edges 1 to levels - 1 that are this close to a location. */
+function edgesWithin(loc, distance, levels) {
+  const last = levels - 1;
+  const first = clamp(Math.ceil((loc - distance) * last + 0.5), 1, levels);
+  return [first, clamp(Math.floor((loc + distance) * last + 0.5), 0, last)];
+}
+
+/**
+ * Return the same mean for the logistic distribution, whose P(T > t) is 1 / (1 + exp(t)).
+ * The exponential grows by one factor from edge to edge, so that two are computed, and not hundreds.
+ */
+function logisticMeanOverLevels(loc, scale, levels) {
+  const last = levels - 1;
+  const [first, end] = edgesWithin(loc, 37 * scale, levels); // beyond it is 0 or 1 to rounding
+  const factor = Math.exp(1 / (last * scale));
+  let growing = Math.exp(((first - 0.5) / last - loc) / scale);
+  let sum = first - 1;
+  for (let v = first; v <= end; v++, growing *= factor) sum += 1 / (1 + growing);
   return sum / last;
 }
 

@@ -1,6 +1,6 @@
 // The pad: an image of the data's resolution to draw on.
 
-const pad = { canvas: byId("pad"), pixels: new Float64Array(sizeOf(shape)), last: null, cursor: null };
+const pad = { canvas: byId("pad"), pixels: new Float64Array(sizeOf(shape)), last: null, cursor: null, fresh: true };
 
 /** Return the colour of the brush, one number in [0, 1] for each colour of the data. */
 function brushColor() {
@@ -49,12 +49,14 @@ function stroke(x, y) {
 }
 
 function showDrawing() {
+  pad.fresh = true;
   encodeImage(pad.pixels.slice(), "your drawing");
 }
 
 function drawPad() {
   paint(pad.canvas, pad.pixels, shape);
-  paint(byId("pad-result"), runs[0].network.decode(runs[0].network.encode(pad.pixels)), shape);
+  if (pad.fresh) paint(byId("pad-result"), runs[0].network.decode(runs[0].network.encode(pad.pixels)), shape);
+  pad.fresh = false;
   if (pad.cursor === null) return;
   const context = pad.canvas.getContext("2d");
   context.fillStyle = themed("--orange");

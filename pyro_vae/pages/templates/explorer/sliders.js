@@ -28,6 +28,7 @@ function showSliders() {
   sliders.length = run.latentDim;
   byId("sliders").replaceChildren(...rows(active));
   byId("inactive-sliders").replaceChildren(...rows(inactive));
+  byId("inactive").open = active.length === 0;
   byId("inactive").hidden = inactive.length === 0;
   const measure = run.has_rate ? `under ${run.inactive} nats` : `of a variance under ${run.inactive}`;
   const noun = inactive.length === 1 ? "component" : "components";

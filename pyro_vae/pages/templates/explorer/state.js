@@ -17,9 +17,9 @@ class Run {
     this.code = new Float64Array(this.latentDim);
   }
 
-  /** Return a code drawn from the prior, or from Normals with the codes' variances without one. */
-  randomCode() {
-    return this.code.map((_, k) => normalDraw() * (this.has_rate ? 1 : Math.sqrt(this.importance[k])));
+  /** Return a code drawn from the prior, the standard Normal. */
+  drawCode() {
+    return this.code.map(normalDraw);
   }
 }
 
