@@ -149,7 +149,7 @@ def _table(run: Run, model: LatentImageModel, images: Tensor) -> dict[str, objec
         "has_rate": model.has_rate,
         "importance": importance.tolist(),
         "inactive": INACTIVE_NATS if model.has_rate else INACTIVE_VARIANCE,
-        "codes": float16_text(codes),
+        "codes": float16_text(codes, "codes"),
         "planes": [_plane(plane) for plane in planes(codes, importance)],
     }
 

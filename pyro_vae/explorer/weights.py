@@ -13,8 +13,13 @@ LARGEST = torch.finfo(torch.float16).max  # 65,504
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def float16_text(values: Tensor) -> str:
-    """Return numbers as base64 of little-endian float16, row by row."""
+def float16_text(values: Tensor, name: str = "numbers") -> str:
+    """Return numbers as base64 of little-endian float16, row by row.
+
+    Raises:
+        ValueError: if a number is not finite, or too large for float16; it opens with `name`.
+    """
+    _check_size(values, name)
     return _text(values.detach().cpu().numpy(), "<f2")
 
 
@@ -25,6 +30,12 @@ def byte_text(values: Tensor) -> str:
 
 def _text(values: np.ndarray, kind: object) -> str:
     return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode()
+
+
+def _check_size(values: Tensor, name: str) -> None:
+    if not (values.abs() <= LARGEST).all():
+        worst = values.abs().max().item()
+        raise ValueError(f"{name}: expected numbers up to {LARGEST:g} for float16, got {worst:g}")
 
 
 @torch.no_grad()
@@ -38,10 +49,6 @@ def rounded(model: Module) -> Module:
     """
     model = copy.deepcopy(model)
     for name, values in [*model.named_parameters(), *model.named_buffers()]:
-        if not (values.abs() <= LARGEST).all():
-            worst = values.abs().max().item()
-            raise ValueError(
-                f"weights: expected numbers up to {LARGEST:g}, got {worst:g} in {name}"
-            )
+        _check_size(values, name)
         values.copy_(values.to(torch.float16))
     return model

@@ -43,9 +43,11 @@ def test_a_copy_is_rounded_and_the_model_stays():
 def test_weights_that_16_bits_do_not_hold(wrong, shown):
     vae = small_vae()
     vae.decoder[0].bias.data[1] = wrong
-    message = f"weights: expected numbers up to 65504, got {shown} in decoder.0.bias"
-    with pytest.raises(ValueError, match=message):
+    expected = f"expected numbers up to 65504 for float16, got {shown}"
+    with pytest.raises(ValueError, match=f"decoder.0.bias: {expected}"):
         rounded(vae)
+    with pytest.raises(ValueError, match=f"codes: {expected}"):
+        float16_text(vae.decoder[0].bias, "codes")
 
 
 def test_the_change_is_the_largest_and_the_root_mean_square():
