@@ -31,7 +31,10 @@ function pixelsOf(canvas) {
 }
 
 function situation() {
-  return { codes: runs.map((run) => plain(run.code)), pixels: stages.map(({ canvas }) => pixelsOf(canvas)) };
+  return {
+    codes: runs.map((run) => plain(run.code)),
+    pixels: stages.map(({ canvas }) => pixelsOf(canvas)),
+  };
 }
 
 /** Send a pointer to a place on a canvas, as a part of its width and height. */
@@ -66,7 +69,11 @@ function operate() {
   set(sliders[1].slider, -1.5);
   seen.slider = situation();
   point(map.canvas, "pointerdown", 0.25, 0.75);
-  seen.map = { ...situation(), place: toPlane(map.canvas.width / 4, 0.75 * map.canvas.width), axes: map.plane.axes };
+  seen.map = {
+    ...situation(),
+    place: toPlane(map.canvas.width / 4, 0.75 * map.canvas.width),
+    axes: map.plane.axes,
+  };
   press(map.canvas, "ArrowRight");
   seen.arrow = situation();
   byId("origin").click();
@@ -82,7 +89,9 @@ function operate() {
   byId("stage").querySelectorAll("input")[1]?.click();
   seen.importance = state.chosen.importance;
   seen.sliders = [...byId("sliders").querySelectorAll("input")].map((slider) => slider.id);
-  seen.inactive = [...byId("inactive-sliders").querySelectorAll("input")].map((slider) => slider.id);
+  seen.inactive = [...byId("inactive-sliders").querySelectorAll("input")].map(
+    (slider) => slider.id,
+  );
   seen.legend = byId("legend").textContent;
   return seen;
 }
@@ -96,7 +105,9 @@ function askHalves(text) {
 function askPicture({ image, shape }) {
   const canvas = fit(make("canvas"), shape);
   paint(canvas, Float64Array.from(image), shape);
-  return plain(canvas.getContext("2d").getImageData(0, 0, shape[2], shape[1]).data).filter((_, k) => k % 4 < 3);
+  return plain(canvas.getContext("2d").getImageData(0, 0, shape[2], shape[1]).data).filter(
+    (_, k) => k % 4 < 3,
+  );
 }
 
 function answer() {

@@ -7,10 +7,12 @@
 const EXPECTED = {
   bernoulli: (outputs) => (k) => sigmoid(outputs[k]),
   continuousBernoulli,
-  normalOfGivenSigma: (outputs, about) => located(normalTail, outputs, () => about.numbers.sigma[0], about),
+  normalOfGivenSigma: (outputs, about) =>
+    located(normalTail, outputs, () => about.numbers.sigma[0], about),
   normalOfSharedScale: (outputs, about) => ofSharedScale(normalTail, outputs, about),
   normalOfImageScale,
-  normalOfPixelScale: (outputs, about) => located(normalTail, outputs, pixelScale(outputs, about), about),
+  normalOfPixelScale: (outputs, about) =>
+    located(normalTail, outputs, pixelScale(outputs, about), about),
   laplace: (outputs, about) => ofSharedScale(laplaceTail, outputs, about),
   studentT: (outputs, about) => ofSharedScale(studentTail, outputs, about),
   beta,

@@ -12,7 +12,12 @@ function choose(run) {
 /** Return the title of a run; among several it is a button that chooses the run. */
 function titleOf(run) {
   if (runs.length === 1) return make("span", { textContent: "decoded" });
-  const radio = make("input", { type: "radio", name: "run", checked: run === state.chosen, onchange: () => choose(run) });
+  const radio = make("input", {
+    type: "radio",
+    name: "run",
+    checked: run === state.chosen,
+    onchange: () => choose(run),
+  });
   return make("label", {}, radio, ` ${run.title}`);
 }
 
@@ -27,10 +32,10 @@ function makeStage(run) {
 }
 
 function drawStage() {
-  const image = state.image;
-  byId("image").classList.toggle("moved", state.moved || !image);
-  byId("image-caption").textContent = !image ? "no image" : state.moved ? `the code has left ${image.name}` : image.name;
-  if (image) paint(byId("image"), image.pixels, shape);
+  const { pixels, name } = state.image;
+  byId("image").classList.toggle("moved", state.moved);
+  byId("image-caption").textContent = state.moved ? `the code has left ${name}` : name;
+  paint(byId("image"), pixels, shape);
   runs.forEach((run, n) => drawRun(run, stages[n]));
 }
 
@@ -41,8 +46,8 @@ function drawRun(run, stage) {
     stage.code = run.code;
     paint(stage.canvas, stage.image, shape);
   }
-  const near = state.image && !state.moved;
-  stage.error.textContent = near ? `error ${rootMeanSquare(stage.image, state.image.pixels).toFixed(3)}` : "";
+  const error = rootMeanSquare(stage.image, state.image.pixels).toFixed(3);
+  stage.error.textContent = state.moved ? "" : `error ${error}`;
 }
 
 function nameOf(n) {
@@ -54,15 +59,21 @@ function makeGallery() {
   gallery.forEach((image, n) => {
     const canvas = fit(make("canvas"), shape);
     paint(canvas, image, shape);
-    const button = make("button", { title: nameOf(n), onclick: () => encodeImage(image, nameOf(n), n) }, canvas);
+    const button = make(
+      "button",
+      { title: nameOf(n), onclick: () => encodeImage(image, nameOf(n), n) },
+      canvas,
+    );
     button.setAttribute("aria-label", nameOf(n));
     byId("gallery").append(button);
   });
 }
 
 function drawGallery() {
-  const shown = state.image && !state.moved ? state.image.number : null;
-  [...byId("gallery").children].forEach((button, n) => button.setAttribute("aria-pressed", n === shown));
+  const shown = state.moved ? null : state.image.number;
+  [...byId("gallery").children].forEach((button, n) =>
+    button.setAttribute("aria-pressed", n === shown),
+  );
 }
 
 /** Return the median time of decoding a random code and painting it, in milliseconds, by run. */
@@ -87,9 +98,16 @@ function startPage() {
   startSliders();
   startPath();
   startPad();
-  byId("origin").onclick = () => runs.forEach((run) => moveCode(run, run.code.map(() => 0)));
+  byId("origin").onclick = () =>
+    runs.forEach((run) =>
+      moveCode(
+        run,
+        run.code.map(() => 0),
+      ),
+    );
   byId("draw-code").onclick = () => runs.forEach((run) => moveCode(run, run.drawCode()));
-  byId("smooth").onchange = (event) => document.body.classList.toggle("smooth", event.target.checked);
+  byId("smooth").onchange = (event) =>
+    document.body.classList.toggle("smooth", event.target.checked);
   encodeImage(gallery[0], nameOf(0), 0);
 }
 

@@ -3,12 +3,28 @@
 // Ten colours that the colour-blind tell apart.
 // Source: Petroff, "Accessible color sequences for data visualization", 2021, arXiv 2107.02270.
 const COLORS = [
-  "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+  "#3f90da",
+  "#ffa90e",
+  "#bd1f01",
+  "#94a4a2",
+  "#832db6",
+  "#a96b59",
+  "#e76300",
+  "#b9ac70",
+  "#717581",
+  "#92dadd",
 ];
 // A shape for each ten labels, as the path of a mark of radius 1 around 0, 0.
 const MARKS = ["M-1 0A1 1 0 1 0 1 0A1 1 0 1 0-1 0Z", "M-.9-.9H.9V.9H-.9Z", "M0-1.1L1.1.9H-1.1Z"];
 
-const map = { canvas: byId("map"), plane: null, only: null, background: null, scale: 1, middle: [0, 0] };
+const map = {
+  canvas: byId("map"),
+  plane: null,
+  only: null,
+  background: null,
+  scale: 1,
+  middle: [0, 0],
+};
 const classes = [...new Set(content.labels ?? [])].sort((a, b) => a - b);
 const colorOf = (label) => COLORS[classes.indexOf(label) % COLORS.length];
 const markOf = (label) => MARKS[Math.floor(classes.indexOf(label) / COLORS.length) % MARKS.length];
@@ -109,7 +125,10 @@ function drawMap() {
   context.clearRect(0, 0, map.canvas.width, map.canvas.height);
   context.drawImage(map.background, 0, 0);
   const [x, y] = toScreen(inPlane(state.chosen.code)).map((v) => clamp(v, 0, map.canvas.width));
-  for (const [color, width] of [["--page", 6], ["--ink", 2.5]]) {
+  for (const [color, width] of [
+    ["--page", 6],
+    ["--ink", 2.5],
+  ]) {
     context.strokeStyle = themed(color);
     context.lineWidth = width * devicePixelRatio;
     context.beginPath();
@@ -142,18 +161,23 @@ function followArrows(event) {
 
 /** Offer the planes of the chosen run. */
 function showPlanes() {
-  const choices = state.chosen.planes.map((plane, k) => make("option", { value: k, textContent: plane.name }));
+  const choices = state.chosen.planes.map((plane, k) =>
+    make("option", { value: k, textContent: plane.name }),
+  );
   byId("plane").replaceChildren(...choices);
   choosePlane(0);
 }
 
 function choosePlane(number) {
   map.plane = state.chosen.planes[number];
-  const circles = "The circles are one and two standard deviations of the prior.";
-  const flat = "There is one component, from left to right; height means nothing.";
-  const words = state.chosen.latentDim === 1 ? flat : state.chosen.has_rate ? circles : "";
-  byId("map-caption").textContent = `${map.plane.words} ${words}`;
+  byId("map-caption").textContent = `${map.plane.words} ${wordsOfMap(state.chosen)}`;
   drawBackground();
+}
+
+function wordsOfMap(run) {
+  if (run.latentDim === 1)
+    return "There is one component, from left to right; height means nothing.";
+  return run.has_rate ? "The circles are one and two standard deviations of the prior." : "";
 }
 
 /** Show one label alone, or all of them again. */

@@ -8,7 +8,8 @@ class Model {
     this.encoder = buildNetwork(description.encoder, this.shape);
     this.decoder = buildNetwork(description.decoder, [this.latentDim]);
     const numbers = {};
-    for (const [name, text] of Object.entries(description.likelihood.numbers)) numbers[name] = halvesOf(text);
+    for (const [name, text] of Object.entries(description.likelihood.numbers))
+      numbers[name] = halvesOf(text);
     this.about = { ...description.likelihood, numbers, colors, pixels: height * width };
   }
 

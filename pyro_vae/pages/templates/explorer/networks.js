@@ -1,6 +1,15 @@
 // Networks: each layer becomes a function from numbers to numbers that keeps its own memory.
 
-const LAYERS = { flatten, unflatten, linear, convolution, transposedConvolution, relu, tanh, softplus: softplusLayer };
+const LAYERS = {
+  flatten,
+  unflatten,
+  linear,
+  convolution,
+  transposedConvolution,
+  relu,
+  tanh,
+  softplus: softplusLayer,
+};
 
 /**
  * Return a network as one function; its result is overwritten by the next call.
@@ -91,7 +100,8 @@ function convolution(layer, [channels, height, width]) {
     for (let o = 0, k = 0; o < layer.outputs; o++) {
       for (let i = 0; i < rows; i++) {
         const top = i * layer.stride[0] - layer.padding[0];
-        for (let j = 0; j < columns; j++, k++) out[k] = at(x, o, top, j * layer.stride[1] - layer.padding[1]);
+        for (let j = 0; j < columns; j++, k++)
+          out[k] = at(x, o, top, j * layer.stride[1] - layer.padding[1]);
       }
     }
     return out;
@@ -103,7 +113,8 @@ function transposedConvolution(layer, [channels, height, width]) {
   const [weight, bias] = [halvesOf(layer.weight), halvesOf(layer.bias)];
   const [kernelRows, kernelColumns] = layer.kernel;
   const rows = (height - 1) * layer.stride[0] - 2 * layer.padding[0] + kernelRows + layer.added[0];
-  const columns = (width - 1) * layer.stride[1] - 2 * layer.padding[1] + kernelColumns + layer.added[1];
+  const columns =
+    (width - 1) * layer.stride[1] - 2 * layer.padding[1] + kernelColumns + layer.added[1];
   const area = rows * columns;
   const out = new Float64Array(layer.outputs * area);
 
@@ -115,7 +126,8 @@ function transposedConvolution(layer, [channels, height, width]) {
       for (let i = firstRow; i < endRow; i++) {
         const pixels = o * area + (top + i) * columns + left;
         const weights = ((c * layer.outputs + o) * kernelRows + i) * kernelColumns;
-        for (let j = firstColumn; j < endColumn; j++) out[pixels + j] += value * weight[weights + j];
+        for (let j = firstColumn; j < endColumn; j++)
+          out[pixels + j] += value * weight[weights + j];
       }
     }
   }

@@ -19,7 +19,8 @@ const HALVES = Float32Array.from({ length: 65536 }, (_, bits) => numberOfHalf(bi
 function halvesOf(text) {
   const bytes = bytesOf(text);
   const numbers = new Float32Array(bytes.length / 2);
-  for (let k = 0; k < numbers.length; k++) numbers[k] = HALVES[bytes[2 * k] | (bytes[2 * k + 1] << 8)];
+  for (let k = 0; k < numbers.length; k++)
+    numbers[k] = HALVES[bytes[2 * k] | (bytes[2 * k + 1] << 8)];
   return numbers;
 }
 
@@ -40,7 +41,8 @@ const boundedConcentration = (raw) => Math.exp(softclip(raw, ...LOG_CONCENTRATIO
  */
 function erfc(x) {
   const t = 1 / (1 + 0.3275911 * Math.abs(x));
-  const series = 0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429)));
+  const series =
+    0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429)));
   const tail = t * series * Math.exp(-x * x);
   return x < 0 ? 2 - tail : tail;
 }

@@ -1,6 +1,12 @@
 // The pad: an image of the data's resolution to draw on.
 
-const pad = { canvas: byId("pad"), pixels: new Float64Array(sizeOf(shape)), last: null, cursor: null, fresh: true };
+const pad = {
+  canvas: byId("pad"),
+  pixels: new Float64Array(sizeOf(shape)),
+  last: null,
+  cursor: null,
+  fresh: true,
+};
 
 /** Return the colour of the brush, one number in [0, 1] for each colour of the data. */
 function brushColor() {
@@ -43,7 +49,8 @@ function blend(pixel, cover, color) {
 function stroke(x, y) {
   const [startX, startY] = pad.last ?? [x, y];
   const dabs = Math.ceil(2 * Math.hypot(x - startX, y - startY)) + 1;
-  for (let k = 1; k <= dabs; k++) dab(startX + ((x - startX) * k) / dabs, startY + ((y - startY) * k) / dabs);
+  for (let k = 1; k <= dabs; k++)
+    dab(startX + ((x - startX) * k) / dabs, startY + ((y - startY) * k) / dabs);
   pad.last = [x, y];
   showDrawing();
 }
@@ -55,7 +62,8 @@ function showDrawing() {
 
 function drawPad() {
   paint(pad.canvas, pad.pixels, shape);
-  if (pad.fresh) paint(byId("pad-result"), runs[0].network.decode(runs[0].network.encode(pad.pixels)), shape);
+  if (pad.fresh)
+    paint(byId("pad-result"), runs[0].network.decode(runs[0].network.encode(pad.pixels)), shape);
   pad.fresh = false;
   if (pad.cursor === null) return;
   const context = pad.canvas.getContext("2d");
@@ -86,14 +94,29 @@ function followKeys(event) {
   else stroke(column + 0.5, row + 0.5);
 }
 
+function clearPad() {
+  pad.pixels.fill(0);
+  showDrawing();
+}
+
+function takeImage() {
+  pad.pixels.set(state.image.pixels);
+  showDrawing();
+}
+
+function hideCursor() {
+  pad.cursor = null;
+  changed();
+}
+
 function startPad() {
   for (const canvas of [pad.canvas, byId("pad-result")]) fit(canvas, shape);
   byId("color-label").hidden = shape[0] !== 3;
   byId("brush").value = clamp(Math.min(shape[1], shape[2]) / 28, 0.5, 3);
-  byId("clear").onclick = () => [pad.pixels.fill(0), showDrawing()];
-  byId("take").onclick = () => state.image && [pad.pixels.set(state.image.pixels), showDrawing()];
+  byId("clear").onclick = clearPad;
+  byId("take").onclick = takeImage;
   pad.canvas.onpointerdown = pad.canvas.onpointermove = followBrush;
   pad.canvas.onkeydown = followKeys;
-  pad.canvas.onblur = () => [(pad.cursor = null), changed()];
+  pad.canvas.onblur = hideCursor;
   listeners.push(drawPad);
 }

@@ -12,7 +12,9 @@ function codeBetween(n, t) {
 /** Draw the steps of every run. */
 function drawSteps() {
   strips.forEach((canvases, n) => {
-    canvases.forEach((canvas, k) => paint(canvas, runs[n].network.decode(codeBetween(n, k / (STEPS - 1))), shape));
+    canvases.forEach((canvas, k) =>
+      paint(canvas, runs[n].network.decode(codeBetween(n, k / (STEPS - 1))), shape),
+    );
   });
 }
 
@@ -20,6 +22,12 @@ function drawSteps() {
 function movePath() {
   const t = Number(byId("t").value);
   runs.forEach((run, n) => moveCode(run, codeBetween(n, t)));
+}
+
+/** Go along the other kind of path. */
+function changePath() {
+  drawSteps();
+  movePath();
 }
 
 /** Keep the codes of all runs as one end of the path. */
@@ -54,5 +62,5 @@ function startPath() {
   byId("t").oninput = movePath;
   byId("keep-a").onclick = () => keepAs("A");
   byId("keep-b").onclick = () => keepAs("B");
-  for (const radio of document.querySelectorAll("input[name=path]")) radio.onchange = () => [drawSteps(), movePath()];
+  for (const radio of document.querySelectorAll("input[name=path]")) radio.onchange = changePath;
 }

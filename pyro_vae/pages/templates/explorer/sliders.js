@@ -4,14 +4,26 @@ const sliders = []; // of the chosen run, in the order of its components
 
 /** Return what a component is worth, in words. */
 function worthOf(run, k) {
-  return run.has_rate ? `${run.importance[k].toFixed(2)} nats` : `variance ${run.importance[k].toPrecision(2)}`;
+  return run.has_rate
+    ? `${run.importance[k].toFixed(2)} nats`
+    : `variance ${run.importance[k].toPrecision(2)}`;
 }
 
 function makeSlider(run, k) {
   const name = `component ${k + 1}`;
-  const slider = make("input", { type: "range", min: -run.reach, max: run.reach, step: 0.01, id: `component-${k + 1}` });
+  const slider = make("input", {
+    type: "range",
+    min: -run.reach,
+    max: run.reach,
+    step: 0.01,
+    id: `component-${k + 1}`,
+  });
   slider.setAttribute("aria-label", `${name}, ${worthOf(run, k)}`);
-  slider.oninput = () => moveCode(run, run.code.map((z, j) => (j === k ? Number(slider.value) : z)));
+  slider.oninput = () =>
+    moveCode(
+      run,
+      run.code.map((z, j) => (j === k ? Number(slider.value) : z)),
+    );
   const value = make("output", { htmlFor: slider.id });
   const label = make("label", { htmlFor: slider.id, textContent: name });
   const worth = make("span", { className: "worth", textContent: worthOf(run, k) });
@@ -30,7 +42,9 @@ function showSliders() {
   byId("inactive-sliders").replaceChildren(...rows(inactive));
   byId("inactive").open = active.length === 0;
   byId("inactive").hidden = inactive.length === 0;
-  const measure = run.has_rate ? `under ${run.inactive} nats` : `of a variance under ${run.inactive}`;
+  const measure = run.has_rate
+    ? `under ${run.inactive} nats`
+    : `of a variance under ${run.inactive}`;
   const noun = inactive.length === 1 ? "component" : "components";
   byId("inactive-summary").textContent = `${inactive.length} inactive ${noun}, ${measure}`;
   byId("sliders-look").textContent = run.has_rate

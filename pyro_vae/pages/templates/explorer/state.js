@@ -10,10 +10,18 @@ class Run {
     this.network = new Model(table.model);
     this.latentDim = this.network.latentDim;
     const codes = halvesOf(table.codes);
-    const starts = Array.from({ length: codes.length / this.latentDim }, (_, n) => n * this.latentDim);
+    const starts = Array.from(
+      { length: codes.length / this.latentDim },
+      (_, n) => n * this.latentDim,
+    );
     this.points = starts.map((start) => codes.slice(start, start + this.latentDim));
-    this.order = table.importance.map((_, k) => k).sort((a, b) => table.importance[b] - table.importance[a]);
-    this.reach = Math.max(3, Math.ceil(1.1 * codes.reduce((most, z) => Math.max(most, Math.abs(z)), 0)));
+    this.order = table.importance
+      .map((_, k) => k)
+      .sort((a, b) => table.importance[b] - table.importance[a]);
+    this.reach = Math.max(
+      3,
+      Math.ceil(1.1 * codes.reduce((most, z) => Math.max(most, Math.abs(z)), 0)),
+    );
     this.code = new Float64Array(this.latentDim);
   }
 
@@ -33,7 +41,9 @@ function galleryOf({ image_bytes, image_last_level }) {
   const values = bytesOf(image_bytes);
   const size = sizeOf(shape);
   const starts = Array.from({ length: values.length / size }, (_, n) => n * size);
-  return starts.map((start) => Float64Array.from(values.slice(start, start + size), (v) => v / image_last_level));
+  return starts.map((start) =>
+    Float64Array.from(values.slice(start, start + size), (v) => v / image_last_level),
+  );
 }
 
 const runs = content.runs.map((table) => new Run(table));
