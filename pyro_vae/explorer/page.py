@@ -106,25 +106,19 @@ def page_of(runs: list[Run], data: Dataset) -> str:
     """Return the page of finished runs on the same data."""
     models = [copy.deepcopy(run.vae).cpu().eval() for run in runs]
     on_page = [rounded(model) for model in models]
-    rows = evenly_spaced(len(data.test), MOST_CODES)
-    to_click = evenly_spaced(len(data.test), MOST_IMAGES)
-    measured = data.test.images[evenly_spaced(len(data.test), MOST_ROUNDED)]
-    changes = [
-        change_by_rounding(model, other, measured.to(weight_of(model)))
-        for model, other in zip(models, on_page)
-    ]
+    on_map = evenly_spaced(len(data.test), MOST_CODES)
     tables = [
-        _table(run, model, data.test.images[rows]) | {"title": title}
+        _table(run, model, data.test.images[on_map]) | {"title": title}
         for run, model, title in zip(runs, on_page, run_titles(runs))
     ]
     return render(
         "explore.html",
         generator="pyro-vae",
         title=page_title(runs),
-        words=f"{about_runs(runs)} {about_map(len(rows), len(data.test))}",
-        rounding=about_rounding(changes, len(measured)),
+        words=f"{about_runs(runs)} {about_map(len(on_map), len(data.test))}",
+        rounding=_rounding(models, on_page, data),
         several=len(runs) > 1,
-        content=_images(data, to_click) | {"labels": _labels(data, rows), "runs": tables},
+        content=_images(data) | {"labels": _labels(data, on_map), "runs": tables},
     )
 
 
@@ -133,7 +127,19 @@ def evenly_spaced(count: int, most: int) -> list[int]:
     return torch.linspace(0, count - 1, min(count, most)).round().long().tolist()
 
 
-def weight_of(model: LatentImageModel) -> Tensor:
+def _rounding(
+    models: list[LatentImageModel], on_page: list[LatentImageModel], data: Dataset
+) -> str:
+    """Return the sentence on what rounding changes."""
+    images = data.test.images[evenly_spaced(len(data.test), MOST_ROUNDED)]
+    changes = [
+        change_by_rounding(model, other, images.to(_weight(model)))
+        for model, other in zip(models, on_page)
+    ]
+    return about_rounding(changes, len(images))
+
+
+def _weight(model: LatentImageModel) -> Tensor:
     """Return a weight of the model, which has its type and its device."""
     return next(model.parameters())
 
@@ -141,7 +147,7 @@ def weight_of(model: LatentImageModel) -> Tensor:
 @torch.no_grad()
 def _table(run: Run, model: LatentImageModel, images: Tensor) -> dict[str, object]:
     """Return what the page knows of a run."""
-    images = images.to(weight_of(model))
+    images = images.to(_weight(model))
     codes = torch.cat([model.encode(x).mean for x in chunks(images)])
     importance = _importance(run, codes)
     return {
@@ -164,8 +170,9 @@ def _plane(plane: Plane) -> dict[str, object]:
     return {"name": plane.name, "axes": plane.axes.tolist(), "words": plane.words}
 
 
-def _images(data: Dataset, rows: list[int]) -> dict[str, object]:
+def _images(data: Dataset) -> dict[str, object]:
     """Return the images to click as bytes; those of more than 256 grey levels are rounded to 256."""
+    rows = evenly_spaced(len(data.test), MOST_IMAGES)
     last = min(data.levels or 256, 256) - 1
     labels = data.test.labels
     return {
