@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyro_vae.comparison.table import DATA
 from pyro_vae.data import Dataset
+from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
 from pyro_vae.explorer.model import describe
 from pyro_vae.explorer.planes import Plane, planes
 from pyro_vae.explorer.rounding import change_by_rounding
@@ -29,7 +30,6 @@ MOST_ROUNDED = (
 )
 MOST_CLASSES = 30  # labels that have a colour and a shape each
 INACTIVE_NATS = 0.1  # components with a lower mean rate are folded away
-INACTIVE_VARIANCE = 0.01  # and so are those of an autoencoder with a lower variance
 FILE = "explore.html"
 
 OneRun = Run | str | Path
@@ -154,7 +154,7 @@ def _table(run: Run, model: LatentImageModel, images: Tensor) -> dict[str, objec
         "model": describe(model),
         "has_rate": model.has_rate,
         "importance": importance.tolist(),
-        "inactive": INACTIVE_NATS if model.has_rate else INACTIVE_VARIANCE,
+        "inactive": INACTIVE_NATS if model.has_rate else ACTIVE_VARIANCE,
         "codes": float16_text(codes, "codes"),
         "planes": [_plane(plane) for plane in planes(codes, importance)],
     }
