@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pyro_vae.data import Split as Split
     from pyro_vae.data import load_dataset as load_dataset
     from pyro_vae.devices import about as about
+    from pyro_vae.explorer.page import explore as explore
     from pyro_vae.likelihoods import LIKELIHOODS as LIKELIHOODS
     from pyro_vae.likelihoods import Likelihood as Likelihood
     from pyro_vae.models.autoencoder import Autoencoder as Autoencoder
@@ -46,6 +47,7 @@ _HOMES = {
     "about": "pyro_vae.devices",
     "compare": "pyro_vae.comparison.table",
     "evaluate": "pyro_vae.runs.evaluate",
+    "explore": "pyro_vae.explorer.page",
     "fit": "pyro_vae.training.fit",
     "fit_many": "pyro_vae.training.fit",
     "load_dataset": "pyro_vae.data",

@@ -21,6 +21,7 @@ COMMANDS = {  # the functions, imported when they are called: most of them need 
     "sample": "pyro_vae.cli.commands:run_sample",
     "report": "pyro_vae.cli.commands:run_report",
     "compare": "pyro_vae.cli.comparing:run_compare",
+    "explore": "pyro_vae.cli.exploring:run_explore",
     "likelihoods": "pyro_vae.cli.lists:run_likelihoods",
     "datasets": "pyro_vae.cli.lists:run_datasets",
 }

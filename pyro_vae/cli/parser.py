@@ -256,6 +256,23 @@ def _add_compare(parser: _Parser) -> None:
     )
 
 
+def _add_explore(parser: _Parser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="folders of finished runs, of one data set"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="the .html file to write (default: explore.html, in RUN for a single one and here for"
+        " several)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="folder of the published data sets (default: where the first run had them)",
+    )
+
+
 def _add_datasets(parser: _Parser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="download this one now")
     parser.add_argument(
@@ -278,6 +295,7 @@ COMMANDS: dict[str, tuple[str, Callable[[_Parser], None]]] = {  # its summary, w
     "sample": ("decode random codes into images", _add_sample),
     "report": ("write a run's report.html again", _add_report),
     "compare": ("put finished runs side by side: a table, and a page with plots", _add_compare),
+    "explore": ("write a page that runs the model in a browser", _add_explore),
     "likelihoods": ("list the likelihood families", _add_nothing),
     "datasets": ("list the data sets, or download one", _add_datasets),
 }

@@ -37,12 +37,13 @@ class RunFolder:
         self.summary = self.path / "summary.json"
         self.evaluation = self.path / "evaluation.json"
         self.report = self.path / "report.html"
+        self.explorer = self.path / "explore.html"
         self.per_image = self.path / "per_image.npz"
         self.failure = self.path / "failed.txt"  # which a sweep writes when a run fails
         self.checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
         names = ("likelihood.csv", "validation_likelihood.csv", "posterior.nc")
-        measured = (self.summary, self.evaluation, self.report, self.per_image)
+        measured = (self.summary, self.evaluation, self.report, self.explorer, self.per_image)
         self.results = (*measured, *(self.path / name for name in names))  # of finished training
         self.last, self.best = self.checkpoints / "last.pt", self.checkpoints / "best.pt"
 

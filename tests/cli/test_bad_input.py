@@ -43,7 +43,7 @@ def resume(*more):
 
 WRONG = [
     # flags, keys and names
-    ([], "expected a command: train, sweep, evaluate, sample, report, compare, likelihoods, datasets"),
+    ([], "expected a command: train, sweep, evaluate, sample, report, compare, explore, likelihoods"),
     (["trian"], "command: unknown name 'trian'; did you mean 'train'?"),
     (["train", "--epoch", "3"], "unknown argument --epoch; did you mean --epochs?"),
     (["train", "--zzz"], "unknown argument --zzz; see pyro-vae train --help"),

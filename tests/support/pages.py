@@ -12,7 +12,7 @@ class Page(HTMLParser):
         source: the page's text, or the path of its file.
     """
 
-    VOID = ("meta", "img", "br", "path", "use")
+    VOID = ("meta", "img", "input", "br", "path", "use")
 
     def __init__(self, source):
         super().__init__()

@@ -1,0 +1,191 @@
+"""`explore`: one HTML file that runs the models of finished runs in the browser."""
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pyro_vae.comparison.table import DATA
+from pyro_vae.data import Dataset
+from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
+from pyro_vae.explorer.model import describe
+from pyro_vae.explorer.planes import Plane, planes
+from pyro_vae.explorer.rounding import change_by_rounding
+from pyro_vae.explorer.weights import byte_text, float16_text, rounded
+from pyro_vae.explorer.words import about_map, about_rounding, about_runs, page_title, run_titles
+from pyro_vae.files import replace_file
+from pyro_vae.models.elbo import chunks
+from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.pages.frame import render
+from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.run import Run, load_data_again, load_run
+from pyro_vae.settings import setting_text
+
+MOST_CODES, MOST_IMAGES = 2000, 48  # test images on the map, and those to click
+MOST_ROUNDED = (
+    16  # those that tell what rounding changes; a mean over levels can take a second each
+)
+MOST_CLASSES = 30  # labels that have a colour and a shape each
+INACTIVE_NATS = 0.1  # components with a lower mean rate are folded away
+FILE = "explore.html"
+
+OneRun = Run | str | Path
+
+
+def explore(
+    runs: OneRun | Sequence[OneRun],
+    out: str | Path | None = None,
+    data_dir: str | None = None,
+) -> Path:
+    """Write a page that runs the models of finished runs in the browser, and return its path.
+
+    Args:
+        runs: a run, the path of its folder, or several of either, trained on the same data.
+        out: the file to write (default: `explore.html`, in the folder of a single run and in the
+            working directory for several).
+        data_dir: the folder of the published data sets (default: where the first run had them).
+
+    Raises:
+        ValueError: a folder without a finished run; runs of different data; a network or weights
+            that the page cannot hold; an `out` that is a folder, lies in none, or is not HTML.
+        OSError: the data can no longer be read, or the page cannot be written.
+
+    Example:
+        >>> explore(["runs/beta1", "runs/beta4"], "betas.html")  # doctest: +SKIP
+    """
+    given = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
+    loaded = [run if isinstance(run, Run) else load_run(run) for run in given]
+    path = _place(loaded, out)
+    _check(loaded)
+    config = loaded[0].config
+    if data_dir is not None:
+        config = dataclasses.replace(config, data_dir=data_dir)
+    replace_file(path, page_of(loaded, load_data_again(config)))
+    return path
+
+
+def _place(runs: list[Run], out: str | Path | None) -> Path:
+    """Return where the page goes."""
+    if out is None:
+        return RunFolder(runs[0].folder).explorer if len(runs) == 1 else Path(FILE)
+    path = Path(out)
+    if path.suffix not in (".html", ".htm") or path.is_dir():
+        raise ValueError(f"out: expected the name of an .html file, got {path}")
+    if not path.parent.is_dir():
+        raise ValueError(f"out: there is no folder {path.parent}")
+    return path
+
+
+def _check(runs: list[Run]) -> None:
+    """Check that the runs are finished and of the same data."""
+    if not runs:
+        raise ValueError("runs: expected at least one, got none")
+    for run in runs:
+        if run.summary is None:
+            raise ValueError(
+                f"runs: {run.folder} is not finished; finish it with"
+                f" pyro-vae train --out {run.folder} --resume"
+            )
+        for name in DATA:
+            ours, first = (getattr(each.config, name) for each in (run, runs[0]))
+            if ours != first:
+                raise ValueError(
+                    f"runs: expected runs on the same data, got {name} {setting_text(first)} in"
+                    f" {runs[0].folder} and {setting_text(ours)} in {run.folder};"
+                    " give those of one data set"
+                )
+
+
+# --- the page ---------------------------------------------------------------------------------------
+
+
+def page_of(runs: list[Run], data: Dataset) -> str:
+    """Return the page of finished runs on the same data."""
+    models = [copy.deepcopy(run.vae).cpu().eval() for run in runs]
+    on_page = [rounded(model) for model in models]
+    on_map = evenly_spaced(len(data.test), MOST_CODES)
+    tables = [
+        _table(run, model, data.test.images[on_map]) | {"title": title}
+        for run, model, title in zip(runs, on_page, run_titles(runs))
+    ]
+    return render(
+        "explore.html",
+        generator="pyro-vae",
+        title=page_title(runs),
+        words=f"{about_runs(runs)} {about_map(len(on_map), len(data.test))}",
+        rounding=_rounding(models, on_page, data),
+        several=len(runs) > 1,
+        content=_images(data) | {"labels": _labels(data, on_map), "runs": tables},
+    )
+
+
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """Return up to `most` rows of `count`, from the first to the last."""
+    return torch.linspace(0, count - 1, min(count, most)).round().long().tolist()
+
+
+def _rounding(
+    models: list[LatentImageModel], on_page: list[LatentImageModel], data: Dataset
+) -> str:
+    """Return the sentence on what rounding changes."""
+    images = data.test.images[evenly_spaced(len(data.test), MOST_ROUNDED)]
+    changes = [
+        change_by_rounding(model, other, images.to(_weight(model)))
+        for model, other in zip(models, on_page)
+    ]
+    return about_rounding(changes, len(images))
+
+
+def _weight(model: LatentImageModel) -> Tensor:
+    """Return a weight of the model, which has its type and its device."""
+    return next(model.parameters())
+
+
+@torch.no_grad()
+def _table(run: Run, model: LatentImageModel, images: Tensor) -> dict[str, object]:
+    """Return what the page knows of a run."""
+    images = images.to(_weight(model))
+    codes = torch.cat([model.encode(x).mean for x in chunks(images)])
+    importance = _importance(run, codes)
+    return {
+        "model": describe(model),
+        "has_rate": model.has_rate,
+        "importance": importance.tolist(),
+        "inactive": INACTIVE_NATS if model.has_rate else ACTIVE_VARIANCE,
+        "codes": float16_text(codes, "codes"),
+        "planes": [_plane(plane) for plane in planes(codes, importance)],
+    }
+
+
+def _importance(run: Run, codes: Tensor) -> Tensor:
+    """Return the mean KL of each component in nats, or the variance of its codes if it has none."""
+    rates = run.summary["test"]["rate_per_component_nats"]
+    return codes.var(0, correction=0) if rates is None else torch.tensor(rates)
+
+
+def _plane(plane: Plane) -> dict[str, object]:
+    return {"name": plane.name, "axes": plane.axes.tolist(), "words": plane.words}
+
+
+def _images(data: Dataset) -> dict[str, object]:
+    """Return the images to click as bytes; those of more than 256 grey levels are rounded to 256."""
+    rows = evenly_spaced(len(data.test), MOST_IMAGES)
+    last = min(data.levels or 256, 256) - 1
+    labels = data.test.labels
+    return {
+        "image_shape": list(data.image_shape),
+        "levels": data.levels,
+        "image_last_level": last,
+        "image_bytes": byte_text((data.test.images[rows] * last).round()),
+        "image_labels": None if labels is None else labels[rows].tolist(),
+        "image_numbers": [row + 1 for row in rows],
+    }
+
+
+def _labels(data: Dataset, rows: list[int]) -> list[int] | None:
+    if data.test.labels is None or len(data.test.labels.unique()) > MOST_CLASSES:
+        return None
+    return data.test.labels[rows].tolist()

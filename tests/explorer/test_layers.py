@@ -1,0 +1,83 @@
+"""Networks as lists of layers: every network is known, and what is not is refused by name."""
+
+import base64
+
+import numpy as np
+import pytest
+from torch import nn
+
+from pyro_vae.explorer.layers import DESCRIPTIONS, layers_of
+from pyro_vae.models.networks import ACTIVATIONS, NETWORKS
+from tests.support.house import ROOT
+
+SCRIPT = (ROOT / "pyro_vae/pages/templates/explorer/networks.js").read_text()
+
+
+def halves(text):
+    return np.frombuffer(base64.b64decode(text), "<f2")
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_is_described(name, activation):
+    network = NETWORKS[name]
+    for part in (
+        network.encoder((1, 8, 8), 4, network.hidden, activation),
+        network.decoder(2, (3, 8, 8), network.hidden, activation),
+    ):
+        layers = layers_of(part)
+        assert len(layers) == len(list(part))
+        kinds = {layer["kind"] for layer in layers}
+        assert (activation in kinds) == (name != "linear")
+        weights = [layer for layer in layers if "weight" in layer]
+        sizes = [halves(layer[key]).size for layer in weights for key in ("weight", "bias")]
+        assert sum(sizes) == sum(p.numel() for p in part.parameters())
+
+
+def test_every_kind_of_layer_has_a_function_of_the_page():
+    made = [
+        nn.Flatten(), nn.Unflatten(1, (1, 2, 2)), nn.Linear(2, 3), nn.Conv2d(1, 2, 3),
+        nn.ConvTranspose2d(1, 2, 3), nn.ReLU(), nn.Tanh(), nn.Softplus(),
+    ]  # fmt: skip
+    assert [type(layer) for layer in made] == list(DESCRIPTIONS)
+    (table,) = [line for line in SCRIPT.split(";") if "const LAYERS" in line]
+    for (layer,) in map(layers_of, made):
+        assert layer["kind"] in table
+
+
+def test_weights_are_rounded_and_in_order():
+    layer = nn.Linear(3, 2, bias=False)
+    (described,) = layers_of(layer)
+    expected = layer.weight.detach().numpy().astype(np.float16).flatten()
+    assert (halves(described["weight"]) == expected).all()
+    assert (halves(described["bias"]) == 0).all()
+    assert described["outputs"] == 2
+
+
+def test_networks_inside_networks_are_walked():
+    inner = nn.Sequential(nn.ReLU(), nn.Sequential(nn.Tanh()))
+    assert [layer["kind"] for layer in layers_of(inner)] == ["relu", "tanh"]
+
+
+@pytest.mark.parametrize(
+    "layer, message",
+    [
+        (nn.GELU(), "network: the page cannot run the layer GELU; expected Flatten, Unflatten"),
+        (nn.Conv2d(2, 2, 3, groups=2), "convolutions of groups=1, got 2"),
+        (nn.Conv2d(1, 1, 3, dilation=2), r"convolutions of dilation=\(1, 1\), got \(2, 2\)"),
+        (nn.Conv2d(1, 1, 3, padding_mode="reflect"), "padding_mode=zeros, got reflect"),
+        (nn.Conv2d(1, 1, 3, padding="same"), "of a padding in numbers, got 'same'"),
+    ],
+)
+def test_layers_that_the_page_cannot_run(layer, message):
+    with pytest.raises(ValueError, match=message):
+        layers_of(nn.Sequential(nn.ReLU(), layer))
+
+
+def test_a_subclass_may_do_anything_and_is_refused():
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    with pytest.raises(ValueError, match="cannot run the layer Doubled"):
+        layers_of(Doubled(1, 1))

@@ -1,0 +1,29 @@
+"""Runs with an untrained model and a made-up summary, and the page that explores them."""
+
+from pathlib import Path
+
+import torch
+
+import pyro_vae as pv
+from pyro_vae.runs.run import build_model
+
+
+def made_up(data, rates=None, **settings):
+    """A finished run that was never trained.
+
+    Args:
+        rates: the mean KL of each component, nats (default: 1, 2, 3 and so on).
+    """
+    config = pv.RunConfig(**settings)
+    model = build_model(config, data.image_shape, data.levels).eval()
+    if rates is None and model.has_rate:
+        rates = [1.0 + k for k in range(config.latent_dim)]
+    summary = {"test": {"rate_per_component_nats": rates}}
+    return pv.Run(Path("made_up"), config, model, {}, summary)
+
+
+def some_data(shape, count=12, levels=256, labels=True):
+    """Random images of a shape, with the labels 0 and 1."""
+    images = torch.randint(levels, (count, *shape)) / (levels - 1)
+    split = pv.Split(images, torch.arange(count) % 2 if labels else None)
+    return pv.Dataset("made up", split, split, levels)
