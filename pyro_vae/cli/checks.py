@@ -63,10 +63,16 @@ def _check_run(parsed: Namespace) -> None:
     check_run_folder(Path(parsed.run))
 
 
+def _check_runs(parsed: Namespace) -> None:
+    for run in parsed.runs:
+        check_run_folder(Path(run))
+
+
 CHECKS: dict[str, Callable[[Namespace], None]] = {
     "train": _check_train,
     "sweep": _check_sweep,
     "evaluate": _check_run,
+    "explore": _check_runs,
     "sample": _check_run,
     "report": _check_run,
 }
