@@ -17,8 +17,7 @@ from pyro_vae.comparison.table import NO_MATTER, Finished, lines, varying
 from pyro_vae.evaluation.ladder import ESTIMATE
 from pyro_vae.evaluation.paired import Difference, all_differences
 from pyro_vae.files import read_file
-from pyro_vae.runs.checkpoints import fingerprint
-from pyro_vae.runs.evaluation import load_evaluation
+from pyro_vae.runs.evaluation import current_parts
 from pyro_vae.runs.per_image import load_per_image
 
 Values = tuple[object, np.ndarray]  # a mark of the images, and a number for each of them
@@ -83,8 +82,8 @@ def _annealed(name: str) -> Callable[[Finished], Values | None]:
 
     def read(run: Finished) -> Values | None:
         path = run.folder.path / name
-        part = load_evaluation(run.folder.evaluation).get("likelihood")
-        if not path.exists() or not part or not _is_current(run, part):
+        part = current_parts(run.folder, run.config).get("likelihood")
+        if not path.exists() or not part:
             return None
         try:
             rows = csv.DictReader(io.StringIO(read_file(path).decode()))
@@ -94,12 +93,6 @@ def _annealed(name: str) -> Callable[[Finished], Values | None]:
         return (part.get("quick"), len(column), _mark(run, name)), column
 
     return read
-
-
-def _is_current(run: Finished, part: dict) -> bool:
-    """Return whether the weights are still those that a part of the evaluation measured."""
-    weights = run.folder.weights(run.config)
-    return not weights.exists() or part.get("checkpoint") in (None, fingerprint(weights))
 
 
 def _mark(run: Finished, name: str) -> int | None:

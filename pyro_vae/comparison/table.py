@@ -11,7 +11,7 @@ from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.pages.wording import PARAMETERS, SUMMARY, Row, lookup
 from pyro_vae.runs.baselines import not_beaten
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.evaluation import load_evaluation
+from pyro_vae.runs.evaluation import current_parts
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.parts import PARTS
 from pyro_vae.settings import setting_text
@@ -167,9 +167,9 @@ def _current_summary(folder: RunFolder) -> dict | None:
 
 
 def _finished(folder: RunFolder, summary: Any) -> Finished:
-    evaluation = load_evaluation(folder.evaluation)
-    beaten = bool(not_beaten(summary.get("baselines") or {}))
-    return Finished(folder, RunConfig.load(folder.config), _measures(summary, evaluation), beaten)
+    config = RunConfig.load(folder.config)
+    measures = _measures(summary, current_parts(folder, config))
+    return Finished(folder, config, measures, bool(not_beaten(summary.get("baselines") or {})))
 
 
 def _measures(summary: dict, evaluation: dict) -> dict[str, Any]:

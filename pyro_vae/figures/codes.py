@@ -93,14 +93,14 @@ def latent_map(points: ArrayLike, labels: ArrayLike | None, names: tuple[str, st
     if 0 < len(kinds) <= len(LABELS):
         _by_label(axes, points, np.asarray(labels), kinds)
     else:
-        axes.scatter(*points.T, s=6, c=labels, color=BLUE if labels is None else None, alpha=0.7)
+        axes.scatter(*points.T, s=14, c=labels, color=BLUE if labels is None else None, alpha=0.7)
     return figure
 
 
 def _by_label(axes: Axes, points: np.ndarray, labels: np.ndarray, kinds: np.ndarray) -> None:
     for colour, kind in zip(LABELS, kinds):
         of_kind = points[labels == kind]
-        axes.scatter(*of_kind.T, s=6, color=colour, alpha=0.7, linewidths=0)
+        axes.scatter(*of_kind.T, s=14, color=colour, alpha=0.7, linewidths=0)
     for kind in kinds:
         place = np.median(points[labels == kind], axis=0)
         box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}

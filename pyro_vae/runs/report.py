@@ -11,7 +11,7 @@ from pyro_vae.pages.frame import Drawing, Section, drawn, image, render, video
 from pyro_vae.pages.wording import Shown, lookup
 from pyro_vae.runs.checkpoints import fingerprint
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.evaluation import load_evaluation
+from pyro_vae.runs.evaluation import current_parts, load_evaluation
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.judgements import HELD, LOOK, OPEN, WRONG, judgements
 from pyro_vae.runs.parts import PARTS, Part
@@ -20,7 +20,7 @@ from pyro_vae.settings import setting_text
 LOOK_AT_RECONSTRUCTIONS = {
     "vae": "Each row of originals stands over the row of its reconstructions. Look at whether the"
     " reconstructions tell the originals apart. If all are alike, there is too much regularisation:"
-    " a smaller beta lets more through. If they are sharp and the samples below are bad, there is"
+    " a smaller beta lets more through. If they are sharp and the samples are bad, there is"
     " too little.",
     "autoencoder": "Each row of originals stands over the row of its reconstructions. Look at how"
     " much sharper they are than a VAE's: nothing makes an autoencoder share codes between images.",
@@ -116,14 +116,14 @@ def write_report(path: str | Path, summary: dict | None = None) -> Path:
 def _page(folder: RunFolder, config: RunConfig, summary: dict | None) -> str:
     settings = ((name, setting_text(value)) for name, value in asdict(config).items())
     sections = (_pictures, _codes, _curves, _components, _progress)
-    answers = [] if summary is None else judgements(summary, load_evaluation(folder.evaluation))
+    answers = [] if summary is None else judgements(summary, current_parts(folder, config))
     unanswered = any(judgement.mark == OPEN for judgement in answers)
     return render(
         "run.html",
         generator="pyro-vae",
         title=f"{config.data_name}: {config.likelihood} {_model_name(config)}",
         unfinished=_unfinished(folder, config) if summary is None else "",
-        cautions=[] if summary is None else _cautions(folder, summary),
+        cautions=[] if summary is None else _cautions(folder, config, summary),
         judgements=answers,
         marks=MARKS,
         still_open=f"pyro-vae evaluate {folder.path} --quick" if unanswered else "",
@@ -145,10 +145,10 @@ def _unfinished(folder: RunFolder, config: RunConfig) -> str:
     return f"{done} of {config.epochs} epochs, and not measured."
 
 
-def _cautions(folder: RunFolder, summary: dict) -> list[str]:
+def _cautions(folder: RunFolder, config: RunConfig, summary: dict) -> list[str]:
     """Return what to know before reading any figure, from the training and from the evaluation."""
     said = [f"{caution[:1].upper()}{caution[1:]}." for caution in summary.get("cautions", [])]
-    for part in load_evaluation(folder.evaluation).values():
+    for part in current_parts(folder, config).values():
         if warning := lookup(part, "ladder.warning"):
             said.append(f"{warning[:1].upper()}{warning[1:]}.")
     return said

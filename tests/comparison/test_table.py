@@ -1,6 +1,7 @@
 """Rows, ranks and means against figures computed by hand."""
 
 import csv
+import json
 import math
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from pyro_vae.comparison.table import (
     uneven_parts,
     varying,
 )
+from pyro_vae.runs.checkpoints import fingerprint
 from tests.support.made_up import make_up_run, make_up_study
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -173,3 +175,17 @@ def test_the_same_seed_twice_is_no_second_seed(capsys):
     assert main(["compare", "x"]) == 0
     assert "left out: x/b: settings and seed are those of x/a" in capsys.readouterr().out
     assert "settings and seed are those of x/a" in Path("x/report.html").read_text()
+
+
+def test_what_earlier_weights_measured_is_left_out():
+    """An evaluation of a run that has been trained on since then."""
+    for seed, name in enumerate("ab"):
+        make_up_run(f"x/{name}", seed=seed)
+        Path(f"x/{name}/checkpoints").mkdir(exist_ok=True)
+        weights = Path(f"x/{name}/checkpoints/last.pt")
+        weights.write_bytes(b"the weights now")
+        mark = fingerprint(weights) if name == "a" else "of other weights"
+        part = {"rate_nats": 3.0, "checkpoint": mark}
+        Path(f"x/{name}/evaluation.json").write_text(json.dumps({"latents": part}))
+    rates = [row["latents.rate_nats"] for row in pv.compare("x")]
+    assert rates == [3.0, None]

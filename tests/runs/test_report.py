@@ -10,6 +10,7 @@ import pytest
 
 import pyro_vae as pv
 from pyro_vae.cli.main import main
+from pyro_vae.runs.checkpoints import fingerprint
 from pyro_vae.runs.report import write_report
 from tests.support.pages import Page
 from tests.support.runs import quick
@@ -106,3 +107,17 @@ def test_pictures_of_an_earlier_version_are_shown_as_they_are():
     page = Page(write_report("a"))
     sources = {a["alt"]: a["src"] for tag, a in page.tags if tag == "img"}
     assert sources["samples"].startswith("data:image/png;base64,")
+
+
+def test_what_earlier_weights_measured_answers_no_question():
+    pv.train(quick(), "a")
+    verdict = {"word": "well regularised", "reason": "so it is", "borderline": False}
+    for mark, answered in (
+        ("of other weights", False),
+        (fingerprint("a/checkpoints/last.pt"), True),
+    ):
+        part = {"verdict": verdict, "checkpoint": mark}
+        Path("a/evaluation.json").write_text(json.dumps({"samples": part}))
+        page = Path(write_report("a")).read_text()
+        assert ("Well regularised: so it is." in page) == answered
+        assert ("trained on since then" in page) != answered
