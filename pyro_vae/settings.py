@@ -218,6 +218,17 @@ def setting_text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def bounds_text(f: Field) -> str:
+    """Return the range of a setting in words, as in `at least 1`; nothing where it has none."""
+    at_least, above, at_most = (f.metadata[bound] for bound in ("at_least", "above", "at_most"))
+    if above is not None:
+        return f"more than {above:g}"
+    if at_least is None:
+        return ""
+    known_end = at_most is not None and at_most < MOST_EPOCHS
+    return f"from {at_least:g} to {at_most:,}" if known_end else f"at least {at_least:g}"
+
+
 # --- checks ----------------------------------------------------------------------------------------
 
 _NUMBERS = {int: int, int | None: int, float: float, float | None: float}

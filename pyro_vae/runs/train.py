@@ -49,6 +49,7 @@ def train(
     """Train the model of a configuration and write a run folder.
 
     Args:
+        config: all settings of the run.
         out: the folder, which must not exist yet (default: a new one under `runs/`).
         resume: whether to resume the run in `out` from its checkpoint. The result is exactly that
             of an uninterrupted run. Without a checkpoint the run starts from the beginning. A
