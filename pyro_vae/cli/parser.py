@@ -265,7 +265,8 @@ COMMANDS: dict[str, tuple[str, Callable[[_Parser], None]]] = {  # its summary, w
 }
 
 
-def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
+def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser of the command line, and the parser of each command by its name."""
     parser = _Parser(
         prog="pyro-vae", description="A laboratory for variational autoencoders.", epilog=EXAMPLES
     )
@@ -288,7 +289,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
         ValueError: an unknown command or flag, or a value that does not fit.
     """
-    parser, each = _parsers()
+    parser, each = parsers()
     words = [a for a in arguments if not a.startswith("-")]
     if words:
         check_name("command", words[0], COMMANDS)
