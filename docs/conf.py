@@ -52,6 +52,9 @@ autodoc_typehints_format = "short"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
+smartquotes = False  # they would make one dash of the two of a flag
+python_maximum_signature_line_length = 80
+
 html_theme = "furo"
 html_title = "pyro_vae"
 html_additional_pages = {"index": "to_first_page.html"}
@@ -62,6 +65,7 @@ html_css_files = ["pages.css"]
 html_show_sphinx = False
 html_show_copyright = False
 html_theme_options = {
+    "top_of_page_buttons": [],
     "light_css_variables": {"color-brand-primary": "#1b5e9b", "color-brand-content": "#1b5e9b"},
     "dark_css_variables": {"color-brand-primary": "#86b9ea", "color-brand-content": "#86b9ea"},
 }

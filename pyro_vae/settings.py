@@ -48,12 +48,13 @@ def setting(
     at_most: float | None = None,
 ):
     """Return a dataclass field that knows its help text, its choices and its bounds."""
-    choices = None if choices is None else tuple(choices)
-    metadata = {"help": help, "choices": choices}
+    metadata: dict[str, object] = {"help": help}
+    metadata["choices"] = None if choices is None else tuple(choices)
     metadata |= {"at_least": at_least, "above": above, "at_most": at_most}
     return field(default=default, metadata=metadata)
 
 
+@dataclass(frozen=True)
 class Settings:
     """Base of frozen dataclasses of settings: every value is checked when it is given."""
 
@@ -231,7 +232,7 @@ def bounds_text(f: Field) -> str:
 
 # --- checks ----------------------------------------------------------------------------------------
 
-_NUMBERS = {int: int, int | None: int, float: float, float | None: float}
+_NUMBERS: dict[object, type] = {int: int, int | None: int, float: float, float | None: float}
 
 
 def check_setting(f: Field, value):

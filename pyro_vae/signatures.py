@@ -10,13 +10,12 @@ import re
 import textwrap
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, fields
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from pyro_vae.settings import Settings, bounds_text, setting_text
 
 PLACE = "{settings}"  # in a docstring, on a line of its own
 WIDTH = 96
-DEFAULT = re.compile(r"(.*?)(?: \(default: (.*)\))?")  # help text, and the default that it names
 ENTRY = re.compile(r"^(\w[\w, ]*): ", re.M)
 
 Explained = TypeVar("Explained", bound=Callable)
@@ -24,7 +23,8 @@ Explained = TypeVar("Explained", bound=Callable)
 
 def meaning(f: Field) -> str:
     """Return what a setting means, with its choices, its range and its default."""
-    text, default = DEFAULT.fullmatch(f.metadata["help"]).groups()
+    text, _, default = f.metadata["help"].partition(" (default: ")
+    default = default.removesuffix(")")
     if f.default is not None:
         default = setting_text(f.default)
     if f.metadata["choices"]:
@@ -48,7 +48,8 @@ def explains_settings(
     """
 
     def decorate(decorated: Explained) -> Explained:
-        chosen = [f for f in fields(kind or decorated) if f.name not in leave_out]
+        declared = cast(type[Settings], kind or decorated)
+        chosen = [f for f in fields(declared) if f.name not in leave_out]
         _fill(decorated, {f.name: meaning(f) for f in chosen})
         return decorated
 
@@ -102,8 +103,9 @@ def explained_arguments(thing: object) -> dict[str, str]:
 
     An entry for several arguments, as in `betas, seeds: one value each`, is given for each of them.
     """
-    section = inspect.getdoc(thing).partition("Args:\n")[2]
-    indented = re.match(r"(?: +.*\n|\n)*", section + "\n").group()
+    section = (inspect.getdoc(thing) or "").partition("Args:\n")[2]
+    after = re.search(r"^\S", section, re.M)
+    indented = section[: after.start()] if after else section
     names_and_texts = ENTRY.split(textwrap.dedent(indented))[1:]
     found = {}
     for names, text in zip(names_and_texts[::2], names_and_texts[1::2]):
@@ -121,7 +123,8 @@ def _extend(function: Callable, more: list[inspect.Parameter]) -> None:
     """Put parameters in the place of the last one of a signature, which is `**settings`."""
     signature = inspect.signature(function)
     own = list(signature.parameters.values())[:-1]
-    function.__signature__ = signature.replace(parameters=own + more)
+    shown = signature.replace(parameters=own + more)
+    function.__signature__ = shown  # noqa: B010: no attribute that types know
 
 
 def _fill(decorated: Callable, explained: Mapping[str, str]) -> None:

@@ -41,9 +41,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, rows: slice) -> "Split":
-        columns = (self.images, self.labels, self.factors)
-        return Split(*(None if c is None else c[rows] for c in columns))
+    def __getitem__(self, rows: slice | Tensor) -> "Split":
+        labels = None if self.labels is None else self.labels[rows]
+        factors = None if self.factors is None else self.factors[rows]
+        return Split(self.images[rows], labels, factors)
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,13 @@ class Dataset:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Dataset":
         """Return the same data set with its images on a device and in a floating-point type."""
-        splits = {"train": self.train, "test": self.test, "validation": self.validation}
-        placed = {
-            name: replace(split, images=split.images.to(device, dtype))
-            for name, split in splits.items()
-            if split is not None
-        }
-        return replace(self, **placed)
+
+        def placed(split: Split) -> Split:
+            return replace(split, images=split.images.to(device, dtype))
+
+        validation = None if self.validation is None else placed(self.validation)
+        train, test = placed(self.train), placed(self.test)
+        return replace(self, train=train, test=test, validation=validation)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -151,13 +151,14 @@ def _collapsed(mean: np.ndarray) -> np.ndarray:
 
 def kl_panels(rates: ArrayLike) -> tuple[Figure, Figure]:
     """Draw the KL of each latent component as bars and in a histogram; rates (latent_dim,) in nats."""
-    panels = []
+    panels: list[Figure] = []
     for draw in (_kl_bars, _kl_counts):
         figure = Figure(figsize=(4, 3), layout="constrained")
         draw(figure.subplots(), np.asarray(rates, dtype=float))
         panels.append(figure)
     panels[1].legend(loc="outside lower center", ncols=2, frameon=False)
-    return tuple(panels)
+    bars, counts = panels
+    return bars, counts
 
 
 def kl_histogram(rates: ArrayLike) -> Figure:

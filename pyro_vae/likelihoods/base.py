@@ -13,7 +13,7 @@ Learned scales lie between 0.001 and 1,000. They start at 0.25.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -156,7 +156,7 @@ class SharedScaleDensity(PixelDensity):
     All pixels of all images share the scale.
     """
 
-    distribution: type[TorchDistribution]  # takes a location and a scale
+    distribution: Callable[[Tensor, Tensor], TorchDistribution]  # takes a location and a scale
 
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)

@@ -57,6 +57,9 @@ class LatentImageModel(nn.Module, ABC):
     outputs_per_latent: int  # encoder outputs per latent component
     has_rate: bool  # whether the posterior has a KL to the prior
     registers = True  # see `unregistered`
+    image_shape: tuple[int, int, int]
+    _zeros: Tensor
+    _ones: Tensor
 
     def __init__(
         self,
@@ -83,7 +86,8 @@ class LatentImageModel(nn.Module, ABC):
             raise ValueError(f"sigma: only gaussian_fixed_sigma takes one, not {likelihood}")
         builder.check(image_shape, hidden)
         options = {} if sigma is None else {"sigma": sigma}
-        self.image_shape, self.latent_dim = tuple(image_shape), latent_dim
+        channels, height, width = image_shape
+        self.image_shape, self.latent_dim = (channels, height, width), latent_dim
         self.likelihood: Likelihood = family(image_shape, levels, score, **options)
         outputs = self.outputs_per_latent * latent_dim
         output_shape = (self.likelihood.channels, *image_shape[1:])
@@ -100,6 +104,14 @@ class LatentImageModel(nn.Module, ABC):
     def __setstate__(self, state: dict) -> None:  # called by deepcopy and unpickling
         super().__setstate__(state)
         self._renew_name()
+
+    @abstractmethod
+    def model(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+        """Run the generative program for images (B, C, H, W)."""
+
+    @abstractmethod
+    def guide(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+        """Run the program of the posterior for images (B, C, H, W)."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> TorchDistribution:

@@ -74,7 +74,7 @@ def fit(
     asked = TrainingSettings(**settings)
     batch_size = asked.batch_size or default_batch_size(len(images))
     asked = replace(asked, batch_size=batch_size)
-    _check_against_images(asked, len(images), validation_images, ranks)
+    _check_against_images(batch_size, asked.patience, len(images), validation_images, ranks)
     schedule = Schedule(asked, len(images) // batch_size)
     choice = choose_engine(asked.engine, schedule.steps, torch.device(device).type, ranks.count)
     check_unit_interval(images) if dynamic else model.likelihood.check(images)
@@ -84,8 +84,10 @@ def fit(
     dtype = PRECISIONS[asked.precision]
     model.to(device, dtype)
     check_step_fits(model, asked, torch.device(device))
-    placed = [x if x is None else x.to(device, dtype) for x in (test_images, validation_images)]
-    splits = Splits(images.to(device, dtype), *placed, dynamic)
+    test, validation = (
+        x if x is None else x.to(device, dtype) for x in (test_images, validation_images)
+    )
+    splits = Splits(images.to(device, dtype), test, validation, dynamic)
     make_engine = partial(_make_engine, model, asked, splits.train.device, ranks)
     return Training(make_engine, choice, schedule, splits, should_stop or _never, ranks)
 
@@ -95,9 +97,12 @@ def _never() -> bool:
 
 
 def _check_against_images(
-    settings: TrainingSettings, num_images: int, validation: Tensor | None, ranks: Ranks
+    batch_size: int,
+    patience: int | None,
+    num_images: int,
+    validation: Tensor | None,
+    ranks: Ranks,
 ) -> None:
-    batch_size, patience = settings.batch_size, settings.patience
     if batch_size > num_images or num_images == 0:
         raise ValueError(f"batch_size: expected 1 to {num_images} images, got {batch_size}")
     if batch_size % ranks.count:
@@ -149,14 +154,15 @@ def fit_many(
         ValueError: what `fit` refuses; models of different architectures; lists of different
             lengths.
     """
-    listed = {"betas": betas, "seeds": seeds, "learning_rates": learning_rates}
-    listed = {name: values for name, values in listed.items() if values is not None}
+    given = {"betas": betas, "seeds": seeds, "learning_rates": learning_rates}
+    listed = {name: values for name, values in given.items() if values is not None}
     if isinstance(images, Tensor):
         dtype = PRECISIONS[options.get("precision", "float32")]
         images = [images.to(options.get("device", "cpu"), dtype)] * len(models)
-    for name, values in {"images": images, **listed}.items():
-        if len(values) != len(models):
-            raise ValueError(f"{name}: expected {len(models)}, one per model, got {len(values)}")
+    counts = {"images": len(images)} | {name: len(values) for name, values in listed.items()}
+    for name, count in counts.items():
+        if count != len(models):
+            raise ValueError(f"{name}: expected {len(models)}, one per model, got {count}")
     options["engine"] = "compiled"
     trainings = []
     for n, (model, x) in enumerate(zip(models, images)):
