@@ -123,8 +123,7 @@ def _extend(function: Callable, more: list[inspect.Parameter]) -> None:
     """Put parameters in the place of the last one of a signature, which is `**settings`."""
     signature = inspect.signature(function)
     own = list(signature.parameters.values())[:-1]
-    shown = signature.replace(parameters=own + more)
-    function.__signature__ = shown  # noqa: B010: no attribute that types know
+    function.__signature__ = signature.replace(parameters=own + more)  # type: ignore[attr-defined]
 
 
 def _fill(decorated: Callable, explained: Mapping[str, str]) -> None:

@@ -72,7 +72,7 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, *args, **kwargs):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+        super().__init__(*args, **kwargs | {"allow_abbrev": False})
 
     def error(self, message: str):
         raise ValueError(message)
@@ -265,7 +265,7 @@ COMMANDS: dict[str, tuple[str, Callable[[_Parser], None]]] = {  # its summary, w
 }
 
 
-def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def parsers() -> tuple[_Parser, dict[str, _Parser]]:
     """Return the parser of the command line, and the parser of each command by its name."""
     parser = _Parser(
         prog="pyro-vae", description="A laboratory for variational autoencoders.", epilog=EXAMPLES

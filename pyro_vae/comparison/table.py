@@ -104,7 +104,8 @@ def compare(runs: Paths) -> list[dict[str, Any]]:
 
 def read_runs(runs: Paths) -> Comparison:
     """Return the comparison of `runs`; arguments and errors are those of `compare`."""
-    comparison, first = Comparison([], {}, {}, {}), {}
+    comparison = Comparison([], {}, {}, {})
+    first: dict[tuple, Path] = {}
     for folder in find_runs(runs):
         if folder.failure.exists():
             lines = folder.failure.read_text(errors="replace").strip().splitlines()

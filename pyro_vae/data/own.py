@@ -272,11 +272,15 @@ def _pillow_errors(file: Path) -> Iterator[None]:
         raise ValueError(f"dataset: {file} cannot be read: {type(error).__name__}") from error
 
 
+def _least_alpha(picture: Image.Image) -> int:
+    return int(np.asarray(picture.convert("RGBA").getchannel("A")).min())
+
+
 def _open(file: Path) -> Image.Image:
     with _pillow_errors(file), Image.open(file) as picture:
         picture.load()
     if picture.mode not in PLAIN_MODES:
         raise ValueError(f"dataset: expected 8-bit pictures, got mode {picture.mode} in {file}")
-    if picture.has_transparency_data and picture.convert("RGBA").getextrema()[3][0] < 255:
+    if picture.has_transparency_data and _least_alpha(picture) < 255:
         raise ValueError(f"dataset: expected pictures without transparency, got some in {file}")
     return picture

@@ -169,7 +169,8 @@ class LinearGaussian(NamedTuple):
             raise ValueError("vae: expected a linear decoder with a Normal likelihood")
         if noise.scale.min() != noise.scale.max():
             raise ValueError("vae: expected one sigma for all pixels")
-        weight, bias = layers[0].weight.detach(), layers[0].bias.detach()
+        (layer,) = (m for m in layers if isinstance(m, nn.Linear))
+        weight, bias = layer.weight.detach(), layer.bias.detach()
         return cls(weight, bias, noise.scale.max().item())
 
     def log_prob(self, images: Tensor) -> Tensor:

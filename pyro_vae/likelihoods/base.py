@@ -50,7 +50,6 @@ class Likelihood(nn.Module, ABC):
 
     per_color = 1  # decoder outputs per pixel and colour
     single_sigma = False  # whether it is a Normal with one sigma for all pixels and images
-    given_sigma: float | None = None  # that sigma, if the user has set it
     always_mass = False  # whether it is a mass over grey levels for either `score`
     binary_only = False  # whether it is a likelihood of binary images only
     numbers_per_pixel = 8  # held in memory while a pixel is scored; sets batch sizes
@@ -93,6 +92,11 @@ class Likelihood(nn.Module, ABC):
     def is_likelihood(self) -> bool:
         """Return whether the family is a likelihood of data with this number of grey levels."""
         return True
+
+    @property
+    def given_sigma(self) -> float | None:
+        """Return the one sigma of a Normal, if the user has set it."""
+        return None
 
     @property
     def scores_grey(self) -> bool:

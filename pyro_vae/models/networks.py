@@ -70,7 +70,7 @@ class Network(ABC):
 class MLP(Network):
     """A pair of fully connected networks; the decoder has the hidden sizes in reverse order."""
 
-    hidden = (256, 128)
+    hidden: tuple[int, ...] = (256, 128)
 
     @staticmethod
     def encoder(image_shape, outputs, hidden, activation):

@@ -85,13 +85,14 @@ def _subject(
     run: Run, config: RunConfig, effort: Effort, seed: int, device: torch.device | str
 ) -> Subject:
     data, dtype = load_data_again(config), PRECISIONS[config.precision]
+    held_out = data.validation
     return Subject(
         run=dataclasses.replace(run, vae=run.vae.to(device)),
         folder=RunFolder(run.folder),
         data=data,
         train=data.train.images.to(device, dtype),
         test=data.test.images.to(device, dtype),
-        validation=data.validation and data.validation.images.to(device, dtype),
+        validation=None if held_out is None else held_out.images.to(device, dtype),
         effort=effort,
         seed=seed,
         data_dir=config.data_dir,

@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import cast
 
 from torch import Tensor
 
@@ -86,7 +87,7 @@ class RunWriter:
 
     @property
     def test(self) -> Tensor:
-        return self.training.splits.test
+        return cast(Tensor, self.training.splits.test)  # a run has test images
 
     def _draw_progress(self, epoch: int) -> None:
         x = self.test[:16]

@@ -181,6 +181,7 @@ class Trainer:
             return locate(config, member.path, resume=True, lock=False)
         except (ValueError, OSError) as error:
             observer.failed(error)
+            return None
 
     def _build(self, start: Start, load: Load, observer: MemberObserver) -> Job | None:
         """Return the job of the run; where that fails, mark the run and return None."""
@@ -188,6 +189,7 @@ class Trainer:
             return build(start, start.load(load), observer)
         except (ValueError, OSError) as error:
             observer.failed(error)
+            return None
 
 
 def _placeholder(
@@ -197,3 +199,4 @@ def _placeholder(
     with suppress(ValueError, OSError):
         start = locate(config, member.path, overwrite=True, lock=False)
         return build(start, load(config), observer)
+    return None
