@@ -36,7 +36,7 @@ COMMANDS = {  # what leaves each folder; `evaluate` and `compare` follow where a
 }
 ROWS, COLUMNS = 14, 30  # of the latent plane
 ACROSS = 16  # images in a row
-WIDTH, HEIGHT = 1280, 960  # of a page's picture, in pixels
+WIDTH, HEIGHT = 960, 720  # of a page's picture, in pixels
 COLOURS = 128  # of a page's picture, so that its file stays small
 
 
@@ -55,8 +55,8 @@ def save(name: str, picture: Image.Image) -> None:
 
 def dark_on_light(images: torch.Tensor, columns: int, gap: int, scale: int = 1) -> Image.Image:
     """Return images (N, 1, H, W) in rows, with ink as black."""
-    canvas = np.nan_to_num(tile(images.numpy(), columns, gap)[..., 0])
-    grey = Image.fromarray(((1 - canvas) * 255).round().astype(np.uint8))
+    canvas = tile(1 - images.numpy(), columns, gap)[..., 0]
+    grey = Image.fromarray((canvas * 255).round().astype(np.uint8))
     return grey.resize((grey.width * scale, grey.height * scale), Image.Resampling.NEAREST)
 
 
@@ -103,7 +103,9 @@ def tutorial(runs: Path) -> Image.Image:
 
 def report(runs: Path) -> Image.Image:
     """Return the top of a run's page."""
-    pyro_vae("evaluate --quick", str(runs / "sharp"))
+    if not (runs / "sharp" / "evaluation.json").exists():
+        pyro_vae("evaluate --quick", str(runs / "sharp"))
+    pyro_vae("report", str(runs / "sharp"))
     return photograph(runs / "sharp" / "report.html")
 
 
