@@ -19,8 +19,8 @@ COMMANDS = (  # what the example pages are made of
     f"compare {RUNS}/sweep",
 )
 PAGES = {  # of the folder examples/, and the page that is copied there
-    "report of a run": RUNS / "run" / "report.html",
-    "comparison of runs": RUNS / "sweep" / "report.html",
+    "report": RUNS / "run" / "report.html",
+    "comparison": RUNS / "sweep" / "report.html",
 }
 
 

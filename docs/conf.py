@@ -52,7 +52,6 @@ autodoc_typehints_format = "short"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
-smartquotes = False  # they would make one dash of the two of a flag
 python_maximum_signature_line_length = 80
 
 html_theme = "furo"

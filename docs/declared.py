@@ -4,6 +4,7 @@ conf.py makes a directive of each public function here, so that a page cannot fa
 """
 
 import argparse
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
@@ -43,8 +44,12 @@ def commands() -> list[str]:
 
 def _arguments(group: argparse._ArgumentGroup) -> list[str]:
     shown = [action for action in group._group_actions if action.help != argparse.SUPPRESS]
-    rows = [(f"`{_invocation(action)}`", action.help or "") for action in shown]
+    rows = [(f"`{_invocation(action)}`", _flags_as_code(action.help or "")) for action in shown]
     return [f"**{group.title}**", "", *_table(("argument", "meaning"), rows)] if rows else []
+
+
+def _flags_as_code(text: str) -> str:
+    return re.sub(r"(?<!\S)--[a-z-]+", lambda flag: f"`{flag.group()}`", text)
 
 
 def _invocation(action: argparse.Action) -> str:
@@ -69,8 +74,8 @@ def settings() -> list[str]:
 
 
 def _settings(declared: Iterable[Field]) -> list[str]:
-    rows = [(f"`{f.name}`", f"`{_type(f)}`", meaning(f)) for f in declared]
-    return _table(("setting", "type", "meaning"), rows)
+    rows = [(f"`{f.name}`", f"*{_type(f)}*: {meaning(f)}") for f in declared]
+    return _table(("setting", "type and meaning"), rows)
 
 
 def _type(f: Field) -> str:
@@ -118,7 +123,7 @@ def examples() -> list[str]:
     pages = sorted(EXAMPLES.glob("*.html")) if EXAMPLES.exists() else []
     if not pages:
         return ["*This build of the site was made without its examples.*"]
-    return [f'- <a href="../examples/{page.name}">{page.stem}</a>' for page in pages]
+    return [f'- <a href="../examples/{page.name}">The {page.stem}</a>' for page in pages]
 
 
 # --- Markdown -------------------------------------------------------------------------------------

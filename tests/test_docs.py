@@ -71,7 +71,7 @@ def test_every_command_and_every_flag_is_listed():
         section = text.partition(f"## pyro-vae {name}\n")[2].partition("\n## ")[0]
         for action in each[name]._actions:
             assert all(f"{flag}" in section for flag in action.option_strings)
-            assert action.help in section.replace("\\|", "|")
+            assert action.help in section.replace("\\|", "|").replace("`", "")
 
 
 def test_every_setting_is_listed():
