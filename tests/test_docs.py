@@ -2,13 +2,15 @@
 
 import doctest
 import re
+import runpy
+import shlex
 import sys
 from dataclasses import fields
 
 import pytest
 
 import pyro_vae as pv
-from pyro_vae.cli.parser import COMMANDS, parsers
+from pyro_vae.cli.parser import COMMANDS, parse, parsers
 from pyro_vae.runs.parts import PARTS
 from tests.support.house import ROOT, sources_of_package
 
@@ -108,6 +110,16 @@ def test_the_reference_has_every_public_name():
     text = (DOCS / "reference" / "python.md").read_text()
     listed = re.findall(r"auto(?:class|function):: (\w+)", text)
     assert sorted([*listed, "LIKELIHOODS"]) == sorted(pv.__all__)
+
+
+@pytest.mark.parametrize("script", ["build.py", "figures/make.py"])
+def test_scripts_give_commands_that_the_parser_takes(script):
+    commands = runpy.run_path(str(DOCS / script))["COMMANDS"]
+    for line in commands.values() if isinstance(commands, dict) else commands:
+        words = shlex.split(line)
+        if words[0] == "sweep" and "--out" not in words:  # the script adds it
+            words += ["--out", "runs/some"]
+        assert parse(words).command == words[0]
 
 
 def test_every_page_is_in_the_contents():
