@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pyro
 import torch
@@ -36,7 +37,8 @@ class PrivateState:
     """
 
     def __init__(self, seed: int, device: torch.device | str, validate: bool):
-        self._devices, self._validate, self._params = _cuda_devices(device), validate, None
+        self._devices, self._validate = _cuda_devices(device), validate
+        self._params: Any = None  # a Pyro parameter store's content
         with seeded(seed, device):
             self.random = self._get_random()
 

@@ -54,12 +54,13 @@ def setting(
     at_most: float | None = None,
 ):
     """Return a dataclass field that knows its help text, its choices and its bounds."""
-    choices = None if choices is None else tuple(choices)
-    metadata = {"help": help, "choices": choices}
+    metadata: dict[str, object] = {"help": help}
+    metadata["choices"] = None if choices is None else tuple(choices)
     metadata |= {"at_least": at_least, "above": above, "at_most": at_most}
     return field(default=default, metadata=metadata)
 
 
+@dataclass(frozen=True)
 class Settings:
     """Base of frozen dataclasses of settings: every value is checked when it is given."""
 
@@ -224,9 +225,20 @@ def setting_text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def bounds_text(f: Field) -> str:
+    """Return the range of a setting in words, as in `at least 1`; nothing where it has none."""
+    at_least, above, at_most = (f.metadata[bound] for bound in ("at_least", "above", "at_most"))
+    if above is not None:
+        return f"more than {above:g}"
+    if at_least is None:
+        return ""
+    known_end = at_most is not None and at_most < MOST_EPOCHS
+    return f"from {at_least:g} to {at_most:,}" if known_end else f"at least {at_least:g}"
+
+
 # --- checks ----------------------------------------------------------------------------------------
 
-_NUMBERS = {int: int, int | None: int, float: float, float | None: float}
+_NUMBERS: dict[object, type] = {int: int, int | None: int, float: float, float | None: float}
 
 
 def check_setting(f: Field, value):

@@ -136,6 +136,7 @@ CONDA_NAMES = {
     "graphviz": "python-graphviz",
     "ray": "ray-core",
 }
+RECIPE = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text())
 BESIDE = {"python", "pip", "cxx-compiler", "h5netcdf", "imageio-ffmpeg"}  # what conda names itself
 
 
@@ -144,10 +145,12 @@ def package(requirement):
     return re.split(r"[\[<>=!~ ;]", requirement)[0].lower()
 
 
+WANTED = {package(r) for r in PROJECT["dependencies"]}
+
+
 def test_the_conda_environment_and_the_package_ask_for_the_same():
     """pip then finds all that it needs, and never brings a torch of its own."""
-    wanted = {package(r) for r in PROJECT["dependencies"]}
-    wanted |= {package(r) for r in PROJECT["optional-dependencies"]["test"]}
+    wanted = WANTED | {package(r) for r in PROJECT["optional-dependencies"]["test"]}
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["channels"] == ["conda-forge", "nodefaults"]
     packages = [d for d in environment["dependencies"] if isinstance(d, str)]
@@ -162,8 +165,24 @@ def test_the_conda_environment_and_the_package_ask_for_the_same():
     assert on_cpu.replace("pytorch-cpu", "pytorch-gpu") == on_gpu
 
 
+def test_the_conda_package_asks_for_what_the_package_asks_for():
+    """conda-forge's `pytorch` is the build that fits the machine, on a GPU or not."""
+    run = RECIPE["requirements"]["run"]
+    names = {name: "pytorch" if name == "torch" else CONDA_NAMES.get(name, name) for name in WANTED}
+    assert {package(r) for r in run} == {*names.values(), *BESIDE} - {"pip", "cxx-compiler"}
+    bounds = {package(r): r.partition(" ")[2] for r in run}
+    for requirement in PROJECT["dependencies"]:
+        name, bound = re.fullmatch(r"([\w-]+)(?:\[\w+\])?(.*)", requirement).groups()
+        assert bounds[names[name]] == bound
+    assert bounds["python"] == PROJECT["requires-python"]
+    (entry,) = RECIPE["build"]["python"]["entry_points"]
+    (script,) = PROJECT["scripts"].items()
+    assert entry == " = ".join(script)
+
+
 def test_every_version_is_the_same():
-    assert pyro_vae.__version__ == PROJECT["version"]
+    assert pyro_vae.__version__ == PROJECT["version"] == RECIPE["context"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == PROJECT["version"]
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
 
 
@@ -172,7 +191,7 @@ def test_every_version_is_the_same():
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/pyro-vae train"
 TEST = "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest"
 OTHERS = ("conda ", "pip install -e ", "python3 -m venv", "python benchmarks/speed.py", "torchrun ")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def commands(page):

@@ -1,8 +1,12 @@
-"""The package's own names, and what starts without torch."""
+"""The package's own names, what starts without torch, and what its files for others hold."""
 
 import json
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
+from email import message_from_bytes
 
 import pytest
 
@@ -71,3 +75,58 @@ def test_public_names_are_imported_when_they_are_asked_for():
     program = "import pyro_vae as pv, sys; assert 'pyro_vae.runs.evaluate' not in sys.modules; "
     program += "from pyro_vae.runs.evaluate import evaluate; assert pv.evaluate is evaluate"
     assert "torch" in imported_by(program)
+
+
+# --- what is handed on ----------------------------------------------------------------------------
+
+TREE = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CITATION.cff", "CHANGELOG.md")
+BUILD = "from setuptools import build_meta as b; b.build_wheel('out'); b.build_sdist('out')"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with the wheel and the sdist, built from a copy so that nothing is left in the tree."""
+    copy = tmp_path_factory.mktemp("tree")
+    for name in TREE:
+        shutil.copy(ROOT / name, copy)
+    for name in ("pyro_vae", "tests"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+    (copy / "runs").mkdir()
+    (copy / "runs" / "large.npz").write_bytes(b"no part of the package")
+    done = subprocess.run([sys.executable, "-c", BUILD], cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return copy / "out"
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_no_other(built):
+    (wheel,) = built.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    there = {p.relative_to(ROOT) for p in (ROOT / "pyro_vae").rglob("*") if p.is_file()}
+    wanted = {str(path) for path in there if path.suffix != ".pyc"}
+    assert {name for name in names if name.startswith("pyro_vae/")} == wanted
+    assert "pyro_vae/py.typed" in wanted and "pyro_vae/pages/templates/run.html" in wanted
+    others = {name.split("/")[1] for name in names - wanted if ".dist-info/" in name}
+    assert len(names - wanted) == len([n for n in names if ".dist-info/" in n])
+    assert {"METADATA", "entry_points.txt", "licenses"} <= others
+
+
+def test_the_wheel_says_what_it_is(built):
+    (wheel,) = built.glob("*.whl")
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (n for n in archive.namelist() if n.endswith("/METADATA"))
+    metadata = message_from_bytes(archive.read(name))
+    assert metadata["Author"] == "the pyro_vae authors"
+    assert metadata["License-Expression"] == "MIT"
+    assert "Typing :: Typed" in metadata.get_all("Classifier")
+    assert metadata["Project-URL"] is None and metadata["Home-page"] is None
+    assert "cluster" in metadata.get_all("Provides-Extra")
+
+
+def test_the_sdist_holds_the_tests_and_nothing_that_was_computed(built):
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {"LICENSE", "CITATION.cff", "tests/test_house.py", "tests/runs/test_resume.py"}
+    assert wanted <= names and "pyro_vae/pages/templates/style.css" in names
+    assert not any(name.startswith(("runs/", "data/")) or "__pycache__" in name for name in names)

@@ -72,7 +72,7 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, *args, **kwargs):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+        super().__init__(*args, **kwargs | {"allow_abbrev": False})
 
     def error(self, message: str):
         raise ValueError(message)
@@ -301,7 +301,8 @@ COMMANDS: dict[str, tuple[str, Callable[[_Parser], None]]] = {  # its summary, w
 }
 
 
-def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
+def parsers() -> tuple[_Parser, dict[str, _Parser]]:
+    """Return the parser of the command line, and the parser of each command by its name."""
     parser = _Parser(
         prog="pyro-vae", description="A laboratory for variational autoencoders.", epilog=EXAMPLES
     )
@@ -324,7 +325,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
         ValueError: an unknown command or flag, or a value that does not fit.
     """
-    parser, each = _parsers()
+    parser, each = parsers()
     words = [a for a in arguments if not a.startswith("-")]
     if words:
         check_name("command", words[0], COMMANDS)

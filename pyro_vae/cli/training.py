@@ -63,9 +63,14 @@ class _TrainingProgress(Observer):
             say("Compiling the training step; the first time takes up to a minute ...")
 
     def prepared(self) -> None:
-        options = {"disable": None, "dynamic_ncols": True, "smoothing": 0.1}
-        options |= {"bar_format": EPOCHS_STYLE, "initial": self.done}
-        self.bar = tqdm(total=self.total, **options)
+        self.bar = tqdm(
+            total=self.total,
+            initial=self.done,
+            bar_format=EPOCHS_STYLE,
+            smoothing=0.1,
+            disable=None,
+            dynamic_ncols=True,
+        )
 
     def notice(self, message: str) -> None:
         with tqdm.external_write_mode():

@@ -55,7 +55,7 @@ def pictures(runs: Sequence[Finished], page: Path) -> Pictures | None:
     except (OSError, ValueError):
         return None
     settings = [name for name in varying(runs) if name not in NO_MATTER]
-    strips = []
+    strips: list[Strip] = []
     for name, alike in lines(runs, settings).items():
         first = min(alike, key=lambda run: run.config.seed)
         if len(strips) < MOST and (strip := _strip(name, first, images, page)):

@@ -97,7 +97,7 @@ def _annealed(name: str) -> Callable[[Finished], Values | None]:
 
 def _mark(run: Finished, name: str) -> int | None:
     split = load_per_image(run.folder.per_image).get(SPLITS[name])
-    return split and split.mark
+    return None if split is None else split.mark
 
 
 def _bound(split: str) -> Callable[[Finished], Values | None]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 
@@ -43,6 +43,14 @@ BEST: dict[str, Callable[[float], float]] = {  # a number that is smallest where
     "lowest": lambda value: value,
     "nearest 1": lambda value: abs(value - 1),
 }
+
+
+class Configured(Protocol):
+    """What has the settings of a run."""
+
+    @property
+    def config(self) -> RunConfig:
+        """Return the settings."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,8 @@ def compare(runs: Paths) -> list[dict[str, Any]]:
 
 def read_runs(runs: Paths) -> Comparison:
     """Return the comparison of `runs`; arguments and errors are those of `compare`."""
-    comparison, first = Comparison([], {}, {}, {}), {}
+    comparison = Comparison([], {}, {}, {})
+    first: dict[tuple, Path] = {}
     for folder in find_runs(runs):
         if folder.failure.exists():
             lines = folder.failure.read_text(errors="replace").strip().splitlines()
@@ -197,7 +206,7 @@ def _part_measures(name: str, figures: dict[str, Any]) -> dict[str, Any]:
 # --- rows ------------------------------------------------------------------------------------------
 
 
-def varying(runs: Sequence[Finished]) -> list[str]:
+def varying(runs: Sequence[Configured]) -> list[str]:
     """Return the settings that are not the same in all runs."""
     names = [f.name for f in fields(RunConfig)]
     return [n for n in names if len({getattr(run.config, n) for run in runs}) > 1]
@@ -298,7 +307,7 @@ def _place(value: Any) -> tuple:
     return (2, *value) if isinstance(value, tuple) else (1, value or 0)
 
 
-def label(run: Finished, settings: Sequence[str]) -> str:
+def label(run: Configured, settings: Sequence[str]) -> str:
     """Return these settings of a run in words."""
     words = []
     for name in settings:

@@ -3,7 +3,7 @@
 import math
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def declared_numbers(path: Path) -> int:
         return total
 
 
-def _declared_by_header(file: BinaryIO) -> int:
+def _declared_by_header(file: IO[bytes]) -> int:
     version = np.lib.format.read_magic(file)
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,

@@ -26,7 +26,13 @@ def check_unit_interval(images: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Split:
-    """A set of images (N, C, H, W) in [0, 1], with labels (N,) and true factors (N, F) if known."""
+    """A set of images, with labels and true factors if they are known.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        labels: (N,), whole numbers.
+        factors: (N, F), whole numbers.
+    """
 
     images: Tensor
     labels: Tensor | None = None
@@ -35,19 +41,26 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, rows: slice) -> "Split":
-        columns = (self.images, self.labels, self.factors)
-        return Split(*(None if c is None else c[rows] for c in columns))
+    def __getitem__(self, rows: slice | Tensor) -> "Split":
+        labels = None if self.labels is None else self.labels[rows]
+        factors = None if self.factors is None else self.factors[rows]
+        return Split(self.images[rows], labels, factors)
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A data set with its published split.
 
-    `levels` is the number of grey levels v / (levels - 1). It is None if the pixels are not known
-    to lie on such a grid. If `dynamic` is set, the training images are the probabilities of binary
-    pixels, which are drawn anew in each epoch. `factor_names` names the columns of the splits'
-    factors.
+    Args:
+        name: what it is called, or the path it was read from.
+        train: the images to train on.
+        test: the images to measure on.
+        levels: the number of grey levels v / (levels - 1), or None if the pixels are not known to
+            lie on such a grid.
+        validation: images to choose by, if some were held out.
+        dynamic: whether the training images are the probabilities of binary pixels, which are drawn
+            anew in each epoch.
+        factor_names: the names of the columns of the splits' factors.
     """
 
     name: str
@@ -60,17 +73,19 @@ class Dataset:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Dataset":
         """Return the same data set with its images on a device and in a floating-point type."""
-        splits = {"train": self.train, "test": self.test, "validation": self.validation}
-        placed = {
-            name: replace(split, images=split.images.to(device, dtype))
-            for name, split in splits.items()
-            if split is not None
-        }
-        return replace(self, **placed)
+
+        def placed(split: Split) -> Split:
+            return replace(split, images=split.images.to(device, dtype))
+
+        validation = None if self.validation is None else placed(self.validation)
+        train, test = placed(self.train), placed(self.test)
+        return replace(self, train=train, test=test, validation=validation)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        return tuple(self.train.images.shape[1:])
+        """Return the shape (C, H, W) of an image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
 
 
 def split_from_integers(

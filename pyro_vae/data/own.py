@@ -1,7 +1,7 @@
 """The user's own images: an array, an archive of arrays, or a folder of pictures."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -58,15 +58,16 @@ def load_own(path: Path, levels: int | None, limit: float) -> Dataset:
         parts = _read_arrays(path, limit)
     else:
         raise ValueError(f"dataset: expected a folder, an .npy or an .npz file, got {path}")
-    splits = {name: _split(part, levels, f"{path}") for name, part in parts.items()}
-    kinds = {(tuple(split.images.shape[1:]), n) for split, n in splits.values()}
+    read = {name: _split(part, levels, f"{path}") for name, part in parts.items()}
+    kinds = {(tuple(split.images.shape[1:]), n) for split, n in read.values()}
     if len(kinds) > 1:
         raise ValueError(f"dataset: {path} mixes images of different shapes or types: {kinds}")
-    (_, levels), splits = kinds.pop(), {name: split for name, (split, _) in splits.items()}
+    (_, levels), splits = kinds.pop(), {name: split for name, (split, _) in read.items()}
     if "train" not in splits:
         splits = _divide(path, splits["whole"])
     names = _factor_names(parts.get("whole"), path)
-    return Dataset(path.stem, levels=levels, factor_names=names, **splits)
+    validation = splits.get("validation")
+    return Dataset(path.stem, splits["train"], splits["test"], levels, validation, False, names)
 
 
 def _factor_names(arrays: Arrays | None, path: Path) -> tuple[str, ...]:
@@ -118,7 +119,7 @@ class _Missing(Exception):
 
 
 def _read_archive(archive: np.lib.npyio.NpzFile) -> dict[str, Arrays]:
-    def pick(names: dict[str, tuple[str, ...]]) -> Arrays | None:
+    def pick(names: Mapping[str, tuple[str, ...]]) -> Arrays | None:
         known = {role: next((n for n in ns if n in archive), None) for role, ns in names.items()}
         columns = {role: archive[name] for role, name in known.items() if name}
         return Arrays(**columns) if "images" in columns else None
@@ -271,11 +272,15 @@ def _pillow_errors(file: Path) -> Iterator[None]:
         raise ValueError(f"dataset: {file} cannot be read: {type(error).__name__}") from error
 
 
+def _least_alpha(picture: Image.Image) -> int:
+    return int(np.asarray(picture.convert("RGBA").getchannel("A")).min())
+
+
 def _open(file: Path) -> Image.Image:
     with _pillow_errors(file), Image.open(file) as picture:
         picture.load()
     if picture.mode not in PLAIN_MODES:
         raise ValueError(f"dataset: expected 8-bit pictures, got mode {picture.mode} in {file}")
-    if picture.has_transparency_data and picture.convert("RGBA").getextrema()[3][0] < 255:
+    if picture.has_transparency_data and _least_alpha(picture) < 255:
         raise ValueError(f"dataset: expected pictures without transparency, got some in {file}")
     return picture

@@ -147,11 +147,11 @@ def _dsprites(root: Path) -> Dataset:
         pictures, factors = archive["imgs"], archive["latents_classes"][:, -5:]
     if pictures.shape != (len(factors), 64, 64) or pictures.max() > 1:
         raise RuntimeError(f"{path.name} holds no binary pictures of 64x64 with five factors")
-    splits = (
+    train, test = (
         split_from_integers(pictures[rows], factors[rows, 0], 1, factors[rows])
         for rows in random_test_rows(len(pictures))
     )
-    return Dataset("dsprites", *splits, levels=2, factor_names=_DSPRITES_FACTORS)
+    return Dataset("dsprites", train, test, levels=2, factor_names=_DSPRITES_FACTORS)
 
 
 load_mnist = _in_two_parts("mnist", _mnist_like("MNIST"))

@@ -50,8 +50,8 @@ def load_sprites(root: Path) -> Dataset:
     """Return all 6,144 combinations of the factors; a random tenth is the test set."""
     grid = np.indices(tuple(FACTORS.values())).reshape(len(FACTORS), -1).T
     pictures = np.concatenate([draw_sprites(part) for part in np.array_split(grid, 16)])
-    splits = (
+    train, test = (
         split_from_integers(pictures[rows].astype(np.uint8), grid[rows, 0], 1, grid[rows])
         for rows in random_test_rows(len(grid))
     )
-    return Dataset("sprites", *splits, levels=2, factor_names=tuple(FACTORS))
+    return Dataset("sprites", train, test, levels=2, factor_names=tuple(FACTORS))

@@ -314,11 +314,11 @@ class _Share(NamedTuple):
 
     progress: Progress
     number: int
-    count: int
+    batches: int
 
     def part(self, part: int, parts: int) -> Progress:
         """Return the progress function of one part of the batch."""
-        return lambda done: self.progress((self.number + (part + done) / parts) / self.count)
+        return lambda done: self.progress((self.number + (part + done) / parts) / self.batches)
 
 
 def _runs(

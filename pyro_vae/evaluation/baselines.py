@@ -24,7 +24,8 @@ def independent_pixels(images: Tensor, train: Tensor, levels: int) -> Tensor:
 
     `P(v) = (count of v + 1) / (images + levels)` at each pixel.
     """
-    pixels, counts = math.prod(train.shape[1:]), 0
+    pixels = math.prod(train.shape[1:])
+    counts = torch.zeros(pixels * levels, dtype=torch.long, device=train.device)
     for x in chunks(train):
         index = _levels_of(x, levels) + levels * torch.arange(pixels, device=x.device)
         counts = counts + torch.bincount(index.flatten(), minlength=pixels * levels)

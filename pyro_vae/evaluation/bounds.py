@@ -10,7 +10,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from pyro_vae.devices import numbers_at_once
-from pyro_vae.models.vae import VAE
+from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
 
@@ -31,7 +31,7 @@ class ImportanceBound(NamedTuple):
 
 @torch.no_grad()
 def importance_bound(
-    vae: VAE,
+    vae: LatentImageModel,
     images: Tensor,
     num_samples: int,
     seed: int = 0,
@@ -77,7 +77,7 @@ def importance_bound(
 
 
 def log_weights(
-    vae: VAE,
+    vae: LatentImageModel,
     x: Tensor,
     q: TorchDistribution,
     num_samples: int,
@@ -96,7 +96,7 @@ def log_weights(
     return log_likelihood(vae, x, z, score) + log_ratio.sum(-1)
 
 
-def log_likelihood(vae: VAE, x: Tensor, z: Tensor, score: str = "levels") -> Tensor:
+def log_likelihood(vae: LatentImageModel, x: Tensor, z: Tensor, score: str = "levels") -> Tensor:
     """Return log p(x | z) at codes z (..., N, latent_dim), nats, (..., N).
 
     The `score` is `levels`, or `density` for the family's own.
@@ -104,10 +104,10 @@ def log_likelihood(vae: VAE, x: Tensor, z: Tensor, score: str = "levels") -> Ten
     return DECODERS[check_name("score", score, DECODERS)](vae, z).log_prob(x)
 
 
-DECODERS = {"levels": VAE.decode_levels, "density": VAE.decode}
+DECODERS = {"levels": LatentImageModel.decode_levels, "density": LatentImageModel.decode}
 
 
-def decoded_at_once(vae: VAE) -> int:
+def decoded_at_once(vae: LatentImageModel) -> int:
     """Return the number of images to decode and score in one batch.
 
     A batch of this size stays in a processor's cache, and keeps a GPU busy.

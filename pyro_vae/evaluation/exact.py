@@ -125,9 +125,9 @@ def optimal_linear_vae(images: Tensor, latent_dim: int, levels: int = 256) -> VA
     if latent_dim > x.shape[1]:
         raise ValueError(f"latent_dim: expected {x.shape[1]} pixels at most, got {latent_dim}")
     sigma = linear_optimum(images, latent_dim).sigma
-    vae = VAE(
-        images.shape[1:], latent_dim, "gaussian_fixed_sigma", "linear", levels=levels, sigma=sigma
-    )
+    channels, height, width = images.shape[1:]
+    shape = (channels, height, width)
+    vae = VAE(shape, latent_dim, "gaussian_fixed_sigma", "linear", levels=levels, sigma=sigma)
     vae = vae.to(images).eval()
     mean, centred = x.mean(0), x - x.mean(0)
     eigenvalues, vectors = torch.linalg.eigh(centred.T @ centred / len(x))
@@ -169,7 +169,8 @@ class LinearGaussian(NamedTuple):
             raise ValueError("vae: expected a linear decoder with a Normal likelihood")
         if noise.scale.min() != noise.scale.max():
             raise ValueError("vae: expected one sigma for all pixels")
-        weight, bias = layers[0].weight.detach(), layers[0].bias.detach()
+        (layer,) = (m for m in layers if isinstance(m, nn.Linear))
+        weight, bias = layer.weight.detach(), layer.bias.detach()
         return cls(weight, bias, noise.scale.max().item())
 
     def log_prob(self, images: Tensor) -> Tensor:

@@ -85,7 +85,8 @@ def train_features(
     order = torch.randperm(len(images), generator=generator)
     held_out, rows = order.tensor_split([max(1, len(images) // 10)])
     with seeded(seed):
-        net = FeatureNet(tuple(images.shape[1:]), num_features, len(classes)).to(images.device)
+        channels, height, width = images.shape[1:]
+        net = FeatureNet((channels, height, width), num_features, len(classes)).to(images.device)
     passes = range(math.ceil(num_steps * _BATCH_SIZE / len(rows)))
     order = torch.cat([rows[torch.randperm(len(rows), generator=generator)] for _ in passes])
     _descend(net, images, labels, order.split(_BATCH_SIZE)[:num_steps])

@@ -15,7 +15,7 @@ def linear_probe(
     """Return the accuracy of multinomial logistic regression on codes, with its standard error.
 
     Components are standardized over the training rows. The standard error is binomial. The penalty
-    is scikit-learn's default, 1/2 ||w||^2 beside the summed negative log likelihood.
+    is scikit-learn's default, `1/2 ||w||^2` beside the summed negative log likelihood.
 
     Args:
         train_codes, test_codes: (N, latent_dim) and (M, latent_dim).

@@ -1,9 +1,11 @@
 """The measures of a run's summary: means over images, with their standard errors."""
 
+from typing import Any
+
 from torch import Tensor
 
 from pyro_vae.evaluation.bounds import Progress, bits_per_dim, importance_bound, no_progress
-from pyro_vae.evaluation.estimates import Estimate, estimate
+from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.latents import (
     active_units,
     collapsed_units,
@@ -53,7 +55,7 @@ def per_image(
 
 def means(
     model: LatentImageModel, images: Tensor, columns: dict[str, Tensor], num_samples: int
-) -> dict[str, Estimate | list[float] | int | None]:
+) -> dict[str, Any]:
     """Return the means over images of what `per_image` returned, and the use of the latent space.
 
     Bits per dimension are those of the grey levels. A measure that is not defined is None.
@@ -62,7 +64,7 @@ def means(
         model, images, num_samples: those that the columns were measured with.
         columns: what `per_image` returned.
     """
-    measures = {"images": len(images)}
+    measures: dict[str, Any] = {"images": len(images)}
     for name in ("elbo_nats", "rate_nats", "distortion_nats"):
         measures[name] = estimate(columns[name]) if name in columns else None
     bound = ("bits_per_dim", "bits_per_dim_samples", "bits_per_dim_effective_samples")

@@ -42,7 +42,7 @@ def slerp(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
     sine = angle.sin().clamp_min(1e-12)
     arc = ((1 - t) * angle).sin() / sine * directions[0].unsqueeze(1)
     arc = arc + (t * angle).sin() / sine * directions[1].unsqueeze(1)
-    return arc * linear(*lengths, t.flatten())
+    return arc * linear(lengths[0], lengths[1], t.flatten())
 
 
 PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"linear": linear, "slerp": slerp}

@@ -137,7 +137,8 @@ def sample_quality(
             the smallest set has.
     """
     count = min(len(real), *map(len, sets.values()))
-    target, quality = net.features(real[:count]), {"images": count}
+    target = net.features(real[:count])
+    quality: dict[str, Estimate | int] = {"images": count}
     bandwidth = median_distance(target)
     for name, images in sets.items():
         features = net.features(images[:count])

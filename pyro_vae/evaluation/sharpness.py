@@ -24,7 +24,7 @@ class RadialSpectrum(NamedTuple):
 
 
 def radial_power_spectrum(images: Tensor) -> RadialSpectrum:
-    """Return the power of an image's waves by frequency: |FFT|^2 / (H W)^2 without the mean.
+    """Return the power of an image's waves by frequency: `|FFT|^2 / (H W)^2` without the mean.
 
     Parseval's equation holds: `(counts * power).sum() + corners` is the variance of the pixels
     around the mean of their image and channel. The spectrum of white noise is flat, at its

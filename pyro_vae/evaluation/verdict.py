@@ -90,8 +90,10 @@ def mismatch(net: FeatureNet, real: Tensor, samples: Tensor, reconstructions: Te
         real: (N, C, H, W), for the bandwidth.
         samples, reconstructions: (M, C, H, W), expected images.
     """
-    sets = [net.features(images[:MOST_POINTS]) for images in (real, samples, reconstructions)]
-    return squared_discrepancy(*sets[1:], median_distance(sets[0]))
+    bandwidth = median_distance(net.features(real[:MOST_POINTS]))
+    drawn = net.features(samples[:MOST_POINTS])
+    decoded = net.features(reconstructions[:MOST_POINTS])
+    return squared_discrepancy(drawn, decoded, bandwidth)
 
 
 def judge(explained: float, apart: Estimate | None = None) -> Verdict:

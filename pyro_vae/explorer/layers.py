@@ -76,7 +76,7 @@ def _window(layer: nn.Conv2d | nn.ConvTranspose2d) -> Layer:
     }
 
 
-def _weights(layer: nn.Module, outputs: int) -> Layer:
+def _weights(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, outputs: int) -> Layer:
     bias = torch.zeros(outputs) if layer.bias is None else layer.bias
     return {"weight": float16_text(layer.weight), "bias": float16_text(bias)}
 

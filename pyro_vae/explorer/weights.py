@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
 LARGEST = torch.finfo(torch.float16).max  # 65,504
@@ -28,7 +29,7 @@ def byte_text(values: Tensor) -> str:
     return _text(values.cpu().numpy(), np.uint8)
 
 
-def _text(values: np.ndarray, kind: object) -> str:
+def _text(values: np.ndarray, kind: DTypeLike) -> str:
     return base64.b64encode(np.ascontiguousarray(values, dtype=kind).tobytes()).decode()
 
 

@@ -89,7 +89,7 @@ def latent_map(points: ArrayLike, labels: ArrayLike | None, names: tuple[str, st
     axes = figure.subplots()
     axes.set(xlabel=names[0], ylabel=names[1])
     axes.set_aspect("equal", adjustable="datalim")
-    kinds = [] if labels is None else np.unique(labels)
+    kinds = np.unique([] if labels is None else labels)
     if 0 < len(kinds) <= len(LABELS):
         _by_label(axes, points, np.asarray(labels), kinds)
     else:

@@ -1,5 +1,7 @@
 """Videos: images become frames, and frames become a file."""
 
+from typing import Any
+
 import imageio.v3 as imageio
 import numpy as np
 from numpy.typing import ArrayLike
@@ -55,7 +57,11 @@ def encode_video(pictures: np.ndarray, ending: str, frames_per_second: int = 10)
     """
     check_name("ending: file type", ending, VIDEO_TYPES)
     if ending == ".mp4":
-        options = {"fps": frames_per_second, "codec": "libx264", "macro_block_size": 2}
+        options: dict[str, Any] = {
+            "fps": frames_per_second,
+            "codec": "libx264",
+            "macro_block_size": 2,
+        }
     else:
         options = {"duration": 1000 / frames_per_second, "loop": 0}
     return imageio.imwrite("<bytes>", pictures, extension=ending, **options)

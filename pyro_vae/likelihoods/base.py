@@ -13,7 +13,7 @@ Learned scales lie between 0.001 and 1,000. They start at 0.25.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -50,7 +50,6 @@ class Likelihood(nn.Module, ABC):
 
     per_color = 1  # decoder outputs per pixel and colour
     single_sigma = False  # whether it is a Normal with one sigma for all pixels and images
-    given_sigma: float | None = None  # that sigma, if the user has set it
     always_mass = False  # whether it is a mass over grey levels for either `score`
     binary_only = False  # whether it is a likelihood of binary images only
     numbers_per_pixel = 8  # held in memory while a pixel is scored; sets batch sizes
@@ -93,6 +92,11 @@ class Likelihood(nn.Module, ABC):
     def is_likelihood(self) -> bool:
         """Return whether the family is a likelihood of data with this number of grey levels."""
         return True
+
+    @property
+    def given_sigma(self) -> float | None:
+        """Return the one sigma of a Normal, if the user has set it."""
+        return None
 
     @property
     def scores_grey(self) -> bool:
@@ -156,7 +160,7 @@ class SharedScaleDensity(PixelDensity):
     All pixels of all images share the scale.
     """
 
-    distribution: type[TorchDistribution]  # takes a location and a scale
+    distribution: Callable[[Tensor, Tensor], TorchDistribution]  # takes a location and a scale
 
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)

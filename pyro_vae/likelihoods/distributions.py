@@ -66,6 +66,9 @@ class ImageBernoulli(TorchDistribution):
 class LocationScaleBins(ABC):
     """The bins of a symmetric location-scale family, computed from its standard distribution."""
 
+    loc: Tensor
+    scale: Tensor
+
     @staticmethod
     @abstractmethod
     def log_sf(t: Tensor) -> Tensor:

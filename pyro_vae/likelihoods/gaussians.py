@@ -29,6 +29,7 @@ class GaussianFixedSigma(PixelDensity):
     """A Normal with a sigma that the user sets (default: 0.25)."""
 
     single_sigma = True
+    sigma: Tensor
 
     def __init__(self, image_shape, levels=256, score="density", sigma: float = INITIAL_SCALE):
         super().__init__(image_shape, levels, score)
@@ -83,6 +84,7 @@ class GaussianOptimalSigma(PixelDensity):
     """
 
     single_sigma = True
+    sigma: Tensor
 
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)

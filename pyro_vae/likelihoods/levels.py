@@ -45,7 +45,7 @@ class Quantized(TorchDistribution):
         """
         grid = [v / (self.levels - 1) for v in range(1, self.levels)]
         blank = torch.zeros_like(self.base.mean)
-        return sum(x * self.log_prob(blank + x).exp() for x in grid)
+        return sum((x * self.log_prob(blank + x).exp() for x in grid), blank)
 
     def log_prob(self, value: Tensor) -> Tensor:
         return self.base.log_bin_prob(value, half_bin(self.levels))

@@ -27,7 +27,7 @@ def softclip(x: Tensor, low: float, high: float) -> Tensor:
 def log1mexp(x: Tensor) -> Tensor:
     """Return `log(1 - exp(-x))` for x > 0.
 
-    Source: Mächler, "Accurately computing log(1 - exp(-|a|))", 2012.
+    Source: Mächler, "Accurately computing `log(1 - exp(-|a|))`", 2012.
     """
     return torch.where(
         x < LOG_2, (-torch.expm1(-x)).log(), torch.log1p(-torch.exp(-x.clamp_min(LOG_2)))
@@ -56,7 +56,7 @@ def _polynomial(coefficients: list, x: Tensor) -> Tensor:
 
 
 def log_sinhc(x: Tensor) -> Tensor:
-    """Return `log(sinh(x) / x)`, computed by its series where |x| < 1."""
+    """Return `log(sinh(x) / x)`, computed by its series where `|x| < 1`."""
     small = x.abs() < 1
     s, a = torch.where(small, x, 0.0), torch.where(small, 1.0, x.abs())
     series = s**2 * _polynomial([c / (2 * k + 2) for k, c in enumerate(_LANGEVIN)], s**2)
@@ -66,7 +66,7 @@ def log_sinhc(x: Tensor) -> Tensor:
 def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
     """Return the mean of the density proportional to exp(logits * y) on [0, 1].
 
-    `1 / (1 - exp(-logits)) - 1 / logits`, computed by its series where |logits| < 2.
+    `1 / (1 - exp(-logits)) - 1 / logits`, computed by its series where `|logits| < 2`.
 
     Source: Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error in
     variational autoencoders", 2019, https://arxiv.org/abs/1907.06845.

@@ -7,14 +7,26 @@ from torch import Tensor
 
 from pyro_vae.models.networks import batched
 from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.settings import ModelSettings
+from pyro_vae.signatures import explains_settings
 
 
+@explains_settings(ModelSettings, leave_out=("model",))
 class Autoencoder(LatentImageModel):
     """A deterministic autoencoder, whose posterior is a point and whose loss has no KL.
 
     The loss is minus the log likelihood alone. As Pyro programs, the guide gives z as a `Delta`,
     and the latent site is masked in both. Training does not make the codes follow the prior, so the
     images from `sample` show the problem that the VAE solves.
+
+    Args:
+        image_shape: (C, H, W).
+        levels: the number of grey levels in the data, 2 for binary images and 256 for 8 bits
+            (default: 256).
+        {settings}
+
+    Raises:
+        ValueError: if a name is unknown, a size is not positive, or the family takes no sigma.
     """
 
     outputs_per_latent = 1

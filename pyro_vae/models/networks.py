@@ -70,7 +70,7 @@ class Network(ABC):
 class MLP(Network):
     """A pair of fully connected networks; the decoder has the hidden sizes in reverse order."""
 
-    hidden = (256, 128)
+    hidden: tuple[int, ...] = (256, 128)
 
     @staticmethod
     def encoder(image_shape, outputs, hidden, activation):
@@ -87,7 +87,7 @@ class MLP(Network):
 class Linear(MLP):
     """One linear layer in each direction; with a Normal likelihood this is probabilistic PCA."""
 
-    hidden = ()
+    hidden: tuple[int, ...] = ()
 
     @staticmethod
     def check(image_shape, hidden):
@@ -118,8 +118,8 @@ class Conv(Network):
 
     @staticmethod
     def encoder(image_shape, outputs, hidden, activation):
-        colors, *size = image_shape
-        last = Conv._sizes(*size, len(hidden))[-1]
+        colors, height, width = image_shape
+        last = Conv._sizes(height, width, len(hidden))[-1]
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise([colors, *hidden]):
             layers += [nn.Conv2d(n_in, n_out, 4, 2, 1), ACTIVATIONS[activation]()]
@@ -127,14 +127,14 @@ class Conv(Network):
 
     @staticmethod
     def decoder(latent_dim, output_shape, hidden, activation):
-        channels, *size = output_shape
-        sizes = Conv._sizes(*size, len(hidden))
+        channels, height, width = output_shape
+        sizes = Conv._sizes(height, width, len(hidden))
         first = (hidden[-1], *sizes[-1])
         layers = [nn.Linear(latent_dim, prod(first)), nn.Unflatten(1, first)]
-        for (n_in, n_out), target in zip(
+        for (n_in, n_out), (height, width) in zip(
             pairwise([*reversed(hidden), channels]), reversed(sizes[:-1])
         ):
-            odd = tuple(n % 2 for n in target)
+            odd = height % 2, width % 2
             layers += [
                 ACTIVATIONS[activation](),
                 nn.ConvTranspose2d(n_in, n_out, 4, 2, 1, output_padding=odd),

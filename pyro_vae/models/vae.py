@@ -16,6 +16,8 @@ from pyro_vae.likelihoods.distributions import Normal
 from pyro_vae.likelihoods.families import LIKELIHOODS
 from pyro_vae.models.networks import ACTIVATIONS, NETWORKS, batched
 from pyro_vae.names import check_name
+from pyro_vae.settings import ModelSettings
+from pyro_vae.signatures import explains_settings
 
 _serial = itertools.count()
 
@@ -38,20 +40,15 @@ def scale_latent(beta: float | Tensor):
     return poutine.scale(scale=beta) if beta > 0 else poutine.mask(mask=False)
 
 
+@explains_settings(ModelSettings, leave_out=("model",))
 class LatentImageModel(nn.Module, ABC):
     """The common base of the VAE and the autoencoder: networks, likelihood and generative program.
 
     Args:
         image_shape: (C, H, W).
-        latent_dim: the number of latent components.
-        likelihood: the name of a family (`pyro_vae.likelihoods.families.LIKELIHOODS`).
-        network: `linear`, `mlp` or `conv`.
-        hidden: the sizes of the encoder's hidden layers, or their channels for `conv` (default:
-            those of the network). The decoder mirrors them.
-        activation: `relu`, `tanh` or `softplus`.
-        levels: the number of grey levels in the data.
-        score: `density` or `levels`, the measure by which images are scored.
-        sigma: the sigma of `gaussian_fixed_sigma`.
+        levels: the number of grey levels in the data, 2 for binary images and 256 for 8 bits
+            (default: 256).
+        {settings}
 
     Raises:
         ValueError: if a name is unknown, a size is not positive, or the family takes no sigma.
@@ -60,6 +57,9 @@ class LatentImageModel(nn.Module, ABC):
     outputs_per_latent: int  # encoder outputs per latent component
     has_rate: bool  # whether the posterior has a KL to the prior
     registers = True  # see `unregistered`
+    image_shape: tuple[int, int, int]
+    _zeros: Tensor
+    _ones: Tensor
 
     def __init__(
         self,
@@ -86,7 +86,8 @@ class LatentImageModel(nn.Module, ABC):
             raise ValueError(f"sigma: only gaussian_fixed_sigma takes one, not {likelihood}")
         builder.check(image_shape, hidden)
         options = {} if sigma is None else {"sigma": sigma}
-        self.image_shape, self.latent_dim = tuple(image_shape), latent_dim
+        channels, height, width = image_shape
+        self.image_shape, self.latent_dim = (channels, height, width), latent_dim
         self.likelihood: Likelihood = family(image_shape, levels, score, **options)
         outputs = self.outputs_per_latent * latent_dim
         output_shape = (self.likelihood.channels, *image_shape[1:])
@@ -103,6 +104,14 @@ class LatentImageModel(nn.Module, ABC):
     def __setstate__(self, state: dict) -> None:  # called by deepcopy and unpickling
         super().__setstate__(state)
         self._renew_name()
+
+    @abstractmethod
+    def model(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+        """Run the generative program for images (B, C, H, W)."""
+
+    @abstractmethod
+    def guide(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+        """Run the program of the posterior for images (B, C, H, W)."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> TorchDistribution:
@@ -183,11 +192,21 @@ class LatentImageModel(nn.Module, ABC):
             return pyro.sample("z", self.encode(x))
 
 
+@explains_settings(ModelSettings, leave_out=("model",))
 class VAE(LatentImageModel):
     """A VAE with a standard Normal prior and an amortized diagonal Normal posterior.
 
     The decoder gives the likelihood. `model` and `guide` are ordinary Pyro programs with the latent
     site `z`, the observed site `x` and the plate `data`. beta multiplies the latent site in both.
+
+    Args:
+        image_shape: (C, H, W).
+        levels: the number of grey levels in the data, 2 for binary images and 256 for 8 bits
+            (default: 256).
+        {settings}
+
+    Raises:
+        ValueError: if a name is unknown, a size is not positive, or the family takes no sigma.
 
     Source: Kingma and Welling, "Auto-encoding variational Bayes", 2013,
     https://arxiv.org/abs/1312.6114; for beta Higgins et al., "beta-VAE", 2017.

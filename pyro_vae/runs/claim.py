@@ -1,7 +1,6 @@
 """Who may write to a run folder: new ones, existing ones, and the settings that may change."""
 
 import dataclasses
-import itertools
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,13 +15,14 @@ SWEEP_FILE = "sweep.yaml"  # what a sweep's folder holds
 
 def free_folder(config: RunConfig) -> RunFolder:
     """Create and return the first free `runs/DATASET-LIKELIHOOD-NUMBER`."""
-    for number in itertools.count(1):
+    number = 1
+    while True:
         folder = RunFolder(Path("runs", f"{config.data_name}-{config.kind}-{number}"))
         try:
             folder.path.mkdir(parents=True)
+            return folder
         except FileExistsError:
-            continue
-        return folder
+            number += 1
 
 
 def check_free(folder: RunFolder, overwrite: bool = False) -> None:

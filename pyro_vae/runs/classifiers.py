@@ -58,7 +58,7 @@ def classifier_for(data: Dataset, folder: str | Path, seed: int = 0) -> FeatureN
         ValueError: what `train_features` refuses.
     """
     images, labels = data.train.images, data.train.labels
-    content = zlib.crc32(images.cpu().contiguous().numpy())  # users' own sets may share a name
+    content = zlib.crc32(images.cpu().contiguous().numpy().data)  # users' own sets may share a name
     path = Path(folder) / "features" / f"{data.name}-{len(images)}-{content:08x}-{seed}.pt"
     with contextlib.suppress(OSError, ValueError):
         return load_features(path, images.device)

@@ -9,13 +9,18 @@ import yaml
 from pyro_vae.files import read_file, replace_file
 from pyro_vae.names import DEVICES, check_name, shortened
 from pyro_vae.settings import DataSettings, ModelSettings, TrainingSettings, setting
+from pyro_vae.signatures import explains_settings
 
 LARGEST = 2**20  # bytes of a file of settings
 
 
+@explains_settings()
 @dataclass(frozen=True)
 class RunConfig(TrainingSettings, ModelSettings, DataSettings):
     """All settings of one run; the defaults train on the embedded digits.
+
+    Args:
+        {settings}
 
     Raises:
         ValueError: a value of the wrong type or out of range, an unknown name, or settings that

@@ -31,16 +31,18 @@ def evaluate(
     seed: int = 0,
     device: torch.device | str = "cpu",
     data_dir: str | None = None,
-    progress: Callable[[str, float], None] = lambda part, done: None,
+    progress: Callable[[str, float], None] | None = None,
 ) -> dict:
     """Measure a run on its test images and write `evaluation.json`, figures, draws and the report.
 
     Args:
+        run: a run with a model, as `load_run` and `train` return it.
         only: names of `pyro_vae.runs.parts.PARTS` (default: all of them). The results of an earlier
             evaluation stay for the other parts.
         quick: whether to take fewer images, draws and temperatures.
         num_samples: draws per image of the importance bound (default: 5,000, or 500 if quick).
         seed: the seed of all random draws.
+        device: where to measure, as in `"cuda"`.
         data_dir: the folder of the published data sets (default: where the run had them).
         progress: called with a part's name and the fraction of it that is done.
 
@@ -57,7 +59,7 @@ def evaluate(
     """
     chosen = [check_name("only", name, PARTS) for name in (only or PARTS)]
     config = run.config if data_dir is None else dataclasses.replace(run.config, data_dir=data_dir)
-    effort = QUICK if quick else FULL
+    effort, progress = QUICK if quick else FULL, progress or _tell_nobody
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
     check_sweep_unused(RunFolder(run.folder))
@@ -75,17 +77,22 @@ def evaluate(
     return load_evaluation(folder.evaluation)
 
 
+def _tell_nobody(part: str, done: float) -> None:
+    """Take the place of `progress` where nobody asks for it."""
+
+
 def _subject(
     run: Run, config: RunConfig, effort: Effort, seed: int, device: torch.device | str
 ) -> Subject:
     data, dtype = load_data_again(config), PRECISIONS[config.precision]
+    held_out = data.validation
     return Subject(
         run=dataclasses.replace(run, vae=run.vae.to(device)),
         folder=RunFolder(run.folder),
         data=data,
         train=data.train.images.to(device, dtype),
         test=data.test.images.to(device, dtype),
-        validation=data.validation and data.validation.images.to(device, dtype),
+        validation=None if held_out is None else held_out.images.to(device, dtype),
         effort=effort,
         seed=seed,
         data_dir=config.data_dir,

@@ -193,7 +193,7 @@ class RunFolder:
 
     def save_netcdf(self, name: str, tree: "DataTree") -> None:
         """Write NAME.nc, which ArviZ reads."""
-        replace_file(self.path / f"{name}.nc", tree.to_netcdf())
+        replace_file(self.path / f"{name}.nc", bytes(tree.to_netcdf()))
 
 
 def to_numpy(x: Tensor) -> np.ndarray:

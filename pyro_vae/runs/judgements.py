@@ -152,19 +152,14 @@ def _decoder(summary: Table, evaluation: Table) -> Judgement | None:
     if summary["test"].get("bits_per_dim") is None:
         return None  # no likelihood of grey levels, or a point
     question = "Is the decoder calibrated?"
-    shares = {
-        0.5: _mean(lookup(evaluation, "decoder.coverage_50")),
-        0.9: _mean(lookup(evaluation, "decoder.coverage_90")),
-    }
-    if None in shares.values():
+    half = _mean(lookup(evaluation, "decoder.coverage_50"))
+    most = _mean(lookup(evaluation, "decoder.coverage_90"))
+    if half is None or most is None:
         return Judgement(question, OPEN, "")
-    off = max(abs(share - nominal) for nominal, share in shares.items())
-    answer = (
-        f"Its central 50% and 90% hold {shares[0.5]:.0%} and {shares[0.9]:.0%} of the pixels of test"
-        " images."
-    )
+    off = max(abs(half - 0.5), abs(most - 0.9))
+    answer = f"Its central 50% and 90% hold {half:.0%} and {most:.0%} of the pixels of test images."
     if off > MISCALIBRATED[0]:
-        sure = "not sure enough" if shares[0.9] > 0.9 else "too sure"
+        sure = "not sure enough" if most > 0.9 else "too sure"
         answer += f" It is {sure}: another likelihood may fit better."
     return Judgement(question, _mark(off > MISCALIBRATED[1], off > MISCALIBRATED[0]), answer)
 

@@ -3,8 +3,10 @@
 import io
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -28,10 +30,10 @@ class PerImage:
 
 def mark_of(images: Tensor) -> int:
     """Return a number that tells images (N, C, H, W) from others."""
-    return zlib.crc32(images.detach().cpu().float().contiguous().numpy())
+    return zlib.crc32(images.detach().cpu().float().contiguous().numpy().data)
 
 
-def save_per_image(path: Path, splits: dict[str, tuple[Tensor, dict[str, Tensor]]]) -> None:
+def save_per_image(path: Path, splits: Mapping[str, tuple[Tensor, dict[str, Tensor]]]) -> None:
     """Write the measures of each image.
 
     Args:
@@ -40,7 +42,7 @@ def save_per_image(path: Path, splits: dict[str, tuple[Tensor, dict[str, Tensor]
     Raises:
         OSError: the file cannot be written.
     """
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split, (images, columns) in splits.items():
         arrays[f"{split}.mark"] = np.array(mark_of(images), dtype=np.int64)
         for name, values in columns.items():

@@ -52,8 +52,8 @@ def draw_map(folder: RunFolder, model: LatentImageModel, data: Dataset, test: Te
     if means.shape[1] > 2:
         points, names = principal_plane(means)
     labels = data.test.labels
-    labels = None if labels is None else labels[:MOST_CODES].cpu().numpy()
-    folder.save_figure("latent_map", codes.latent_map(to_numpy(points), labels, names))
+    shown = None if labels is None else labels[:MOST_CODES].cpu().numpy()
+    folder.save_figure("latent_map", codes.latent_map(to_numpy(points), shown, names))
 
 
 def principal_plane(means: Tensor) -> tuple[Tensor, tuple[str, str]]:
@@ -61,9 +61,9 @@ def principal_plane(means: Tensor) -> tuple[Tensor, tuple[str, str]]:
     centred = means - means.mean(0)
     _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
     shares = singular.square() / singular.square().sum().clamp_min(1e-12)
-    places = ("first", "second")
-    names = [f"{place} principal component ({s:.0%})" for place, s in zip(places, shares)]
-    return centred @ directions[:2].T, tuple(names)
+    first, second = shares[:2].tolist()
+    names = (f"first principal component ({first:.0%})", f"second ({second:.0%})")
+    return centred @ directions[:2].T, names
 
 
 def draw_paths(folder: RunFolder, model: LatentImageModel, test: Tensor, variances: Tensor) -> None:

@@ -25,7 +25,15 @@ class Run:
     """A trained model with its folder, its configuration and its columns of metrics.
 
     The weights are those of the best epoch if the run selects by validation images, and else the
-    last ones. `summary` is None until the run is finished.
+    last ones.
+
+    Args:
+        folder: the run's folder.
+        config: the settings that it was trained with.
+        vae: the model in `eval` mode, a VAE or an autoencoder.
+        metrics: the columns of `metrics.csv` by name, with a value for each epoch.
+        summary: the content of `summary.json`, or None until the run is finished.
+        fingerprint: that of the checkpoint that the weights come from.
     """
 
     folder: Path
@@ -33,7 +41,7 @@ class Run:
     vae: LatentImageModel
     metrics: dict[str, list[float | None]]
     summary: dict | None
-    fingerprint: str | None = None  # of the checkpoint that the weights come from
+    fingerprint: str | None = None
 
 
 def resolve_device(name: str, index: int = 0) -> torch.device:
@@ -119,7 +127,11 @@ def cautions(config: RunConfig, data: Dataset, model: LatentImageModel) -> list[
 
 
 def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:
-    """Return a run with a checkpoint, finished or not, and its model in `eval` mode on `device`.
+    """Return a run with a checkpoint, finished or not, and its model in `eval` mode.
+
+    Args:
+        folder: the run's folder.
+        device: where the model computes, as in `"cuda"`.
 
     Raises:
         ValueError: a folder without a run or a checkpoint, or with a file that cannot be read.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import pyro
 
@@ -49,6 +50,7 @@ def train(
     """Train the model of a configuration and write a run folder.
 
     Args:
+        config: all settings of the run.
         out: the folder, which must not exist yet (default: a new one under `runs/`).
         resume: whether to resume the run in `out` from its checkpoint. The result is exactly that
             of an uninterrupted run. Without a checkpoint the run starts from the beginning. A
@@ -85,10 +87,11 @@ def train(
 
 def _finished_run(start: "Start") -> Run:
     """Return a run that is measured already; its page is written again where it was deleted."""
-    if start.lock and not start.folder.report.exists():
-        write_report(start.folder.path)
+    folder = start.known_folder
+    if start.lock and not folder.report.exists():
+        write_report(folder.path)
     start.release()
-    return load_run(start.folder.path)
+    return load_run(folder.path)
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ class Start:
     checkpoint: dict | None = None
     finished: bool = False
     covered: bool = False
+
+    @property
+    def known_folder(self) -> RunFolder:
+        """Return the folder of a run that resumes, which has one."""
+        return cast(RunFolder, self.folder)
 
     def load(self, load: Load = load_data) -> Dataset:
         """Return the data set.
@@ -179,9 +187,10 @@ def _with_whole_paths(config: RunConfig) -> RunConfig:
 
 
 def _resumed(start: Start) -> Start:
-    config = check_resumable(start.folder, start.config)
-    checkpoint = load_checkpoint(start.folder.last)
-    finished = start.folder.current_summary(config) is not None
+    folder = start.known_folder
+    config = check_resumable(folder, start.config)
+    checkpoint = load_checkpoint(folder.last)
+    finished = folder.current_summary(config) is not None
     return replace(start, config=config, checkpoint=checkpoint, finished=finished)
 
 
@@ -210,11 +219,12 @@ def _training(config: RunConfig, data: Dataset, observer: Observer, ranks: Ranks
         raise ValueError(
             f"levels: {config.likelihood} scores grey levels; name their number with --levels"
         )
+    validation = data.validation if config.patience else None
     return fit(
         model,
         data.train.images,
         test_images=data.test.images,
-        validation_images=data.validation.images if config.patience else None,
+        validation_images=validation and validation.images,
         dynamic=data.dynamic,
         device=resolve_device(config.device, ranks.local),
         should_stop=observer.should_stop,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -40,7 +41,7 @@ def read_grid(settings: Mapping[str, object]) -> Grid:
     return {name: _values(known[name], given) for name, given in settings.items()}
 
 
-def _values(f: Field, given: object) -> list:
+def _values(f: Field, given: Any) -> list:
     several = list(given) if _is_several(f.name, given) else [given]
     if not several:
         raise ValueError(f"{f.name}: expected one value at least, got none")

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
+from typing import Any
 
 from pyro_vae.notices import Notice
 from pyro_vae.runs.folder import RunFolder
@@ -53,7 +54,7 @@ def on_cluster(
 
 @contextmanager
 def _connection(ray: ModuleType, address: str) -> Iterator[None]:
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with TemporaryDirectory(prefix="pyro-vae-", dir="/tmp") as folder:  # short: it holds sockets
         if address == "local":
             quiet |= {"include_dashboard": False, "object_store_memory": STORE, "_temp_dir": folder}
@@ -248,11 +249,13 @@ class _Watched:
             OSError: files that do not appear.
         """
         until = time.monotonic() + WAIT
-        while self.look() or self.epochs:
+        self.look()
+        while self.epochs:
             if time.monotonic() > until:
                 path = next(iter(self.epochs)).path
                 raise OSError(f"out: {path} is complete for a worker, but not for this machine")
             time.sleep(LOOK_EVERY)
+            self.look()
 
     def lost_too_often(self, how: str) -> bool:
         """Count a lost worker, and return whether the unit need not be submitted again.

@@ -182,6 +182,7 @@ class Trainer:
             return locate(config, member.path, resume=True, lock=False)
         except (ValueError, OSError) as error:
             observer.failed(error)
+            return None
 
     def _build(self, start: Start, load: Load, observer: MemberObserver) -> Job | None:
         """Return the job of the run; where that fails, mark the run and return None."""
@@ -189,6 +190,7 @@ class Trainer:
             return build(start, start.load(load), observer)
         except (ValueError, OSError) as error:
             observer.failed(error)
+            return None
 
 
 def _placeholder(
@@ -198,3 +200,4 @@ def _placeholder(
     with suppress(ValueError, OSError):
         start = locate(config, member.path, overwrite=True, lock=False)
         return build(start, load(config), observer)
+    return None

@@ -1,7 +1,7 @@
 """Engines: ways to take training steps, all of which equal the steps of Pyro's own SVI."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
@@ -76,7 +76,7 @@ class Engine(ABC):
         """Count more steps as taken, for engines that keep their own count."""
 
     @abstractmethod
-    def steps(self, minibatches: Minibatches) -> Iterator[Tensor]:
+    def steps(self, minibatches: Minibatches) -> Generator[Tensor, None, None]:
         """Take the steps as the iterator advances, and yield their terms in blocks (k, 3).
 
         The terms are in nats per image. Those of a step are measured before its update, which

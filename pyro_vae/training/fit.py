@@ -11,6 +11,7 @@ from torch import Tensor
 from pyro_vae.data import check_unit_interval
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.settings import TrainingSettings, default_batch_size
+from pyro_vae.signatures import takes_arguments_of, takes_settings
 from pyro_vae.training.choice import choose_engine
 from pyro_vae.training.distributed import Distributed
 from pyro_vae.training.engines import ENGINES, Engine
@@ -24,6 +25,7 @@ from pyro_vae.training.schedule import Schedule
 PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
 
 
+@takes_settings(TrainingSettings)
 def fit(
     model: LatentImageModel,
     images: Tensor,
@@ -32,7 +34,7 @@ def fit(
     validation_images: Tensor | None = None,
     dynamic: bool = False,
     device: torch.device | str = "cpu",
-    should_stop: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] | None = None,
     ranks: Ranks = ALONE,
     **settings,
 ) -> Training:
@@ -42,20 +44,19 @@ def fit(
     random state, so random draws between records change nothing.
 
     Args:
+        model: the VAE or autoencoder to train; its weights change.
+        images: (N, C, H, W) in [0, 1], with the number of grey levels that the model expects.
         test_images: (M, C, H, W), scored after each epoch with one draw of z per image.
         validation_images: (V, C, H, W), scored like `test_images`; early stopping goes by them.
         dynamic: whether the images are probabilities of binary pixels, which every epoch draws
             again.
+        device: where to train, as in `"cuda"`.
         should_stop: called between steps, at least once in 64 of them. Once it returns true,
             `Stopped` is raised and `state` can be saved.
         ranks: processes that train together (default: this process alone). Each of them calls `fit`
             with the same arguments inside `ranks.joined()`. `batch_size` is the sum of their
             shares, and all of them have the same weights.
-        settings: fields of `pyro_vae.settings.TrainingSettings`, by default `objective="elbo"`,
-            `num_particles=1`, `beta=1.0`, `beta_schedule="constant"`, `warmup_epochs=0`,
-            `epochs=100`, `batch_size=min(128, N)`, `learning_rate=1e-3`,
-            `learning_rate_schedule="constant"`, `patience=None`, `seed=0`,
-            `precision="float32"` and `engine="auto"`.
+        {settings}
 
     Raises:
         ValueError: arguments that are out of range or contradict each other; images that the
@@ -73,7 +74,7 @@ def fit(
     asked = TrainingSettings(**settings)
     batch_size = asked.batch_size or default_batch_size(len(images))
     asked = replace(asked, batch_size=batch_size)
-    _check_against_images(asked, len(images), validation_images, ranks)
+    _check_against_images(batch_size, asked.patience, len(images), validation_images, ranks)
     schedule = Schedule(asked, len(images) // batch_size)
     choice = choose_engine(asked.engine, schedule.steps, torch.device(device).type, ranks.count)
     check_unit_interval(images) if dynamic else model.likelihood.check(images)
@@ -83,16 +84,25 @@ def fit(
     dtype = PRECISIONS[asked.precision]
     model.to(device, dtype)
     check_step_fits(model, asked, torch.device(device))
-    placed = [x if x is None else x.to(device, dtype) for x in (test_images, validation_images)]
-    splits = Splits(images.to(device, dtype), *placed, dynamic)
+    test, validation = (
+        x if x is None else x.to(device, dtype) for x in (test_images, validation_images)
+    )
+    splits = Splits(images.to(device, dtype), test, validation, dynamic)
     make_engine = partial(_make_engine, model, asked, splits.train.device, ranks)
-    return Training(make_engine, choice, schedule, splits, should_stop, ranks)
+    return Training(make_engine, choice, schedule, splits, should_stop or _never, ranks)
+
+
+def _never() -> bool:
+    return False
 
 
 def _check_against_images(
-    settings: TrainingSettings, num_images: int, validation: Tensor | None, ranks: Ranks
+    batch_size: int,
+    patience: int | None,
+    num_images: int,
+    validation: Tensor | None,
+    ranks: Ranks,
 ) -> None:
-    batch_size, patience = settings.batch_size, settings.patience
     if batch_size > num_images or num_images == 0:
         raise ValueError(f"batch_size: expected 1 to {num_images} images, got {batch_size}")
     if batch_size % ranks.count:
@@ -117,6 +127,7 @@ def _make_engine(
     return ENGINES[name](*options) if ranks.count == 1 else Distributed(name, ranks, *options)
 
 
+@takes_arguments_of(fit, leave_out=("ranks", "engine"))
 def fit_many(
     models: Sequence[LatentImageModel],
     images: Tensor | Sequence[Tensor],
@@ -129,26 +140,29 @@ def fit_many(
     """Train models of the same architecture in one batched step, each exactly as `fit` would.
 
     The models share everything but their weights, a fixed sigma, and the lists below. If one of
-    them diverges, the others continue.
+    them diverges, the others continue. The engine is always `compiled`.
 
     Args:
         models: models of the same class, networks and likelihood.
         images: (N, C, H, W), the same for all models, or one tensor for each model.
-        betas, seeds, learning_rates: one value for each model (default: those of `fit`).
-        options: `test_images`, `epochs` and others, as in `fit`; `engine` is always `compiled`.
+        betas: the `beta` of each model (default: the same for all).
+        seeds: the `seed` of each model (default: the same for all).
+        learning_rates: the `learning_rate` of each model (default: the same for all).
+        {settings}
 
     Raises:
         ValueError: what `fit` refuses; models of different architectures; lists of different
             lengths.
     """
-    listed = {"betas": betas, "seeds": seeds, "learning_rates": learning_rates}
-    listed = {name: values for name, values in listed.items() if values is not None}
+    given = {"betas": betas, "seeds": seeds, "learning_rates": learning_rates}
+    listed = {name: values for name, values in given.items() if values is not None}
     if isinstance(images, Tensor):
         dtype = PRECISIONS[options.get("precision", "float32")]
         images = [images.to(options.get("device", "cpu"), dtype)] * len(models)
-    for name, values in {"images": images, **listed}.items():
-        if len(values) != len(models):
-            raise ValueError(f"{name}: expected {len(models)}, one per model, got {len(values)}")
+    counts = {"images": len(images)} | {name: len(values) for name, values in listed.items()}
+    for name, count in counts.items():
+        if count != len(models):
+            raise ValueError(f"{name}: expected {len(models)}, one per model, got {count}")
     options["engine"] = "compiled"
     trainings = []
     for n, (model, x) in enumerate(zip(models, images)):

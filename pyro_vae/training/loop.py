@@ -75,7 +75,8 @@ class Training(Iterator[Record]):
         self.private = PrivateState(self.settings.seed, splits.train.device, validate)
         self.step, self.seconds = 0, 0.0
         self.terms: list[Tensor] = []  # of the unfinished epoch's steps, in blocks
-        self.best_epoch, self.best_loss = None, math.inf
+        self.best_epoch: int | None = None
+        self.best_loss = math.inf
 
     @property
     def model(self) -> LatentImageModel:
@@ -184,7 +185,7 @@ class Training(Iterator[Record]):
         self.order.set_state(self.epoch_order)
         order = torch.randperm(len(self.images), generator=self.order)
         steps_per_epoch = self.schedule.steps_per_epoch
-        batch_size = self.settings.batch_size
+        batch_size = self.settings.batch_size or len(order)
         rows = order[: steps_per_epoch * batch_size].view(-1, batch_size)
         taken = sum(map(len, self.terms))
         steps = range(self.step, self.step - taken + steps_per_epoch)

@@ -19,7 +19,7 @@ def step_bytes(model: LatentImageModel, settings: TrainingSettings) -> int:
     It counts what the likelihood holds for each pixel of each draw of z, and what each layer of the
     networks gives, and the same again for the gradients; weights and the images are left out.
     """
-    images = settings.batch_size * settings.num_particles
+    images = (settings.batch_size or 0) * settings.num_particles
     scored = math.prod(model.image_shape) * model.likelihood.numbers_per_pixel
     hidden = sum(m.out_features for m in model.modules() if isinstance(m, nn.Linear))
     itemsize = 8 if settings.precision == "float64" else 4

@@ -78,8 +78,13 @@ class Ranks:
             if device.type == "cuda":
                 torch.cuda.set_device(device)
             backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-            names = {"rank": self.number, "world_size": self.count, "store": self.store}
-            dist.init_process_group(backend, timeout=PATIENCE, **names)
+            dist.init_process_group(
+                backend,
+                timeout=PATIENCE,
+                rank=self.number,
+                world_size=self.count,
+                store=self.store,
+            )
         yield
         if self.count > 1:
             dist.destroy_process_group()

@@ -7,10 +7,20 @@ from dataclasses import dataclass
 class Record:
     """The record of an epoch, in nats per image.
 
-    The training figures are means over the epoch's steps, with rate and distortion at beta = 1.
-    `seconds` is the time spent on training since its start. The test figures are measured at the
-    end of the epoch and are None without test images. The validation loss is distortion + final
-    beta * rate, and None without validation images.
+    Args:
+        epoch: the number of the epoch, from 1.
+        step: the number of steps taken since training began.
+        seconds: the time spent on training since it began.
+        beta: the factor on the KL in the epoch's last step.
+        loss: what training minimises, a mean over the epoch's steps.
+        train_elbo: the ELBO at beta = 1, a mean over the epoch's steps.
+        train_rate: KL(q(z|x) || p(z)), a mean over the epoch's steps.
+        train_distortion: -E_q log p(x|z), a mean over the epoch's steps.
+        test_elbo: the ELBO of the test images at the end of the epoch, or None without them.
+        test_rate: their rate.
+        test_distortion: their distortion.
+        validation_loss: distortion + final beta * rate of the validation images, or None without
+            them.
     """
 
     epoch: int

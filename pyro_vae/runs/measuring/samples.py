@@ -1,7 +1,7 @@
 """The quality of samples and reconstructions, with a verdict."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ def measure_samples(subject: Subject) -> Figures:
     sets, labelled = _image_sets(subject), _labelled(subject)
     _show_spectra(subject.folder, sets)
     explained = explained_share(subject.model, sets.real, subject.seed)
-    figures = {"explained_share": explained}
+    figures: dict[str, Any] = {"explained_share": explained}
     if labelled is None:
         return _sharpness_figures(sets) | figures | {"verdict": judge(explained)}
     net = classifier_for(labelled, Path(subject.data_dir)).to(sets.real.device)

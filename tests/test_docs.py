@@ -1,0 +1,131 @@
+"""The pages of docs/: their sessions run, and what is listed there is complete."""
+
+import doctest
+import re
+import runpy
+import shlex
+import sys
+from dataclasses import fields
+
+import pytest
+
+import pyro_vae as pv
+from pyro_vae.cli.parser import COMMANDS, parse, parsers
+from pyro_vae.runs.parts import PARTS
+from tests.support.house import ROOT, sources_of_package
+
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(DOCS))  # declared.py, which conf.py imports too
+import declared  # noqa: E402
+
+NUMBER = re.compile(r"-?\d+\.?\d*")
+NEAR = 0.04  # of a number of a page: trainings on other processors end within a hundredth or two
+SMALL = 0.6  # for numbers near 0, as a rate that rounds to 0 or 1 nats
+
+
+class Near(doctest.OutputChecker):
+    """A checker that takes output whose words are those of the page and whose numbers are near."""
+
+    def check_output(self, want, got, optionflags):
+        if NUMBER.sub("#", want).split() != NUMBER.sub("#", got).split():
+            return False
+        pairs = zip(NUMBER.findall(want), NUMBER.findall(got))
+        return all(float(g) == pytest.approx(float(w), rel=NEAR, abs=SMALL) for w, g in pairs)
+
+
+@pytest.mark.parametrize(
+    "got, near",
+    [
+        ("ELBO -91.3, rate 7", True),
+        ("ELBO -93.0, rate 7", True),
+        ("ELBO -98.0, rate 7", False),
+        ("ELBO -91.3, rate 9", False),
+        ("bits -91.3, rate 7", False),
+        ("ELBO -91.3", False),
+    ],
+)
+def test_near_is_near_and_not_far(got, near):
+    assert Near().check_output("ELBO -91.3, rate 7\n", f"{got}\n", 0) is near
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tutorial", "own_data", "own_likelihood"])
+def test_a_page_shows_what_happens(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    families = dict(pv.LIKELIHOODS)  # a page may add to them
+    page = DOCS / f"{name}.md"
+    text = re.sub(r"^```.*$", "", page.read_text(), flags=re.M)  # else the fence is an output
+    session = doctest.DocTestParser().get_doctest(text, {}, name, str(page), 0)
+    said = []
+    try:
+        result = doctest.DocTestRunner(Near(), verbose=False).run(session, out=said.append)
+    finally:
+        pv.LIKELIHOODS.clear()
+        pv.LIKELIHOODS.update(families)
+    assert result.attempted >= 5
+    assert result.failed == 0, "".join(said)
+
+
+def test_every_command_and_every_flag_is_listed():
+    text = "\n".join(declared.commands())
+    _, each = parsers()
+    for name in COMMANDS:
+        section = text.partition(f"## pyro-vae {name}\n")[2].partition("\n## ")[0]
+        for action in each[name]._actions:
+            assert all(f"{flag}" in section for flag in action.option_strings)
+            assert action.help in section.replace("\\|", "|").replace("`", "")
+
+
+def test_every_setting_is_listed():
+    text = "\n".join(declared.settings())
+    for f in fields(pv.RunConfig):
+        assert f"| `{f.name}` |" in text
+        assert f.metadata["help"].partition(" (default")[0] in text.replace("\\|", "|")
+
+
+def test_every_figure_of_an_evaluation_is_listed():
+    text = "\n".join(declared.measures())
+    for name, part in PARTS.items():
+        assert part.look in text
+        for row in part.rows:
+            assert (f"`{name}.{row.key}`" in text) == (row.kind != "data")
+
+
+@pytest.mark.parametrize("lines", declared.DIRECTIVES, ids=lambda lines: lines.__name__)
+def test_tables_have_as_many_cells_as_columns(lines):
+    """A bar inside a cell, as in p(x|z), would make one more."""
+    rows = [line.replace("\\|", "") for line in lines() if line.startswith("|")]
+    assert len({row.count("|") for row in rows}) <= 1
+
+
+@pytest.mark.parametrize("page, room", [("evaluation", "evaluation"), ("figures", "figures")])
+def test_the_reference_has_every_module_of_a_room(page, room):
+    text = (DOCS / "reference" / f"{page}.md").read_text()
+    listed = re.findall(r"automodule:: ([\w.]+)", text)
+    there = [name for name in sources_of_package() if name.startswith(f"pyro_vae.{room}.")]
+    assert sorted(listed) == sorted(there)
+
+
+def test_the_reference_has_every_public_name():
+    text = (DOCS / "reference" / "python.md").read_text()
+    listed = re.findall(r"auto(?:class|function):: (\w+)", text)
+    assert sorted([*listed, "LIKELIHOODS"]) == sorted(pv.__all__)
+
+
+@pytest.mark.parametrize("script", ["build.py", "figures/make.py"])
+def test_scripts_give_commands_that_the_parser_takes(script):
+    commands = runpy.run_path(str(DOCS / script))["COMMANDS"]
+    for line in commands.values() if isinstance(commands, dict) else commands:
+        words = shlex.split(line)
+        if words[0] == "sweep" and "--out" not in words:  # the script adds it
+            words += ["--out", "runs/some"]
+        assert parse(words).command == words[0]
+
+
+def test_every_page_is_in_the_contents():
+    contents = (DOCS / "index.md").read_text()
+    for page in [*DOCS.glob("*.md"), *DOCS.glob("reference/*.md")]:
+        name = page.relative_to(DOCS).with_suffix("").as_posix()
+        assert name in ("index", "README") or f"\n{name}\n" in contents
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"\n../notebooks/{notebook.stem}\n" in contents
