@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-from pyro_vae.cli.output import say, wrapped
 from pyro_vae.runs.config import RunConfig, check_run_folder, load_settings
 from pyro_vae.settings import COSTS_ONLY, FIRST_RUN
 from pyro_vae.sweeps.grid import combinations, read_grid
@@ -25,8 +24,13 @@ def settings_file(parsed: Namespace) -> str | Path | None:
     return own if own.exists() else None
 
 
+def is_first_run(parsed: Namespace) -> bool:
+    """Return whether `train` is asked for no model and no data in particular."""
+    return not settings_file(parsed) and settings_of(parsed).keys() <= COSTS_ONLY
+
+
 def config_of(parsed: Namespace) -> RunConfig:
-    """Return the configuration that `train` is asked for, and say so where it is a first run.
+    """Return the configuration that `train` is asked for.
 
     Raises:
         ValueError: settings that are wrong.
@@ -34,11 +38,7 @@ def config_of(parsed: Namespace) -> RunConfig:
     flags, file = settings_of(parsed), settings_file(parsed)
     if file:
         return RunConfig.load(file, **flags)
-    if flags.keys() <= COSTS_ONLY:
-        chosen = ", ".join(f"{name} {value}" for name, value in FIRST_RUN.items())
-        say(wrapped(f"No model was asked for, so this is a first run: {chosen}"))
-        flags = FIRST_RUN | flags
-    return RunConfig(**flags)
+    return RunConfig(**(FIRST_RUN | flags if is_first_run(parsed) else flags))
 
 
 def sweep_settings(parsed: Namespace) -> dict:
@@ -51,7 +51,7 @@ def sweep_settings(parsed: Namespace) -> dict:
 
 
 def _check_train(parsed: Namespace) -> None:
-    parsed.settings = config_of(parsed)
+    parsed.settings, parsed.first_run = config_of(parsed), is_first_run(parsed)
 
 
 def _check_sweep(parsed: Namespace) -> None:

@@ -102,7 +102,7 @@ def _parts(text: str) -> list[str]:
     try:
         return [check_name("part", name.strip(), PARTS) for name in text.split(",")]
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+        raise argparse.ArgumentTypeError(str(error).removeprefix("part: ")) from error
 
 
 def _choice(known: Sequence[str]) -> Callable[[str], str]:

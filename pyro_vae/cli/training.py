@@ -15,6 +15,7 @@ from pyro_vae.runs.observer import Observer
 from pyro_vae.runs.run import Run, resolve_device
 from pyro_vae.runs.summary import parameter_counts
 from pyro_vae.runs.train import train
+from pyro_vae.settings import FIRST_RUN
 from pyro_vae.training.loop import Training
 from pyro_vae.training.processes import ALONE
 from pyro_vae.training.record import Record
@@ -27,7 +28,9 @@ MEASURING_STYLE = "{percentage:3.0f}% |{bar}| {remaining} left"
 def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
     """Train a model and write a run folder."""
     ranks = parsed.ranks or ALONE
-    observer = _TrainingProgress(interrupts) if ranks.first else Observer(interrupts)
+    observer = Observer(interrupts)
+    if ranks.first:
+        observer = _TrainingProgress(interrupts, parsed.first_run)
     options = {"resume": parsed.resume, "overwrite": parsed.overwrite, "ranks": ranks}
     try:
         run = train(parsed.settings, parsed.out, observer=observer, **options)
@@ -41,13 +44,17 @@ def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
 class _TrainingProgress(Observer):
     """A bar over the epochs, or lines without a terminal, and then a bar for the measurements."""
 
-    def __init__(self, interrupts: Interrupts):
+    def __init__(self, interrupts: Interrupts, first_run: bool):
         super().__init__(interrupts)
+        self.first_run = first_run
         self.bar: tqdm | None = None
 
     def started(
         self, folder: RunFolder, config: RunConfig, data: Dataset, training: Training
     ) -> None:
+        if self.first_run:
+            chosen = ", ".join(f"{name} {value}" for name, value in FIRST_RUN.items())
+            say(wrapped(f"No model was asked for, so this is a first run: {chosen}"))
         say(_announcement(config, data, training))
         if training.step:
             where = f"after step {training.step}, epoch {training.epoch}"

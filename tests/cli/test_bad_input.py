@@ -138,11 +138,11 @@ WRONG = [
     (resume("--beta", "2"), "resume: beta is 1.0 in run, got 2.0; only epochs, device, engine"),
     (resume("--dataset", "digits"), "resume: dataset is"),
     (["evaluate", "nowhere"], "run: nowhere is no run folder: it has no config.yaml"),
-    (["evaluate", "run", "--only", "latent"], "only: unknown name 'latent'; did you mean 'latents'?"),
+    (["evaluate", "run", "--only", "latent"], "--only: unknown name 'latent'; did you mean 'latents'?"),
     (["sample", "run", "--out", "no/a.png"], "out: there is no folder no"),
     (["evaluate", "run_fresh"], "run: run_fresh has no checkpoint yet; train it first"),
     (["sample", "run", "--out", "a.gif"], "out: type of file: unknown name '.gif'"),
-    (["report", "folder"], "config: folder/config.yaml cannot be read"),
+    (["report", "folder"], "run: folder is no run folder: it has no config.yaml"),
     (["report", "run_rows"], "metrics: run_rows/metrics.csv is no table of metrics"),
     (["report", "run_json"], "summary: run_json/summary.json is not JSON"),
     # checkpoints

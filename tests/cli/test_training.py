@@ -84,11 +84,20 @@ def first_run(*arguments, monkeypatch):
 
 
 @pytest.mark.parametrize("more", [[], ["--seed", "3", "--device", "cpu", "--out", "a"]])
-def test_a_run_without_a_model_is_a_first_run(more, capsys, monkeypatch):
+def test_a_run_without_a_model_is_a_first_run(more, monkeypatch):
     config = first_run(*more, monkeypatch=monkeypatch)
     chosen = {name: getattr(config, name) for name in FIRST_RUN}
     assert chosen == FIRST_RUN and config.seed == (3 if more else 0)
-    assert "this is a first run" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_first_run_is_announced(capsys, monkeypatch):
+    monkeypatch.setitem(FIRST_RUN, "epochs", 1)
+    assert main(["train", "--out", "a"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith(
+        "No model was asked for, so this is a first run: likelihood discretized_logistic, epochs 1,"
+        " patience 20"
+    )
 
 
 def test_no_setting_that_is_given_meets_another_default(capsys, monkeypatch):
