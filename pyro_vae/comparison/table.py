@@ -169,10 +169,12 @@ def _current_summary(folder: RunFolder) -> dict | None:
 def _finished(folder: RunFolder, summary: Any) -> Finished:
     evaluation = load_evaluation(folder.evaluation)
     beaten = bool(not_beaten(summary.get("baselines") or {}))
-    return Finished(folder, RunConfig.load(folder.config), _measures(summary, evaluation), beaten)
+    return Finished(
+        folder, RunConfig.load(folder.config), figures_by_column(summary, evaluation), beaten
+    )
 
 
-def _measures(summary: dict, evaluation: dict) -> dict[str, Any]:
+def figures_by_column(summary: dict, evaluation: dict) -> dict[str, Any]:
     """Return the figures of both files by column."""
     measures = {row.key: lookup(summary, row.key) for row in SUMMARY}
     measures["parameters"] = sum(v for v in summary["parameters"].values() if isinstance(v, int))
