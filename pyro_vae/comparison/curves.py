@@ -1,9 +1,13 @@
 """Curves and points of figures from a table of runs, as means over seeds with their errors."""
 
+from collections.abc import Sequence
+
 import pandas as pd
+from torch import Tensor
 
 from pyro_vae.comparison.seeds import Names, over_seeds
 from pyro_vae.evaluation.best import SIGNS
+from pyro_vae.evaluation.sharpness import radial_power_spectrum
 from pyro_vae.figures.many_runs import Curve
 from pyro_vae.figures.side_by_side import Marks
 from pyro_vae.names import check_name
@@ -39,6 +43,55 @@ def curves_over(
             x = means.index.tolist()
             curves.append(Curve(name, number, number, x, y, errors, best=ring))
     return curves
+
+
+def curves_of(table: pd.DataFrame, setting: str, columns: Sequence[str]) -> list[Curve]:
+    """Return a curve over a setting for each of several measures, which name the curves.
+
+    Args:
+        table: a row for each run.
+        setting: what the curves run over, such as `beta`.
+        columns: the measures.
+
+    Raises:
+        ValueError: a column that the table does not have.
+    """
+    curves = []
+    for number, column in enumerate(columns):
+        for curve in curves_over(table, setting, column):
+            curves.append(curve._replace(label=column, colour=number, dash=number))
+    return curves
+
+
+def rate_distortion_curve(table: pd.DataFrame, label: str = "") -> Curve:
+    """Return the curve of test distortion over test rate of runs with several betas.
+
+    It leads from the smallest beta to the largest, and both are written at its ends.
+
+    Args:
+        table: a row for each run, with the figures of `Runs.table`.
+        label: the curve's name.
+    """
+    rate, distortion = "test.rate_nats", "test.distortion_nats"
+    means = over_seeds(table, "beta", [rate, distortion]).sort_index()
+    points = [means[name].tolist() for name in (rate, distortion)]
+    errors = [means[name + ERROR].tolist() for name in (distortion, rate)]
+    ends = (f"beta {means.index[0]:g}", f"beta {means.index[-1]:g}")
+    return Curve(label, 0, 0, *points, *errors, ends=ends)
+
+
+def relative_spectrum(images: Tensor, reference: Tensor, label: str, number: int) -> Curve:
+    """Return the curve of power over frequency of images, divided by that of a reference.
+
+    Args:
+        images, reference: (N, C, H, W) and (M, C, H, W).
+        label: the curve's name.
+        number: the number of the curve's colour and dashes.
+    """
+    found = radial_power_spectrum(images)
+    power = radial_power_spectrum(reference).power
+    y, errors = (found.power / power).tolist(), (found.standard_error / power).tolist()
+    return Curve(label, number, number, found.frequencies.tolist(), y, errors)
 
 
 def _best(means: pd.Series, best: str) -> int | None:

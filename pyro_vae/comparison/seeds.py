@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pyro_vae.comparison.table import ROWS
 from pyro_vae.evaluation.best import SIGNS, confidence_set
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.paired import Difference, paired_difference, two_way_mean
@@ -19,6 +20,7 @@ from pyro_vae.runs.measured import ERROR
 from pyro_vae.settings import setting_text
 
 Names = str | Sequence[str]
+SMALL = 1e-5  # an error under which figures are written with an exponent
 
 
 def over_seeds(table: pd.DataFrame, by: Names, columns: Names) -> pd.DataFrame:
@@ -52,14 +54,22 @@ def over_seeds(table: pd.DataFrame, by: Names, columns: Names) -> pd.DataFrame:
 def with_errors(means: pd.DataFrame) -> pd.DataFrame:
     """Return the figures of a table as text, each with its standard error, as in 1.23 ± 0.04.
 
-    A figure without an error stands alone. One that is missing is a dash.
+    A figure without an error stands alone. One that is missing is a dash. Figures of run folders,
+    such as `test.elbo_nats`, get the names and units that they have on pages.
     """
     names = [name for name in means.columns if not name.endswith(ERROR)]
     texts = {}
     for name in names:
         errors = means.get(name + ERROR, pd.Series(math.nan, means.index))
         texts[name] = [_text(mean, error) for mean, error in zip(means[name], errors)]
-    return pd.DataFrame(texts, index=means.index)
+    return pd.DataFrame(texts, index=means.index).rename(columns=_title)
+
+
+def _title(column: str) -> str:
+    if column not in ROWS:
+        return column
+    name, unit = ROWS[column].name, ROWS[column].unit
+    return f"{name} ({unit})" if unit else name
 
 
 def differences(
@@ -120,7 +130,8 @@ def best_settings(
         level: the probability.
 
     Returns:
-        The columns `best`, the measure there with its standard error, and `can be best`, in words.
+        The columns `best`; `value` and `value.standard_error`, the measure there; and `can be best`,
+        in words.
 
     Raises:
         ValueError: a column that the table does not have, or an unknown `best`.
@@ -133,9 +144,64 @@ def best_settings(
         means = over_seeds(group[group[column].notna()], setting, column)
         if len(means):
             top = (sign * means[column]).idxmax()
-            row = {"best": top, **means.loc[top].to_dict()}
-            rows[key] = row | {"can be best": _can_be_best(group, column, setting, best, level)}
+            value, error = means.loc[top]
+            rows[key] = {"best": top, "value": value, "value" + ERROR: error}
+            rows[key]["can be best"] = _can_be_best(group, column, setting, best, level)
     return _table(rows, by)
+
+
+def at_best(
+    table: pd.DataFrame, column: str, setting: str, by: Names = (), best: str = "highest"
+) -> pd.DataFrame:
+    """Return the runs whose setting has the value at which the mean of a measure is best.
+
+    To choose by test images makes the chosen ones look better there than they are: choose by
+    validation images.
+
+    Args:
+        table, column, setting, by, best: those of `best_settings`.
+
+    Raises:
+        ValueError: a column that the table does not have, or an unknown `best`.
+    """
+    found = best_settings(table, column, setting, by, best)
+    parts = []
+    for key, group in _groups(table, _names(table, by)):
+        if (name := key if len(key) > 1 else key[0]) in found.index:
+            parts.append(group[group[setting] == found.loc[name, "best"]])
+    return pd.concat(parts)
+
+
+def behind_best(
+    table: pd.DataFrame, column: str, setting: str, by: Names = (), best: str = "highest"
+) -> pd.DataFrame:
+    """Return by how much each value of a setting is behind the best one, as paired differences.
+
+    Args:
+        table, column, setting, by, best: those of `best_settings`.
+
+    Returns:
+        The columns `behind` and `behind.standard_error`, both 0 for the best value, in rows that are
+        named by the settings `by` and the setting, best first.
+
+    Raises:
+        ValueError: a column that the table does not have, or an unknown `best`.
+    """
+    sign = SIGNS[check_name("best", best, SIGNS)]
+    _names(table, [column, setting])
+    by = _names(table, by)
+    rows = {}
+    for key, group in _groups(table, by):
+        means = over_seeds(group, setting, column)[column]
+        order = (-sign * means).sort_values().index
+        top = _values(group[group[setting] == order[0]], column)
+        for value in order:
+            found, _ = _difference(top, _values(group[group[setting] == value], column))
+            row = {"behind": sign * found.mean, "behind" + ERROR: found.standard_error}
+            if value == order[0]:
+                row = {"behind": 0.0, "behind" + ERROR: 0.0}
+            rows[(*key, value) if by else (value,)] = row
+    return _table(rows, [*by, setting])
 
 
 def _can_be_best(group: pd.DataFrame, column: str, setting: str, best: str, level: float) -> str:
@@ -204,9 +270,9 @@ def _difference(one: np.ndarray, other: np.ndarray) -> tuple[Difference, str]:
 
 
 def _over_images(gains: np.ndarray) -> Difference:
-    found = stats.ttest_1samp(gains, 0)
-    error = float(stats.sem(gains))
-    return Difference(float(gains.mean()), error, len(gains) - 1, float(found.pvalue))
+    mean, error, degrees = float(gains.mean()), float(stats.sem(gains)), len(gains) - 1
+    t = abs(mean) / error if error > 0 else (math.inf if mean else 0.0)
+    return Difference(mean, error, degrees, float(2 * stats.t.sf(t, degrees)))
 
 
 def _welch(one: np.ndarray, other: np.ndarray) -> Difference:
@@ -223,5 +289,7 @@ def _text(mean: object, error: object) -> str:
         return "-"
     if error is None or pd.isna(error) or error == 0:
         return f"{mean:.4g}"
+    if error < SMALL:
+        return f"{mean:.3g} ± {error:.1g}"
     places = max(0, 1 - math.floor(math.log10(error)))
     return f"{mean:,.{places}f} ± {error:,.{places}f}"

@@ -1,5 +1,7 @@
 """Measures of runs: tables of figures, measured once, and the measures that the package has."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -87,6 +89,14 @@ def test_annealing_lies_over_a_loose_bound(runs, digits):
         likelihood.importance(runs[0], digits, 1, 1, split="tests")
 
 
+def test_looseness_is_annealing_less_the_bound(runs, digits):
+    found = likelihood.looseness(runs[0], digits, 3, 4, 10, 4)["looseness"]
+    tight = likelihood.annealed(runs[0], digits, 3, 10, 4)["annealed_nats"]
+    assert torch.equal(
+        found, tight - likelihood.importance(runs[0], digits, 3, 4)["importance_nats"]
+    )
+
+
 def test_a_refitted_sigma_is_the_one_that_is_scored(runs, digits):
     bits = likelihood.with_refitted_sigma(runs[0], digits, draws=4)
     vae = refit_sigma(runs[0].vae, digits.train.images, score="levels")
@@ -138,6 +148,20 @@ def test_midpoints_of_an_image_with_itself_are_its_ends():
     for name in ("linear", "slerp"):
         error = found[name].std() / 200**0.5
         assert found[name].mean().abs() < 5 * error, "5 standard errors"
+
+
+def test_the_use_of_components_is_read_from_the_evaluation(tmp_path):
+    change = {"mean": 0.02, "standard_error": 0.01}
+    found = {"marginal_distances": [0.1, 0.4, 0.2], "nll_change_without_inactive_nats": change}
+    summary = {"test": {"rate_per_component_nats": [2.0, 0.3, 0.05]}}
+    run = pv.Run(tmp_path, pv.RunConfig(), None, {}, summary)
+    with pytest.raises(ValueError, match="run: expected an evaluation of latents in"):
+        latents.latent_use(run, None, carrying=0.1)
+    for inactive, change in ((1, 0.02), (0, 0.0)):
+        figures = {"latents": found | {"inactive_units": inactive}}
+        (tmp_path / "evaluation.json").write_text(json.dumps(figures))
+        used = latents.latent_use(run, None, carrying=0.1)
+        assert used == {"carrying": 2, "change of NLL": change, "marginals": 0.4}
 
 
 def test_the_mutual_information_gap_needs_factors(runs, digits):

@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pyro_vae.comparison.seeds import best_settings, differences, over_seeds, with_errors
+from pyro_vae.comparison.seeds import (
+    at_best,
+    behind_best,
+    best_settings,
+    differences,
+    over_seeds,
+    with_errors,
+)
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.paired import paired_difference, two_way_mean
 
@@ -76,6 +83,13 @@ def test_figures_as_text_have_two_digits_of_their_error():
     assert text["b"].tolist() == ["3.142", "2", "-", "1"] and text["c"].tolist()[0] == "word"
 
 
+def test_small_errors_have_an_exponent_and_figures_of_folders_their_names():
+    means = pd.DataFrame({"p": [1.7e-76], "p.standard_error": [1.7e-76], "test.elbo_nats": [-5.0]})
+    text = with_errors(means)
+    assert list(text.columns) == ["p", "test ELBO (nats per image)"]
+    assert text["p"].tolist() == ["1.7e-76 ± 2e-76"]
+
+
 def test_a_difference_is_that_of_its_closed_form():
     table = of_images()
     found = differences(table, "nats", "beta", 3, 1, "data").loc["d"]
@@ -114,7 +128,7 @@ def test_the_best_value_and_those_that_can_be_best():
     table = of_images(means=(3.0, 3.0, 0.0))
     found = best_settings(table, "nats", "beta", "data").loc["d"]
     assert found["best"] in (1, 2) and found["can be best"] == "1, 2"
-    assert Estimate(found["nats"], found["nats.standard_error"]) == two_way_mean(
+    assert Estimate(found["value"], found["value.standard_error"]) == two_way_mean(
         stack(table, found["best"])
     )
     lowest = best_settings(table, "nats", "beta", "data", best="lowest").loc["d"]
@@ -134,6 +148,27 @@ def test_groups_without_the_measure_have_no_best():
     assert best_settings(table, "bits", "beta", "family").index.tolist() == ["a"]
 
 
+def test_the_runs_at_the_best_value():
+    table = pd.concat([NUMBERS.assign(data="a"), NUMBERS.assign(data="b", bits=-NUMBERS["bits"])])
+    chosen = at_best(table, "bits", "beta", "data")
+    assert chosen["data"].tolist() == ["a", "a", "b", "b"]
+    assert chosen["beta"].tolist() == [4, 4, 1, 1]
+    chosen = at_best(table, "bits", "beta", ["data", "word"], best="lowest")
+    assert len(chosen) == 10, "each run is a group of its own"
+    assert at_best(NUMBERS, "bits", "beta")["seed"].tolist() == [0, 1]
+
+
+def test_distances_from_the_best_are_paired():
+    table = of_images(means=(1.0, 3.0, 0.0))
+    behind = behind_best(table, "nats", "beta", "data")
+    assert behind.index.tolist() == [("d", 2), ("d", 1), ("d", 3)]
+    assert behind.iloc[0].tolist() == [0.0, 0.0]
+    exact = paired_difference(stack(table, 2), stack(table, 3))
+    assert behind.iloc[2].tolist() == [exact.mean, exact.standard_error]
+    lowest = behind_best(table, "nats", "beta", best="lowest")
+    assert lowest.index.tolist() == [3, 1, 2] and lowest["behind"].iloc[2] == exact.mean
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -141,6 +176,8 @@ def test_groups_without_the_measure_have_no_best():
         (lambda: over_seeds(NUMBERS, "betas", "bits"), "column: unknown name 'betas'"),
         (lambda: differences(NUMBERS, "bits", "beta", 1, 2), "beta: expected runs of 1 and 2"),
         (lambda: best_settings(NUMBERS, "bits", "beta", best="top"), "best: unknown name 'top'"),
+        (lambda: behind_best(NUMBERS, "bits", "beta", best="top"), "best: unknown name 'top'"),
+        (lambda: at_best(NUMBERS, "bits", "bet"), "column: unknown name 'bet'"),
     ],
 )
 def test_what_the_table_does_not_have_is_refused(call, message):

@@ -7,6 +7,8 @@ from pyro_vae.evaluation import disentanglement
 from pyro_vae.evaluation.paths import PATHS, interpolate
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.randomness import seeded
+from pyro_vae.runs.evaluation import load_evaluation
+from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.run import Run
 
 
@@ -20,6 +22,32 @@ def mutual_information_gap(run: Run, data: Dataset) -> dict[str, float]:
         raise ValueError(f"data: expected true factors, which {data.name} does not have")
     codes = run.vae.encode(data.train.images).mean.detach()
     return {"MIG": disentanglement.mutual_information_gap(codes, data.train.factors).gap}
+
+
+def latent_use(run: Run, data: Dataset, carrying: float) -> dict[str, float]:
+    """Return how an evaluated run uses its components, from its summary and its part `latents`.
+
+    The figures are `carrying`, the number of components whose rate is over a threshold; `change of
+    NLL`, what the model loses without its inactive components, nats per image (0 where all are
+    active); and `marginals`, the largest Kolmogorov distance between a component of the aggregate
+    posterior and the prior, 0 to 1.
+
+    Args:
+        carrying: the threshold of the rate, nats per image.
+
+    Raises:
+        ValueError: a run whose latents were not evaluated.
+    """
+    found = load_evaluation(RunFolder(run.folder).evaluation).get("latents")
+    if not found:
+        raise ValueError(f"run: expected an evaluation of latents in {run.folder}, got none")
+    rates = run.summary["test"]["rate_per_component_nats"]
+    change = found["nll_change_without_inactive_nats"] if found["inactive_units"] else {"mean": 0.0}
+    return {
+        "carrying": sum(rate > carrying for rate in rates),
+        "change of NLL": change["mean"],
+        "marginals": max(found["marginal_distances"]),
+    }
 
 
 def midpoints(run: Run, data: Dataset, pairs: int, draws: int = 8) -> dict[str, Tensor]:

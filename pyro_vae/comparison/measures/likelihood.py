@@ -53,6 +53,20 @@ def annealed(
     return {"annealed_nats": nats, "annealed_bits": bits_per_dim(nats, data.image_shape)}
 
 
+def looseness(
+    run: Run, data: Dataset, images: int, draws: int, temperatures: int, chains: int
+) -> dict[str, Tensor]:
+    """Return `looseness` of the importance bound of each test image, by AIS from q(z|x), nats (N,).
+
+    Args:
+        images: N, the first test images.
+        draws: the number of draws of z of the importance bound.
+        temperatures, chains: the settings of the annealing.
+    """
+    tight = annealed(run, data, images, temperatures, chains)["annealed_nats"]
+    return {"looseness": tight - importance(run, data, images, draws)["importance_nats"]}
+
+
 def with_refitted_sigma(run: Run, data: Dataset, draws: int) -> dict[str, Tensor]:
     """Return bits per dimension of the test images with the run's sigma and with the best one.
 
