@@ -112,11 +112,18 @@ def test_a_notebook_is_a_short_question_without_outputs(path):
             assert cell.outputs == [] and cell.execution_count is None
 
 
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """The data folder of all notebooks: the classifier of the digits is trained once."""
+    return str(tmp_path_factory.mktemp("data"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_a_notebook_answers_in_numbers(path, tmp_path, monkeypatch):
-    """On the embedded images, with everything written below `tmp_path`."""
+def test_a_notebook_answers_in_numbers(path, tmp_path, data_dir, monkeypatch):
+    """On the embedded images, with everything written below `tmp_path` and the data folder."""
     monkeypatch.setenv("PYRO_VAE_NOTEBOOKS", "small")
+    monkeypatch.setenv("PYRO_VAE_DATA", data_dir)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
     notebook = nbformat.read(path, as_version=4)
     (tmp_path / "notebooks").mkdir()
@@ -133,4 +140,4 @@ def test_a_notebook_answers_in_numbers(path, tmp_path, monkeypatch):
     assert any("image/png" in o.get("data", {}) for o in outputs)
     assert not any(o.output_type == "execute_result" for o in outputs), "a value that is not shown"
     written = {p.name for p in tmp_path.iterdir()}
-    assert written <= {"notebooks", "runs", "data"}  # data: classifiers that measure samples
+    assert written <= {"notebooks", "runs"}

@@ -288,7 +288,7 @@ def _text(mean: object, error: object) -> str:
     if mean is None or pd.isna(mean):
         return "-"
     if error is None or pd.isna(error) or error == 0:
-        return f"{mean:.4g}"
+        return f"{mean:,.0f}" if float(mean).is_integer() else f"{mean:.4g}"
     if error < SMALL:
         return f"{mean:.3g} ± {error:.1g}"
     places = max(0, 1 - math.floor(math.log10(error)))

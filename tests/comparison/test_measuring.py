@@ -132,6 +132,12 @@ def test_the_posterior_of_a_run_is_measured(runs, digits):
     found = posterior.nuts(run, digits, images=1, draws=30)
     assert found["draws"].shape == (2, 30, 1, 2)
     assert 0 < found["smallest scale ratio"] <= found["largest scale ratio"]
+    beside = posterior.beside_q(run, digits, found["draws"])
+    chain, own = (beside[name]["posterior"]["z"].values for name in ("NUTS", "q"))
+    assert np.array_equal(chain, found["draws"][:1, :, 0]) and own.shape == chain.shape
+    q = run.vae.encode(digits.test.images[:1])
+    apart = (own.mean((0, 1)) - q.mean[0].detach().numpy()) / q.variance[0].sqrt().detach().numpy()
+    assert np.abs(apart).max() < 5 / 30**0.5, "5 standard errors of a mean of 30 draws"
     gaps = posterior.gaps(run, digits, 3, 20, 5, 4, 5)
     assert len(gaps) == 6 and all(gap.shape == (3,) for gap in gaps.values())
 

@@ -85,7 +85,8 @@ def test_figures_as_text_have_two_digits_of_their_error():
 
 def test_small_errors_have_an_exponent_and_figures_of_folders_their_names():
     means = pd.DataFrame({"p": [1.7e-76], "p.standard_error": [1.7e-76], "test.elbo_nats": [-5.0]})
-    text = with_errors(means)
+    text = with_errors(means.assign(count=73112.0))
+    assert text.pop("count").tolist() == ["73,112"]
     assert list(text.columns) == ["p", "test ELBO (nats per image)"]
     assert text["p"].tolist() == ["1.7e-76 ± 2e-76"]
 

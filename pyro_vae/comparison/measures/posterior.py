@@ -1,10 +1,15 @@
 """How far q(z|x) of a run is from the posterior of its model."""
 
+import numpy as np
+import torch
+from arviz_base import from_dict
 from torch import Tensor
+from xarray import DataTree
 
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation import ladder, posteriors
 from pyro_vae.evaluation.ais import Annealing
+from pyro_vae.randomness import seeded
 from pyro_vae.runs.run import Run
 
 
@@ -49,6 +54,22 @@ def nuts(run: Run, data: Dataset, images: int, draws: int) -> dict[str, float | 
         "largest shift of a mean": moments.shift.abs().max().item(),
         "smallest scale ratio": moments.scale_ratio.min().item(),
         "largest scale ratio": moments.scale_ratio.max().item(),
+    }
+
+
+def beside_q(run: Run, data: Dataset, draws: np.ndarray, seed: int = 0) -> dict[str, DataTree]:
+    """Return the first chain of NUTS and as many draws of q, for the first image, as ArviZ reads them.
+
+    Args:
+        draws: what `nuts` gave, (chains, draws, N, latent_dim).
+        seed: the seed of the draws of q.
+    """
+    chain = draws[:1, :, 0]
+    with seeded(seed), torch.no_grad():
+        own = run.vae.encode(data.test.images[:1]).sample((1, chain.shape[1]))[:, :, 0]
+    return {
+        name: from_dict({"posterior": {"z": z}}, dims={"z": ["latent"]})
+        for name, z in {"NUTS": np.asarray(chain), "q": own.numpy()}.items()
     }
 
 
