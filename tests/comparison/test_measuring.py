@@ -46,6 +46,7 @@ def test_a_table_has_a_row_for_each_run_and_is_measured_once(runs):
     assert (joined["beta"] == joined["mean"]).all()
 
 
+@pytest.mark.slow
 def test_parts_are_evaluated_where_they_are_missing(runs, monkeypatch):
     calls = []
 
@@ -59,6 +60,26 @@ def test_parts_are_evaluated_where_they_are_missing(runs, monkeypatch):
     assert calls == [(1, ["decoder"], True), (4, ["decoder"], True)]
     with pytest.raises(ValueError, match="only: unknown name 'decoders'"):
         evaluate_missing(runs, ["decoders"])
+
+
+@pytest.mark.parametrize(
+    "known, missing",
+    [
+        ({"latents": {"checkpoint": "new"}, "factors": None}, []),
+        ({"latents": {"checkpoint": "old"}, "factors": None}, ["latents"]),
+        ({}, ["latents", "factors"]),
+    ],
+)
+def test_parts_of_other_weights_are_missing(known, missing, tmp_path, monkeypatch):
+    """A part that is None does not apply to the run."""
+    calls = []
+    monkeypatch.setattr(
+        "pyro_vae.comparison.measuring.evaluate", lambda run, only, quick: calls.append(only)
+    )
+    (tmp_path / "evaluation.json").write_text(json.dumps(known))
+    run = pv.Run(tmp_path, pv.RunConfig(), None, {}, None, fingerprint="new")
+    evaluate_missing([run], ["latents", "factors"])
+    assert calls == [missing] * bool(missing)
 
 
 # --- the measures that the package has --------------------------------------------------------------
@@ -77,6 +98,7 @@ def test_bounds_of_a_run_are_those_of_its_images(runs):
     )
 
 
+@pytest.mark.slow
 def test_annealing_lies_over_a_loose_bound(runs, digits):
     """The importance bound of one draw is an ELBO; annealing of many steps lies well above it."""
     found = likelihood.annealed(runs[0], digits, 20, 30, 4)
@@ -105,6 +127,7 @@ def test_a_refitted_sigma_is_the_one_that_is_scored(runs, digits):
     assert bits["given_bits"].mean() > bits["refitted_bits"].mean(), "a shared sigma after an epoch"
 
 
+@pytest.mark.slow
 def test_images_of_a_run_are_measured_in_halves(runs, digits, classifier, monkeypatch):
     monkeypatch.setattr(images, "classifier_for", lambda data, folder: classifier)
     reference, others = images.halves(digits, 100)
@@ -125,6 +148,7 @@ def test_a_chain_of_a_run_ends_near_the_prior_or_says_so(runs, digits):
     assert 0 < found["drift"] < 1 and 0 <= found["run away"] <= 1 and 0 <= found["p-value"] <= 1
 
 
+@pytest.mark.slow
 def test_the_posterior_of_a_run_is_measured(runs, digits):
     run = runs[0]
     assert posterior.k_hat(run, digits, 6, 200)["k-hat"].shape == (6,)
