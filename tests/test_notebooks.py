@@ -1,5 +1,6 @@
 """The notebooks: short, without outputs, and each runs in its small setting to an answer in numbers."""
 
+import ast
 import re
 
 import nbformat
@@ -11,13 +12,84 @@ from tests.support.house import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
+LINES, CELL_LINES, FUNCTIONS = 100, 10, 1  # of a notebook, of a cell, and for plotting
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+KEYED = (ast.Store, ast.Del)
+
+
 def sources(notebook, kind):
     return [cell.source for cell in notebook.cells if cell.cell_type == kind]
 
 
-def code_lines(notebook):
-    lines = (line.strip() for source in sources(notebook, "code") for line in source.splitlines())
+def code_lines(source):
+    """The lines of a cell that are neither blank nor a comment."""
+    lines = (line.strip() for line in source.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def parsed(source):
+    """A cell as Python, without the magic that shows figures."""
+    return ast.parse(source.replace("%matplotlib inline", ""))
+
+
+def faults(source):
+    """What makes a cell hard to read; an empty list where nothing does."""
+    found = []
+    if len(code_lines(source)) > CELL_LINES:
+        found.append("too many lines")
+    for node in ast.walk(parsed(source)):
+        inside = [n for n in ast.walk(node) if n is not node and isinstance(n, COMPREHENSIONS)]
+        if isinstance(node, COMPREHENSIONS) and (inside or len(node.generators) > 1):
+            found.append("a comprehension in a comprehension")
+        if isinstance(node, ast.Lambda):
+            found.append("a lambda")
+        if isinstance(node, ast.DictComp) and isinstance(node.key, ast.Tuple):
+            found.append("a store that tuples are the keys of")
+        if isinstance(node, ast.Dict) and any(isinstance(key, ast.Tuple) for key in node.keys):
+            found.append("a store that tuples are the keys of")
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, KEYED) and _is_store(node):
+            found.append("a store that tuples are the keys of")
+    return found
+
+
+def _is_store(node):
+    """Whether tuples key what a subscript writes to; `table.loc[row, column]` is a table."""
+    return isinstance(node.slice, ast.Tuple) and not isinstance(node.value, ast.Attribute)
+
+
+def functions(notebook):
+    nodes = (ast.walk(parsed(source)) for source in sources(notebook, "code"))
+    return [n.name for walked in nodes for n in walked if isinstance(n, ast.FunctionDef)]
+
+
+@pytest.mark.parametrize(
+    "source, fault",
+    [
+        ("x = [[y for y in z] for z in w]", "a comprehension in a comprehension"),
+        ("x = {y: [*map(f, [v for v in z])] for y in w}", "a comprehension in a comprehension"),
+        ("x = [y for z in w for y in z]", "a comprehension in a comprehension"),
+        ("x = sorted(y, key=lambda z: -z)", "a lambda"),
+        ("found[name, family] = 1", "a store that tuples are the keys of"),
+        ("found = {(name, family): 1}", "a store that tuples are the keys of"),
+        ("found = {(name, 1): 1 for name in names}", "a store that tuples are the keys of"),
+        ("x = 1\n" * 11, "too many lines"),
+    ],
+)
+def test_cells_that_are_hard_to_read_are_found(source, fault):
+    assert faults(source) == [fault]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = [y for y in z]\nv = {w: 1 for w in x}",
+        "table.loc[name, column] = 1",
+        "%matplotlib inline\nimport os",
+        "# why\n" * 9 + "x = 1",
+    ],
+)
+def test_cells_that_read_aloud_are_left_alone(source):
+    assert faults(source) == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -29,18 +101,29 @@ def test_a_notebook_is_a_short_question_without_outputs(path):
     first = notebook.cells[0]
     assert first.cell_type == "markdown" and first.source.startswith("# ")
     assert "?" in first.source
-    assert len(code_lines(notebook)) <= 110
+    codes = sources(notebook, "code")
+    assert sum(len(code_lines(source)) for source in codes) <= LINES
+    assert len(functions(notebook)) <= FUNCTIONS
+    for source in codes:
+        assert faults(source) == [], source
+        assert all(len(line) <= 100 for line in source.splitlines()), source
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == [] and cell.execution_count is None
-            assert all(len(line) <= 100 for line in cell.source.splitlines())
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """The data folder of all notebooks: the classifier of the digits is trained once."""
+    return str(tmp_path_factory.mktemp("data"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_a_notebook_answers_in_numbers(path, tmp_path, monkeypatch):
-    """On the embedded images, with everything written below `tmp_path`."""
+def test_a_notebook_answers_in_numbers(path, tmp_path, data_dir, monkeypatch):
+    """On the embedded images, with everything written below `tmp_path` and the data folder."""
     monkeypatch.setenv("PYRO_VAE_NOTEBOOKS", "small")
+    monkeypatch.setenv("PYRO_VAE_DATA", data_dir)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
     notebook = nbformat.read(path, as_version=4)
     (tmp_path / "notebooks").mkdir()
@@ -57,4 +140,4 @@ def test_a_notebook_answers_in_numbers(path, tmp_path, monkeypatch):
     assert any("image/png" in o.get("data", {}) for o in outputs)
     assert not any(o.output_type == "execute_result" for o in outputs), "a value that is not shown"
     written = {p.name for p in tmp_path.iterdir()}
-    assert written <= {"notebooks", "runs", "data"}  # data: classifiers that measure samples
+    assert written <= {"notebooks", "runs"}

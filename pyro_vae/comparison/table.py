@@ -177,11 +177,11 @@ def _current_summary(folder: RunFolder) -> dict | None:
 
 def _finished(folder: RunFolder, summary: Any) -> Finished:
     config = RunConfig.load(folder.config)
-    measures = _measures(summary, current_parts(folder, config))
+    measures = figures_by_column(summary, current_parts(folder, config))
     return Finished(folder, config, measures, bool(not_beaten(summary.get("baselines") or {})))
 
 
-def _measures(summary: dict, evaluation: dict) -> dict[str, Any]:
+def figures_by_column(summary: dict, evaluation: dict) -> dict[str, Any]:
     """Return the figures of both files by column."""
     measures = {row.key: lookup(summary, row.key) for row in SUMMARY}
     measures["parameters"] = sum(v for v in summary["parameters"].values() if isinstance(v, int))

@@ -37,6 +37,21 @@ class Curve(NamedTuple):
     ends: tuple[str, str] | None = None  # texts at the first and the last point
 
 
+def mean_curve(label: str, number: int, x: ArrayLike, rows: ArrayLike) -> Curve:
+    """Return the curve of the mean of several rows, with their standard error as bars.
+
+    Args:
+        label: the curve's name.
+        number: the number of its colour and dashes.
+        x: (P,), the places of the points.
+        rows: (S, P), such as a curve for each seed. One row alone has no bars.
+    """
+    rows = np.asarray(rows, dtype=float)
+    count = len(rows)
+    errors = rows.std(0, ddof=1) / math.sqrt(count) if count > 1 else None
+    return Curve(label, number, number, x, rows.mean(0), errors)
+
+
 def _draw(axes: Axes, curve: Curve, markers: int | None = None) -> None:
     """Draw the line with its bars and ring, and a marker at every point or `markers` in all."""
     colour = COLOURS[curve.colour % len(COLOURS)]
@@ -123,10 +138,13 @@ def over_setting(
     """Draw a measure over a setting on a logarithmic axis, with bars for standard errors.
 
     Args:
-        level: the height of a dotted line, which `level_label` names (default: no line).
+        level: the height of a dotted line, which `level_label` names (default: no line). NaN draws
+            none either, for a figure that was not measured.
         diagonal_label: the name of a dotted line on which the measure equals the setting (default:
             no line).
     """
+    if level is None or math.isnan(level):
+        level, level_label = None, ""
     dotted = [label for label in (level_label, diagonal_label) if label]
     named = [*curves, *(Curve(label, 0, 0, [], []) for label in dotted)]
     figure, axes = _figure(named, title, any(c.label for c in named))

@@ -1,0 +1,296 @@
+"""Tables of runs summed up over seeds: means with errors, differences, and the best settings.
+
+A table has a row for each run. A cell of a measure is a number, or an array (N,) with a number for
+each of N images. The standard error of a column NAME stands in the column NAME.standard_error.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from pyro_vae.comparison.table import ROWS
+from pyro_vae.evaluation.best import SIGNS, confidence_set
+from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.evaluation.paired import Difference, paired_difference, two_way_mean
+from pyro_vae.names import check_name
+from pyro_vae.runs.measured import ERROR
+from pyro_vae.settings import setting_text
+
+Names = str | Sequence[str]
+SMALL = 1e-5  # an error under which figures are written with an exponent
+
+
+def over_seeds(table: pd.DataFrame, by: Names, columns: Names) -> pd.DataFrame:
+    """Return the means of measures over the runs that agree in some settings, with their errors.
+
+    The standard error of numbers is that over seeds; of a single run it is the run's own, where the
+    table has one. The standard error of values of images covers seeds and images, as in
+    `pyro_vae.evaluation.paired.two_way_mean`.
+
+    Args:
+        table: a row for each run.
+        by: the settings in which runs agree; they name the rows that are returned.
+        columns: the measures.
+
+    Returns:
+        For each of `columns`, the mean and the column NAME.standard_error.
+
+    Raises:
+        ValueError: a column that the table does not have.
+    """
+    by, columns = _names(table, by), _names(table, columns)
+    rows = {}
+    for key, group in _groups(table, by):
+        row = {}
+        for name in columns:
+            row[name], row[name + ERROR] = _mean(group, name)
+        rows[key] = row
+    return _table(rows, by)
+
+
+def with_errors(means: pd.DataFrame) -> pd.DataFrame:
+    """Return the figures of a table as text, each with its standard error, as in 1.23 ± 0.04.
+
+    A figure without an error stands alone. One that is missing is a dash. Figures of run folders,
+    such as `test.elbo_nats`, get the names and units that they have on pages.
+    """
+    names = [name for name in means.columns if not name.endswith(ERROR)]
+    texts = {}
+    for name in names:
+        errors = means.get(name + ERROR, pd.Series(math.nan, means.index))
+        texts[name] = [_text(mean, error) for mean, error in zip(means[name], errors)]
+    return pd.DataFrame(texts, index=means.index).rename(columns=_title)
+
+
+def _title(column: str) -> str:
+    if column not in ROWS:
+        return column
+    name, unit = ROWS[column].name, ROWS[column].unit
+    return f"{name} ({unit})" if unit else name
+
+
+def differences(
+    table: pd.DataFrame, column: str, setting: str, one: object, other: object, by: Names = ()
+) -> pd.DataFrame:
+    """Return how a measure differs between two values of a setting: that of `one` minus `other`.
+
+    Values of the same images are paired. With two seeds or more of both, the error is that of
+    `paired_difference`, for new images and new seeds; with one seed it is over images alone. Numbers
+    are compared over seeds by Welch's t.
+
+    Args:
+        table: a row for each run.
+        column: the measure.
+        setting, one, other: the setting, and the two of its values that are compared.
+        by: other settings, for each combination of which there is a row (default: one row).
+
+    Returns:
+        The columns `difference`, `difference.standard_error`, `p-value` (two-sided, for no
+        difference) and `error over`, which says what the error covers.
+
+    Raises:
+        ValueError: a column that the table does not have, or a combination without a run of either.
+    """
+    _names(table, [column, setting])
+    by = _names(table, by)
+    rows = {}
+    for key, group in _groups(table, by):
+        both = [_values(group[group[setting] == value], column) for value in (one, other)]
+        if not len(both[0]) or not len(both[1]):
+            raise ValueError(f"{setting}: expected runs of {one} and {other}, got none of one")
+        found, covered = _difference(*both)
+        row = {"difference": found.mean, "difference" + ERROR: found.standard_error}
+        rows[key] = row | {"p-value": found.p_value, "error over": covered}
+    return _table(rows, by)
+
+
+def best_settings(
+    table: pd.DataFrame,
+    column: str,
+    setting: str,
+    by: Names = (),
+    best: str = "highest",
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Return the value of a setting where a measure is best, and which values can be the best.
+
+    The values that can be the best are `pyro_vae.evaluation.best.confidence_set`, which contains the
+    truly best one with a probability of `level`. It needs two seeds or more of each value, and says
+    nothing where there are fewer.
+
+    Args:
+        table: a row for each run.
+        column: the measure.
+        setting: the setting, such as `beta`.
+        by: other settings, for each combination of which there is a row (default: one row).
+        best: `highest` or `lowest`.
+        level: the probability.
+
+    Returns:
+        The columns `best`; `value` and `value.standard_error`, the measure there; and `can be best`,
+        in words.
+
+    Raises:
+        ValueError: a column that the table does not have, or an unknown `best`.
+    """
+    sign = SIGNS[check_name("best", best, SIGNS)]
+    _names(table, [column, setting])
+    by = _names(table, by)
+    rows = {}
+    for key, group in _groups(table, by):
+        means = over_seeds(group[group[column].notna()], setting, column)
+        if len(means):
+            top = (sign * means[column]).idxmax()
+            value, error = means.loc[top]
+            rows[key] = {"best": top, "value": value, "value" + ERROR: error}
+            rows[key]["can be best"] = _can_be_best(group, column, setting, best, level)
+    return _table(rows, by)
+
+
+def at_best(
+    table: pd.DataFrame, column: str, setting: str, by: Names = (), best: str = "highest"
+) -> pd.DataFrame:
+    """Return the runs whose setting has the value at which the mean of a measure is best.
+
+    To choose by test images makes the chosen ones look better there than they are: choose by
+    validation images.
+
+    Args:
+        table, column, setting, by, best: those of `best_settings`.
+
+    Raises:
+        ValueError: a column that the table does not have, or an unknown `best`.
+    """
+    found = best_settings(table, column, setting, by, best)
+    parts = []
+    for key, group in _groups(table, _names(table, by)):
+        if (name := key if len(key) > 1 else key[0]) in found.index:
+            parts.append(group[group[setting] == found.loc[name, "best"]])
+    return pd.concat(parts)
+
+
+def behind_best(
+    table: pd.DataFrame, column: str, setting: str, by: Names = (), best: str = "highest"
+) -> pd.DataFrame:
+    """Return by how much each value of a setting is behind the best one, as paired differences.
+
+    Args:
+        table, column, setting, by, best: those of `best_settings`.
+
+    Returns:
+        The columns `behind` and `behind.standard_error`, both 0 for the best value, in rows that are
+        named by the settings `by` and the setting, best first.
+
+    Raises:
+        ValueError: a column that the table does not have, or an unknown `best`.
+    """
+    sign = SIGNS[check_name("best", best, SIGNS)]
+    _names(table, [column, setting])
+    by = _names(table, by)
+    rows = {}
+    for key, group in _groups(table, by):
+        means = over_seeds(group, setting, column)[column]
+        order = (-sign * means).sort_values().index
+        top = _values(group[group[setting] == order[0]], column)
+        for value in order:
+            found, _ = _difference(top, _values(group[group[setting] == value], column))
+            row = {"behind": sign * found.mean, "behind" + ERROR: found.standard_error}
+            if value == order[0]:
+                row = {"behind": 0.0, "behind" + ERROR: 0.0}
+            rows[(*key, value) if by else (value,)] = row
+    return _table(rows, [*by, setting])
+
+
+def _can_be_best(group: pd.DataFrame, column: str, setting: str, best: str, level: float) -> str:
+    values = {}
+    for value, runs in group[group[column].notna()].groupby(setting):
+        values[value] = _values(runs, column)
+    if len(values) < 2 or min(len(seeds) for seeds in values.values()) < 2:
+        return "unknown: one seed"
+    inside = confidence_set(list(values.values()), best, level)
+    return ", ".join(setting_text(value) for value, is_in in zip(values, inside) if is_in)
+
+
+# --- cells -----------------------------------------------------------------------------------------
+
+
+def _names(table: pd.DataFrame, names: Names) -> list[str]:
+    """Return names of columns as a list, after a check that the table has them."""
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        check_name("column", name, table.columns)
+    return names
+
+
+def _groups(table: pd.DataFrame, by: list[str]) -> Iterator[tuple[tuple, pd.DataFrame]]:
+    """Return the rows that agree in `by`, in the order in which they stand in the table."""
+    if not by:
+        return iter([(("all",), table)])
+    return iter(table.groupby(by, sort=False, dropna=False))
+
+
+def _table(rows: dict[tuple, dict], by: list[str]) -> pd.DataFrame:
+    """Return rows named by the settings in which their runs agree."""
+    if len(by) < 2:
+        index = pd.Index([key[0] for key in rows], name=by[0] if by else None)
+    else:
+        index = pd.MultiIndex.from_tuples(rows, names=by)
+    return pd.DataFrame(list(rows.values()), index=index)
+
+
+def _values(runs: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a measure of runs: (S,), or (S, N) where it has a value for each image."""
+    return np.array(list(runs[column].dropna()), dtype=float)
+
+
+def _mean(runs: pd.DataFrame, column: str) -> Estimate:
+    values = _values(runs, column)
+    if not len(values):
+        return Estimate(math.nan, math.nan)
+    if values.ndim == 2:
+        return two_way_mean(values)
+    if len(values) > 1:
+        return Estimate(float(values.mean()), float(stats.sem(values)))
+    own = runs[column + ERROR].iloc[0] if column + ERROR in runs else math.nan
+    return Estimate(float(values[0]), math.nan if own is None else float(own))
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> tuple[Difference, str]:
+    """Return the difference of two measures and what its error covers."""
+    if one.ndim == 2 and min(len(one), len(other)) > 1:
+        return paired_difference(one, other), "images and seeds"
+    if one.ndim == 2:
+        return _over_images(one.mean(0) - other.mean(0)), "images"
+    if min(len(one), len(other)) > 1:
+        return _welch(one, other), "seeds"
+    return Difference(float(one.mean() - other.mean()), math.nan, math.nan, math.nan), "nothing"
+
+
+def _over_images(gains: np.ndarray) -> Difference:
+    mean, error, degrees = float(gains.mean()), float(stats.sem(gains)), len(gains) - 1
+    t = abs(mean) / error if error > 0 else (math.inf if mean else 0.0)
+    return Difference(mean, error, degrees, float(2 * stats.t.sf(t, degrees)))
+
+
+def _welch(one: np.ndarray, other: np.ndarray) -> Difference:
+    found = stats.ttest_ind(one, other, equal_var=False)
+    error = math.hypot(stats.sem(one), stats.sem(other))
+    mean = float(one.mean() - other.mean())
+    return Difference(mean, error, float(found.df), float(found.pvalue))
+
+
+def _text(mean: Any, error: Any) -> str:
+    if isinstance(mean, str):
+        return mean
+    if mean is None or pd.isna(mean):
+        return "-"
+    if error is None or pd.isna(error) or error == 0:
+        return f"{mean:,.0f}" if float(mean).is_integer() else f"{mean:.4g}"
+    if error < SMALL:
+        return f"{mean:.3g} ± {error:.1g}"
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return f"{mean:,.{places}f} ± {error:,.{places}f}"

@@ -1,0 +1,186 @@
+"""Tables summed up over seeds, against closed forms."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from pyro_vae.comparison.seeds import (
+    at_best,
+    behind_best,
+    best_settings,
+    differences,
+    over_seeds,
+    with_errors,
+)
+from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.evaluation.paired import paired_difference, two_way_mean
+
+NUMBERS = pd.DataFrame(
+    {
+        "beta": [1, 1, 4, 4, 8],
+        "seed": [0, 1, 0, 1, 0],
+        "bits": [1.0, 2.0, 5.0, 9.0, 3.0],
+        "bits.standard_error": [0.1, 0.2, 0.3, 0.4, 0.5],
+        "word": ["a", "b", "c", "d", "e"],
+    }
+)
+
+
+def of_images(seeds=3, images=30, means=(0.0, 0.0, 3.0), random_state=0):
+    """Nats of each image for three betas: images differ by 5 nats, seeds by 0.1, values by 0.5."""
+    rng = np.random.default_rng(random_state)
+    common = 5 * rng.normal(size=images)
+    rows = []
+    for beta, mean in enumerate(means, 1):
+        for seed in range(seeds):
+            values = common + mean + 0.1 * rng.normal() + 0.5 * rng.normal(size=images)
+            rows.append({"data": "d", "beta": beta, "seed": seed, "nats": values})
+    return pd.DataFrame(rows)
+
+
+def stack(table, beta):
+    return np.stack(list(table[table["beta"] == beta]["nats"]))
+
+
+def test_means_of_numbers_have_the_error_over_seeds():
+    means = over_seeds(NUMBERS, "beta", "bits")
+    assert means.index.tolist() == [1, 4, 8] and means.index.name == "beta"
+    assert means["bits"].tolist() == [1.5, 7.0, 3.0]
+    # of two values, half their distance; a single run has its own
+    assert means["bits.standard_error"].tolist() == pytest.approx([0.5, 2.0, 0.5], rel=1e-12)
+
+
+def test_means_of_images_have_the_error_over_seeds_and_images():
+    table = of_images()
+    means = over_seeds(table, ["data", "beta"], ["nats"])
+    for beta in (1, 2, 3):
+        found = means.loc[("d", beta)]
+        assert Estimate(*found) == two_way_mean(stack(table, beta))
+
+
+def test_a_figure_that_no_run_has_is_missing():
+    table = NUMBERS.assign(bits=[None, None, 1.0, None, None])
+    means = over_seeds(table, "beta", "bits")
+    assert math.isnan(means.loc[1, "bits"]) and means.loc[4, "bits"] == 1.0
+    assert with_errors(means)["bits"].tolist() == ["-", "1.00 ± 0.30", "-"]
+
+
+def test_figures_as_text_have_two_digits_of_their_error():
+    means = pd.DataFrame(
+        {
+            "a": [1234.567, 0.12345, 5.0, math.nan],
+            "a.standard_error": [12.3, 0.0123, math.nan, 1.0],
+            "b": [3.14159, 2, None, 1.0],
+            "c": ["word", "w", "x", "y"],
+        }
+    )
+    text = with_errors(means)
+    assert list(text.columns) == ["a", "b", "c"]
+    assert text["a"].tolist() == ["1,235 ± 12", "0.123 ± 0.012", "5", "-"]
+    assert text["b"].tolist() == ["3.142", "2", "-", "1"] and text["c"].tolist()[0] == "word"
+
+
+def test_small_errors_have_an_exponent_and_figures_of_folders_their_names():
+    means = pd.DataFrame({"p": [1.7e-76], "p.standard_error": [1.7e-76], "test.elbo_nats": [-5.0]})
+    text = with_errors(means.assign(count=73112.0))
+    assert text.pop("count").tolist() == ["73,112"]
+    assert list(text.columns) == ["p", "test ELBO (nats per image)"]
+    assert text["p"].tolist() == ["1.7e-76 ± 2e-76"]
+
+
+def test_a_difference_is_that_of_its_closed_form():
+    table = of_images()
+    found = differences(table, "nats", "beta", 3, 1, "data").loc["d"]
+    exact = paired_difference(stack(table, 3), stack(table, 1))
+    assert found["difference"] == exact.mean and found["p-value"] == exact.p_value
+    assert found["difference.standard_error"] == exact.standard_error
+    assert found["error over"] == "images and seeds"
+
+
+def test_a_difference_of_one_seed_is_over_images():
+    table = of_images(seeds=1)
+    found = differences(table, "nats", "beta", 3, 1).iloc[0]
+    gains = stack(table, 3)[0] - stack(table, 1)[0]
+    assert found["difference"] == pytest.approx(gains.mean(), rel=1e-12)  # rounding
+    error = gains.std(ddof=1) / math.sqrt(len(gains))
+    assert found["difference.standard_error"] == pytest.approx(error, rel=1e-12)
+    assert found["error over"] == "images" and found["p-value"] < 1e-6
+
+
+def test_a_difference_of_numbers_is_welchs():
+    found = differences(NUMBERS, "bits", "beta", 4, 1).iloc[0]
+    assert found["difference"] == 5.5 and found["error over"] == "seeds"
+    # errors of 2 and a half; Satterthwaite's degrees of freedom
+    error, degrees = math.sqrt(4.25), 4.25**2 / (4**2 + 0.25**2)
+    assert found["difference.standard_error"] == pytest.approx(error, rel=1e-12)
+    assert found["p-value"] == pytest.approx(2 * stats.t.sf(5.5 / error, degrees), rel=1e-9)
+
+
+def test_a_difference_of_single_numbers_has_no_error():
+    found = differences(NUMBERS, "bits", "beta", 8, 1).iloc[0]
+    assert found["difference"] == 1.5 and found["error over"] == "nothing"
+    assert math.isnan(found["difference.standard_error"])
+
+
+def test_the_best_value_and_those_that_can_be_best():
+    table = of_images(means=(3.0, 3.0, 0.0))
+    found = best_settings(table, "nats", "beta", "data").loc["d"]
+    assert found["best"] in (1, 2) and found["can be best"] == "1, 2"
+    assert Estimate(found["value"], found["value.standard_error"]) == two_way_mean(
+        stack(table, found["best"])
+    )
+    lowest = best_settings(table, "nats", "beta", "data", best="lowest").loc["d"]
+    assert lowest["best"] == 3 and lowest["can be best"] == "3"
+
+
+def test_one_seed_does_not_tell_which_can_be_best():
+    found = best_settings(NUMBERS, "bits", "beta", best="lowest").iloc[0]
+    assert found["best"] == 1 and found["can be best"] == "unknown: one seed"
+    two = best_settings(NUMBERS[NUMBERS["beta"] < 8], "bits", "beta", best="lowest").iloc[0]
+    assert two["can be best"] == "1, 4", "two seeds of each that lie far apart"
+
+
+def test_groups_without_the_measure_have_no_best():
+    table = NUMBERS.assign(family=["a", "a", "a", "b", "b"])
+    table.loc[table["family"] == "b", "bits"] = math.nan
+    assert best_settings(table, "bits", "beta", "family").index.tolist() == ["a"]
+
+
+def test_the_runs_at_the_best_value():
+    table = pd.concat([NUMBERS.assign(data="a"), NUMBERS.assign(data="b", bits=-NUMBERS["bits"])])
+    chosen = at_best(table, "bits", "beta", "data")
+    assert chosen["data"].tolist() == ["a", "a", "b", "b"]
+    assert chosen["beta"].tolist() == [4, 4, 1, 1]
+    chosen = at_best(table, "bits", "beta", ["data", "word"], best="lowest")
+    assert len(chosen) == 10, "each run is a group of its own"
+    assert at_best(NUMBERS, "bits", "beta")["seed"].tolist() == [0, 1]
+
+
+def test_distances_from_the_best_are_paired():
+    table = of_images(means=(1.0, 3.0, 0.0))
+    behind = behind_best(table, "nats", "beta", "data")
+    assert behind.index.tolist() == [("d", 2), ("d", 1), ("d", 3)]
+    assert behind.iloc[0].tolist() == [0.0, 0.0]
+    exact = paired_difference(stack(table, 2), stack(table, 3))
+    assert behind.iloc[2].tolist() == [exact.mean, exact.standard_error]
+    lowest = behind_best(table, "nats", "beta", best="lowest")
+    assert lowest.index.tolist() == [3, 1, 2] and lowest["behind"].iloc[2] == exact.mean
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: over_seeds(NUMBERS, "beta", "bit"), "column: unknown name 'bit'; did you mean"),
+        (lambda: over_seeds(NUMBERS, "betas", "bits"), "column: unknown name 'betas'"),
+        (lambda: differences(NUMBERS, "bits", "beta", 1, 2), "beta: expected runs of 1 and 2"),
+        (lambda: best_settings(NUMBERS, "bits", "beta", best="top"), "best: unknown name 'top'"),
+        (lambda: behind_best(NUMBERS, "bits", "beta", best="top"), "best: unknown name 'top'"),
+        (lambda: at_best(NUMBERS, "bits", "bet"), "column: unknown name 'bet'"),
+    ],
+)
+def test_what_the_table_does_not_have_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
