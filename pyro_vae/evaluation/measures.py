@@ -2,9 +2,10 @@
 
 from torch import Tensor
 
-from pyro_vae.evaluation.bounds import Progress, bits_per_dim, importance_bound, no_progress
+from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
 from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.evaluation.latents import active_units, collapsed_units, rate_per_component
+from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 

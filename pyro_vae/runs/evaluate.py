@@ -32,8 +32,12 @@ def evaluate(
     device: torch.device | str = "cpu",
     data_dir: str | None = None,
     progress: Callable[[str, float], None] = lambda part, done: None,
+    measured: Callable[[str, dict | None], None] = lambda part, figures: None,
 ) -> dict:
     """Measure a run on its test images and write `evaluation.json`, figures, draws and the report.
+
+    The file and the report are written again after each part. An evaluation that is interrupted
+    keeps the parts that are done.
 
     Args:
         only: names of `pyro_vae.runs.parts.PARTS` (default: all of them). The results of an earlier
@@ -43,6 +47,8 @@ def evaluate(
         seed: the seed of all random draws.
         data_dir: the folder of the published data sets (default: where the run had them).
         progress: called with a part's name and the fraction of it that is done.
+        measured: called with a part's name and its figures when they are kept. They are None for a
+            part that does not apply to the run.
 
     Returns:
         The content of `evaluation.json`.
@@ -65,14 +71,23 @@ def evaluate(
         subject = _subject(run, config, effort, seed, device)
         folder = subject.folder
         folder.figures.mkdir(exist_ok=True)
-        figures = load_evaluation(folder.evaluation)
         for name in chosen:
             progress(name, 0.0)
-            figures[name] = _measure(name, subject, quick, progress)
-            save_json(folder.evaluation, figures)
+            figures = _measure(name, subject, quick, progress)
+            _keep(folder, name, figures)
             progress(name, 1.0)
-        write_report(folder.path)
+            measured(name, figures)
     return load_evaluation(folder.evaluation)
+
+
+def _keep(folder: RunFolder, name: str, figures: dict | None) -> None:
+    """Write the figures of a part beside those of the others, and the report again."""
+    save_json(folder.evaluation, load_evaluation(folder.evaluation) | {name: figures})
+    try:
+        write_report(folder.path)
+    except KeyboardInterrupt:
+        write_report(folder.path)  # else the page would lack the figures that are kept
+        raise
 
 
 def _subject(

@@ -249,6 +249,8 @@ def test_the_progress_goes_up_to_one():
     def note(part, done):
         seen.append((part, done))
 
-    pv.evaluate(run, ["likelihood"], quick=True, progress=note)
-    assert seen[0] == ("likelihood", 0.0) and seen[-1] == ("likelihood", 1.0) and len(seen) > 10
-    assert all(0 <= done <= 1 for _, done in seen)
+    pv.evaluate(run, ["likelihood", "posterior", "limit"], quick=True, progress=note)
+    for part, least in {"likelihood": 100, "posterior": 100, "limit": 3}.items():
+        fractions = [done for name, done in seen if name == part]
+        assert fractions[0] == 0 and fractions[-1] == 1 and len(fractions) >= least
+        assert fractions == sorted(fractions)
