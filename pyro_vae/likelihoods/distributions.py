@@ -84,7 +84,8 @@ class LocationScaleBins(ABC):
         """
         t, h = (x - self.loc) / self.scale, half / self.scale
         first, last = x < half, x > 1 - half
-        tail = self.log_sf(torch.where(first, -t, t) - h)
+        sign = torch.where(first, -1.0, 1.0)  # of the images alone, which are fewer than the codes
+        tail = self.log_sf(sign * t - h)
         return torch.where(first | last, tail, self.log_bin(t.abs(), h))
 
 

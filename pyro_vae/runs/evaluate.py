@@ -1,13 +1,15 @@
 """`evaluate`: measures a run part by part, for `evaluation.json` and the report."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pyro_vae.devices import computing_on
+from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import check_name
 from pyro_vae.runs.claim import check_sweep_unused
 from pyro_vae.runs.config import RunConfig
@@ -21,6 +23,8 @@ from pyro_vae.runs.results import save_json
 from pyro_vae.runs.run import Run, load_data_again
 from pyro_vae.runs.subject import Subject
 from pyro_vae.training.fit import PRECISIONS
+
+SMALL_MODEL = 200_000  # parameters
 
 
 def evaluate(
@@ -67,7 +71,8 @@ def evaluate(
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
     check_sweep_unused(RunFolder(run.folder))
-    with FolderLock(Path(run.folder)).acquire(), computing_on(torch.device(device)):
+    lock = FolderLock(Path(run.folder)).acquire()
+    with lock, computing_on(torch.device(device)), _only_measured(run.vae):
         subject = _subject(run, config, effort, seed, device)
         folder = subject.folder
         folder.figures.mkdir(exist_ok=True)
@@ -78,6 +83,26 @@ def evaluate(
             progress(name, 1.0)
             measured(name, figures)
     return load_evaluation(folder.evaluation)
+
+
+@contextmanager
+def _only_measured(model: LatentImageModel) -> Iterator[None]:
+    """Make measuring a model cheap inside a `with` block; the figures are the same.
+
+    Gradients are those of codes and not of weights, so none are recorded for weights. The steps of
+    a small model are so short that several threads would wait for each other longer than they work.
+    """
+    threads, weights = torch.get_num_threads(), list(model.parameters())
+    wanted = [weight.requires_grad for weight in weights]
+    model.requires_grad_(False)
+    if sum(weight.numel() for weight in weights) < SMALL_MODEL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        for weight, requires_grad in zip(weights, wanted):
+            weight.requires_grad_(requires_grad)
 
 
 def _keep(folder: RunFolder, name: str, figures: dict | None) -> None:

@@ -254,3 +254,23 @@ def test_the_progress_goes_up_to_one():
         fractions = [done for name, done in seen if name == part]
         assert fractions[0] == 0 and fractions[-1] == 1 and len(fractions) >= least
         assert fractions == sorted(fractions)
+
+
+def test_an_evaluation_gives_threads_and_gradients_back():
+    """Even when it fails: the model can be trained on, with as many threads as before."""
+    run, seen, before = trained(), [], torch.get_num_threads()
+    first, *others = run.vae.parameters()
+    first.requires_grad_(False)
+
+    def note(part, done):
+        seen.append((torch.get_num_threads(), any(w.requires_grad for w in others)))
+        raise KeyboardInterrupt
+
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pv.evaluate(run, ["latents"], quick=True, progress=note)
+        assert seen == [(1, False)] and torch.get_num_threads() == 2
+        assert not first.requires_grad and all(w.requires_grad for w in others)
+    finally:
+        torch.set_num_threads(before)
