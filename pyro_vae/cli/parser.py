@@ -197,7 +197,7 @@ def _add_evaluate(parser: _Parser) -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="fewer images, draws and temperatures: a minute on the digits",
+        help="fewer images, draws and temperatures: under a minute on the digits",
     )
     parser.add_argument(
         "--data-dir",

@@ -1,12 +1,11 @@
 """How a run is shown in a notebook: what was set, how it ended, and pictures of it."""
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
-
-from pyro_vae.pages.frame import image
 
 PICTURES = {"reconstructions.png": "Reconstructions", "samples.png": "Samples"}
 FIGURES = {  # of `summary.json`, by their names on the card
@@ -16,8 +15,12 @@ FIGURES = {  # of `summary.json`, by their names on the card
     "bits_per_dim": "bits per dimension",
     "active_units": "active components",
 }
-ROW = Markup("<tr><th>{}</th><td>{}</td></tr>")
-CARD = Markup("<div><h4>{}</h4><table>{}</table>{}</div>")
+ROW = Markup('<tr><th style="text-align:left">{}</th><td style="text-align:left">{}</td></tr>')
+PICTURE = Markup('<img alt="{}" style="width:22em;max-width:100%" src="data:image/png;base64,{}">')
+CARD = Markup(
+    "<div><h4>{}</h4><table>{}</table>"
+    '<div style="display:flex;flex-wrap:wrap;gap:1em;align-items:start">{}</div></div>'
+)
 
 
 def run_card(
@@ -36,11 +39,15 @@ def run_card(
         if test is not None and test.get(key) is not None:
             rows.append(ROW.format(name, _text(test[key])))
     pictures = [
-        image(figures / name, description)
+        PICTURE.format(description, _encoded(figures / name))
         for name, description in PICTURES.items()
         if (figures / name).exists()
     ]
     return str(CARD.format(title, Markup("").join(rows), Markup("").join(pictures)))
+
+
+def _encoded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
 
 
 def _text(value: Any) -> str:
