@@ -84,7 +84,7 @@ class LocationScaleBins(ABC):
         """
         t, h = (x - self.loc) / self.scale, half / self.scale
         first, last = x < half, x > 1 - half
-        sign = torch.where(first, -1.0, 1.0)  # of the images alone, which are fewer than the codes
+        sign = 1 - 2 * first.to(t.dtype)  # of the images alone, which are fewer than the codes
         tail = self.log_sf(sign * t - h)
         return torch.where(first | last, tail, self.log_bin(t.abs(), h))
 
