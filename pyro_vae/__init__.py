@@ -65,7 +65,7 @@ _HOMES = {
     "train_many": "pyro_vae.sweeps.together",
 }
 
-__all__ = list(_HOMES)
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> object:
@@ -75,4 +75,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -23,17 +23,17 @@ DATASETS = {
     "dsprites": "737,280 shapes, 64x64, 2 levels, with true factors",
 }
 LIKELIHOODS = {
-    "bernoulli": "P(x = 1) = sigmoid(logit): the likelihood of binary images",
+    "bernoulli": "P(x = 1) = sigmoid(logit), for binary images",
     "continuous_bernoulli": "continuous Bernoulli density on the unit interval",
     "gaussian_fixed_sigma": "Normal with a sigma that you set (default: 0.25)",
     "gaussian_shared_sigma": "Normal with one learned sigma for all pixels",
     "gaussian_image_sigma": "Normal with one sigma per image, from the decoder",
-    "gaussian_pixel_sigma": "Normal with one sigma per pixel and channel, from the decoder",
-    "gaussian_optimal_sigma": "Normal with the sigma that maximises the likelihood",
+    "gaussian_pixel_sigma": "Normal with one sigma per pixel and channel",
+    "gaussian_optimal_sigma": "Normal with the sigma of highest likelihood",
     "laplace": "Laplace with one learned scale",
-    "student_t": "Student's t, 3 degrees of freedom, with one learned scale",
+    "student_t": "Student's t, 3 degrees of freedom, learned scale",
     "beta": "Beta density per pixel on the unit interval",
-    "categorical": "softmax over the grey levels, from a head that all pixels share",
+    "categorical": "softmax over the grey levels, with a shared head",
     "discretized_logistic": "bins of a logistic distribution per pixel",
     "discretized_logistic_mixture": "mixture of five discretized logistics per pixel",
 }
@@ -77,14 +77,30 @@ def check_name(argument: str, name: str, known: Iterable[str]) -> str:
         argument: what the name was given for; it opens the message.
 
     Raises:
-        ValueError: an unknown name. The message gives the nearest known one, or all of them.
+        ValueError: an unknown name. The message gives those that are near, or all of them.
     """
     known = list(known)
     if name in known:
         return name
-    near = difflib.get_close_matches(str(name)[:80], known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+    near = _near(str(name)[:80], known)
+    if len(near) > 1:
+        hint = f"did you mean one of {', '.join(near)}?"
+    else:
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
     raise ValueError(f"{argument}: unknown name {shortened(name)}; {hint}")
+
+
+def _near(name: str, known: list[str]) -> list[str]:
+    """Return the known names that a wrong one may stand for, or none.
+
+    They are those that begin with it, else the one that is spelled most alike, else those that
+    contain it.
+    """
+    if len(name) < 3:  # too short to tell names apart
+        return difflib.get_close_matches(name, known, n=1)
+    longer = [each for each in known if each.startswith(name)]
+    alike = difflib.get_close_matches(name, known, n=1)
+    return longer or alike or [each for each in known if name in each]
 
 
 def is_path(dataset: str) -> bool:

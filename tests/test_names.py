@@ -1,5 +1,6 @@
 """The names that a user can choose among are those of the dicts in the rooms."""
 
+from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
@@ -115,6 +116,34 @@ def test_an_unknown_name_comes_with_the_nearest_or_all():
         names.check_name("network", "liner", known)
     with pytest.raises(ValueError, match=r"unknown name 'x'; expected one of linear, mlp, conv$"):
         names.check_name("network", "x", known)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--likelihood", "gaussian"], "did you mean one of gaussian_fixed_sigma, gaussian_shared"),
+        (
+            ["--likelihood", "student"],
+            "likelihood: unknown name 'student'; did you mean 'student_t'?",
+        ),
+        (
+            ["--likelihood", "logistic"],
+            "one of discretized_logistic, discretized_logistic_mixture?",
+        ),
+        (
+            ["--dataset", "fashion"],
+            "dataset: unknown name 'fashion'; did you mean 'fashion_mnist'?",
+        ),
+        (["--likelihood", "ga"], "expected one of bernoulli, continuous_bernoulli"),
+        (["--config", "mine.yaml"], "unknown name 'betas'; did you mean 'beta'?"),
+        (["--betas", "3"], "unknown argument --betas; did you mean --beta?"),
+    ],
+)
+def test_a_part_of_a_name_comes_with_the_names_that_have_it(elsewhere, arguments, message, capsys):
+    Path("mine.yaml").write_text("betas: 3\n")
+    assert main.main(["train", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
 
 
 def test_a_path_is_told_from_a_name(elsewhere, tmp_path):

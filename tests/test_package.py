@@ -44,6 +44,8 @@ def imported_by(program):
         "from pyro_vae.cli.main import main; main(['train', '--epoch', '3'])",
         "from pyro_vae.cli.main import main; main(['--version'])",
         "import pyro_vae as pv; pv.RunConfig(beta=4)",
+        "import pyro_vae as pv; dir(pv)",
+        "import pyro_vae as pv; print(pv.RunConfig(beta=4))",
     ],
 )
 def test_what_needs_no_torch_starts_without_it(program):
@@ -63,6 +65,14 @@ def test_every_public_name_is_there(name):
     assert value is getattr(pyro_vae, name)
     assert getattr(value, "__name__", name) == name
     assert name in dir(pyro_vae)
+
+
+def test_the_names_that_python_lists_are_the_public_ones():
+    from pyro_vae.runs import parts  # noqa: F401  # a room that is imported is no public name
+
+    names = [name for name in dir(pyro_vae) if not name.startswith("__")]
+    assert names == sorted(pyro_vae.__all__) and "evaluate" in names
+    assert {"__doc__", "__version__", "__all__"} < set(dir(pyro_vae))
 
 
 def test_a_misspelled_name_is_an_error():

@@ -2,13 +2,14 @@
 
 import io
 import math
+import shlex
 from argparse import Namespace
 from pathlib import Path
 from textwrap import fill
 
 import numpy as np
-from tqdm import tqdm
 
+from pyro_vae.cli.measuring import MeasuringProgress
 from pyro_vae.figures.images import image_grid
 from pyro_vae.files import replace_file
 from pyro_vae.names import PICTURE_TYPES, check_name
@@ -20,35 +21,57 @@ from pyro_vae.runs.parts import PARTS
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import Run, load_run, resolve_device
 
-STYLE = "{desc:11s} |{bar}| {percentage:3.0f}% {elapsed}"
-
 
 def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
     """Measure a run on its test images, with standard errors."""
     device = resolve_device(parsed.device)
     run = load_run(parsed.run, device)
-    options = {"disable": None, "dynamic_ncols": True, "leave": False}
-    with tqdm(total=1.0, bar_format=STYLE, **options) as bar:
+    names = parsed.only or list(PARTS)
+    with MeasuringProgress(names) as progress:
 
-        def show(part: str, done: float) -> None:
-            bar.desc, bar.n = part, done
-            bar.refresh()
+        def measured(part: str, figures: dict | None) -> None:
+            progress.measured(part, figures)
+            interrupts.note = _note_of_what_is_kept(parsed, names, part)
 
+        interrupts.note = "; no part was done yet"
         figures = evaluate(
             run,
-            only=parsed.only,
+            only=names,
             quick=parsed.quick,
             num_samples=parsed.samples,
             seed=parsed.seed,
             device=device,
             data_dir=parsed.data_dir,
-            progress=show,
+            progress=progress.report,
+            measured=measured,
         )
+    interrupts.note = ""
     print(f"{run.folder}: mean ± standard error over test images")
-    for name in parsed.only or PARTS:
+    for name in names:
         if figures[name]:
             _print_part(name, figures[name])
     print(f"Look at {run.folder / 'report.html'}")
+
+
+def _note_of_what_is_kept(parsed: Namespace, names: list[str], last: str) -> str:
+    """Return the end of the message to a user who stops an evaluation after a part."""
+    count = names.index(last) + 1
+    kept, missing = names[:count], names[count:]
+    if not missing:
+        return f"; all {count} parts are kept"
+    return f"; kept: {', '.join(kept)}. Measure the rest: {_command_for(parsed, missing)}"
+
+
+def _command_for(parsed: Namespace, parts: list[str]) -> str:
+    """Return the command that measures these parts as the given one would."""
+    words = ["pyro-vae", "evaluate", str(parsed.run), "--only", ",".join(parts)]
+    if parsed.quick:
+        words.append("--quick")
+    given = {"samples": None, "seed": 0, "device": "auto", "data_dir": None}
+    for name, default in given.items():
+        if getattr(parsed, name) != default:
+            words += [f"--{name.replace('_', '-')}", str(getattr(parsed, name))]
+    return shlex.join(words)
 
 
 def _print_part(name: str, figures: dict) -> None:

@@ -100,9 +100,10 @@ def _share(text: str) -> float:
 
 def _parts(text: str) -> list[str]:
     try:
-        return [check_name("part", name.strip(), PARTS) for name in text.split(",")]
+        names = [check_name("part", name.strip(), PARTS) for name in text.split(",")]
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error).removeprefix("part: ")) from error
+    return list(dict.fromkeys(names))
 
 
 def _choice(known: Sequence[str]) -> Callable[[str], str]:
@@ -215,7 +216,7 @@ def _add_evaluate(parser: _Parser) -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="fewer images, draws and temperatures: a minute on the digits",
+        help="fewer images, draws and temperatures: under a minute on the digits",
     )
     parser.add_argument(
         "--data-dir",

@@ -24,6 +24,11 @@ def check_unit_interval(images: Tensor) -> None:
         )
 
 
+def _size(images: Tensor) -> str:
+    """Return the size of one image as `channels x height x width`, without spaces."""
+    return "x".join(map(str, images.shape[1:]))
+
+
 @dataclass(frozen=True)
 class Split:
     """A set of images, with labels and true factors if they are known.
@@ -37,6 +42,10 @@ class Split:
     images: Tensor
     labels: Tensor | None = None
     factors: Tensor | None = None
+
+    def __repr__(self) -> str:
+        also = [name for name in ("labels", "factors") if getattr(self, name) is not None]
+        return f"Split({', '.join([f'{len(self)} images {_size(self.images)}', *also])})"
 
     def __len__(self) -> int:
         return len(self.images)
@@ -70,6 +79,14 @@ class Dataset:
     validation: Split | None = None
     dynamic: bool = False
     factor_names: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        held_out = f", {len(self.validation)} validation" if self.validation else ""
+        counts = f"{len(self.train)} training{held_out}, {len(self.test)} test images"
+        levels = "unknown" if self.levels is None else self.levels
+        drawn = ", drawn anew in each epoch" if self.dynamic else ""
+        size = _size(self.train.images)
+        return f"Dataset({self.name!r}, {counts}, {size}, {levels} grey levels{drawn})"
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Dataset":
         """Return the same data set with its images on a device and in a floating-point type."""

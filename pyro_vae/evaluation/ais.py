@@ -21,7 +21,8 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from pyro_vae.evaluation.bounds import Progress, decoded_at_once, log_likelihood, no_progress
+from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood
+from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.evaluation.thresholds import FEW_CHAINS
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name

@@ -1,7 +1,6 @@
 """The importance-weighted bound on log P(x), in nats per image and in bits per dimension."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import pyro
@@ -10,16 +9,12 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from pyro_vae.devices import numbers_at_once
+from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
 
-Progress = Callable[[float], None]
 _NUMBERS_AT_ONCE = 2**22
-
-
-def no_progress(fraction: float) -> None:
-    """Ignore the progress."""
 
 
 class ImportanceBound(NamedTuple):

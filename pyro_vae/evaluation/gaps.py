@@ -14,8 +14,9 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.evaluation.bounds import Progress, decoded_at_once, log_likelihood, no_progress
+from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood
 from pyro_vae.evaluation.fitted import DiagonalNormal, Flow, FullNormal, Parameters
+from pyro_vae.evaluation.progress import Progress, in_shares, no_progress
 from pyro_vae.likelihoods.distributions import Normal
 from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
@@ -23,6 +24,7 @@ from pyro_vae.randomness import seeded
 SAMPLES_PER_STEP = 8
 SAMPLES_TO_CHOOSE_BY = 1000  # between two fits to an image
 CLEARLY_LOWER = 5  # standard errors by which a failed fit lies under the encoder
+EXPECTED_SHARES = (1, 1, 4)  # of the time: diagonal Normals, full covariances, flows
 FIT_NATS = 0.02  # what a fit that ends within its noise may lose
 
 
@@ -81,9 +83,9 @@ def refit_posterior(
     at_once = max(1, 8 * decoded_at_once(vae) // SAMPLES_PER_STEP)
     parts = []
     with seeded(seed, images.device), pyro.validation_enabled(False):
-        for x in images.split(at_once):
-            parts.append(_Fitting(vae, x, num_steps, num_samples, score).refit())
-            progress(sum(len(part.failed) for part in parts) / len(images))
+        batches = images.split(at_once)
+        for x, told in zip(batches, in_shares(progress, [len(x) for x in batches])):
+            parts.append(_Fitting(vae, x, num_steps, num_samples, score, told).refit())
     elbos, errors, failed, q = zip(*parts)
     loc, scale = (torch.cat([getattr(part, name) for part in q]) for name in ("loc", "scale"))
     return Refit(_joined(elbos), _joined(errors), torch.cat(failed), Normal(loc, scale))
@@ -101,6 +103,7 @@ class _Fitting(NamedTuple):
     num_steps: int
     num_samples: int
     score: str
+    progress: Progress
 
     def refit(self) -> Refit:
         """Fit each family, from the best of the one before, and measure all on the same draws."""
@@ -110,13 +113,14 @@ class _Fitting(NamedTuple):
         prior = {name: torch.zeros_like(q.loc) for name in encoder}
         elsewhere = encoder | {"loc": torch.randn_like(q.loc)}
         normal, full_normal = DiagonalNormal(), FullNormal()
+        told = in_shares(self.progress, EXPECTED_SHARES)
         flow = Flow(self.vae.latent_dim, self.x.device)
-        fitted = self.best_fit(normal, [encoder, prior, elsewhere])
+        fitted = self.best_fit(normal, [encoder, prior, elsewhere], told[0])
         gain, error = self.gain(normal, encoder, fitted)
         failed = gain < -torch.clamp(CLEARLY_LOWER * error, min=FIT_NATS)
         diagonal = _chosen(gain > 0, fitted, encoder)
-        full = self.improved(full_normal, diagonal, prior)
-        flowing = self.improved(flow, full, full_normal.containing(prior))
+        full = self.improved(full_normal, diagonal, prior, told[1])
+        flowing = self.improved(flow, full, full_normal.containing(prior), told[2])
         elbos, errors = self.measure(
             encoder=(normal, encoder),
             diagonal=(normal, diagonal),
@@ -126,15 +130,20 @@ class _Fitting(NamedTuple):
         q = Normal(diagonal["loc"], diagonal["log_scale"].exp())
         return Refit(elbos, errors, failed, q)
 
-    def improved(self, family: FullNormal, known: Parameters, other: Parameters) -> Parameters:
+    def improved(
+        self, family: FullNormal, known: Parameters, other: Parameters, progress: Progress
+    ) -> Parameters:
         """Return the best of the known distribution, a fit from there and one from another start."""
         starts = [family.containing(start) for start in (known, other)]
-        return self.better(family, starts[0], self.best_fit(family, starts))
+        return self.better(family, starts[0], self.best_fit(family, starts, progress))
 
-    def best_fit(self, family: DiagonalNormal, starts: list[Parameters]) -> Parameters:
+    def best_fit(
+        self, family: DiagonalNormal, starts: list[Parameters], progress: Progress
+    ) -> Parameters:
         """Return for each image the best of the fits from several starts, which run side by side."""
         together = {name: torch.cat([start[name] for start in starts]) for name in starts[0]}
-        fits = {name: v.chunk(len(starts)) for name, v in self.fit(family, together).items()}
+        fitted = self.fit(family, together, progress)
+        fits = {name: v.chunk(len(starts)) for name, v in fitted.items()}
         best, *others = (dict(zip(fits, values)) for values in zip(*fits.values()))
         for other in others:
             best = self.better(family, best, other)
@@ -145,13 +154,13 @@ class _Fitting(NamedTuple):
         gain, _ = self.gain(family, first, second)
         return _chosen(gain > 0, second, first)
 
-    def fit(self, family: DiagonalNormal, start: Parameters) -> Parameters:
+    def fit(self, family: DiagonalNormal, start: Parameters, progress: Progress) -> Parameters:
         """Return the parameters after `num_steps` steps of Adam from a start."""
         values = {name: value.clone().requires_grad_() for name, value in start.items()}
         rates = [{"params": [v], "lr": family.learning_rate(n)} for n, v in values.items()]
         adam = torch.optim.Adam(rates)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.num_steps)
-        for _ in range(self.num_steps):
+        for step in range(self.num_steps):
             noise = self.noise(SAMPLES_PER_STEP, len(start["loc"]))
             loss = -self.terms(family, values, noise).mean(0).sum()
             gradients = torch.autograd.grad(loss, list(values.values()))
@@ -159,6 +168,7 @@ class _Fitting(NamedTuple):
                 value.grad = gradient  # the weights of the VAE get no gradient
             adam.step()
             schedule.step()
+            progress((step + 1) / self.num_steps)
         return {name: value.detach() for name, value in values.items()}
 
     @torch.no_grad()

@@ -14,8 +14,9 @@ from pyro_vae.evaluation.ais import (
     annealed_importance_sampling,
     bidirectional_monte_carlo,
 )
-from pyro_vae.evaluation.bounds import Progress, importance_bound, no_progress
+from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.evaluation.gaps import refit_posterior
+from pyro_vae.evaluation.progress import Progress, in_shares, no_progress
 from pyro_vae.evaluation.thresholds import MISSED_NATS
 from pyro_vae.models.vae import VAE
 
@@ -25,6 +26,7 @@ FITTED = {  # rungs by the distribution whose ELBO they are
     "elbo_full_covariance": "full_covariance",
     "elbo_flow": "flow",
 }
+EXPECTED_SHARES = (3, 0.1, 2, 2, 4)  # of the time: fits, importance bound, both AIS, bracket
 ESTIMATE = "ais_from_posterior"  # of log P(x): chosen beforehand, as the largest of all is biased
 
 
@@ -112,20 +114,17 @@ def climb(
     Raises:
         ValueError: if the family is not a likelihood of such data.
     """
-
-    def of(part: int) -> Progress:
-        return lambda done: progress((part + done) / 5)
-
-    fit = refit_posterior(vae, images, refit_steps, seed=seed, progress=of(0))
-    bound = importance_bound(vae, images, num_samples, seed, progress=of(1))
+    told = in_shares(progress, EXPECTED_SHARES)
+    fit = refit_posterior(vae, images, refit_steps, seed=seed, progress=told[0])
+    bound = importance_bound(vae, images, num_samples, seed, progress=told[1])
     annealed = {
         f"ais_from_{start}": annealed_importance_sampling(
-            vae, images, replace(annealing, start=start), seed, of(2 + n)
+            vae, images, replace(annealing, start=start), seed, told[2 + n]
         )
         for n, start in enumerate(STARTS)
     }
     bracket = bidirectional_monte_carlo(
-        vae, len(images), replace(annealing, start="prior"), seed, of(4)
+        vae, len(images), replace(annealing, start="prior"), seed, told[4]
     )
     elbos = {rung: fit.elbos[family] for rung, family in FITTED.items()}
     errors = {rung: fit.errors[family] for rung, family in FITTED.items()}

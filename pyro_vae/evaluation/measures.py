@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pyro_vae.evaluation.bounds import Progress, bits_per_dim, importance_bound, no_progress
+from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
 from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.latents import (
     active_units,
@@ -12,6 +12,7 @@ from pyro_vae.evaluation.latents import (
     mean_variance_per_component,
     rate_per_component,
 )
+from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 

@@ -63,6 +63,9 @@ class Likelihood(nn.Module, ABC):
         check_name("score", score, SCORES)
         self.colors, self.levels, self.score = image_shape[0], levels, score
 
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}, score={self.score!r}"
+
     @property
     def channels(self) -> int:
         """Return the number of decoder outputs per pixel."""

@@ -87,7 +87,8 @@ class LocationScaleBins(ABC):
         """
         t, h = (x - self.loc) / self.scale, half / self.scale
         first, last = x < half, x > 1 - half
-        tail = self.log_sf(torch.where(first, -t, t) - h)
+        sign = 1 - 2 * first.to(t.dtype)  # of the images alone, which are fewer than the codes
+        tail = self.log_sf(sign * t - h)
         return torch.where(first | last, tail, self.log_bin(t.abs(), h))
 
 

@@ -95,13 +95,19 @@ def log_normal_sf(t: Tensor) -> Tensor:
     return torch.where(t > 0, tail, torch.log1p(-torch.erfc(-left) / 2))
 
 
+# The slope t * h of the log density over half a bin up to which eight nodes are exact to rounding:
+# the relative error is 1e-18 slope^16, up to a factor of ten.
+_STEEPEST, _STEEPEST_IN_FLOAT64 = 5.0, 2.0
+
+
 def log_normal_bin(t: Tensor, h: Tensor) -> Tensor:
     """Return `log P(t - h < T < t + h)` of a standard Normal T, for t >= 0.
 
     Narrow bins, where a difference of CDFs would cancel, use Gauss-Legendre quadrature around the
     midpoint. The other bins use this difference in log space.
     """
-    narrow = (h < 0.5) & (t * h < 2)
+    steepest = _STEEPEST_IN_FLOAT64 if t.dtype == torch.float64 else _STEEPEST
+    narrow = (h < 0.5) & (t * h < steepest)
     if _all_seen(narrow):
         return _log_narrow_normal_bin(t, h)
     near = _log_narrow_normal_bin(torch.where(narrow, t, 0.0), torch.where(narrow, h, 0.25))
@@ -119,14 +125,14 @@ def _all_seen(mask: Tensor) -> bool:
 
 
 def _log_narrow_normal_bin(t: Tensor, h: Tensor) -> Tensor:
-    """Return the log probability of a bin with t * h < 2.
+    """Return the log probability of a narrow bin, by Gauss-Legendre quadrature with eight nodes.
 
-    Twelve terms of the series of cosh(t * h * s) are then exact in float64.
+    At the node u the density is `exp(-u (t + u / 2))` times that at the midpoint.
     """
-    weights = [w * torch.exp(-((h * s) ** 2) / 2) for s, w in zip(_NODES, _WEIGHTS)]
-    moments = (sum(w * s ** (2 * k) for s, w in zip(_NODES, weights)) for k in range(12))
-    terms = [moment / float(math.factorial(2 * k)) for k, moment in enumerate(moments)]
-    mean = _polynomial(terms, (t * h) ** 2)
+    mean = torch.zeros_like(t)
+    for s, weight in zip(_NODES, _WEIGHTS):
+        for u in (h * s, -h * s):
+            mean = mean + weight / 2 * torch.exp(-u * (t + u / 2))
     return -(t**2) / 2 - LOG_2PI / 2 + (2 * h).log() + mean.log()
 
 

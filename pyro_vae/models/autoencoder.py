@@ -35,12 +35,17 @@ class Autoencoder(LatentImageModel):
     def encode(self, x: Tensor) -> TorchDistribution:
         return dist.Delta(batched(self.encoder, x, 3)).to_event(1)
 
-    def model(self, x: Tensor, beta: float | Tensor = 0.0) -> Tensor:
+    def model(
+        self, x: Tensor | None, beta: float | Tensor = 0.0, num_images: int | None = None
+    ) -> Tensor:
         """Run the generative program for images (B, C, H, W): x ~ p(x | z) at the code z.
 
-        `beta` has no effect.
+        `beta` has no effect. Where x is None, it draws `num_images` new images.
+
+        Raises:
+            ValueError: if neither is given.
         """
-        return self._generate(x, poutine.mask(mask=False))
+        return self._generate(x, num_images, poutine.mask(mask=False))
 
     def guide(self, x: Tensor, beta: float | Tensor = 0.0) -> Tensor:
         """Return the code z of images (B, C, H, W); `beta` has no effect."""

@@ -133,6 +133,9 @@ class LatentImageModel(nn.Module, ABC):
         """
         return self.likelihood.mass(self.outputs(z))
 
+    def extra_repr(self) -> str:
+        return f"image_shape={self.image_shape}, latent_dim={self.latent_dim}"
+
     @property
     def prior(self) -> TorchDistribution:
         """Return p(z), the standard Normal."""
@@ -178,10 +181,12 @@ class LatentImageModel(nn.Module, ABC):
         if self.registers:
             pyro.module(f"{self.name}.{part}", getattr(self, part))
 
-    def _generate(self, x: Tensor, latent_handler) -> Tensor:
+    def _generate(self, x: Tensor | None, num_images: int | None, latent_handler) -> Tensor:
+        if x is None and num_images is None:
+            raise ValueError("num_images: expected how many images to draw without x, got None")
         self._register("decoder")
         self._register("likelihood")
-        with pyro.plate("data", x.shape[0]):
+        with pyro.plate("data", num_images if x is None else x.shape[0]):
             with latent_handler:
                 z = pyro.sample("z", self.prior)
             return pyro.sample("x", self.decode(z), obs=x)
@@ -216,6 +221,9 @@ class VAE(LatentImageModel):
         >>> x = torch.zeros(5, 1, 8, 8)
         >>> vae.encode(x).event_shape, vae.decode(torch.zeros(5, 2)).event_shape
         (torch.Size([2]), torch.Size([1, 8, 8]))
+        >>> new = pyro.infer.Predictive(vae.model, num_samples=1)(None, num_images=3)
+        >>> new["x"].shape
+        torch.Size([1, 3, 1, 8, 8])
         >>> svi = pyro.infer.SVI(vae.model, vae.guide, pyro.optim.Adam({}), pyro.infer.Trace_ELBO())
         >>> svi.step(x, beta=4.0) > 0
         True
@@ -228,9 +236,17 @@ class VAE(LatentImageModel):
         loc, log_scale = batched(self.encoder, x, 3).chunk(2, -1)
         return Normal(loc, log_scale.exp()).to_event(1)
 
-    def model(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
-        """Run the generative program for images (B, C, H, W): z ~ p(z), x ~ p(x | z)."""
-        return self._generate(x, scale_latent(beta))
+    def model(
+        self, x: Tensor | None, beta: float | Tensor = 1.0, num_images: int | None = None
+    ) -> Tensor:
+        """Run the generative program for images (B, C, H, W): z ~ p(z), x ~ p(x | z).
+
+        Where x is None, it draws `num_images` new images.
+
+        Raises:
+            ValueError: if neither is given.
+        """
+        return self._generate(x, num_images, scale_latent(beta))
 
     def guide(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
         """Run the amortized posterior for images (B, C, H, W): z ~ q(z | x)."""

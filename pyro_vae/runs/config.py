@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -37,6 +38,16 @@ class RunConfig(TrainingSettings, ModelSettings, DataSettings):
         super().__post_init__()
         if self.model == "autoencoder" and self.objective == "iwae":
             raise ValueError("objective: an autoencoder has no importance weights; use elbo")
+
+    def __repr__(self) -> str:
+        chosen = [f"{name}={value!r}" for name, value in self.chosen.items()]
+        return f"RunConfig({', '.join(chosen)})"
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Return the settings that differ from their defaults, by name."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
 
     @property
     def kind(self) -> str:

@@ -1,13 +1,15 @@
 """`evaluate`: measures a run part by part, for `evaluation.json` and the report."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pyro_vae.devices import computing_on
+from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import check_name
 from pyro_vae.runs.claim import check_sweep_unused
 from pyro_vae.runs.config import RunConfig
@@ -22,6 +24,8 @@ from pyro_vae.runs.run import Run, load_data_again
 from pyro_vae.runs.subject import Subject
 from pyro_vae.training.fit import PRECISIONS
 
+SMALL_MODEL = 200_000  # parameters
+
 
 def evaluate(
     run: Run,
@@ -32,8 +36,12 @@ def evaluate(
     device: torch.device | str = "cpu",
     data_dir: str | None = None,
     progress: Callable[[str, float], None] | None = None,
+    measured: Callable[[str, dict | None], None] | None = None,
 ) -> dict:
     """Measure a run on its test images and write `evaluation.json`, figures, draws and the report.
+
+    The file and the report are written again after each part. An evaluation that is interrupted
+    keeps the parts that are done.
 
     Args:
         run: a run with a model, as `load_run` and `train` return it.
@@ -45,6 +53,8 @@ def evaluate(
         device: where to measure, as in `"cuda"`.
         data_dir: the folder of the published data sets (default: where the run had them).
         progress: called with a part's name and the fraction of it that is done.
+        measured: called with a part's name and its figures when they are kept. They are None for a
+            part that does not apply to the run.
 
     Returns:
         The content of `evaluation.json`.
@@ -59,26 +69,57 @@ def evaluate(
     """
     chosen = [check_name("only", name, PARTS) for name in (only or PARTS)]
     config = run.config if data_dir is None else dataclasses.replace(run.config, data_dir=data_dir)
-    effort, progress = QUICK if quick else FULL, progress or _tell_nobody
+    progress, measured = progress or _tell_nobody, measured or _tell_nobody
+    effort = QUICK if quick else FULL
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
     check_sweep_unused(RunFolder(run.folder))
-    with FolderLock(Path(run.folder)).acquire(), computing_on(torch.device(device)):
+    lock = FolderLock(Path(run.folder)).acquire()
+    with lock, computing_on(torch.device(device)), _only_measured(run.vae):
         subject = _subject(run, config, effort, seed, device)
         folder = subject.folder
         folder.figures.mkdir(exist_ok=True)
-        figures = load_evaluation(folder.evaluation)
         for name in chosen:
             progress(name, 0.0)
-            figures[name] = _measure(name, subject, quick, progress)
-            save_json(folder.evaluation, figures)
+            figures = _measure(name, subject, quick, progress)
+            _keep(folder, name, figures)
             progress(name, 1.0)
-        write_report(folder.path)
+            measured(name, figures)
     return load_evaluation(folder.evaluation)
 
 
-def _tell_nobody(part: str, done: float) -> None:
-    """Take the place of `progress` where nobody asks for it."""
+def _tell_nobody(part: str, what: float | dict | None) -> None:
+    """Take the place of `progress` and `measured` where nobody asks for them."""
+
+
+@contextmanager
+def _only_measured(model: LatentImageModel) -> Iterator[None]:
+    """Make measuring a model cheap inside a `with` block; the figures are the same.
+
+    Gradients are those of codes and not of weights, so none are recorded for weights. The steps of
+    a small model are so short that several threads would wait for each other longer than they work.
+    """
+    threads, weights = torch.get_num_threads(), list(model.parameters())
+    wanted = [weight.requires_grad for weight in weights]
+    model.requires_grad_(False)
+    if sum(weight.numel() for weight in weights) < SMALL_MODEL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        for weight, requires_grad in zip(weights, wanted):
+            weight.requires_grad_(requires_grad)
+
+
+def _keep(folder: RunFolder, name: str, figures: dict | None) -> None:
+    """Write the figures of a part beside those of the others, and the report again."""
+    save_json(folder.evaluation, load_evaluation(folder.evaluation) | {name: figures})
+    try:
+        write_report(folder.path)
+    except KeyboardInterrupt:
+        write_report(folder.path)  # else the page would lack the figures that are kept
+        raise
 
 
 def _subject(

@@ -11,6 +11,7 @@ from pyro_vae.data import Dataset, load_dataset
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
 from pyro_vae.randomness import seeded
+from pyro_vae.runs.card import run_card
 from pyro_vae.runs.checkpoints import fingerprint, load_checkpoint
 from pyro_vae.runs.config import RunConfig, check_run_folder
 from pyro_vae.runs.folder import RunFolder
@@ -42,6 +43,24 @@ class Run:
     metrics: dict[str, list[float | None]]
     summary: dict | None
     fingerprint: str | None = None
+
+    def __repr__(self) -> str:
+        config, epochs = self.config, len(self.metrics.get("epoch", []))
+        settings = f"{config.data_name}, {config.kind}, beta {config.beta:g}"
+        result = f"unfinished after {epochs} of {config.epochs} epochs"
+        if self.summary is not None:
+            result = f"{epochs} epochs{self._test_elbo()}"
+        return f"Run({str(self.folder)!r}, {settings}, {config.latent_dim} latents, {result})"
+
+    def _test_elbo(self) -> str:
+        elbo = self.summary["test"]["elbo_nats"]
+        return "" if elbo is None else f", test ELBO {elbo:.2f}"
+
+    def _repr_html_(self) -> str:
+        main = {name: getattr(self.config, name) for name in ("dataset", "likelihood", "beta")}
+        settings = main | {"latent_dim": self.config.latent_dim} | self.config.chosen
+        test = None if self.summary is None else self.summary["test"]
+        return run_card(repr(self), settings, test, RunFolder(self.folder).figures)
 
 
 def resolve_device(name: str, index: int = 0) -> torch.device:

@@ -35,3 +35,11 @@ class Record:
     test_rate: float | None = None
     test_distortion: float | None = None
     validation_loss: float | None = None
+
+    def __repr__(self) -> str:
+        parts = [f"epoch {self.epoch}, step {self.step}"]
+        for name in ("loss", "train_elbo", "test_elbo", "validation_loss"):
+            value = getattr(self, name)
+            if value is not None:
+                parts.append(f"{name} {value:.2f}")
+        return f"Record({', '.join(parts)})"

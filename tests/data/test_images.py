@@ -42,3 +42,18 @@ def test_pixels_outside_the_unit_interval_are_refused(pixels, message):
     with pytest.raises(ValueError, match=message):
         check_unit_interval(torch.tensor(pixels))
     check_unit_interval(torch.tensor([0.0, 0.5, 1.0]))
+
+
+def test_data_are_shown_in_a_line(digits):
+    assert repr(digits) == (
+        "Dataset('digits', 1437 training, 360 test images, 1x8x8, 17 grey levels)"
+    )
+    assert repr(digits.train) == "Split(1437 images 1x8x8, labels)"
+    x = torch.rand(5, 3, 2, 4)
+    factors = Split(x, factors=torch.zeros(5, 2))
+    mine = Dataset("mine", Split(x), factors, None, validation=Split(x[:2]), dynamic=True)
+    assert repr(factors) == "Split(5 images 3x2x4, factors)"
+    assert repr(mine) == (
+        "Dataset('mine', 5 training, 2 validation, 5 test images, 3x2x4, unknown grey levels,"
+        " drawn anew in each epoch)"
+    )

@@ -5,6 +5,7 @@ import pyro
 import pytest
 import torch
 import xarray
+from pyro import poutine
 from scipy import stats
 
 import pyro_vae as pv
@@ -14,6 +15,7 @@ from pyro_vae.evaluation.posteriors import (
     importance_diagnostics,
     nuts_reference,
     pareto_fit,
+    potential_energy,
     simulation_based_calibration,
 )
 from tests.support.linear_gaussian import (
@@ -120,6 +122,22 @@ def test_draws_are_a_file_for_arviz(reference, tmp_path):
     expected = vae.encode(x)
     error = expected.variance.sqrt().detach().numpy() / np.sqrt(len(q))
     assert (np.abs(q.mean(0) - expected.mean.detach().numpy()) < 5 * error).all()
+
+
+def test_nuts_samples_the_density_that_the_model_declares():
+    """Rounding in float64: the same terms in another order."""
+    vae, _ = linear_gaussian_vae(oblique=True)
+    x = drawn_images(vae, 5)
+    z = torch.randn(5, 3, dtype=torch.float64)
+    program = poutine.trace(poutine.condition(vae.model, {"z": z})).get_trace(x)
+    energy = potential_energy(vae, x, {"z": z})
+    assert energy.item() == pytest.approx(-program.log_prob_sum().item(), rel=1e-12)
+
+
+def test_the_progress_of_nuts_rises_to_one():
+    seen = []
+    nuts_reference(EXACT, drawn_images(EXACT, 1), 5, 4, 2, progress=seen.append)
+    assert seen == pytest.approx([(n + 1) / 18 for n in range(18)])  # a step each, of two chains
 
 
 def test_nuts_leaves_the_model_and_the_callers_state_alone():

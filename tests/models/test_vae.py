@@ -14,6 +14,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 from pyro_vae import VAE, Autoencoder
 from pyro_vae.likelihoods import LIKELIHOODS
+from tests.support.linear_gaussian import linear_gaussian_vae, linear_layers
 
 SHAPE = (1, 6, 6)
 
@@ -93,6 +94,48 @@ def test_predictive_gives_observed_and_new_images():
         new = Predictive(free, num_samples=300, parallel=parallel)(x)
         assert new["x"].shape == (300, 4, *SHAPE)
         assert new["z"].std().item() == pytest.approx(1, abs=0.1)  # the prior's: 2,400 draws
+
+
+def test_predictive_draws_new_images_of_a_linear_gaussian_model():
+    """Moments of the prior and of p(x) = N(b, W W' + sigma^2), within 5 Monte Carlo errors."""
+    vae, _ = linear_gaussian_vae(oblique=True)
+    count = 20_000
+    new = Predictive(vae.model, num_samples=1)(None, num_images=count)
+    z, x = new["z"].squeeze(0), new["x"].squeeze(0).flatten(1)
+    assert x.dtype == torch.float64 and z.shape == (count, 3)
+    decoder = linear_layers(vae)[1]
+    weight, offset = decoder.weight.detach(), decoder.bias.detach()
+    covariance = weight @ weight.T + 0.5**2 * torch.eye(16)
+    variance = covariance.diagonal()
+    for drawn, mean, truth in (
+        (z, torch.zeros(3), torch.eye(3).double()),
+        (x, offset, covariance),
+    ):
+        variance = truth.diagonal()
+        assert ((drawn.mean(0) - mean).abs() < 5 * (variance / count).sqrt()).all()
+        error = ((variance.outer(variance) + truth.square()) / count).sqrt()  # of Normal draws
+        assert ((drawn.T.cov() - truth).abs() < 5 * error).all()
+
+
+@pytest.mark.parametrize("kind", [VAE, Autoencoder])
+def test_a_program_without_images_needs_their_number(kind):
+    model = kind(SHAPE, 2, hidden=(8,))
+    assert model.model(None, num_images=4).shape == (4, *SHAPE)
+    with pytest.raises(ValueError, match="num_images: expected how many images to draw without x"):
+        model.model(None)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_new_images_of_every_family(name):
+    vae = VAE(SHAPE, 2, name, hidden=(8,), levels=2 if name == "bernoulli" else 17)
+    new = Predictive(vae.model, num_samples=3)(None, num_images=5)
+    assert new["x"].shape == (3, 5, *SHAPE) and new["x"].isfinite().all()
+
+
+def test_a_model_says_its_sizes():
+    text = repr(small())
+    assert text.startswith("VAE(\n  image_shape=(1, 6, 6), latent_dim=2\n")
+    assert "levels=" in text and "score='density'" in text
 
 
 @pytest.mark.slow

@@ -40,3 +40,10 @@ def test_one_word_tells_a_model_from_others():
 def test_an_autoencoder_has_no_importance_weights():
     with pytest.raises(ValueError, match="objective: an autoencoder has no importance weights"):
         quick(model="autoencoder", objective="iwae")
+
+
+def test_a_configuration_shows_what_differs_from_the_defaults():
+    config = pv.RunConfig(dataset="mnist", hidden=[400, 200], beta="4", epochs=100)
+    assert repr(config) == "RunConfig(dataset='mnist', hidden=(400, 200), beta=4.0)"
+    assert eval(repr(config), {"RunConfig": pv.RunConfig}) == config
+    assert repr(pv.RunConfig()) == "RunConfig()" and pv.RunConfig().chosen == {}

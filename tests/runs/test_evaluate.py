@@ -249,6 +249,28 @@ def test_the_progress_goes_up_to_one():
     def note(part, done):
         seen.append((part, done))
 
-    pv.evaluate(run, ["likelihood"], quick=True, progress=note)
-    assert seen[0] == ("likelihood", 0.0) and seen[-1] == ("likelihood", 1.0) and len(seen) > 10
-    assert all(0 <= done <= 1 for _, done in seen)
+    pv.evaluate(run, ["likelihood", "posterior", "limit"], quick=True, progress=note)
+    for part, least in {"likelihood": 100, "posterior": 100, "limit": 3}.items():
+        fractions = [done for name, done in seen if name == part]
+        assert fractions[0] == 0 and fractions[-1] == 1 and len(fractions) >= least
+        assert fractions == sorted(fractions)
+
+
+def test_an_evaluation_gives_threads_and_gradients_back():
+    """Even when it fails: the model can be trained on, with as many threads as before."""
+    run, seen, before = trained(), [], torch.get_num_threads()
+    first, *others = run.vae.parameters()
+    first.requires_grad_(False)
+
+    def note(part, done):
+        seen.append((torch.get_num_threads(), any(w.requires_grad for w in others)))
+        raise KeyboardInterrupt
+
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pv.evaluate(run, ["latents"], quick=True, progress=note)
+        assert seen == [(1, False)] and torch.get_num_threads() == 2
+        assert not first.requires_grad and all(w.requires_grad for w in others)
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,54 @@
+"""How a run is shown in a notebook: what was set, how it ended, and pictures of it."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+PICTURES = {"reconstructions.png": "Reconstructions", "samples.png": "Samples"}
+FIGURES = {  # of `summary.json`, by their names on the card
+    "elbo_nats": "test ELBO, nats per image",
+    "rate_nats": "rate",
+    "distortion_nats": "distortion",
+    "bits_per_dim": "bits per dimension",
+    "active_units": "active components",
+}
+ROW = Markup('<tr><th style="text-align:left">{}</th><td style="text-align:left">{}</td></tr>')
+PICTURE = Markup('<img alt="{}" style="width:22em;max-width:100%" src="data:image/png;base64,{}">')
+CARD = Markup(
+    "<div><h4>{}</h4><table>{}</table>"
+    '<div style="display:flex;flex-wrap:wrap;gap:1em;align-items:start">{}</div></div>'
+)
+
+
+def run_card(
+    title: str, settings: Mapping[str, Any], test: Mapping[str, Any] | None, figures: Path
+) -> str:
+    """Return HTML without scripts: a table of settings and figures, and the pictures that are there.
+
+    Args:
+        title: the heading.
+        settings: the settings to show, by name.
+        test: the figures of the test images in `summary.json`, or None before the run is finished.
+        figures: the folder of the run's pictures.
+    """
+    rows = [ROW.format(name, _text(value)) for name, value in settings.items()]
+    for key, name in FIGURES.items():
+        if test is not None and test.get(key) is not None:
+            rows.append(ROW.format(name, _text(test[key])))
+    pictures = [
+        PICTURE.format(description, _encoded(figures / name))
+        for name, description in PICTURES.items()
+        if (figures / name).exists()
+    ]
+    return str(CARD.format(title, Markup("").join(rows), Markup("").join(pictures)))
+
+
+def _encoded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
