@@ -54,7 +54,8 @@ def test_help_gives_what_a_setting_means(thing, f):
 def test_every_argument_of_a_public_name_is_explained(name):
     thing = getattr(pv, name)
     parameters = inspect.signature(thing).parameters
-    assert not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters.values())
+    if name != "measure":  # which takes the arguments of a function of yours
+        assert not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters.values())
     assert set(parameters) == set(explained_arguments(thing))
 
 

@@ -10,9 +10,10 @@ from textwrap import fill
 import numpy as np
 
 from pyro_vae.cli.measuring import MeasuringProgress
-from pyro_vae.figures.images import image_grid
+from pyro_vae.figures.images import grid
 from pyro_vae.files import replace_file
 from pyro_vae.names import PICTURE_TYPES, check_name
+from pyro_vae.pages.frame import png_bytes
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.evaluate import evaluate
 from pyro_vae.runs.folder import RunFolder
@@ -93,9 +94,8 @@ def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
     if out.suffix == ".npy":
         np.save(content, images)
     else:
-        title = f"Samples, {parsed.pixels} pixels, seed {parsed.seed}"
         columns = min(16, math.ceil(math.sqrt(len(images))))
-        image_grid(images, columns, title).savefig(content, dpi=150)
+        content.write(png_bytes(grid(images, columns)))
     replace_file(out, content.getvalue())
     print(f"{len(images)} images in {out}")
 

@@ -18,7 +18,11 @@ SETTINGS = tuple(field.name for field in fields(RunConfig))
 
 
 class Runs(Sequence[Run]):
-    """Finished runs, in the order of their folders."""
+    """Finished runs, in the order of their folders.
+
+    Args:
+        runs: the runs.
+    """
 
     def __init__(self, runs: Sequence[Run]):
         self._runs = tuple(runs)

@@ -71,6 +71,7 @@ def evaluate_missing(runs: Sequence[Run], only: Sequence[str], quick: bool = Fal
     """Evaluate each run by those parts that have not measured its present weights yet.
 
     Args:
+        runs: the runs, as `load_runs` returns them.
         only: names of `pyro_vae.runs.parts.PARTS`.
         quick: whether to take fewer images, draws and temperatures.
 

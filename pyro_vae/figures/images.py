@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image
@@ -11,6 +10,7 @@ from PIL import Image
 from pyro_vae.figures.palette import plain
 
 SMALLEST = 28  # pixels of a side: smaller images are drawn larger
+WIDTH = 480  # pixels of a picture, at least
 
 
 def tile(images: ArrayLike, columns: int, gap: int = 1) -> np.ndarray:
@@ -42,19 +42,11 @@ def enlarged(images: ArrayLike) -> np.ndarray:
     return np.stack(larger).reshape(n, channels, *reversed(size)).clip(0, 1)
 
 
-def _picture(axes: Axes, images: ArrayLike, columns: int, title: str) -> None:
-    axes.imshow(tile(enlarged(images), columns), interpolation="none", vmin=0, vmax=1)
-    axes.set_title(plain(title), fontsize=10)
-    axes.set_axis_off()
-
-
-def image_grid(images: ArrayLike, columns: int, title: str) -> Figure:
-    """Draw images (N, C, H, W) in rows of `columns`."""
+def grid(images: ArrayLike, columns: int) -> np.ndarray:
+    """Return images (N, C, H, W) in rows of `columns`, as a picture of at least 480 pixels in width."""
     picture = tile(enlarged(images), columns)
-    height = 4.8 * picture.shape[0] / picture.shape[1] + 0.25
-    figure = Figure(figsize=(4.8, height), layout="constrained")
-    _picture(figure.subplots(), images, columns, title)
-    return figure
+    factor = math.ceil(WIDTH / picture.shape[1])
+    return picture.repeat(factor, 0).repeat(factor, 1)
 
 
 def named_rows(rows: dict[str, ArrayLike], title: str) -> Figure:
@@ -75,27 +67,28 @@ def named_rows(rows: dict[str, ArrayLike], title: str) -> Figure:
     return figure
 
 
-def _in_pairs(originals: ArrayLike, reconstructions: ArrayLike, columns: int) -> np.ndarray:
-    """Return rows of `columns` originals, each above the row of its reconstructions."""
+def in_pairs(originals: ArrayLike, reconstructions: ArrayLike, columns: int = 8) -> np.ndarray:
+    """Return images of which each row of `columns` originals is followed by its reconstructions.
+
+    Images that fill no row are left out.
+    """
     originals, reconstructions = np.asarray(originals), np.asarray(reconstructions)
-    starts = range(0, len(originals), columns)
-    both = (a[s : s + columns] for s in starts for a in (originals, reconstructions))
-    return np.concatenate(list(both))
+    rows = []
+    for start in range(0, len(originals) - columns + 1, columns):
+        rows += [originals[start : start + columns], reconstructions[start : start + columns]]
+    return np.concatenate(rows)
 
 
-def reconstruction_grid(originals: ArrayLike, reconstructions: ArrayLike) -> Figure:
-    """Draw rows of eight originals (N, C, H, W), each above the row of its reconstructions."""
-    pairs = _in_pairs(originals, reconstructions, 8)
-    return image_grid(pairs, 8, "Originals (odd rows) over their reconstructions (even rows)")
+def reconstruction_grid(originals: ArrayLike, reconstructions: ArrayLike) -> np.ndarray:
+    """Return a picture of rows of up to eight originals, each over their reconstructions."""
+    columns = min(8, len(np.asarray(originals)))
+    return grid(in_pairs(originals, reconstructions, columns), columns)
 
 
-def progress(
-    originals: ArrayLike, reconstructions: ArrayLike, samples: ArrayLike, epoch: int
-) -> Figure:
-    """Draw the state after an epoch, with reconstructions on the left and samples on the right."""
-    figure = Figure(figsize=(9, 3), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _picture(left, _in_pairs(originals, reconstructions, 8), 8, "Originals over reconstructions")
-    _picture(right, samples, 8, "Samples")
-    figure.suptitle(f"After epoch {epoch}")
-    return figure
+def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return two pictures (height, width, 3) side by side, on white."""
+    height, between = max(len(left), len(right)), left.shape[1] // 16
+    canvas = np.ones((height, left.shape[1] + between + right.shape[1], 3))
+    canvas[: len(left), : left.shape[1]] = left
+    canvas[: len(right), -right.shape[1] :] = right
+    return canvas

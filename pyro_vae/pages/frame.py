@@ -66,9 +66,14 @@ def drawn(figure: Figure, description: str) -> Markup:
 
 def png(picture: np.ndarray, description: str) -> Markup:
     """Return a picture (height, width, 3) in [0, 1] as an image inside the page."""
+    return _image(png_bytes(picture), KINDS[".png"], description)
+
+
+def png_bytes(picture: np.ndarray) -> bytes:
+    """Return a picture (height, width, 3) in [0, 1] as a PNG file."""
     content = io.BytesIO()
     Image.fromarray((picture * 255).round().astype(np.uint8)).save(content, format="PNG")
-    return _image(content.getvalue(), KINDS[".png"], description)
+    return content.getvalue()
 
 
 def _image(content: bytes, kind: str, description: str) -> Markup:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 
 from pyro_vae.files import PART, read_file, replace_file
-from pyro_vae.pages.frame import svg
+from pyro_vae.pages.frame import png_bytes, svg
 from pyro_vae.runs.checkpoints import save_checkpoint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.results import load_summary
@@ -171,10 +170,18 @@ class RunFolder:
 
     def save_figure(self, name: str, figure: Figure) -> None:
         """Write figures/NAME.png, and figures/NAME.svg for pages."""
+        replace_file(self.figures / f"{name}.svg", svg(figure))
+        self.save_png(name, figure)
+
+    def save_png(self, name: str, figure: Figure) -> None:
+        """Write figures/NAME.png."""
         picture = io.BytesIO()
         figure.savefig(picture, dpi=150)
-        replace_file(self.figures / f"{name}.svg", svg(figure))
         replace_file(self.figures / f"{name}.png", picture.getvalue())
+
+    def save_picture(self, name: str, picture: np.ndarray) -> None:
+        """Write a picture (height, width, 3) of pixels in [0, 1] as figures/NAME.png."""
+        replace_file(self.figures / f"{name}.png", png_bytes(picture))
 
     def picture(self, name: str) -> Path | None:
         """Return the file of a figure that a page shows best, or None where it was not drawn."""
@@ -184,12 +191,6 @@ class RunFolder:
     def save_video(self, name: str, ending: str, content: bytes) -> None:
         """Write a video as figures/NAME with its ending, `.mp4` or `.gif`."""
         replace_file(self.figures / f"{name}{ending}", content)
-
-    def save_poster(self, name: str, picture: np.ndarray) -> None:
-        """Write figures/NAME_poster.png, the picture (height, width, 3) that a video begins with."""
-        content = io.BytesIO()
-        Image.fromarray(picture).save(content, format="PNG")
-        replace_file(self.figures / f"{name}_poster.png", content.getvalue())
 
     def save_netcdf(self, name: str, tree: "DataTree") -> None:
         """Write NAME.nc, which ArviZ reads."""

@@ -7,7 +7,7 @@ from pyro_vae.data import Dataset
 from pyro_vae.evaluation.latents import mean_variance_per_component, rate_per_component
 from pyro_vae.evaluation.paths import PATHS, interpolate, traverse
 from pyro_vae.figures import codes, one_run
-from pyro_vae.figures.images import image_grid, progress, reconstruction_grid
+from pyro_vae.figures.images import beside, grid, reconstruction_grid
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
@@ -30,14 +30,14 @@ def draw_pictures(
     """
     with seeded(seed, test.device):
         reconstructions, samples = model.reconstruct(test[:16]), model.sample(64)
-    save = folder.save_figure
-    save("reconstructions", reconstruction_grid(to_numpy(test[:16]), to_numpy(reconstructions)))
-    save("samples", image_grid(to_numpy(samples), 8, "Expected images of codes from the prior"))
-    save("learning_curves", one_run.learning_curves(folder.columns()))
+    pairs = reconstruction_grid(to_numpy(test[:16]), to_numpy(reconstructions))
+    folder.save_picture("reconstructions", pairs)
+    folder.save_picture("samples", grid(to_numpy(samples), 8))
+    folder.save_png("learning_curves", one_run.learning_curves(folder.columns()))
     variances = mean_variance_per_component(model, test)
     if model.has_rate:
         rates = rate_per_component(model, test).mean(0)
-        save("kl_histogram", codes.components(to_numpy(rates), to_numpy(variances)))
+        folder.save_png("kl_histogram", codes.components(to_numpy(rates), to_numpy(variances)))
     draw_map(folder, model, data, test)
     draw_paths(folder, model, test, variances)
 
@@ -70,14 +70,12 @@ def draw_paths(folder: RunFolder, model: LatentImageModel, test: Tensor, varianc
     """Draw traversals of the components that vary most, and interpolations of pairs of images."""
     moving = variances.argsort(descending=True)[:ROWS].tolist()
     rows = traverse(model, test[0], moving).flatten(0, 1)
-    title = "Each row moves one component from -3 to 3"
-    folder.save_figure("traversals", image_grid(to_numpy(rows), 8, title))
+    folder.save_picture("traversals", grid(to_numpy(rows), 8))
     if len(test) < 2 * PAIRS:
         return
     pairs = test[:PAIRS], test[PAIRS : 2 * PAIRS]
     ways = torch.cat([interpolate(model, *pairs, path=path) for path in PATHS])
-    title = "Between images: on a line (upper four), on an arc"
-    folder.save_figure("interpolation", image_grid(to_numpy(ways.flatten(0, 1)), 8, title))
+    folder.save_picture("interpolation", grid(to_numpy(ways.flatten(0, 1)), 8))
 
 
 def draw_progress(
@@ -87,5 +85,6 @@ def draw_progress(
     x = test[:16]
     with seeded(seed, x.device):
         reconstructions, samples = model.reconstruct(x), model.sample(32)
-    picture = progress(to_numpy(x), to_numpy(reconstructions), to_numpy(samples), epoch)
-    folder.save_figure(f"progress_{epoch:04d}", picture)
+    pairs = reconstruction_grid(to_numpy(x), to_numpy(reconstructions))
+    picture = beside(pairs, grid(to_numpy(samples), 8))
+    folder.save_picture(f"progress_{epoch:04d}", picture)

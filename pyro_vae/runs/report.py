@@ -35,37 +35,46 @@ LOOK_AT_SAMPLES = {
 }
 LOOK_AT_CURVES = {
     "vae": "The ELBO should rise and level off. Look for a test curve that turns down while training"
-    " continues to rise (over-fitting), for a rate that stays near 0 (the decoder ignores the codes),"
+    " continues to rise (over-fitting), for a rate that stays near 0 (the decoder ignores the"
+    " codes),"
     " and for curves that still climb at the end (train for longer).",
     "autoencoder": "The distortion should fall and level off.",
 }
 LOOK_AT_PICTURES = (
-    "Images of under 28 pixels are drawn larger, interpolated. All of them are expected values of the"
+    "Images of under 28 pixels are drawn larger, interpolated. All of them are expected values of"
+    " the"
     " pixels, without the likelihood's noise."
 )
 LOOK_AT_CODES = (
     "What the mean codes of test images tell about them, and what the decoder makes of codes."
 )
 CODES = {
-    "latent_map": "Mean codes of test images, coloured by label. Labels that lie apart are told apart"
+    "latent_map": "Mean codes of test images, coloured by label. Labels that lie apart are told"
+    " apart"
     " by the codes, though the model never saw a label.",
-    "traversals": "A row that changes nothing belongs to an idle component; one that changes several"
+    "traversals": "Each row moves one component of a code from -3 to 3. A row that changes nothing belongs to"
+    " an idle component; one that changes several"
     " things together is entangled.",
-    "interpolation": "Every picture on the way should be a possible image. Ghosts of two overlaid"
+    "interpolation": "From one image to another: on a line in the upper four rows, on an arc in the lower"
+    " four. Every picture on the way should be a possible image. Ghosts of two overlaid"
     " images mean holes in the latent space.",
 }
 LOOK_AT_COMPONENTS = (
-    "What each latent component tells about an image. Look at how many carry nothing: a smaller latent"
+    "What each latent component tells about an image. Look at how many carry nothing: a smaller"
+    " latent"
     " space would do as well. If all carry much, a larger one may pay."
 )
 LOOK_AT_RATES = "Dotted: the rate under which a component counts as collapsed."
 LOOK_AT_STATES = (
-    "A component is active where its mean varies, to the right of the dotted line; collapsed where it"
+    "A component is active where its mean varies, to the right of the dotted line; collapsed"
+    " where it"
     " has no rate, under the other one; idle in between."
 )
 LOOK_AT_PROGRESS = (
-    "The same images and codes after 1, 2, 4, 8, ... epochs. Look for shapes that settle early and for"
-    " detail that comes late. Where all pictures are alike from the first, nothing was learned after it."
+    "Originals over reconstructions, and samples, of the same images and codes after 1, 2, 4, 8,"
+    " ..."
+    " epochs. Look for shapes that settle early and for detail that comes late. Where all pictures"
+    " are alike from the first, nothing was learned after it."
 )
 LOOK_AT_VIDEO = "The chains step by step; the first steps are shown slowly."
 MARKS = {HELD: "held", LOOK: "look-at", WRONG: "wrong", OPEN: "open"}  # to classes of the style
@@ -255,7 +264,11 @@ def _components(folder: RunFolder, config: RunConfig, summary: dict | None) -> S
 def _progress(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
     epochs = sorted(int(p.stem.split("_")[1]) for p in folder.figures.glob("progress_*.png"))
     paths = {epoch: folder.picture(f"progress_{epoch:04d}") for epoch in epochs}
-    drawings = [Drawing(image(path, f"after epoch {n}")) for n, path in paths.items() if path]
+    drawings = [
+        Drawing(image(path, f"after epoch {n}"), f"after epoch {n}")
+        for n, path in paths.items()
+        if path
+    ]
     return Section("Progress", LOOK_AT_PROGRESS, drawings, "strip") if drawings else None
 
 

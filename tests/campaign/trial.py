@@ -129,7 +129,7 @@ def draw_nothing() -> None:
     from pyro_vae.runs import pictures, report
     from pyro_vae.runs.folder import RunFolder
 
-    for name in ("one_run", "codes", "image_grid", "reconstruction_grid", "progress"):
+    for name in ("one_run", "codes", "grid", "reconstruction_grid", "beside"):
         setattr(pictures, name, MagicMock())
     report.one_run = MagicMock()
     report.component_panels = MagicMock(return_value=(None, None))
@@ -138,7 +138,7 @@ def draw_nothing() -> None:
     def save_figure(self, name, figure):
         replace_file(self.figures / f"{name}.png", PICTURE)
 
-    RunFolder.save_figure = save_figure
+    RunFolder.save_figure = RunFolder.save_png = RunFolder.save_picture = save_figure
 
 
 def stacked() -> None:

@@ -19,12 +19,35 @@ def test_tile_puts_every_image_in_its_place():
 
 
 def test_originals_stand_over_their_reconstructions():
-    originals, reconstructions = rng.random((2, 16, 1, 28, 28))
-    axes = figures.reconstruction_grid(originals, reconstructions).axes[0]
-    shown = axes.images[0].get_array()
-    assert np.allclose(shown[0:28, 0:28, 0], originals[0, 0])
-    assert np.allclose(shown[29:57, 0:28, 0], reconstructions[0, 0])
-    assert np.allclose(shown[58:86, 0:28, 0], originals[8, 0])
+    originals, reconstructions = rng.random((2, 16, 1, 28, 28)).astype(np.float32)
+    shown = figures.tile(figures.in_pairs(originals, reconstructions), 8)
+    assert np.array_equal(shown[0:28, 0:28, 0], originals[0, 0])
+    assert np.array_equal(shown[29:57, 0:28, 0], reconstructions[0, 0])
+    assert np.array_equal(shown[58:86, 0:28, 0], originals[8, 0])
+
+
+@pytest.mark.parametrize("count, rows, columns", [(1, 2, 1), (5, 2, 5), (11, 2, 8), (16, 4, 8)])
+def test_few_images_fill_rows_of_their_own(count, rows, columns):
+    images = np.zeros((count, 1, 28, 28))
+    picture = figures.reconstruction_grid(images, images)
+    factor = -(-480 // (29 * columns - 1))
+    assert picture.shape == ((29 * rows - 1) * factor, (29 * columns - 1) * factor, 3)
+
+
+def test_a_grid_is_the_tiles_in_larger_squares():
+    images = rng.random((6, 3, 30, 30)).astype(np.float32)
+    picture, tiles = figures.grid(images, 3), figures.tile(images, 3)
+    factor = len(picture) // len(tiles)
+    assert picture.shape[1] >= 480 and np.array_equal(picture[::factor, ::factor], tiles)
+    assert np.array_equal(picture[factor - 1 :: factor], picture[::factor])
+
+
+def test_pictures_stand_beside_each_other_on_white():
+    left, right = np.zeros((3, 32, 3)), np.zeros((5, 7, 3))
+    both = figures.beside(left, right)
+    assert both.shape == (5, 32 + 2 + 7, 3)
+    assert (both[:3, :32] == 0).all() and (both[:, 34:] == 0).all()
+    assert (both[3:, :32] == 1).all() and (both[:, 32:34] == 1).all()
 
 
 def test_named_rows_stand_beside_their_names():
@@ -35,13 +58,6 @@ def test_named_rows_stand_beside_their_names():
     assert np.allclose(shown[29:57, 31:61, 0], below[1, 0])
     places = dict(zip([t.get_text() for t in axes.get_yticklabels()], axes.get_yticks()))
     assert places == {"above": 13.5, "below": 42.5}  # the middle rows of pixels
-
-
-def test_progress_shows_both():
-    figure = figures.progress(rng.random((16, 3, 4, 4)), rng.random((16, 3, 4, 4)),
-                              rng.random((32, 3, 4, 4)), 7)  # fmt: skip
-    assert "epoch 7" in figure.get_suptitle()
-    assert len(figure.axes) == 2
 
 
 def test_small_images_are_interpolated_and_others_are_not():

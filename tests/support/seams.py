@@ -47,7 +47,8 @@ def do_without_pictures(setattr=setattr):
     for module in (report, plots):
         setattr(module, "drawn", lambda figure, description: "")
     setattr(page, "pictures", lambda runs, folder: None)
-    setattr(RunFolder, "save_figure", lambda self, name, figure: None)
+    for name in ("save_figure", "save_png", "save_picture"):
+        setattr(RunFolder, name, lambda self, name, drawn: None)
 
 
 def evaluate_with(effort, setattr=setattr):

@@ -31,7 +31,7 @@ def measure_limit(subject: Subject) -> Figures:
 
 def _show_limit(folder: RunFolder, limit: Limit) -> None:
     pictures = counted(frames(to_numpy(limit.images), 8))
-    folder.save_poster("limiting_distribution", pictures[0])
+    folder.save_picture("limiting_distribution_poster", pictures[0] / 255)
     pictures = slow_start(pictures)
     for ending in (".mp4", ".gif"):
         folder.save_video("limiting_distribution", ending, encode_video(pictures, ending))
