@@ -41,38 +41,32 @@ LOOK_AT_CURVES = {
     "autoencoder": "The distortion should fall and level off.",
 }
 LOOK_AT_PICTURES = (
-    "Images of under 28 pixels are drawn larger, interpolated. All of them are expected values of"
-    " the"
-    " pixels, without the likelihood's noise."
+    "All are expected values of the pixels, without the likelihood's noise. Images of under 28 pixels"
+    " are drawn larger, by interpolation."
 )
 LOOK_AT_CODES = (
     "What the mean codes of test images tell about them, and what the decoder makes of codes."
 )
 CODES = {
-    "latent_map": "Mean codes of test images, coloured by label. Labels that lie apart are told"
-    " apart"
+    "latent_map": "Mean codes of test images, coloured by label. Labels that lie apart are told apart"
     " by the codes, though the model never saw a label.",
-    "traversals": "Each row moves one component of a code from -3 to 3. A row that changes nothing belongs to"
-    " an idle component; one that changes several"
-    " things together is entangled.",
-    "interpolation": "From one image to another: on a line in the upper four rows, on an arc in the lower"
-    " four. Every picture on the way should be a possible image. Ghosts of two overlaid"
-    " images mean holes in the latent space.",
+    "traversals": "Each row moves one component of a code from -3 to 3. A row that changes nothing"
+    " belongs to an idle component; one that changes several things together is entangled.",
+    "interpolation": "From one image to another: on a line in the upper four rows, on an arc in the"
+    " lower four. Every picture on the way should be a possible image. Ghosts of two overlaid images"
+    " mean holes in the latent space.",
 }
 LOOK_AT_COMPONENTS = (
     "What each latent component tells about an image. Look at how many carry nothing: a smaller"
-    " latent"
-    " space would do as well. If all carry much, a larger one may pay."
+    " latent space would do as well. If all carry much, a larger one may pay."
 )
 LOOK_AT_RATES = "Dotted: the rate under which a component counts as collapsed."
 LOOK_AT_STATES = (
-    "A component is active where its mean varies, to the right of the dotted line; collapsed"
-    " where it"
-    " has no rate, under the other one; idle in between."
+    "A component is active where its mean varies, to the right of the dotted line; collapsed where"
+    " it has no rate, under the other one; idle in between."
 )
 LOOK_AT_PROGRESS = (
-    "Originals over reconstructions, and samples, of the same images and codes after 1, 2, 4, 8,"
-    " ..."
+    "Originals over reconstructions, and samples, of the same images and codes after 1, 2, 4, 8, ..."
     " epochs. Look for shapes that settle early and for detail that comes late. Where all pictures"
     " are alike from the first, nothing was learned after it."
 )
