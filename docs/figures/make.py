@@ -115,15 +115,27 @@ def comparison(runs: Path) -> Image.Image:
     return photograph(runs / "betas" / "report.html")
 
 
-def photograph(page: Path) -> Image.Image:
-    """Return the top of a page as a browser shows it on a desktop."""
+def side_by_side(runs: Path) -> Image.Image:
+    """Return the pictures of a sweep's page."""
+    pyro_vae("compare", str(runs / "betas"))
+    return photograph(runs / "betas" / "report.html", "side-by-side")
+
+
+def explorer(runs: Path) -> Image.Image:
+    """Return the top of the page that runs a model in the browser."""
+    pyro_vae("explore", str(runs / "sharp"))
+    return photograph(runs / "sharp" / "explore.html")
+
+
+def photograph(page: Path, section: str = "") -> Image.Image:
+    """Return the top of a page, or of the section of this name, as a browser shows it on a desktop."""
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "page.png"
         browser = "chromium --headless --no-sandbox --disable-gpu --hide-scrollbars"
         place = [
             f"--screenshot={picture}",
             f"--window-size={WIDTH},{HEIGHT}",
-            page.resolve().as_uri(),
+            f"{page.resolve().as_uri()}#{section}",
         ]
         subprocess.run([*browser.split(), *place], check=True, capture_output=True)
         colours = Image.open(picture).convert("RGB")
@@ -137,6 +149,8 @@ PICTURES: dict[str, tuple[str, Callable[[Path], Image.Image]]] = {  # each with 
     "tutorial": ("tutorial", tutorial),
     "report": ("sharp", report),
     "comparison": ("betas", comparison),
+    "side_by_side": ("betas", side_by_side),
+    "explorer": ("sharp", explorer),
 }
 
 

@@ -36,7 +36,7 @@ def test_they_are_computed_once_and_kept(digits, monkeypatch):
     monkeypatch.undo()
     again = beside_baselines(digits, log_prob, 2, "data")
     for name, figures in first.items():  # to rounding, which depends on where a tensor lies
-        assert again[name] == pytest.approx(figures, rel=1e-9)
+        assert again[name] == pytest.approx(figures, rel=1e-7)
 
 
 def test_a_run_says_whether_it_beats_them():
@@ -44,10 +44,8 @@ def test_a_run_says_whether_it_beats_them():
     run = pv.train(quick(likelihood="discretized_logistic", epochs=1), "a")
     assert run.summary["baselines"]["one_gaussian"]["gain_nats"] < 0
     text = Page("a/report.html").text
-    assert (
-        "Is it better than trivial models? No: it is not trained far enough, or worse than" in text
-    )
-    assert "Is it converged? Cannot tell: it is shorter than 20 epochs" in text
+    assert "No: it is not trained far enough, or worse than" in text
+    assert "Cannot tell: it is shorter than 20 epochs" in text
 
 
 def test_what_has_no_probability_has_no_baseline():
