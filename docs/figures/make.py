@@ -130,16 +130,23 @@ def explorer(runs: Path) -> Image.Image:
 def photograph(page: Path, section: str = "") -> Image.Image:
     """Return the top of a page, or of the section of this name, as a browser shows it on a desktop."""
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / "page.png"
+        picture, shown = Path(folder) / "page.png", Path(folder) / "page.html"
+        shown.write_text(alone(page.read_text(), section) if section else page.read_text())
         browser = "chromium --headless --no-sandbox --disable-gpu --hide-scrollbars"
         place = [
             f"--screenshot={picture}",
             f"--window-size={WIDTH},{HEIGHT}",
-            f"{page.resolve().as_uri()}#{section}",
+            shown.as_uri(),
         ]
         subprocess.run([*browser.split(), *place], check=True, capture_output=True)
         colours = Image.open(picture).convert("RGB")
     return colours.quantize(COLOURS, dither=Image.Dither.NONE)
+
+
+def alone(text: str, section: str) -> str:
+    """Return a page with one of its sections only."""
+    head, begin, rest = text.partition(f'<section id="{section}">')
+    return head.partition("<h1>")[0] + begin + rest.partition("</section>")[0]
 
 
 PICTURES: dict[str, tuple[str, Callable[[Path], Image.Image]]] = {  # each with its folder
