@@ -30,6 +30,18 @@ def computing_on(device: torch.device) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_thread(alone: bool = True) -> Iterator[None]:
+    """Compute with a single thread inside the block, if `alone` is true."""
+    threads = torch.get_num_threads()
+    if alone:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def synchronize(device: torch.device) -> None:
     """Wait until a GPU has done all its work."""
     if device.type == "cuda":

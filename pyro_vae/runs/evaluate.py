@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pyro_vae.devices import computing_on
+from pyro_vae.devices import computing_on, one_thread
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import check_name
 from pyro_vae.runs.claim import check_sweep_unused
@@ -99,15 +99,13 @@ def _only_measured(model: LatentImageModel) -> Iterator[None]:
     Gradients are those of codes and not of weights, so none are recorded for weights. The steps of
     a small model are so short that several threads would wait for each other longer than they work.
     """
-    threads, weights = torch.get_num_threads(), list(model.parameters())
+    weights = list(model.parameters())
     wanted = [weight.requires_grad for weight in weights]
     model.requires_grad_(False)
-    if sum(weight.numel() for weight in weights) < SMALL_MODEL:
-        torch.set_num_threads(1)
     try:
-        yield
+        with one_thread(sum(weight.numel() for weight in weights) < SMALL_MODEL):
+            yield
     finally:
-        torch.set_num_threads(threads)
         for weight, requires_grad in zip(weights, wanted):
             weight.requires_grad_(requires_grad)
 

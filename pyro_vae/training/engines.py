@@ -21,6 +21,7 @@ from pyro_vae.training.objectives import Objective, Recorder, Terms, check_progr
 from pyro_vae.training.replay import STEPS, Noise
 from pyro_vae.training.step import Learned, Step, adam_scalars, fused_step, training_step
 
+SMALL_STEP = 3e6  # multiplications, for which several threads wait longer than they save
 AdamState = dict[str, Tensor]  # step, exp_avg and exp_avg_sq of one parameter
 
 
@@ -54,6 +55,10 @@ class Engine(ABC):
     ):
         self.model, self.objective, self.num_particles = model, objective, num_particles
         self.autocast = autocast
+
+    def has_one_thread(self, batch_size: int) -> bool:
+        """Return whether steps of such minibatches are to be taken by a single thread."""
+        return False
 
     def prepare(self, minibatches: Minibatches) -> None:
         """Prepare for steps like these, without taking any.
@@ -241,6 +246,11 @@ class Compiled(Engine):
             minibatches.rows[0],
             self.scalars(minibatches)[0].to(images),
         )
+
+    def has_one_thread(self, batch_size):
+        weights = sum(p.numel() for p in self.parameters.values())
+        on_cpu = not next(self.model.parameters()).is_cuda
+        return on_cpu and weights * batch_size < SMALL_STEP
 
     def make_step(self, captured: Captured, dynamic: bool, device: torch.device) -> Step:
         """Return the function that takes a step."""

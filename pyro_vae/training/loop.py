@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import draw_binary
-from pyro_vae.devices import computing_on, full, sent, synchronize
+from pyro_vae.devices import computing_on, full, one_thread, sent, synchronize
 from pyro_vae.models.elbo import ElboTerms, chunks, elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.notices import notice
@@ -119,8 +119,9 @@ class Training(Iterator[Record]):
     def clock(self) -> Iterator[None]:
         """Compute on the images' device inside the block, and count its time as training."""
         start = time.perf_counter()
+        alone = self.engine.has_one_thread(self.settings.batch_size or len(self.images))
         try:
-            with computing_on(self.images.device):
+            with computing_on(self.images.device), one_thread(alone):
                 yield
                 synchronize(self.images.device)  # once per epoch
         finally:

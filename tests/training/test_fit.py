@@ -89,7 +89,10 @@ HELD_OUT = torch.zeros(2, *SHAPE)
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"objective": "elb"}, "objective: unknown name 'elb'; did you mean one of elbo, elbo_analytic"),
+        (
+            {"objective": "elb"},
+            "objective: unknown name 'elb'; did you mean one of elbo, elbo_analytic",
+        ),
         ({"engine": "egaer"}, "engine: .* did you mean 'eager'"),
         ({"precision": "float16"}, "precision: .* did you mean 'float"),
         ({"beta_schedule": "lin"}, "beta_schedule: .* did you mean 'linear'"),

@@ -1,6 +1,7 @@
 """What a record says, which epoch is the best, and a state from which training resumes bit for bit."""
 
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import pyro_vae as pv
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.training.engines import Eager
 from pyro_vae.training.loop import Stopped
+from tests.support import seams
 from tests.support.programs import SHAPE, images, model
 from tests.support.training import (
     assert_same_records,
@@ -244,3 +246,36 @@ def test_the_validation_loss_is_distortion_and_beta_times_rate():
     expected = record.test_distortion + 2.0 * record.test_rate
     assert record.validation_loss == pytest.approx(expected, rel=1e-6)
     assert run.best_epoch is None  # still warming up
+
+
+@pytest.mark.parametrize("hidden, alone", [((8,), True), ((512,), False)])
+def test_a_small_compiled_step_has_one_thread(hidden, alone, monkeypatch):
+    """While it is compiled and while it is taken, and nowhere else."""
+    threads = []
+
+    def watched(step, device):
+        threads.append(torch.get_num_threads())
+
+        def take(*arguments):
+            threads.append(torch.get_num_threads())
+            return step(*arguments)
+
+        return take
+
+    seams.put_compiler(watched, monkeypatch.setattr)
+    vae = pv.VAE((1, 8, 8), 2, "bernoulli", hidden=hidden, levels=2)
+    x = pv.load_dataset("digits", binarize="threshold").train.images[:128]
+    with with_threads(2):
+        training = pv.fit(vae, x, engine="compiled", epochs=1, batch_size=64)
+        list(training)
+        assert len(threads) > 2 and set(threads) == {1 if alone else 2}
+        assert torch.get_num_threads() == 2
+
+
+@contextmanager
+def with_threads(count):
+    """So many threads inside, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
