@@ -18,6 +18,7 @@ from pyro_vae.notices import notice
 from pyro_vae.randomness import PrivateState
 from pyro_vae.training.choice import Choice, choose_engine
 from pyro_vae.training.engines import Engine, Minibatches
+from pyro_vae.training.finite import all_finite
 from pyro_vae.training.processes import RankLost, Ranks
 from pyro_vae.training.record import Record
 from pyro_vae.training.schedule import Schedule
@@ -274,8 +275,8 @@ class Training(Iterator[Record]):
             return
         weights = [*self.model.parameters(), *self.model.buffers()]
         averages = [t for state in self.engine.adam_state().values() for t in state.values()]
-        if not _all_finite([*weights, *averages]):
-            what = "an average of Adam" if _all_finite(weights) else "a weight"
+        if not all_finite([*weights, *averages]):
+            what = "an average of Adam" if all_finite(weights) else "a weight"
             raise self._diverged(what, self.step)
 
     def _diverged(self, what: str, step: int) -> FloatingPointError:
@@ -342,9 +343,3 @@ class Training(Iterator[Record]):
         with suppress(ValueError):
             choose_engine(engine, 0, self.images.device.type, self.ranks.count)
             self._use(Choice(engine, True, "as before"))
-
-
-def _all_finite(tensors: list[Tensor]) -> bool:
-    """Return whether all numbers are finite: a sum in double precision then is."""
-    sums = [tensor.sum(dtype=torch.float64) for tensor in tensors]
-    return bool(torch.stack(sums).isfinite().all())
