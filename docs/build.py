@@ -34,6 +34,9 @@ def make_examples() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
         shutil.copyfile(page, folder / f"{name}.html")
+    for report in (RUNS / "sweep").glob("*/report.html"):  # to which the comparison links
+        (folder / report.parent.name).mkdir(exist_ok=True)
+        shutil.copyfile(report, folder / report.parent.name / "report.html")
 
 
 def build() -> None:

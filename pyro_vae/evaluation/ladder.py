@@ -44,7 +44,7 @@ class Ladder(NamedTuple):
 
     @property
     def log_prob(self) -> Tensor:
-        """Return the estimate of log P(x), (N,): AIS from q(z|x), a lower bound in expectation.
+        """Return the estimate of log P(x) by AIS from q(z|x), (N,), a lower bound in expectation.
 
         It is fixed beforehand. The largest of several noisy means would be biased upwards.
         """
