@@ -129,6 +129,7 @@ def test_a_notebook_answers_in_numbers(path, tmp_path, data_dir, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     place = {"metadata": {"path": str(tmp_path / "notebooks")}}
     NotebookClient(notebook, timeout=300, resources=place).execute()
+    assert not (tmp_path / "notebooks" / "data").exists()  # all goes to the reader's data folder
     last = notebook.cells[-1]
     assert last.cell_type == "code"
     (answer,) = [
