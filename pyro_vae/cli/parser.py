@@ -48,6 +48,7 @@ EXAMPLES = """examples:
   pyro-vae train --out runs/first
   pyro-vae sweep --out runs/betas --beta 0.25 1 4
   pyro-vae evaluate runs/first
+  pyro-vae explore runs/first
   pyro-vae sample runs/first --out samples.png
   pyro-vae compare runs --out comparison
   pyro-vae datasets mnist
