@@ -13,6 +13,7 @@ from tests.support import seams
 
 LONG = (
     "test_notebooks",
+    "test_docs",
     "test_ray",
     "test_campaign",
     "test_resume",
