@@ -199,6 +199,14 @@ def _add_run(parser: _Parser, measures: bool = True) -> None:
         )
 
 
+def _add_data_dir(parser: _Parser, run: str) -> None:
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help=f"folder of the published data sets (default: where {run} had them)",
+    )
+
+
 def _add_evaluate(parser: _Parser) -> None:
     _add_run(parser)
     parser.add_argument(
@@ -219,11 +227,7 @@ def _add_evaluate(parser: _Parser) -> None:
         action="store_true",
         help="fewer images, draws and temperatures: under a minute on the digits",
     )
-    parser.add_argument(
-        "--data-dir",
-        metavar="DIR",
-        help="folder of the published data sets (default: where the run had them)",
-    )
+    _add_data_dir(parser, "the run")
 
 
 def _add_sample(parser: _Parser) -> None:
@@ -268,11 +272,7 @@ def _add_explore(parser: _Parser) -> None:
         help="the .html file to write (default: explore.html, in RUN for a single one and here for"
         " several)",
     )
-    parser.add_argument(
-        "--data-dir",
-        metavar="DIR",
-        help="folder of the published data sets (default: where the first run had them)",
-    )
+    _add_data_dir(parser, "the first run")
 
 
 def _add_datasets(parser: _Parser) -> None:

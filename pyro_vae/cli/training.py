@@ -132,8 +132,9 @@ def _announcement(config: RunConfig, data: Dataset, training: Training) -> str:
 
 def _results(run: Run) -> str:
     lines = [elbo_line(split, run.summary[split]) for split in ("train", "test")]
-    gap, error = (run.summary["generalisation"][key] for key in ("gap_nats", "gap_error"))
-    lines.append(f"gap   training images are better by {gap:.2f} ± {error or 0:.2f} nats per image")
+    if gap := run.summary.get("generalisation"):  # which runs of earlier versions lack
+        size = f"{gap['gap_nats']:.2f} ± {gap['gap_error'] or 0:.2f}"
+        lines.append(f"gap   training images are better by {size} nats per image")
     test, exact = run.summary["test"], run.summary["linear_optimum"]
     if exact:
         lines.append(elbo_line("exact", exact) + ", the optimum of a linear VAE")

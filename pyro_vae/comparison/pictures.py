@@ -13,11 +13,14 @@ from torch import Tensor
 from pyro_vae.comparison.table import NO_MATTER, Finished, lines, varying
 from pyro_vae.figures.images import enlarged, tile
 from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.names import is_path
 from pyro_vae.pages.frame import Markup, png
+from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import to_numpy
 from pyro_vae.runs.run import load_data, load_run
 
 IMAGES = 8  # of each kind
+EMBEDDED = ("digits", "sprites")  # data that no folder has to hold
 MOST = 24  # settings that are shown
 LOOK = (
     "The same test images reconstructed by each run, and the same codes decoded: component i of a code"
@@ -50,6 +53,8 @@ def pictures(runs: Sequence[Finished], page: Path) -> Pictures | None:
         runs: those to show, the best first; one of each setting is shown.
         page: the folder of the page, from which reports are linked.
     """
+    if not _data_are_here(runs[0].config):
+        return None
     try:
         images = load_data(runs[0].config).test.images[:IMAGES]
     except (OSError, ValueError):
@@ -63,6 +68,12 @@ def pictures(runs: Sequence[Finished], page: Path) -> Pictures | None:
     if not strips:
         return None
     return Pictures(LOOK, _row(images, "test images"), strips)
+
+
+def _data_are_here(config: RunConfig) -> bool:
+    """Return whether to look for the data: a comparison downloads none."""
+    needs_folder = config.dataset not in EMBEDDED and not is_path(config.dataset)
+    return not needs_folder or Path(config.data_dir).is_dir()
 
 
 def _strip(name: str, run: Finished, images: Tensor, page: Path) -> Strip | None:

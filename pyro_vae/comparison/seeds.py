@@ -137,9 +137,7 @@ def best_settings(
     Raises:
         ValueError: a column that the table does not have, or an unknown `best`.
     """
-    sign = SIGNS[check_name("best", best, SIGNS)]
-    _names(table, [column, setting])
-    by = _names(table, by)
+    sign, by = _checked(table, column, setting, by, best)
     rows = {}
     for key, group in _groups(table, by):
         means = over_seeds(group[group[column].notna()], setting, column)
@@ -149,6 +147,15 @@ def best_settings(
             rows[key] = {"best": top, "value": value, "value" + ERROR: error}
             rows[key]["can be best"] = _can_be_best(group, column, setting, best, level)
     return _table(rows, by)
+
+
+def _checked(
+    table: pd.DataFrame, column: str, setting: str, by: Names, best: str
+) -> tuple[float, list[str]]:
+    """Return the sign with which the best is the largest, and the settings `by`, all checked."""
+    sign = SIGNS[check_name("best", best, SIGNS)]
+    _names(table, [column, setting])
+    return sign, _names(table, by)
 
 
 def at_best(
@@ -188,9 +195,7 @@ def behind_best(
     Raises:
         ValueError: a column that the table does not have, or an unknown `best`.
     """
-    sign = SIGNS[check_name("best", best, SIGNS)]
-    _names(table, [column, setting])
-    by = _names(table, by)
+    sign, by = _checked(table, column, setting, by, best)
     rows = {}
     for key, group in _groups(table, by):
         means = over_seeds(group, setting, column)[column]

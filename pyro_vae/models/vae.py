@@ -40,18 +40,10 @@ def scale_latent(beta: float | Tensor):
     return poutine.scale(scale=beta) if beta > 0 else poutine.mask(mask=False)
 
 
-@explains_settings(ModelSettings, leave_out=("model",))
 class LatentImageModel(nn.Module, ABC):
     """The common base of the VAE and the autoencoder: networks, likelihood and generative program.
 
-    Args:
-        image_shape: (C, H, W).
-        levels: the number of grey levels in the data, 2 for binary images and 256 for 8 bits
-            (default: 256).
-        {settings}
-
-    Raises:
-        ValueError: if a name is unknown, a size is not positive, or the family takes no sigma.
+    Its arguments are those of `VAE`.
     """
 
     outputs_per_latent: int  # encoder outputs per latent component

@@ -49,6 +49,14 @@ def test_runs_without_weights_or_data_have_no_pictures(monkeypatch):
     assert main(["compare", "x"]) == 0 and "Side by side" not in Page("x/report.html").text
 
 
+def test_a_comparison_downloads_no_data(monkeypatch):
+    asked = []
+    monkeypatch.setattr("pyro_vae.comparison.pictures.load_data", asked.append)
+    for seed, name in enumerate("ab"):
+        make_up_run(f"x/{name}", seed=seed, dataset="mnist", data_dir="nowhere")
+    assert pictures(read_runs("x").finished, Path("x")) is None and asked == []
+
+
 def _gone(config):
     raise ValueError("dataset: there is none")
 
