@@ -6,8 +6,8 @@ import pandas as pd
 from torch import Tensor
 
 from pyro_vae.comparison.seeds import Names, over_seeds
-from pyro_vae.evaluation.best import SIGNS
-from pyro_vae.evaluation.sharpness import radial_power_spectrum
+from pyro_vae.evaluation.samples import radial_power_spectrum
+from pyro_vae.evaluation.significance import SIGNS
 from pyro_vae.figures.many_runs import Curve
 from pyro_vae.figures.side_by_side import Marks
 from pyro_vae.names import check_name

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pyro_vae.comparison.plots import Group
 from pyro_vae.comparison.settings import Settings, settings_of
 from pyro_vae.comparison.table import varying
-from pyro_vae.evaluation.paired import Difference, two_way_mean
+from pyro_vae.evaluation.significance import Difference, two_way_mean
 from pyro_vae.pages.wording import figure_text
 from pyro_vae.runs.per_image import load_per_image
 

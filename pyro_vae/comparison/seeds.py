@@ -13,9 +13,14 @@ import pandas as pd
 from scipy import stats
 
 from pyro_vae.comparison.table import ROWS
-from pyro_vae.evaluation.best import SIGNS, confidence_set
 from pyro_vae.evaluation.estimates import Estimate
-from pyro_vae.evaluation.paired import Difference, paired_difference, two_way_mean
+from pyro_vae.evaluation.significance import (
+    SIGNS,
+    Difference,
+    confidence_set,
+    paired_difference,
+    two_way_mean,
+)
 from pyro_vae.names import check_name
 from pyro_vae.runs.measured import ERROR
 from pyro_vae.settings import setting_text
@@ -29,7 +34,7 @@ def over_seeds(table: pd.DataFrame, by: Names, columns: Names) -> pd.DataFrame:
 
     The standard error of numbers is that over seeds; of a single run it is the run's own, where the
     table has one. The standard error of values of images covers seeds and images, as in
-    `pyro_vae.evaluation.paired.two_way_mean`.
+    `pyro_vae.evaluation.significance.two_way_mean`.
 
     Args:
         table: a row for each run.
@@ -118,9 +123,9 @@ def best_settings(
 ) -> pd.DataFrame:
     """Return the value of a setting where a measure is best, and which values can be the best.
 
-    The values that can be the best are `pyro_vae.evaluation.best.confidence_set`, which contains the
-    truly best one with a probability of `level`. It needs two seeds or more of each value, and says
-    nothing where there are fewer.
+    The values that can be the best are those of `pyro_vae.evaluation.significance.confidence_set`,
+    which contains the truly best one with a probability of `level`. It needs two seeds or more of
+    each value, and says nothing where there are fewer.
 
     Args:
         table: a row for each run.

@@ -15,7 +15,7 @@ import numpy as np
 
 from pyro_vae.comparison.table import NO_MATTER, Finished, lines, varying
 from pyro_vae.evaluation.ladder import ESTIMATE
-from pyro_vae.evaluation.paired import Difference, all_differences
+from pyro_vae.evaluation.significance import Difference, all_differences
 from pyro_vae.files import read_file
 from pyro_vae.runs.evaluation import current_parts
 from pyro_vae.runs.per_image import load_per_image

@@ -20,7 +20,7 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 
 from pyro_vae.evaluation.estimates import Estimate, estimate
-from pyro_vae.evaluation.linear_probe import check_codes, linear_probe
+from pyro_vae.evaluation.features import check_codes, linear_probe
 from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
 
 _BINS = 20

@@ -20,7 +20,7 @@ LARGEST = 2**30  # bytes
 class PerImage:
     """The measures of each image of one split, in nats, and the mark of these images.
 
-    The columns (N,) are those of `pyro_vae.evaluation.measures.per_image`. Runs with the same mark
+    The columns (N,) are those of `pyro_vae.evaluation.terms.per_image`. Runs with the same mark
     were measured on the same images in the same order.
     """
 

@@ -7,11 +7,10 @@ from typing import NamedTuple
 from torch import Tensor
 
 from pyro_vae.data import Dataset, draw_binary
-from pyro_vae.evaluation.convergence import direction, moved_at_the_end
-from pyro_vae.evaluation.estimates import Estimate, estimate
+from pyro_vae.evaluation.estimates import Estimate, direction, estimate, moved_at_the_end
 from pyro_vae.evaluation.exact import linear_optimum
-from pyro_vae.evaluation.measures import means, per_image
 from pyro_vae.evaluation.progress import Progress, no_progress
+from pyro_vae.evaluation.terms import means, per_image
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded

@@ -11,7 +11,7 @@ from pyro_vae.comparison.measures import images, latents, likelihood, posterior
 from pyro_vae.comparison.measuring import evaluate_missing, measure
 from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.evaluation.estimates import Estimate
-from pyro_vae.evaluation.sigma import refit_sigma
+from pyro_vae.evaluation.pixels import refit_sigma
 from tests.support import seams
 
 

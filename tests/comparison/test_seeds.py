@@ -16,7 +16,7 @@ from pyro_vae.comparison.seeds import (
     with_errors,
 )
 from pyro_vae.evaluation.estimates import Estimate
-from pyro_vae.evaluation.paired import paired_difference, two_way_mean
+from pyro_vae.evaluation.significance import paired_difference, two_way_mean
 
 NUMBERS = pd.DataFrame(
     {

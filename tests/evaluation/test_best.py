@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pyro_vae.evaluation.best import confidence_set
-from pyro_vae.evaluation.paired import paired_difference
+from pyro_vae.evaluation.significance import confidence_set, paired_difference
 
 REPEATS = 400
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from pyro_vae.evaluation.convergence import direction, moved_at_the_end
-from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.evaluation.estimates import Estimate, direction, moved_at_the_end
 
 
 def curve(scale, noise=0.05, epochs=200, seed=0):

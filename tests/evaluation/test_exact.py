@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal
 
 import pyro_vae as pv
 from pyro_vae.evaluation.exact import LinearGaussian, linear_optimum, optimal_linear_vae
-from pyro_vae.evaluation.latents import rate_per_component
+from pyro_vae.evaluation.terms import rate_per_component
 from pyro_vae.likelihoods.distributions import Normal
 from pyro_vae.models.elbo import elbo_terms
 from tests.support.linear_gaussian import OBLIQUE, ORTHOGONAL, drawn_images, linear_gaussian_vae

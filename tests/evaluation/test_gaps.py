@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.evaluation import fitted
+from pyro_vae.evaluation import gaps
 from pyro_vae.evaluation.gaps import FIT_NATS, refit_posterior
 from tests.support.linear_gaussian import (
     OBLIQUE,
@@ -102,7 +102,7 @@ def test_a_fit_that_ends_below_the_encoder_is_no_gap(monkeypatch):
     """Steps that are far too large: the encoder's q, here the posterior itself, is kept."""
     vae, exact = linear_gaussian_vae()
     x = drawn_images(vae, 4)
-    monkeypatch.setattr(fitted, "LEARNING_RATE", 30.0)
+    monkeypatch.setattr(gaps, "LEARNING_RATE", 30.0)
     fit = refit_posterior(vae, x, num_steps=3, num_samples=400, score="density")
     assert fit.failed.all()
     for name in ("encoder", "diagonal", "full_covariance"):
@@ -115,8 +115,8 @@ def test_richer_families_start_as_the_same_distribution():
     for size in (1, 3):
         normal = {"loc": torch.randn(5, size).double(), "log_scale": torch.randn(5, size).double()}
         noise = torch.randn(7, 5, size).double()
-        full, flow = fitted.FullNormal(), fitted.Flow(size)
-        plain = fitted.DiagonalNormal().draw(normal, noise)
+        full, flow = gaps.FullNormal(), gaps.Flow(size)
+        plain = gaps.DiagonalNormal().draw(normal, noise)
         same = full.draw(full.containing(normal), noise)
         assert torch.allclose(same.z, plain.z)
         flowing = flow.draw(flow.containing(full.containing(normal)), noise)
@@ -132,9 +132,9 @@ def test_richer_families_start_as_the_same_distribution():
 def test_the_rate_of_a_flow_is_that_of_its_density():
     """Numbers drawn by a flow with any weights have the density that it says: by quadrature."""
     torch.manual_seed(1)
-    flow = fitted.Flow(1)
+    flow = gaps.Flow(1)
     start = {"loc": torch.tensor([[0.4]]), "log_scale": torch.tensor([[-0.3]])}
-    parameters = flow.containing(fitted.FullNormal().containing(start))
+    parameters = flow.containing(gaps.FullNormal().containing(start))
     weights = {n: v + 0.5 * torch.randn_like(v) for n, v in parameters.items() if "spline" in n}
     noise = torch.linspace(-7, 7, 4001).reshape(-1, 1, 1)
     z, rate = flow.draw(parameters | weights, noise)
@@ -146,7 +146,7 @@ def test_the_rate_of_a_flow_is_that_of_its_density():
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_flow_lives_on_the_device_of_its_images(size):
-    spline = fitted.Flow(size, "meta").spline
+    spline = gaps.Flow(size, "meta").spline
     assert {t.device.type for t in [*spline.parameters(), *spline.buffers()]} == {"meta"}
 
 

@@ -3,7 +3,7 @@
 import torch
 
 import pyro_vae as pv
-from pyro_vae.evaluation.latents import active_units, collapsed_units, rate_per_component
+from pyro_vae.evaluation.terms import active_units, collapsed_units, rate_per_component
 from tests.support.linear_gaussian import drawn_images, linear_gaussian_vae, linear_layers
 
 

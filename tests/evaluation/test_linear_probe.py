@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from pyro_vae.evaluation.linear_probe import linear_probe
+from pyro_vae.evaluation.features import linear_probe
 from tests.support.factors import factors_of_sprites, near, standardized
 
 

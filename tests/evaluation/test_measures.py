@@ -3,7 +3,7 @@
 import pytest
 
 import pyro_vae as pv
-from pyro_vae.evaluation.measures import means, per_image
+from pyro_vae.evaluation.terms import means, per_image
 from pyro_vae.models.elbo import elbo_terms
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pyro_vae.evaluation.paired import all_differences, paired_difference
+from pyro_vae.evaluation.significance import all_differences, paired_difference
 
 
 def made_up(rng, shift=0.0, seeds=5, images=300, of_images=1.0, of_seeds=0.05, noise=0.1):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from pyro_vae.evaluation.decoded import interpolate, linear, slerp, traverse
 from pyro_vae.evaluation.exact import LinearGaussian
-from pyro_vae.evaluation.paths import interpolate, linear, slerp, traverse
 from tests.support.linear_gaussian import drawn_images, linear_gaussian_vae, linear_layers
 
 T = torch.linspace(0, 1, 5, dtype=torch.float64)

@@ -8,8 +8,12 @@ import scipy.linalg
 import torch
 
 from pyro_vae.evaluation import samples
-from pyro_vae.evaluation.samples import frechet_distance, precision_recall, sample_quality
-from pyro_vae.evaluation.sharpness import sharpness_ratio
+from pyro_vae.evaluation.samples import (
+    frechet_distance,
+    precision_recall,
+    sample_quality,
+    sharpness_ratio,
+)
 from tests.support.blurs import blurred
 
 

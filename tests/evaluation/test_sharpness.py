@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_vae.evaluation.sharpness import radial_power_spectrum, sharpness_ratio
+from pyro_vae.evaluation.samples import radial_power_spectrum, sharpness_ratio
 from tests.support.blurs import blurred
 
 

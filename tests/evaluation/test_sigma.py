@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.evaluation.sigma import refit_sigma
+from pyro_vae.evaluation.pixels import refit_sigma
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.randomness import seeded
 from tests.support.linear_gaussian import ORTHOGONAL, drawn_images, linear_gaussian_vae

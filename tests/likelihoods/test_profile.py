@@ -7,8 +7,7 @@ import torch
 
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.likelihoods.distributions import Normal, half_bin
-from pyro_vae.likelihoods.gaussians import BOUNDS
-from pyro_vae.likelihoods.profile import Residuals, most_likely_sigma
+from pyro_vae.likelihoods.gaussians import BOUNDS, Residuals, most_likely_sigma
 
 SHAPE = (1, 14, 14)
 

@@ -9,7 +9,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.evaluation.exact import linear_optimum
-from pyro_vae.evaluation.latents import rate_per_component
+from pyro_vae.evaluation.terms import rate_per_component
 from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
 from pyro_vae.settings import TrainingSettings, by_name
 from tests.support.programs import SHAPE, images, model

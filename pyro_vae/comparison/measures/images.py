@@ -8,8 +8,7 @@ from pyro_vae.evaluation.decoded import decoded_sets
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.features import FeatureNet
 from pyro_vae.evaluation.limit import limiting_distribution
-from pyro_vae.evaluation.samples import frechet_distance
-from pyro_vae.evaluation.sharpness import sharpness_ratio
+from pyro_vae.evaluation.samples import frechet_distance, sharpness_ratio
 from pyro_vae.evaluation.verdict import explained_share, judge, mismatch
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.classifiers import classifier_for

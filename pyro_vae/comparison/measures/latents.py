@@ -4,7 +4,7 @@ from torch import Tensor
 
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation import disentanglement
-from pyro_vae.evaluation.paths import PATHS, interpolate
+from pyro_vae.evaluation.decoded import PATHS, interpolate
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.evaluation import load_evaluation

@@ -5,7 +5,7 @@ from torch import Tensor
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.ais import Annealing, annealed_importance_sampling
 from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
-from pyro_vae.evaluation.sigma import refit_sigma
+from pyro_vae.evaluation.pixels import refit_sigma
 from pyro_vae.names import check_name
 from pyro_vae.runs.run import Run
 

@@ -1,7 +1,7 @@
 """Whether components mean something: labels, true factors."""
 
 from pyro_vae.evaluation.disentanglement import disentanglement
-from pyro_vae.evaluation.linear_probe import linear_probe
+from pyro_vae.evaluation.features import linear_probe
 from pyro_vae.runs.subject import Figures, Subject
 
 

@@ -6,8 +6,8 @@ from pyro_vae.evaluation.ais import Annealing, annealed_importance_sampling
 from pyro_vae.evaluation.bounds import bits_per_dim
 from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.ladder import ESTIMATE, Ladder, climb
-from pyro_vae.evaluation.measures import means, per_image
 from pyro_vae.evaluation.progress import in_shares
+from pyro_vae.evaluation.terms import means, per_image
 from pyro_vae.evaluation.thresholds import FEW_CHAINS
 from pyro_vae.figures import one_run
 from pyro_vae.pages.wording import figure_text

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import Dataset, load_dataset
-from pyro_vae.evaluation.samples import sample_quality
-from pyro_vae.evaluation.sharpness import radial_power_spectrum, sharpness_ratio
+from pyro_vae.evaluation.samples import radial_power_spectrum, sample_quality, sharpness_ratio
 from pyro_vae.evaluation.verdict import explained_share, judge, mismatch
 from pyro_vae.figures import one_run
 from pyro_vae.models.elbo import chunks

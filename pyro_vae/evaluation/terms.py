@@ -1,19 +1,15 @@
-"""The measures of a run's summary: means over images, with their standard errors."""
+"""The terms of the ELBO and the use of the latent space: images one by one, and means with errors."""
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
 from pyro_vae.evaluation.estimates import estimate
-from pyro_vae.evaluation.latents import (
-    active_units,
-    collapsed_units,
-    mean_variance_per_component,
-    rate_per_component,
-)
 from pyro_vae.evaluation.progress import Progress, no_progress
-from pyro_vae.models.elbo import elbo_terms
+from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE, COLLAPSED_RATE
+from pyro_vae.models.elbo import chunks, component_rates, elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 
 
@@ -82,3 +78,34 @@ def means(
         measures["collapsed_units"] = collapsed_units(rates)
         measures["rate_per_component_nats"] = rates.mean(0).tolist()
     return measures
+
+
+@torch.no_grad()
+def rate_per_component(model: LatentImageModel, images: Tensor) -> Tensor:
+    """Return KL(q(z_i|x) || p(z_i)) in closed form, nats, (N, latent_dim); NaN if q is a point."""
+    return torch.cat([component_rates(model.encode(x)) for x in chunks(images)])
+
+
+def collapsed_units(rates: Tensor) -> int:
+    """Return the number of components whose mean rate is less than 0.01 nats.
+
+    Args:
+        rates: (N, latent_dim), nats.
+    """
+    return int((rates.mean(0) < COLLAPSED_RATE).sum())
+
+
+@torch.no_grad()
+def mean_variance_per_component(model: LatentImageModel, images: Tensor) -> Tensor:
+    """Return Var_x(E_q[z_i]), the variance of each component's mean over images, (latent_dim,)."""
+    means = torch.cat([model.encode(x).mean for x in chunks(images)])
+    return means.var(0, correction=0)
+
+
+def active_units(model: LatentImageModel, images: Tensor) -> int:
+    """Return the number of components with Var_x(E_q[z_i]) > 0.01.
+
+    Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2015,
+    https://arxiv.org/abs/1509.00519.
+    """
+    return int((mean_variance_per_component(model, images) > ACTIVE_VARIANCE).sum())
