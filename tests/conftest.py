@@ -10,6 +10,7 @@ import torch
 import pyro_vae as pv
 from pyro_vae.evaluation.features import train_features
 from tests.support import seams
+from tests.support.runs import KeptRuns
 
 LONG = (
     "test_notebooks",
@@ -68,6 +69,32 @@ def no_pictures(monkeypatch):
 def small_sweeps(elsewhere, no_inductor, no_pictures, monkeypatch):
     """An empty folder, no inductor, no pictures, and compiling that always pays."""
     seams.set_steps_that_pay(1, monkeypatch.setattr)
+
+
+@pytest.fixture(scope="session")
+def kept_runs(tmp_path_factory):
+    """Runs that the tests train once; `copy_run` gives a test a copy of its own."""
+    base = tmp_path_factory.getbasetemp()  # of this worker, inside that of all
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kept_runs"
+    root.mkdir(exist_ok=True)
+    return KeptRuns(root)
+
+
+@pytest.fixture
+def copy_run(kept_runs, elsewhere):
+    """A function of a folder's name and of settings: the finished run of `quick(**settings)` there."""
+    return kept_runs.copy
+
+
+@pytest.fixture(scope="session")
+def _evaluated(kept_runs):
+    return kept_runs.evaluated()
+
+
+@pytest.fixture
+def finished_run(_evaluated, copy_run):
+    """The folder `a`, of a run with pictures that was trained and evaluated in every part."""
+    return copy_run("a", source=_evaluated)
 
 
 @pytest.fixture(scope="session")

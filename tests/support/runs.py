@@ -1,15 +1,19 @@
 """Small runs, their folders, and the two ways in which one run can be another's equal."""
 
 import csv
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 import pyro_vae as pv
 from pyro_vae.runs.checkpoints import load_checkpoint
 from pyro_vae.runs.effort import Effort
+from tests.support import seams
 
 QUICK = {"hidden": (8,), "latent_dim": 2, "epochs": 2}
 TINY = Effort(
@@ -31,6 +35,48 @@ TRAIN_QUICK = ["train", "--hidden", "8", "--latent-dim", "2"]  # the epochs are 
 def quick(**options):
     """The configuration of a run of a second: eight hidden units, two components, two epochs."""
     return pv.RunConfig(**(QUICK | options))
+
+
+class KeptRuns:
+    """Finished runs in a folder that all processes of the tests share; whoever asks first trains.
+
+    All but the evaluated one are without pictures. They are trained in a working folder of their own
+    under the name `a`, which stands on their pages. No test may change them.
+    """
+
+    def __init__(self, root):
+        self.root = root
+
+    def trained(self, pictures=False, **settings):
+        """The folder of the run of `quick(**settings)`."""
+        config = quick(**settings)
+        return self._made(f"{pictures} {config}", lambda: pv.train(config, "a"), pictures)
+
+    def evaluated(self):
+        """The folder of the run of `quick()` with its pictures and every part of an evaluation."""
+        return self._made("evaluated", _train_and_evaluate, pictures=True)
+
+    def _made(self, mark, make, pictures):
+        place = self.root / hashlib.sha256(mark.encode()).hexdigest()[:16]
+        with FileLock(f"{place}.lock"), pytest.MonkeyPatch.context() as patch:
+            if not (place / "made").exists():
+                place.mkdir()
+                patch.chdir(place)
+                seams.evaluate_with(TINY, patch.setattr)
+                if not pictures:
+                    seams.do_without_pictures(patch.setattr)
+                make()
+                (place / "made").touch()
+        return place / "a"
+
+    def copy(self, name="a", source=None, **settings):
+        """A copy of the run of `quick(**settings)`, or of the folder `source`, as the folder `name`."""
+        shutil.copytree(source or self.trained(**settings), name)
+        return Path(name)
+
+
+def _train_and_evaluate():
+    pv.evaluate(pv.train(quick(), "a"), quick=True)
 
 
 def metrics(run):
