@@ -26,9 +26,9 @@ import torch
 from stages import HERE, Place, Said, Short, Stage, check, each, of_stage
 
 import pyro_vae as pv
+from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.randomness import seeded
-from pyro_vae.runs.checkpoints import load_checkpoint
 from pyro_vae.training.compiler import missing_compiler
 from pyro_vae.training.replay import ReplayedSteps
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
+from pyro_vae.checkpoints import load_checkpoint, save_checkpoint
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.features import FeatureNet, feature_count, train_features
 from pyro_vae.randomness import seeded
-from pyro_vae.runs.checkpoints import load_checkpoint, save_checkpoint
 
 
 def save_features(path: str | Path, net: FeatureNet) -> None:

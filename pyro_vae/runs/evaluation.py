@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from pyro_vae.checkpoints import fingerprint
 from pyro_vae.pages.wording import Row, lookup
-from pyro_vae.runs.checkpoints import fingerprint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.parts import EFFORT_KEYS, PARTS

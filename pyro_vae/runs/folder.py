@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pyro_vae.checkpoints import save_checkpoint
 from pyro_vae.files import PART, read_file, replace_file
 from pyro_vae.pages.frame import png_bytes, svg
-from pyro_vae.runs.checkpoints import save_checkpoint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.results import load_summary
 from pyro_vae.training.record import Record

@@ -4,12 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+from pyro_vae.checkpoints import fingerprint
 from pyro_vae.figures import one_run
 from pyro_vae.figures.codes import component_panels
 from pyro_vae.files import replace_file
 from pyro_vae.pages.frame import Drawing, Section, drawn, image, render, video
 from pyro_vae.pages.wording import Shown, lookup
-from pyro_vae.runs.checkpoints import fingerprint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.evaluation import current_parts, load_evaluation
 from pyro_vae.runs.folder import RunFolder

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
+from pyro_vae.checkpoints import fingerprint, load_checkpoint
 from pyro_vae.data import Dataset, load_dataset
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.card import run_card
-from pyro_vae.runs.checkpoints import fingerprint, load_checkpoint
 from pyro_vae.runs.config import RunConfig, check_run_folder
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name

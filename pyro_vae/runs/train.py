@@ -10,10 +10,10 @@ from typing import cast
 
 import pyro
 
+from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.data import Dataset
 from pyro_vae.files import check_path_name, exists
 from pyro_vae.names import is_path
-from pyro_vae.runs.checkpoints import load_checkpoint
 from pyro_vae.runs.claim import check_free, check_resumable, check_sweep_unused, claim, free_folder
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder

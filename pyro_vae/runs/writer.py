@@ -5,9 +5,9 @@ from typing import cast
 
 from torch import Tensor
 
+from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.progress import Progress, no_progress
-from pyro_vae.runs.checkpoints import load_checkpoint
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.per_image import save_per_image

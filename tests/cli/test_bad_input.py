@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 import pyro_vae as pv
+from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
-from pyro_vae.runs.checkpoints import load_checkpoint
 from tests.support.faults import unreachable
 from tests.support.hostile import write_configs, write_idx, write_images, write_runs
 from tests.support.runs import modified

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import pyro_vae as pv
+from pyro_vae.checkpoints import fingerprint
 from pyro_vae.cli.main import main
 from pyro_vae.comparison.table import (
     BEST,
@@ -24,7 +25,6 @@ from pyro_vae.comparison.table import (
     uneven_parts,
     varying,
 )
-from pyro_vae.runs.checkpoints import fingerprint
 from tests.support.made_up import make_up_run, make_up_study
 
 pytestmark = pytest.mark.usefixtures("elsewhere")

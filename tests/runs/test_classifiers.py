@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from pyro_vae.checkpoints import save_checkpoint
 from pyro_vae.data import Dataset, Split
 from pyro_vae.evaluation.features import train_features
-from pyro_vae.runs.checkpoints import save_checkpoint
 from pyro_vae.runs.classifiers import classifier_for, load_features, save_features
 
 

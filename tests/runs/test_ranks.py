@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
-from pyro_vae.runs.checkpoints import load_checkpoint
 from tests.support.processes import start_ranks, statuses
 from tests.support.runs import metrics
 from tests.support.training import assert_same_weights

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import pyro_vae as pv
+from pyro_vae.checkpoints import fingerprint
 from pyro_vae.cli.main import main
-from pyro_vae.runs.checkpoints import fingerprint
 from pyro_vae.runs.report import write_report
 from tests.support.pages import Page
 from tests.support.runs import quick

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import pyro_vae as pv
-from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.runs.train import locate
 from pyro_vae.training.loop import Stopped
 from tests.support.runs import assert_same_run, contents, quick

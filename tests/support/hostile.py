@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import pyro_vae as pv
-from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.checkpoints import load_checkpoint
 
 rng = np.random.default_rng(0)
 

@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock
 
 import pyro_vae as pv
-from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.runs.effort import Effort
 from tests.support import seams
 

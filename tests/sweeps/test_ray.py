@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 import pyro_vae as pv
+from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
-from pyro_vae.runs.checkpoints import load_checkpoint
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
 from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.ray import LOSSES, ClusterTrainer, _Watched

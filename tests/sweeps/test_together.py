@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.runs.checkpoints import load_checkpoint
+from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
 from pyro_vae.runs.run import build_model
 from pyro_vae.training.loop import Stopped

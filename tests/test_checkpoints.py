@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyro_vae.runs.checkpoints import load_checkpoint, save_checkpoint
+from pyro_vae.checkpoints import load_checkpoint, save_checkpoint
 from tests.support.faults import full_disk
 
 

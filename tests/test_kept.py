@@ -1,0 +1,82 @@
+"""Results that are computed once and kept."""
+
+import numpy as np
+import pytest
+import torch
+
+from pyro_vae.kept import kept, load_arrays, mark_of, save_arrays
+from pyro_vae.notices import Notice
+
+
+class Counted:
+    """A computation that counts its calls."""
+
+    calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        return {"values": torch.arange(3.0), "word": "good", "number": self.calls}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "folder" / "a.npz"
+
+
+def test_what_is_kept_is_computed_once_for_a_mark(path):
+    compute = Counted()
+    for mark, calls in (("a", 1), ("a", 1), ("b", 2), ("a", 3)):
+        found = kept(path, mark, compute)
+        assert compute.calls == calls and list(found) == ["values", "word", "number"]
+        assert found["values"].tolist() == [0, 1, 2] and found["number"] == calls
+        assert found["word"].item() == "good"
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged", b"PK\x03\x04 not an archive"])
+def test_a_damaged_file_is_made_again_with_a_notice(path, content):
+    compute = Counted()
+    kept(path, "a", compute)
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[whole.index(np.arange(3, dtype="f4").tobytes())] ^= 1  # which its checksum shows
+    for damaged in (content, bytes(flipped)):
+        path.write_bytes(damaged)
+        with pytest.warns(Notice, match=f"kept: {path} cannot be read.*computed again"):
+            assert kept(path, "a", compute)["values"].tolist() == [0, 1, 2]
+        assert "values" in load_arrays(path)
+    assert compute.calls == 3
+
+
+def test_arrays_of_something_else_are_replaced(path):
+    path.parent.mkdir()
+    save_arrays(path, {"other": np.zeros(3)})
+    assert list(kept(path, "a", Counted())) == ["values", "word", "number"]
+
+
+def test_a_pickle_is_never_opened(path):
+    path.parent.mkdir()
+    np.savez(path, values=np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="cannot be read: ValueError"):
+        load_arrays(path)
+
+
+def test_a_folder_that_cannot_be_written_keeps_nothing(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    compute = Counted()
+    for _ in range(2):
+        assert kept(tmp_path / "file" / "a.npz", "a", compute)["word"] == "good"
+    assert compute.calls == 2 and (tmp_path / "file").read_text() == "in the way"
+
+
+def test_an_error_of_the_computation_keeps_nothing(path):
+    def fail():
+        raise OSError("no data")
+
+    with pytest.raises(OSError, match="no data"):
+        kept(path, "a", fail)
+    assert not path.exists()
+
+
+def test_images_have_marks_of_their_own():
+    images = torch.rand(2, 1, 2, 2)
+    assert mark_of(images) == mark_of(images.clone().double()) != mark_of(images.flip(0))
