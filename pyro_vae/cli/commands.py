@@ -4,12 +4,13 @@ import io
 import math
 import shlex
 from argparse import Namespace
+from contextlib import closing
 from pathlib import Path
 from textwrap import fill
 
 import numpy as np
 
-from pyro_vae.cli.measuring import MeasuringProgress
+from pyro_vae.cli.progress import EvaluationProgress
 from pyro_vae.figures.images import grid
 from pyro_vae.files import replace_file
 from pyro_vae.names import PICTURE_TYPES, check_name
@@ -28,7 +29,7 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
     device = resolve_device(parsed.device)
     run = load_run(parsed.run, device)
     names = parsed.only or list(PARTS)
-    with MeasuringProgress(names) as progress:
+    with closing(EvaluationProgress(names)) as progress:
 
         def measured(part: str, figures: dict | None) -> None:
             progress.measured(part, figures)
@@ -43,7 +44,7 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
             seed=parsed.seed,
             device=device,
             data_dir=parsed.data_dir,
-            progress=progress.report,
+            progress=progress.count,
             measured=measured,
         )
     interrupts.note = ""

@@ -5,7 +5,8 @@ from argparse import Namespace
 from tqdm import tqdm
 
 from pyro_vae.cli.output import say
-from pyro_vae.cli.training import EPOCHS_STYLE, elbo_line
+from pyro_vae.cli.progress import epochs_bar
+from pyro_vae.cli.training import elbo_line
 from pyro_vae.comparison.page import write_comparison
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.sweeps.folder import Member
@@ -50,8 +51,7 @@ class _SweepProgress(SweepObserver):
         say(f"{len(members)} runs in {self.out}, {len(self.left)} of them to train")
         done = sum(m.config.epochs for m in members if m.ended)
         total = sum(m.config.epochs for m in members)
-        options = {"bar_format": EPOCHS_STYLE, "disable": None, "dynamic_ncols": True}
-        self.bar = tqdm(total=total, initial=done, postfix=self._counts(), **options)
+        self.bar = epochs_bar(total, done, postfix=self._counts())
 
     def _counts(self) -> str:
         failed = f", {self.failures} failed" if self.failures else ""

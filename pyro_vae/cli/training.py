@@ -6,6 +6,7 @@ from argparse import Namespace
 from tqdm import tqdm
 
 from pyro_vae.cli.output import say, wrapped
+from pyro_vae.cli.progress import CountingBar, epochs_bar
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
 from pyro_vae.runs.config import RunConfig
@@ -21,8 +22,6 @@ from pyro_vae.training.processes import ALONE
 from pyro_vae.training.record import Record
 
 FEW_STEPS = 300  # in all: hardly any model is trained by fewer
-EPOCHS_STYLE = "{n}/{total} epochs |{bar}| {remaining} left{postfix}"
-MEASURING_STYLE = "{percentage:3.0f}% |{bar}| {remaining} left"
 
 
 def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
@@ -48,6 +47,7 @@ class _TrainingProgress(Observer):
         super().__init__(interrupts)
         self.first_run = first_run
         self.bar: tqdm | None = None
+        self.counting: CountingBar | None = None
 
     def started(
         self, folder: RunFolder, config: RunConfig, data: Dataset, training: Training
@@ -70,14 +70,7 @@ class _TrainingProgress(Observer):
             say("Compiling the training step; the first time takes up to a minute ...")
 
     def prepared(self) -> None:
-        self.bar = tqdm(
-            total=self.total,
-            initial=self.done,
-            bar_format=EPOCHS_STYLE,
-            smoothing=0.1,
-            disable=None,
-            dynamic_ncols=True,
-        )
+        self.bar = epochs_bar(self.total, self.done, smoothing=0.1)
 
     def notice(self, message: str) -> None:
         with tqdm.external_write_mode():
@@ -91,16 +84,17 @@ class _TrainingProgress(Observer):
         if last:
             self.bar.close()
             say("Measuring the trained model ...")
-            options = {"bar_format": MEASURING_STYLE, "disable": None, "dynamic_ncols": True}
-            self.bar = tqdm(total=1.0, leave=False, delay=1, **options)
+            self.counting = CountingBar("measuring")
 
-    def measuring(self, done: float) -> None:
-        self.bar.update(done - self.bar.n)
+    def measuring(self, done: int, total: int, unit: str) -> None:
+        if self.counting is not None:
+            self.counting.count(done, total, unit)
 
     def close(self) -> None:
-        """Remove the bar."""
-        if self.bar is not None:
-            self.bar.close()
+        """Remove the bars."""
+        for bar in (self.bar, self.counting):
+            if bar is not None:
+                bar.close()
 
 
 def _terms(record: Record) -> str:

@@ -187,7 +187,7 @@ def _tune(path: TemperedPath, ts: list[float], num_leapfrog: int, progress: Prog
         sizes.append(step_size)
         rate = chains.move(t, step_size).mean(0)
         step_size = step_size * torch.exp(0.2 * (rate - ACCEPTANCE))
-        progress((k + 1) / len(ts))
+        progress(k + 1, len(ts) - 2, "temperatures")
     return torch.stack(sizes) if sizes else step_size.new_empty(0, len(step_size))
 
 
@@ -198,7 +198,7 @@ def _anneal(chains: Chains, ts: list[float], sizes: Tensor, progress: Progress) 
         log_weights = log_weights + (after - t) * chains.ratio
         if k < len(sizes):
             accepted += chains.move(after, sizes[k]).mean(0) / len(sizes)
-        progress((k + 1) / (len(ts) - 1))
+        progress(k + 1, len(ts) - 1, "temperatures")
     return log_weights, accepted
 
 
@@ -238,7 +238,7 @@ def annealed_importance_sampling(
         vae: a VAE in `eval` mode.
         images: (N, C, H, W).
         seed: the seed of the chains.
-        progress: a function that receives the fraction done.
+        progress: a function that receives how many of what are done.
 
     Raises:
         ValueError: if the score is unknown, or the family is not a likelihood of such data.
@@ -300,41 +300,28 @@ def _in_batches(
 ) -> list[Annealed]:
     """Return the forward runs and, if exact codes z (1 or chains, N, latent_dim) are, the backward."""
     at_once = max(1, 8 * decoded_at_once(vae) // annealing.num_chains)
-    starts, batches = range(0, len(images), at_once), []
+    batches = []
     with pyro.validation_enabled(False):
-        for number, first in enumerate(starts):
+        for first in range(0, len(images), at_once):
             rows = slice(first, first + at_once)
             path = TemperedPath(vae, images[rows], annealing)
             codes = None if z is None else z[:, rows]
-            batches.append(_runs(path, codes, annealing, _Share(progress, number, len(starts))))
+            batches.append(_runs(path, codes, annealing, progress))
     return [Annealed(*map(torch.cat, zip(*column))) for column in zip(*batches)]
 
 
-class _Share(NamedTuple):
-    """The progress of one batch as a fraction of the progress of all batches."""
-
-    progress: Progress
-    number: int
-    batches: int
-
-    def part(self, part: int, parts: int) -> Progress:
-        """Return the progress function of one part of the batch."""
-        return lambda done: self.progress((self.number + (part + done) / parts) / self.batches)
-
-
 def _runs(
-    path: TemperedPath, z: Tensor | None, annealing: Annealing, share: _Share
+    path: TemperedPath, z: Tensor | None, annealing: Annealing, progress: Progress
 ) -> list[Annealed]:
     """Return the forward run of a batch and, if the exact codes z are given, the backward run."""
     ts, num_leapfrog = annealing.temperatures, annealing.num_leapfrog
-    parts = 2 if z is None else 3
-    sizes = _tune(path, ts, num_leapfrog, share.part(0, parts))
+    sizes = _tune(path, ts, num_leapfrog, progress)
     forward = Chains(path, path.draw(annealing.num_chains), num_leapfrog)
-    weights, rate = _anneal(forward, ts, sizes, share.part(1, parts))
+    weights, rate = _anneal(forward, ts, sizes, progress)
     runs = [Annealed(*log_mean_weight(weights), rate)]
     if z is not None:
         backward = Chains(path, z.expand(annealing.num_chains, -1, -1), num_leapfrog)
-        weights, rate = _anneal(backward, ts[::-1], sizes.flip(0), share.part(2, parts))
+        weights, rate = _anneal(backward, ts[::-1], sizes.flip(0), progress)
         log_mean, error, size = log_mean_weight(weights)  # of 1 / p(x)
         if len(z) < len(weights):
             error = torch.full_like(error, math.nan)

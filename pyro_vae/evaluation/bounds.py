@@ -46,7 +46,7 @@ def importance_bound(
         num_samples: K, the number of draws of z per image.
         seed: the seed of the draws.
         score: `levels`, the measure that all families share, or `density`, the family's own.
-        progress: a function that receives the fraction done.
+        progress: a function that receives how many of what are done.
         removed: (latent_dim,), marks components to remove from the model. They are held at 0, the
             prior's mean. The decrease of the bound shows whether they were useful.
 
@@ -67,7 +67,7 @@ def importance_bound(
             total, of_squares = torch.stack(sums).logsumexp(0)
             bounds.append(total - math.log(num_samples))
             sizes.append((2 * total - of_squares).exp())
-            progress(sum(map(len, bounds)) / len(images))
+            progress(sum(map(len, bounds)), len(images), "images")
     return ImportanceBound(torch.cat(bounds), torch.cat(sizes))
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood
-from pyro_vae.evaluation.progress import Progress, in_shares, no_progress
+from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.likelihoods.distributions import Normal
 from pyro_vae.models.elbo import component_rates
 from pyro_vae.models.vae import VAE
@@ -27,7 +27,6 @@ from pyro_vae.randomness import seeded
 SAMPLES_PER_STEP = 8
 SAMPLES_TO_CHOOSE_BY = 1000  # between two fits to an image
 CLEARLY_LOWER = 5  # standard errors by which a failed fit lies under the encoder
-EXPECTED_SHARES = (1, 1, 4)  # of the time: diagonal Normals, full covariances, flows
 FIT_NATS = 0.02  # what a fit that ends within its noise may lose
 LEARNING_RATE = 0.1
 WEIGHTS_LEARNING_RATE = 0.01  # of the networks in a flow
@@ -191,7 +190,7 @@ def refit_posterior(
         num_samples: the number of draws of z per image for the final ELBOs; an odd one gets one more.
         seed: the seed of the draws.
         score: `levels` or `density`, the measure by which images are scored.
-        progress: a function that receives the fraction done.
+        progress: a function that receives how many of what are done.
 
     Raises:
         ValueError: if the score is unknown, or the family is not a likelihood of such data.
@@ -199,9 +198,8 @@ def refit_posterior(
     at_once = max(1, 8 * decoded_at_once(vae) // SAMPLES_PER_STEP)
     parts = []
     with seeded(seed, images.device), pyro.validation_enabled(False):
-        batches = images.split(at_once)
-        for x, told in zip(batches, in_shares(progress, [len(x) for x in batches])):
-            parts.append(_Fitting(vae, x, num_steps, num_samples, score, told).refit())
+        for x in images.split(at_once):
+            parts.append(_Fitting(vae, x, num_steps, num_samples, score, progress).refit())
     elbos, errors, failed, q = zip(*parts)
     loc, scale = (torch.cat([getattr(part, name) for part in q]) for name in ("loc", "scale"))
     return Refit(_joined(elbos), _joined(errors), torch.cat(failed), Normal(loc, scale))
@@ -229,14 +227,13 @@ class _Fitting(NamedTuple):
         prior = {name: torch.zeros_like(q.loc) for name in encoder}
         elsewhere = encoder | {"loc": torch.randn_like(q.loc)}
         normal, full_normal = DiagonalNormal(), FullNormal()
-        told = in_shares(self.progress, EXPECTED_SHARES)
         flow = Flow(self.vae.latent_dim, self.x.device)
-        fitted = self.best_fit(normal, [encoder, prior, elsewhere], told[0])
+        fitted = self.best_fit(normal, [encoder, prior, elsewhere])
         gain, error = self.gain(normal, encoder, fitted)
         failed = gain < -torch.clamp(CLEARLY_LOWER * error, min=FIT_NATS)
         diagonal = _chosen(gain > 0, fitted, encoder)
-        full = self.improved(full_normal, diagonal, prior, told[1])
-        flowing = self.improved(flow, full, full_normal.containing(prior), told[2])
+        full = self.improved(full_normal, diagonal, prior)
+        flowing = self.improved(flow, full, full_normal.containing(prior))
         elbos, errors = self.measure(
             encoder=(normal, encoder),
             diagonal=(normal, diagonal),
@@ -246,19 +243,15 @@ class _Fitting(NamedTuple):
         q = Normal(diagonal["loc"], diagonal["log_scale"].exp())
         return Refit(elbos, errors, failed, q)
 
-    def improved(
-        self, family: FullNormal, known: Parameters, other: Parameters, progress: Progress
-    ) -> Parameters:
+    def improved(self, family: FullNormal, known: Parameters, other: Parameters) -> Parameters:
         """Return the best of the known distribution, a fit from there and one from another start."""
         starts = [family.containing(start) for start in (known, other)]
-        return self.better(family, starts[0], self.best_fit(family, starts, progress))
+        return self.better(family, starts[0], self.best_fit(family, starts))
 
-    def best_fit(
-        self, family: DiagonalNormal, starts: list[Parameters], progress: Progress
-    ) -> Parameters:
+    def best_fit(self, family: DiagonalNormal, starts: list[Parameters]) -> Parameters:
         """Return for each image the best of the fits from several starts, which run side by side."""
         together = {name: torch.cat([start[name] for start in starts]) for name in starts[0]}
-        fitted = self.fit(family, together, progress)
+        fitted = self.fit(family, together)
         fits = {name: v.chunk(len(starts)) for name, v in fitted.items()}
         best, *others = (dict(zip(fits, values)) for values in zip(*fits.values()))
         for other in others:
@@ -270,7 +263,7 @@ class _Fitting(NamedTuple):
         gain, _ = self.gain(family, first, second)
         return _chosen(gain > 0, second, first)
 
-    def fit(self, family: DiagonalNormal, start: Parameters, progress: Progress) -> Parameters:
+    def fit(self, family: DiagonalNormal, start: Parameters) -> Parameters:
         """Return the parameters after `num_steps` steps of Adam from a start."""
         values = {name: value.clone().requires_grad_() for name, value in start.items()}
         rates = [{"params": [v], "lr": family.learning_rate(n)} for n, v in values.items()]
@@ -284,7 +277,7 @@ class _Fitting(NamedTuple):
                 value.grad = gradient  # the weights of the VAE get no gradient
             adam.step()
             schedule.step()
-            progress((step + 1) / self.num_steps)
+            self.progress(step + 1, self.num_steps, "steps of a fit")
         return {name: value.detach() for name, value in values.items()}
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ from pyro_vae.evaluation.ais import (
 )
 from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.evaluation.gaps import refit_posterior
-from pyro_vae.evaluation.progress import Progress, in_shares, no_progress
+from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.evaluation.thresholds import MISSED_NATS
 from pyro_vae.models.vae import VAE
 
@@ -26,7 +26,6 @@ FITTED = {  # rungs by the distribution whose ELBO they are
     "elbo_full_covariance": "full_covariance",
     "elbo_flow": "flow",
 }
-EXPECTED_SHARES = (3, 0.1, 2, 2, 4)  # of the time: fits, importance bound, both AIS, bracket
 ESTIMATE = "ais_from_posterior"  # of log P(x): chosen beforehand, as the largest of all is biased
 
 
@@ -109,22 +108,21 @@ def climb(
             starts are measured.
         refit_steps: the number of steps that fit each family of distributions to each image.
         seed: the seed of the draws of each bound.
-        progress: a function that receives the fraction done.
+        progress: a function that receives how many of what are done.
 
     Raises:
         ValueError: if the family is not a likelihood of such data.
     """
-    told = in_shares(progress, EXPECTED_SHARES)
-    fit = refit_posterior(vae, images, refit_steps, seed=seed, progress=told[0])
-    bound = importance_bound(vae, images, num_samples, seed, progress=told[1])
+    fit = refit_posterior(vae, images, refit_steps, seed=seed, progress=progress)
+    bound = importance_bound(vae, images, num_samples, seed, progress=progress)
     annealed = {
         f"ais_from_{start}": annealed_importance_sampling(
-            vae, images, replace(annealing, start=start), seed, told[2 + n]
+            vae, images, replace(annealing, start=start), seed, progress
         )
-        for n, start in enumerate(STARTS)
+        for start in STARTS
     }
     bracket = bidirectional_monte_carlo(
-        vae, len(images), replace(annealing, start="prior"), seed, told[4]
+        vae, len(images), replace(annealing, start="prior"), seed, progress
     )
     elbos = {rung: fit.elbos[family] for rung, family in FITTED.items()}
     errors = {rung: fit.errors[family] for rung, family in FITTED.items()}

@@ -16,7 +16,7 @@ from torch import Tensor
 from xarray import DataTree
 
 from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood, log_weights
-from pyro_vae.evaluation.progress import Progress, in_shares, no_progress
+from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.evaluation.significance import holm, uniform_rank_p_values
 from pyro_vae.evaluation.thresholds import UNRELIABLE_K_HAT
 from pyro_vae.models.elbo import chunks
@@ -118,14 +118,15 @@ def nuts_reference(
         num_warmup: the number of steps before them that adapt the sampler.
         num_chains: the number of chains.
         seed: the seed of the first chain; the next chains count up from it.
-        progress: a function that receives the fraction done.
+        progress: a function that receives how many of what are done.
 
     Source: Hoffman and Gelman, "The No-U-Turn sampler", 2014, https://arxiv.org/abs/1111.4246.
     """
     potential = partial(potential_energy, vae, images)
     chains = []
+    hook = _counting(progress, num_chains * (num_warmup + num_draws))
     with pyro.validation_enabled(False):
-        for chain, told in enumerate(in_shares(progress, [1] * num_chains)):
+        for chain in range(num_chains):
             with seeded(seed + chain, images.device):
                 start = images.new_empty(len(images), vae.latent_dim).uniform_(-2, 2)
                 mcmc = MCMC(
@@ -134,7 +135,7 @@ def nuts_reference(
                     warmup_steps=num_warmup,
                     initial_params={"z": start},
                     disable_progbar=True,
-                    hook_fn=_counting(told, num_warmup + num_draws),
+                    hook_fn=hook,
                 )
                 mcmc.run()
                 chains.append(mcmc.get_samples()["z"])
@@ -148,7 +149,7 @@ def nuts_reference(
 def _counting(progress: Progress, total: int) -> Callable[..., None]:
     """Return a hook for Pyro's sampler, which calls it after each step with its state."""
     steps = itertools.count(1)
-    return lambda *state: progress(next(steps) / total)
+    return lambda *state: progress(next(steps), total, "NUTS steps")
 
 
 def potential_energy(vae: VAE, images: Tensor, sites: dict[str, Tensor]) -> Tensor:

@@ -1,29 +1,17 @@
-"""The progress of a measurement: a function that receives the fraction that is done."""
+"""The progress of a measurement: a function that receives how many of what are done."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-
-Progress = Callable[[float], None]
+from typing import Protocol
 
 
-def no_progress(fraction: float) -> None:
-    """Ignore the progress."""
+class Progress(Protocol):
+    """A function that a measurement calls as it counts, for example images or temperatures.
 
-
-def in_shares(progress: Progress, shares: Sequence[float]) -> list[Progress]:
-    """Return the progress functions of works that follow each other.
-
-    Args:
-        progress: the progress function of all of them together.
-        shares: how much of the whole each work is, in any unit.
+    A measurement of several steps counts each of them from the start, in the unit of that step.
     """
-    total = sum(shares)
-    before = [sum(shares[:number]) for number in range(len(shares))]
-    return [
-        partial(_report, progress, start / total, share / total)
-        for start, share in zip(before, shares)
-    ]
+
+    def __call__(self, done: int, total: int, unit: str) -> None:
+        """Take note that `done` of `total` things of a kind are done; `unit` is their plural."""
 
 
-def _report(progress: Progress, start: float, share: float, done: float) -> None:
-    progress(start + share * done)
+def no_progress(done: int, total: int, unit: str) -> None:
+    """Ignore the progress."""

@@ -34,7 +34,7 @@ def per_image(
         levels: the number of grey levels in the images, or None.
         num_samples: the number of draws of z per image for the importance bound.
         seed: the seed of the draws.
-        progress: a function that receives the fraction done.
+        progress: a function that receives how many of what are done.
 
     Returns:
         The columns by name, (N,) each.

@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pyro_vae.devices import computing_on, one_thread
+from pyro_vae.evaluation.progress import no_progress
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import check_name
 from pyro_vae.runs.claim import check_sweep_unused
@@ -35,7 +37,7 @@ def evaluate(
     seed: int = 0,
     device: torch.device | str = "cpu",
     data_dir: str | None = None,
-    progress: Callable[[str, float], None] | None = None,
+    progress: Callable[[str, int, int, str], None] | None = None,
     measured: Callable[[str, dict | None], None] | None = None,
 ) -> dict:
     """Measure a run on its test images and write `evaluation.json`, figures, draws and the report.
@@ -52,7 +54,8 @@ def evaluate(
         seed: the seed of all random draws.
         device: where to measure, as in `"cuda"`.
         data_dir: the folder of the published data sets (default: where the run had them).
-        progress: called with a part's name and the fraction of it that is done.
+        progress: called with a part's name and how many of what are done, as in `("likelihood", 20,
+            100, "images")`; `(name, 0, 0, "")` says that a part begins.
         measured: called with a part's name and its figures when they are kept. They are None for a
             part that does not apply to the run.
 
@@ -80,15 +83,14 @@ def evaluate(
         folder = subject.folder
         folder.figures.mkdir(exist_ok=True)
         for name in chosen:
-            progress(name, 0.0)
+            progress(name, 0, 0, "")
             figures = _measure(name, subject, quick, progress)
             _keep(folder, name, figures)
-            progress(name, 1.0)
             measured(name, figures)
     return load_evaluation(folder.evaluation)
 
 
-def _tell_nobody(part: str, what: float | dict | None) -> None:
+def _tell_nobody(part: str, *what: object) -> None:
     """Take the place of `progress` and `measured` where nobody asks for them."""
 
 
@@ -135,19 +137,19 @@ def _subject(
         effort=effort,
         seed=seed,
         data_dir=config.data_dir,
-        progress=lambda done: None,
+        progress=no_progress,
     )
 
 
 def _measure(
-    name: str, subject: Subject, quick: bool, progress: Callable[[str, float], None]
+    name: str, subject: Subject, quick: bool, progress: Callable[[str, int, int, str], None]
 ) -> dict | None:
     """Return the figures of a part, or None where it does not apply to this run."""
     part, count = PARTS[name], len(subject.test)
     if count < part.needs:
         figures = {"left_out": f"it needs {part.needs} test images, and there are {count}"}
     else:
-        told = dataclasses.replace(subject, progress=lambda done: progress(name, done))
+        told = dataclasses.replace(subject, progress=partial(progress, name))
         figures = part.measure(told)
     if not figures:
         return None

@@ -36,8 +36,8 @@ class Observer:
     def epoch(self, record: Record, last: bool) -> None:
         """Called after each epoch, with its metrics saved; `last` says whether training ends with it."""
 
-    def measuring(self, done: float) -> None:
-        """Called while the trained model is measured; `done` is the fraction that is done."""
+    def measuring(self, done: int, total: int, unit: str) -> None:
+        """Called while the trained model is measured: `done` of `total` are, such as images."""
 
     def failed(self, error: Exception) -> None:
         """Called when the run has failed, for example when training diverged."""

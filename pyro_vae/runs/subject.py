@@ -1,6 +1,5 @@
 """The subject of an evaluation: a run with its data."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import Dataset
+from pyro_vae.evaluation.progress import Progress
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.runs.effort import Effort
@@ -30,7 +30,7 @@ class Subject:
     effort: Effort
     seed: int
     data_dir: str
-    progress: Callable[[float], None]
+    progress: Progress
 
     @property
     def model(self) -> LatentImageModel:

@@ -1,7 +1,6 @@
 """The content of `summary.json`: a run's settings, its size, its speed, and its final figures."""
 
 import math
-from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
@@ -36,17 +35,11 @@ def score(data: Dataset, training: Training, progress: Progress = no_progress) -
     splits = {"test": test}
     if data.validation is not None:
         splits["validation"] = data.validation.images.to(test)
-    total, done, scored = sum(map(len, splits.values())), 0, {}
+    scored = {}
     for name, images in splits.items():
-        share = partial(_share, progress, done / total, len(images) / total)
-        columns = per_image(model, images, data.levels, BITS_PER_DIM_SAMPLES, progress=share)
+        columns = per_image(model, images, data.levels, BITS_PER_DIM_SAMPLES, progress=progress)
         scored[name] = Scored(images, columns)
-        done += len(images)
     return scored
-
-
-def _share(progress: Progress, start: float, width: float, done: float) -> None:
-    progress(start + width * done)
 
 
 def summarise(

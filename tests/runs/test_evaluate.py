@@ -243,17 +243,18 @@ def test_an_unknown_part_is_refused_before_anything_is_measured():
     assert contents("a") == before
 
 
-def test_the_progress_goes_up_to_one():
+def test_parts_say_that_they_begin_and_count():
     seen, run = [], trained()
 
-    def note(part, done):
-        seen.append((part, done))
+    def note(part, done, total, unit):
+        seen.append((part, done, total, unit))
 
     pv.evaluate(run, ["likelihood", "posterior", "limit"], quick=True, progress=note)
-    for part, least in {"likelihood": 100, "posterior": 100, "limit": 3}.items():
-        fractions = [done for name, done in seen if name == part]
-        assert fractions[0] == 0 and fractions[-1] == 1 and len(fractions) >= least
-        assert fractions == sorted(fractions)
+    for part, unit in {"likelihood": "temperatures", "posterior": "NUTS steps"}.items():
+        first, *counted = [what for name, *what in seen if name == part]
+        assert first == [0, 0, ""] and all(0 < done <= total for done, total, _ in counted)
+        assert any(done == total for done, total, what in counted if what == unit)
+    assert seen[-1] == ("limit", 0, 0, "")
 
 
 def test_an_evaluation_gives_threads_and_gradients_back():
@@ -262,7 +263,7 @@ def test_an_evaluation_gives_threads_and_gradients_back():
     first, *others = run.vae.parameters()
     first.requires_grad_(False)
 
-    def note(part, done):
+    def note(part, *count):
         seen.append((torch.get_num_threads(), any(w.requires_grad for w in others)))
         raise KeyboardInterrupt
 

@@ -66,8 +66,8 @@ class Noting(pv.Observer):
     def epoch(self, record, last):
         self.told.append(("epoch", record.epoch, last))
 
-    def measuring(self, done):
-        self.measured = done
+    def measuring(self, done, total, unit):
+        self.measured = done, total, unit
 
     def finished(self):
         assert Path("a/report.html").exists()
@@ -79,7 +79,7 @@ def test_an_observer_is_told_from_start_to_end():
     pv.train(quick(), "a", observer=observer)
     epochs = [("epoch", 1, False), ("epoch", 2, True)]
     assert observer.told == [("started", "a", "digits", 0), *epochs, ("finished",)]
-    assert observer.measured == 1
+    assert observer.measured == (360, 360, "images")
 
 
 @pytest.mark.slow

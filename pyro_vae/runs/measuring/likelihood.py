@@ -6,7 +6,6 @@ from pyro_vae.evaluation.ais import Annealing, annealed_importance_sampling
 from pyro_vae.evaluation.bounds import bits_per_dim
 from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.ladder import ESTIMATE, Ladder, climb
-from pyro_vae.evaluation.progress import in_shares
 from pyro_vae.evaluation.terms import means, per_image
 from pyro_vae.evaluation.thresholds import FEW_CHAINS
 from pyro_vae.figures import one_run
@@ -31,30 +30,16 @@ def measure_likelihood(subject: Subject) -> Figures:
     """
     effort, model, seed = subject.effort, subject.model, subject.seed
     images, samples = subject.test[: effort.images], effort.bound_samples
-    bounding, climbing = in_shares(subject.progress, _expected_shares(subject))
-    columns = per_image(model, images, subject.data.levels, samples, seed, bounding)
+    columns = per_image(model, images, subject.data.levels, samples, seed, subject.progress)
     figures = means(model, images, columns, samples)
     if not subject.scores_levels:
         return figures
     annealing = Annealing(effort.temperatures, effort.chains)
     few = images[: effort.few_images]
-    ladder = climb(model, few, samples, annealing, effort.refit_steps, seed, climbing)
+    ladder = climb(model, few, samples, annealing, effort.refit_steps, seed, subject.progress)
     _show_ladder(subject.folder, ladder)
     figures |= {"ladder": _ladder_figures(ladder, model.image_shape, samples)}
     return figures | _validation_figures(subject, annealing)
-
-
-def _expected_shares(subject: Subject) -> tuple[int, int]:
-    """Return the images to decode for the importance bound, and for the ladder.
-
-    A gradient counts as three images. A fit takes eight codes per step, for each of seven starts.
-    """
-    effort, images = subject.effort, min(len(subject.test), subject.effort.images)
-    if not subject.scores_levels:
-        return 1, 0
-    moves = 5 * effort.temperatures * 5 * (effort.chains + 4)
-    fits = 7 * effort.refit_steps * 8
-    return images * effort.bound_samples, 3 * effort.few_images * (moves + fits)
 
 
 def _validation_figures(subject: Subject, annealing: Annealing) -> Figures:

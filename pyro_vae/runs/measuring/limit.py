@@ -13,7 +13,6 @@ def measure_limit(subject: Subject) -> Figures:
     limit = limiting_distribution(
         subject.model, subject.effort.walkers, num_watched=WATCHED_CHAINS, seed=subject.seed
     )
-    subject.progress(0.2)
     _show_limit(subject.folder, limit)
     return {
         "chains": len(limit.z),

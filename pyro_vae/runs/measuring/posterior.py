@@ -13,13 +13,10 @@ from pyro_vae.evaluation.posteriors import (
     nuts_reference,
     simulation_based_calibration,
 )
-from pyro_vae.evaluation.progress import in_shares
 from pyro_vae.figures import one_run
 from pyro_vae.runs.effort import IMPORTANCE_DRAWS
 from pyro_vae.runs.folder import RunFolder, to_numpy
 from pyro_vae.runs.subject import Figures, Subject
-
-EXPECTED_SHARES = (4, 1)  # of the time: NUTS, calibration
 
 
 def measure_posterior(subject: Subject) -> Figures:
@@ -29,10 +26,9 @@ def measure_posterior(subject: Subject) -> Figures:
         return {}
     score = "levels" if subject.scores_levels else "density"
     few, chosen = subject.test[: effort.few_images], subject.test[: effort.nuts_images]
-    sampling, calibrating = in_shares(subject.progress, EXPECTED_SHARES)
     fit = importance_diagnostics(model, few, IMPORTANCE_DRAWS, seed, score)
     draws = effort.nuts_draws
-    reference = nuts_reference(model, chosen, draws, draws, seed=seed, progress=sampling)
+    reference = nuts_reference(model, chosen, draws, draws, seed=seed, progress=subject.progress)
     with torch.no_grad():
         q = model.encode(chosen)
         moments = compare_moments(q, reference.draws)
@@ -51,7 +47,6 @@ def measure_posterior(subject: Subject) -> Figures:
         found = simulation_based_calibration(model, effort.simulations, seed=seed, images=images)
         _show_calibration(subject.folder, name, found)
         figures |= _calibration_figures(name, found)
-        calibrating(0.5)
     return figures
 
 

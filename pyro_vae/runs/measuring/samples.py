@@ -49,7 +49,6 @@ def measure_samples(subject: Subject) -> Figures:
     if labelled is None:
         return _sharpness_figures(sets) | figures | {"verdict": judge(explained)}
     net = classifier_for(labelled, Path(subject.data_dir)).to(sets.real.device)
-    subject.progress(0.8)  # the classifier may have been trained just now
     sets = ImageSets(*(images.float() for images in sets))
     apart = mismatch(net, sets.real, sets.sample_means, sets.reconstruction_means)
     figures |= {"mismatch": apart, "verdict": judge(explained, apart)}

@@ -1,4 +1,4 @@
-"""The progress of an evaluation, and what is left of one that is stopped."""
+"""The bars of a measurement, and what is left of an evaluation that is stopped."""
 
 import io
 import json
@@ -6,22 +6,20 @@ import os
 import shlex
 import signal
 import time
-from contextlib import contextmanager, redirect_stderr
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
 
 import pyro_vae as pv
-from pyro_vae.cli import measuring
+from pyro_vae.cli import progress
 from pyro_vae.cli.main import main
-from pyro_vae.cli.measuring import MeasuringProgress
+from pyro_vae.cli.progress import CountingBar, EvaluationProgress
 from pyro_vae.runs import evaluate
 from pyro_vae.runs.parts import PARTS
 from tests.support import seams
 from tests.support.pages import Page
 from tests.support.runs import TINY, quick
-
-ALL = list(PARTS)
 
 
 class Terminal(io.StringIO):
@@ -30,84 +28,41 @@ class Terminal(io.StringIO):
     def isatty(self):
         return True
 
-    @property
-    def drawings(self):
-        """The drawings of the bar, with the escape sequences around them."""
-        return [text for text in self.getvalue().split("\r") if "|" in text]
-
-
-@contextmanager
-def on_a_terminal(parts, monkeypatch, columns=80):
-    """The progress of parts on a terminal of so many columns, and the terminal."""
-    shape = (columns, 24)
-    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda file: shape)
-    terminal = Terminal()
-    with redirect_stderr(terminal), MeasuringProgress(parts) as progress:
-        yield progress, terminal
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The time of the progress, which the test sets."""
-    now = SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr(measuring, "time", SimpleNamespace(monotonic=lambda: now.seconds))
-    return now
-
-
-# --- the bar --------------------------------------------------------------------------------------
-
-
-def test_the_time_left_runs_on_while_nothing_is_reported(clock, monkeypatch):
-    """A quarter in ten seconds leaves thirty; they pass, and do not become negative."""
-    with on_a_terminal(ALL, monkeypatch) as (progress, _):
-        progress.report("limit", 0.0)
-        clock.seconds = 3
-        assert progress.line().endswith("|{bar}| 00:03 so far")
-        clock.seconds = 10
-        progress.report("limit", 0.25)
-        shown = {10: "00:30", 11: "00:29", 39: "00:01", 60: "00:00"}
-        for seconds, left in shown.items():
-            clock.seconds = seconds
-            assert progress.line() == f"5 of 7  limit      |{{bar}}| {left} left"
-
-
-def test_the_bar_is_drawn_again_while_nothing_is_reported(monkeypatch):
-    monkeypatch.setattr(measuring, "TICK", 0.01)
-    with on_a_terminal(ALL, monkeypatch) as (progress, terminal):
-        progress.report("posterior", 0.0)
+    def drawings(self, count):
+        """At least so many drawings of the bar, which half a minute has to bring."""
         until = time.monotonic() + 30
-        while len(terminal.drawings) < 20 and time.monotonic() < until:
+        while len(drawn := self.getvalue().split("\r")[1:]) < count and time.monotonic() < until:
             time.sleep(0.01)
-    assert len(terminal.drawings) >= 20
+        assert len(drawn) >= count
+        return drawn
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_bar_counts_and_its_time_runs_on_while_nothing_is_counted(columns, monkeypatch):
+    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda file: (columns, 24))
+    monkeypatch.setattr(progress, "TICK", 0.01)
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    with closing(CountingBar("1 of 7  likelihood")) as bar:
+        assert terminal.drawings(3)[-1].startswith("1 of 7  likelihood 00:0")
+        bar.count(340, 1000, "temperatures")
+        counted = terminal.drawings(20)[-1]
+        assert counted.startswith("1 of 7  likelihood |") and len(counted) <= columns
+        assert columns < 80 or "| 340 of 1000 temperatures, 00:0" in counted
     drawn = terminal.getvalue()
     time.sleep(0.1)
     assert terminal.getvalue() == drawn, "the clock stands still after the end"
 
 
-@pytest.mark.parametrize("columns", [40, 80])
-def test_the_bar_fits_the_terminal(clock, columns, monkeypatch):
-    with on_a_terminal(ALL, monkeypatch, columns) as (progress, terminal):
-        for part in PARTS:
-            progress.report(part, 0.0)
-            clock.seconds += 1000
-            progress.report(part, 0.5)
-            progress._draw()
-            progress.measured(part, {})
-    assert len(terminal.drawings) >= 2 * len(PARTS)
-    for drawing in terminal.drawings:
-        assert len(drawing.replace("\x1b[A", "").strip("\n")) <= columns
-        assert "of 7  " in drawing
-
-
-def test_parts_have_their_lines_without_a_terminal(clock, capsys):
-    with MeasuringProgress(["likelihood", "posterior", "limit"]) as progress:
-        progress.report("likelihood", 0.0)
-        clock.seconds = 83
-        progress.measured("likelihood", {"elbo_nats": 1.0})
-        progress.report("posterior", 0.0)
-        progress.measured("posterior", None)
-        progress.report("limit", 0.0)
-        progress.measured("limit", {"left_out": "too few images"})
+def test_parts_have_their_lines_without_a_terminal(capsys, monkeypatch):
+    now = SimpleNamespace(monotonic=lambda: now.seconds, seconds=0.0)
+    monkeypatch.setattr(progress, "time", now)
+    parts = {"likelihood": {"elbo_nats": 1.0}, "posterior": None, "limit": {"left_out": "too few"}}
+    with closing(EvaluationProgress(list(parts))) as shown:
+        for part, figures in parts.items():
+            shown.count(part, 0, 0, "")
+            now.seconds += 83
+            shown.count(part, 3, 9, "images")
+            shown.measured(part, figures)
     assert capsys.readouterr().err.splitlines() == [
         "1 of 3  likelihood  01:23",
         "2 of 3  posterior   does not apply",
