@@ -9,7 +9,7 @@ from tests.support.house import sources_of_package
 SOURCES = sources_of_package()
 WRITERS = {  # modules that may open a file to write: the writer itself, and the growing table
     "pyro_vae.files": "replace_file",
-    "pyro_vae.runs.folder": "add",
+    "pyro_vae.runs.metrics": "append_row",
 }
 ALWAYS = {"write_text", "write_bytes", "imsave"}
 

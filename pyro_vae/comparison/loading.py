@@ -10,7 +10,6 @@ from pyro_vae.comparison.table import Paths, figures_by_column, find_runs
 from pyro_vae.names import check_name
 from pyro_vae.notices import notice
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.evaluation import current_parts
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.run import Run, load_run
 
@@ -86,8 +85,7 @@ def _has(run: Run, settings: dict[str, object]) -> bool:
 
 
 def _figures(run: Run) -> dict[str, object]:
-    evaluation = current_parts(RunFolder(run.folder), run.config)
-    return figures_by_column(run.summary or {}, evaluation)
+    return figures_by_column(run.summary or {}, run.current_parts)
 
 
 def load_runs(folders: Paths) -> Runs:
@@ -115,4 +113,4 @@ def load_runs(folders: Paths) -> Runs:
 def _is_finished(folder: RunFolder) -> bool:
     if folder.failure.exists():
         return False
-    return folder.current_summary(RunConfig.load(folder.config)) is not None
+    return Run(folder.path).summary is not None

@@ -24,6 +24,7 @@ from pyro_vae.figures import many_runs
 from pyro_vae.figures.many_runs import Curve
 from pyro_vae.pages.frame import Drawing, Section, drawn
 from pyro_vae.pages.wording import Compared
+from pyro_vae.runs.run import Run
 from pyro_vae.settings import setting_text
 
 FEW = 12  # runs whose learning curves can be told apart
@@ -212,7 +213,7 @@ def _learning_curves(group: Group, runs: list[Finished]) -> list[Curve]:
     alike = lines(runs, [name for name in settings if name not in NO_MATTER])
     for colour, line in enumerate(alike.values()):
         for dash, run in enumerate(sorted(line, key=lambda run: run.config.seed)):
-            metrics = run.folder.columns()
+            metrics = Run(run.folder.path).metrics
             both = zip(metrics["epoch"], metrics["test_elbo"])
             known = [(epoch, value) for epoch, value in both if value is not None]
             if known:

@@ -17,8 +17,8 @@ from pyro_vae.comparison.table import NO_MATTER, Finished, lines, varying
 from pyro_vae.evaluation.ladder import ESTIMATE
 from pyro_vae.evaluation.significance import Difference, all_differences
 from pyro_vae.files import read_file
-from pyro_vae.runs.evaluation import current_parts
 from pyro_vae.runs.per_image import load_per_image
+from pyro_vae.runs.run import Run
 
 Values = tuple[object, np.ndarray]  # a mark of the images, and a number for each of them
 
@@ -82,7 +82,7 @@ def _annealed(name: str) -> Callable[[Finished], Values | None]:
 
     def read(run: Finished) -> Values | None:
         path = run.folder.path / name
-        part = current_parts(run.folder, run.config).get("likelihood")
+        part = Run(run.folder.path, run.config).current_parts.get("likelihood")
         if not path.exists() or not part:
             return None
         try:

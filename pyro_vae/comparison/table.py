@@ -11,9 +11,9 @@ from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.pages.wording import PARAMETERS, SUMMARY, Row, lookup
 from pyro_vae.runs.baselines import not_beaten
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.evaluation import current_parts
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.parts import PARTS
+from pyro_vae.runs.run import Run
 from pyro_vae.settings import setting_text
 
 Paths = str | Path | Iterable[str | Path]
@@ -127,7 +127,7 @@ def read_runs(runs: Paths) -> Comparison:
                 comparison.repeated[str(folder.path)] = f"settings and seed are those of {earlier}"
         else:
             epochs = RunConfig.load(folder.config).epochs
-            done = len(folder.columns()["epoch"])
+            done = len(Run(folder.path).metrics["epoch"])
             comparison.unfinished[str(folder.path)] = f"{done} of {epochs} epochs"
     if len(comparison.finished) < 2:
         raise ValueError(_too_few(comparison))
@@ -172,12 +172,12 @@ def is_run(path: Path) -> bool:
 
 
 def _current_summary(folder: RunFolder) -> dict | None:
-    return folder.current_summary(RunConfig.load(folder.config))
+    return Run(folder.path).summary
 
 
 def _finished(folder: RunFolder, summary: Any) -> Finished:
     config = RunConfig.load(folder.config)
-    measures = figures_by_column(summary, current_parts(folder, config))
+    measures = figures_by_column(summary, Run(folder.path, config).current_parts)
     return Finished(folder, config, measures, bool(not_beaten(summary.get("baselines") or {})))
 
 

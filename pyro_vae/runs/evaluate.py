@@ -127,8 +127,9 @@ def _subject(
 ) -> Subject:
     data, dtype = load_data_again(config), PRECISIONS[config.precision]
     held_out = data.validation
+    run.vae.to(device)
     return Subject(
-        run=dataclasses.replace(run, vae=run.vae.to(device)),
+        run=run,
         folder=RunFolder(run.folder),
         data=data,
         train=data.train.images.to(device, dtype),

@@ -3,10 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pyro_vae.checkpoints import fingerprint
 from pyro_vae.pages.wording import Row, lookup
-from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.parts import EFFORT_KEYS, PARTS
 from pyro_vae.runs.results import NUMBER, load_table
 
@@ -29,21 +26,6 @@ def load_evaluation(path: Path) -> dict:
                     " type"
                 )
     return evaluation
-
-
-def current_parts(folder: RunFolder, config: RunConfig) -> dict:
-    """Return the parts of a run's evaluation that were measured with the weights that it has now.
-
-    Raises:
-        ValueError: the file is no evaluation of a run.
-    """
-    evaluation, weights = load_evaluation(folder.evaluation), folder.weights(config)
-    if not evaluation or not weights.exists():
-        return evaluation
-    marks = (None, fingerprint(weights))
-    return {
-        name: part for name, part in evaluation.items() if part and part.get("checkpoint") in marks
-    }
 
 
 def _fits(row: Row, value: Any) -> bool:

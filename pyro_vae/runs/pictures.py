@@ -12,6 +12,7 @@ from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.folder import RunFolder, to_numpy
+from pyro_vae.runs.run import Run
 
 ROWS = 8  # components that are traversed, those whose means vary most
 MOST_CODES = 2000  # points of the map
@@ -33,7 +34,7 @@ def draw_pictures(
     pairs = reconstruction_grid(to_numpy(test[:16]), to_numpy(reconstructions))
     folder.save_picture("reconstructions", pairs)
     folder.save_picture("samples", grid(to_numpy(samples), 8))
-    folder.save_png("learning_curves", one_run.learning_curves(folder.columns()))
+    folder.save_png("learning_curves", one_run.learning_curves(Run(folder.path).metrics))
     variances = mean_variance_per_component(model, test)
     if model.has_rate:
         rates = rate_per_component(model, test).mean(0)

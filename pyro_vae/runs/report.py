@@ -11,10 +11,9 @@ from pyro_vae.files import replace_file
 from pyro_vae.pages.frame import Drawing, Section, drawn, image, render, video
 from pyro_vae.pages.wording import Shown, lookup
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.evaluation import current_parts, load_evaluation
-from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.judgements import HELD, LOOK, OPEN, WRONG, judgements
 from pyro_vae.runs.parts import PARTS, Part
+from pyro_vae.runs.run import Run
 from pyro_vae.settings import setting_text
 
 LOOK_AT_RECONSTRUCTIONS = {
@@ -104,38 +103,40 @@ def write_report(path: str | Path, summary: dict | None = None) -> Path:
         ValueError: a folder that is not a run folder, or one with damaged files.
         OSError: the page cannot be written.
     """
-    folder = RunFolder(path)
-    config = RunConfig.load(folder.config)
-    if summary is None:
-        summary = folder.current_summary(config)
+    run = Run(path)
+    if summary is not None:
+        run.summary = summary
     try:
-        text = _page(folder, config, summary)
+        text = _page(run)
     except KeyError as error:
-        raise ValueError(f"summary: {folder.summary} is no summary of a run: no {error}") from error
-    replace_file(folder.report, text)
-    return folder.report
+        raise ValueError(
+            f"summary: {run.summary_file} is no summary of a run: no {error}"
+        ) from error
+    replace_file(run.report, text)
+    return run.report
 
 
-def _page(folder: RunFolder, config: RunConfig, summary: dict | None) -> str:
+def _page(run: Run) -> str:
+    config, summary = run.config, run.summary
     settings = ((name, setting_text(value)) for name, value in asdict(config).items())
     sections = (_pictures, _codes, _curves, _components, _progress)
-    answers = [] if summary is None else judgements(summary, current_parts(folder, config))
+    answers = [] if summary is None else judgements(summary, run.current_parts)
     unanswered = any(judgement.mark == OPEN for judgement in answers)
     return render(
         "run.html",
         generator="pyro-vae",
         title=f"{config.data_name}: {config.likelihood} {_model_name(config)}",
-        unfinished=_unfinished(folder, config) if summary is None else "",
-        cautions=[] if summary is None else _cautions(folder, config, summary),
+        unfinished=_unfinished(run) if summary is None else "",
+        cautions=[] if summary is None else _cautions(run, summary),
         judgements=answers,
         marks=MARKS,
-        still_open=f"pyro-vae evaluate {folder.path} --quick" if unanswered else "",
+        still_open=f"pyro-vae evaluate {run.folder} --quick" if unanswered else "",
         cards=[] if summary is None else _cards(summary, config),
         words=_words(config, summary),
-        command=f"pyro-vae train --config {folder.config}",
+        command=f"pyro-vae train --config {run.config_file}",
         settings=settings,
-        sections=[part for draw in sections if (part := draw(folder, config, summary))],
-        measured=_measured(folder, config),
+        sections=[part for draw in sections if (part := draw(run))],
+        measured=_measured(run),
     )
 
 
@@ -143,15 +144,14 @@ def _model_name(config: RunConfig) -> str:
     return {"vae": "VAE", "autoencoder": "autoencoder"}[config.model]
 
 
-def _unfinished(folder: RunFolder, config: RunConfig) -> str:
-    done = len(folder.columns()["epoch"])
-    return f"{done} of {config.epochs} epochs, and not measured."
+def _unfinished(run: Run) -> str:
+    return f"{len(run.records)} of {run.config.epochs} epochs, and not measured."
 
 
-def _cautions(folder: RunFolder, config: RunConfig, summary: dict) -> list[str]:
+def _cautions(run: Run, summary: dict) -> list[str]:
     """Return what to know before reading any figure, from the training and from the evaluation."""
     said = [f"{caution[:1].upper()}{caution[1:]}." for caution in summary.get("cautions", [])]
-    for part in current_parts(folder, config).values():
+    for part in run.current_parts.values():
         if warning := lookup(part, "ladder.warning"):
             said.append(f"{warning[:1].upper()}{warning[1:]}.")
     return said
@@ -207,41 +207,38 @@ def _loss(config: RunConfig) -> str:
 # --- the results of training ------------------------------------------------------------------------
 
 
-def _curves(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
-    metrics = folder.columns()
-    if not metrics["epoch"]:
+def _curves(run: Run) -> Section | None:
+    if not run.records:
         return None
-    terms = one_run.TERMS if config.model == "vae" else ("distortion",)
+    terms = one_run.TERMS if run.config.model == "vae" else ("distortion",)
     drawings = [
-        Drawing(drawn(one_run.learning_curve(metrics, term), f"{term} over epochs"))
+        Drawing(drawn(one_run.learning_curve(run.metrics, term), f"{term} over epochs"))
         for term in terms
     ]
-    return Section("Learning curves", LOOK_AT_CURVES[config.model], drawings)
+    return Section("Learning curves", LOOK_AT_CURVES[run.config.model], drawings)
 
 
-def _pictures(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
+def _pictures(run: Run) -> Section | None:
     look = {"reconstructions": LOOK_AT_RECONSTRUCTIONS, "samples": LOOK_AT_SAMPLES}
-    captions = {name: words[config.model] for name, words in look.items()}
-    return _section_of("Reconstructions and samples", LOOK_AT_PICTURES, folder, captions)
+    captions = {name: words[run.config.model] for name, words in look.items()}
+    return _section_of("Reconstructions and samples", LOOK_AT_PICTURES, run, captions)
 
 
-def _codes(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
-    return _section_of("What codes mean", LOOK_AT_CODES, folder, CODES)
+def _codes(run: Run) -> Section | None:
+    return _section_of("What codes mean", LOOK_AT_CODES, run, CODES)
 
 
-def _section_of(
-    title: str, look: str, folder: RunFolder, captions: dict[str, str]
-) -> Section | None:
+def _section_of(title: str, look: str, run: Run, captions: dict[str, str]) -> Section | None:
     """Return a section with those of the figures that are there, by name with their captions."""
     drawings = []
     for name, caption in captions.items():
-        if path := folder.picture(name):
+        if path := run.picture(name):
             drawings.append(Drawing(image(path, name.replace("_", " ")), caption))
     return Section(title, look, drawings) if drawings else None
 
 
-def _components(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
-    test = summary["test"] if summary else {}
+def _components(run: Run) -> Section | None:
+    test = run.summary["test"] if run.summary else {}
     rates, variances = (
         test.get(name) for name in ("rate_per_component_nats", "mean_variance_per_component")
     )
@@ -255,9 +252,9 @@ def _components(folder: RunFolder, config: RunConfig, summary: dict | None) -> S
     return Section("Latent components", LOOK_AT_COMPONENTS, drawings)
 
 
-def _progress(folder: RunFolder, config: RunConfig, summary: dict | None) -> Section | None:
-    epochs = sorted(int(p.stem.split("_")[1]) for p in folder.figures.glob("progress_*.png"))
-    paths = {epoch: folder.picture(f"progress_{epoch:04d}") for epoch in epochs}
+def _progress(run: Run) -> Section | None:
+    epochs = sorted(int(p.stem.split("_")[1]) for p in run.figures.glob("progress_*.png"))
+    paths = {epoch: run.picture(f"progress_{epoch:04d}") for epoch in epochs}
     drawings = [
         Drawing(image(path, f"after epoch {n}"), f"after epoch {n}")
         for n, path in paths.items()
@@ -269,32 +266,29 @@ def _progress(folder: RunFolder, config: RunConfig, summary: dict | None) -> Sec
 # --- the results of the evaluation ------------------------------------------------------------------
 
 
-def _measured(folder: RunFolder, config: RunConfig) -> list[Measured]:
-    evaluation = load_evaluation(folder.evaluation)
-    weights = folder.weights(config)
-    current = fingerprint(weights) if evaluation and weights.exists() else None
+def _measured(run: Run) -> list[Measured]:
     measured = []
     for name, part in PARTS.items():
-        if figures := evaluation.get(name):
+        if figures := run.evaluation.get(name):
             rows = part.shown(figures)
-            if current and figures.get("checkpoint", current) != current:
+            if name not in run.current_parts:
                 rows.insert(0, EARLIER_CHECKPOINT)
-            measured.append(Measured(_section(folder, part), rows, part.terms))
+            measured.append(Measured(_section(run, part), rows, part.terms))
     return measured
 
 
-def _section(folder: RunFolder, part: Part) -> Section:
+def _section(run: Run, part: Part) -> Section:
     drawings = []
     for picture in part.pictures:
-        if path := folder.picture(picture.name):
+        if path := run.picture(picture.name):
             name = picture.name.replace("_", " ")
             drawings.append(Drawing(image(path, name), picture.look))
-        drawings += _video(folder, picture.name)
+        drawings += _video(run, picture.name)
     return Section(part.title, part.look, drawings)
 
 
-def _video(folder: RunFolder, name: str) -> list[Drawing]:
-    path, poster = folder.figures / f"{name}.mp4", folder.figures / f"{name}_poster.png"
+def _video(run: Run, name: str) -> list[Drawing]:
+    path, poster = run.figures / f"{name}.mp4", run.figures / f"{name}_poster.png"
     if not path.exists():
         return []
     return [Drawing(video(path, poster if poster.exists() else None), LOOK_AT_VIDEO)]

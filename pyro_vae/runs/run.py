@@ -1,8 +1,8 @@
-"""Runs: the data and the model of a configuration, and the model in a run folder."""
+"""Runs: a run folder as one object, and the data and the model of a configuration."""
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,38 +14,156 @@ from pyro_vae.models.vae import VAE, LatentImageModel
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.card import run_card
 from pyro_vae.runs.config import RunConfig, check_run_folder
-from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.evaluation import load_evaluation
+from pyro_vae.runs.metrics import COLUMNS, read_rows, records_of
+from pyro_vae.runs.per_image import PerImage, load_per_image
+from pyro_vae.runs.results import load_summary
 from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name
 from pyro_vae.training.fit import PRECISIONS
+from pyro_vae.training.record import Record
 
 MODELS: dict[str, type[LatentImageModel]] = {"vae": VAE, "autoencoder": Autoencoder}
 
 
-@dataclass(frozen=True)
 class Run:
-    """A trained model with its folder, its configuration and its columns of metrics.
+    """A run folder: its settings, its metrics, its final figures and its trained model.
 
-    The weights are those of the best epoch if the run selects by validation images, and else the
-    last ones.
+    Each file is read and checked once, when it is first asked for, so that a run shows its folder as
+    it was then. After something has been written, make a new one. A damaged file raises a ValueError
+    that names it.
 
     Args:
         folder: the run's folder.
-        config: the settings that it was trained with.
-        vae: the model in `eval` mode, a VAE or an autoencoder.
-        metrics: the columns of `metrics.csv` by name, with a value for each epoch.
-        summary: the content of `summary.json`, or None until the run is finished.
-        fingerprint: that of the checkpoint that the weights come from.
+        config: the run's settings (default: those in the folder).
+        device: where the model computes, as in `"cuda"`.
     """
 
-    folder: Path
-    config: RunConfig
-    vae: LatentImageModel
-    metrics: dict[str, list[float | None]]
-    summary: dict | None
-    fingerprint: str | None = None
+    def __init__(
+        self,
+        folder: str | Path,
+        config: RunConfig | None = None,
+        device: torch.device | str = "cpu",
+    ):
+        self.folder, self.device = Path(folder), device
+        self.config_file = self.folder / "config.yaml"
+        self.metrics_file = self.folder / "metrics.csv"
+        self.summary_file = self.folder / "summary.json"
+        self.evaluation_file = self.folder / "evaluation.json"
+        self.per_image_file = self.folder / "per_image.npz"
+        self.failure_file = self.folder / "failed.txt"  # which a sweep writes when a run fails
+        self.report = self.folder / "report.html"
+        self.explorer = self.folder / "explore.html"
+        self.figures = self.folder / "figures"
+        self.checkpoints = self.folder / "checkpoints"
+        self.last, self.best = self.checkpoints / "last.pt", self.checkpoints / "best.pt"
+        if config is not None:
+            self.config = config
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """Return the settings that the run was trained with."""
+        check_run_folder(self.folder)
+        return RunConfig.load(self.config_file)
+
+    @cached_property
+    def metrics(self) -> dict[str, list[float | None]]:
+        """Return the columns of `metrics.csv` by name, with None where nothing was measured."""
+        rows = read_rows(self.metrics_file)
+        return {key: [float(row[key]) if row[key] else None for row in rows] for key in COLUMNS}
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Return the rows of `metrics.csv` as the records of training."""
+        return records_of(self.metrics)
+
+    @cached_property
+    def summary(self) -> dict | None:
+        """Return the final figures; None until the training that `config` asks for is finished.
+
+        A run that was finished and is resumed for more epochs keeps its earlier summary until the
+        new one is written; that one is not current.
+        """
+        summary, config = load_summary(self.summary_file), self.config
+        if summary is None:
+            return None
+        patient = config.patience is not None  # such a run may have ended before
+        asked = summary.get("asked_epochs", config.epochs if patient else summary.get("epochs"))
+        return summary if asked in (config.epochs, None) else None
+
+    @cached_property
+    def finished(self) -> bool:
+        """Whether the run is complete, as `config` asks for it.
+
+        The report is written before the summary, so that a current summary is the last thing that
+        becomes true.
+        """
+        return self.report.exists() and self.summary is not None
+
+    @cached_property
+    def failed(self) -> str | None:
+        """Return why the run of a sweep failed; None if it did not."""
+        if not self.failure_file.exists():
+            return None
+        return self.failure_file.read_text(errors="replace").strip()
+
+    @cached_property
+    def evaluation(self) -> dict:
+        """Return the figures of each part of the evaluation, by name; empty before there are any."""
+        return load_evaluation(self.evaluation_file)
+
+    @cached_property
+    def current_parts(self) -> dict:
+        """Return the parts of the evaluation that were measured with the weights of today."""
+        if not self.evaluation or self.fingerprint is None:
+            return self.evaluation
+        marks = (None, self.fingerprint)
+        parts = self.evaluation.items()
+        return {name: part for name, part in parts if part and part.get("checkpoint") in marks}
+
+    @cached_property
+    def per_image(self) -> dict[str, PerImage]:
+        """Return the final measures of each image, by split; empty before there are any."""
+        return load_per_image(self.per_image_file)
+
+    @cached_property
+    def weights(self) -> Path:
+        """Return the checkpoint that the run is known by: the best if it selects, else the last."""
+        selects = self.config.patience is not None and self.best.exists()
+        return self.best if selects else self.last
+
+    @cached_property
+    def fingerprint(self) -> str | None:
+        """Return what tells the weights of today from any others; None before there are any."""
+        return fingerprint(self.weights) if self.weights.exists() else None
+
+    @cached_property
+    def vae(self) -> LatentImageModel:
+        """Return the model in `eval` mode, a VAE or an autoencoder.
+
+        The weights are those of the best epoch if the run selects by validation images, and else
+        the last ones.
+        """
+        if not self.weights.exists():
+            raise ValueError(f"run: {self.folder} has no checkpoint yet; train it first")
+        content = load_checkpoint(self.weights)
+        try:
+            model = build_model(self.config, tuple(content["image_shape"]), content["levels"])
+            model.to(self.device, PRECISIONS[self.config.precision]).eval()
+            model.load_state_dict(content["model"])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"checkpoint: {self.weights} does not fit {self.config_file}: {reason}"
+            ) from error
+        return model
+
+    def picture(self, name: str) -> Path | None:
+        """Return the file of a figure that a page shows best, or None where it was not drawn."""
+        paths = (self.figures / f"{name}{ending}" for ending in (".svg", ".png"))
+        return next((path for path in paths if path.exists()), None)
 
     def __repr__(self) -> str:
-        config, epochs = self.config, len(self.metrics.get("epoch", []))
+        config, epochs = self.config, len(self.metrics["epoch"])
         settings = f"{config.data_name}, {config.kind}, beta {config.beta:g}"
         result = f"unfinished after {epochs} of {config.epochs} epochs"
         if self.summary is not None:
@@ -53,14 +171,14 @@ class Run:
         return f"Run({str(self.folder)!r}, {settings}, {config.latent_dim} latents, {result})"
 
     def _test_elbo(self) -> str:
-        elbo = self.summary["test"]["elbo_nats"]
+        elbo = self.summary["test"]["elbo_nats"] if self.summary else None
         return "" if elbo is None else f", test ELBO {elbo:.2f}"
 
     def _repr_html_(self) -> str:
         main = {name: getattr(self.config, name) for name in ("dataset", "likelihood", "beta")}
         settings = main | {"latent_dim": self.config.latent_dim} | self.config.chosen
         test = None if self.summary is None else self.summary["test"]
-        return run_card(repr(self), settings, test, RunFolder(self.folder).figures)
+        return run_card(repr(self), settings, test, self.figures)
 
 
 def resolve_device(name: str, index: int = 0) -> torch.device:
@@ -146,7 +264,7 @@ def cautions(config: RunConfig, data: Dataset, model: LatentImageModel) -> list[
 
 
 def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:
-    """Return a run with a checkpoint, finished or not, and its model in `eval` mode.
+    """Return a run with a checkpoint, finished or not, with its files read and checked.
 
     Args:
         folder: the run's folder.
@@ -155,19 +273,7 @@ def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:
     Raises:
         ValueError: a folder without a run or a checkpoint, or with a file that cannot be read.
     """
-    files = RunFolder(folder)
-    check_run_folder(files.path)
-    config = RunConfig.load(files.config)
-    path = files.weights(config)
-    if not path.exists():
-        raise ValueError(f"run: {files.path} has no checkpoint yet; train it first")
-    content = load_checkpoint(path)
-    try:
-        model = build_model(config, tuple(content["image_shape"]), content["levels"])
-        model.to(device, PRECISIONS[config.precision]).eval()
-        model.load_state_dict(content["model"])
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"checkpoint: {path} does not fit {files.config}: {reason}") from error
-    metrics, summary = files.columns(), files.current_summary(config)
-    return Run(files.path, config, model, metrics, summary, fingerprint(path))
+    run = Run(folder, device=device)
+    for name in ("config", "vae", "fingerprint", "metrics", "summary"):
+        getattr(run, name)
+    return run

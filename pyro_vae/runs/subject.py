@@ -12,7 +12,6 @@ from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.runs.effort import Effort
 from pyro_vae.runs.folder import RunFolder
-from pyro_vae.runs.run import Run
 
 Figures = dict[str, Any]  # of a part, by their keys in `evaluation.json`
 
@@ -21,7 +20,7 @@ Figures = dict[str, Any]  # of a part, by their keys in `evaluation.json`
 class Subject:
     """The run to be measured, with its data on the model's device."""
 
-    run: Run
+    run: Any  # a `Run`
     folder: RunFolder
     data: Dataset
     train: Tensor

@@ -190,7 +190,7 @@ def _resumed(start: Start) -> Start:
     folder = start.known_folder
     config = check_resumable(folder, start.config)
     checkpoint = load_checkpoint(folder.last)
-    finished = folder.current_summary(config) is not None
+    finished = Run(folder.path, config).summary is not None
     return replace(start, config=config, checkpoint=checkpoint, finished=finished)
 
 

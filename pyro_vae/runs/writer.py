@@ -14,6 +14,7 @@ from pyro_vae.runs.per_image import save_per_image
 from pyro_vae.runs.pictures import draw_pictures, draw_progress
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import finite, save_json
+from pyro_vae.runs.run import Run
 from pyro_vae.runs.summary import score, summarise
 from pyro_vae.training.loop import Training
 from pyro_vae.training.record import Record
@@ -65,7 +66,7 @@ class RunWriter:
         scored = score(self.data, self.training, progress)
         save_per_image(self.folder.per_image, scored)
         summary = finite(
-            summarise(self.config, self.data, self.training, scored, self.folder.columns())
+            summarise(self.config, self.data, self.training, scored, Run(self.folder.path).metrics)
         )
         write_report(self.folder.path, summary)  # before the summary, which says that all is there
         save_json(self.folder.summary, summary)

@@ -10,6 +10,7 @@ from pyro_vae.runs.claim import SWEEP_FILE, check_free, compare_settings, visibl
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.lock import FolderLock, check_unused
+from pyro_vae.runs.run import Run
 from pyro_vae.settings import DEFAULT_BATCH_SIZE
 from pyro_vae.sweeps.grid import Grid, save_grid
 
@@ -43,8 +44,7 @@ class Member:
     @property
     def ended(self) -> bool:
         """Return whether the run is finished or has failed."""
-        folder = RunFolder(self.path)
-        return self.failed or folder.finished(self.config)
+        return self.failed or Run(self.path, self.config).finished
 
     def summary(self) -> dict | None:
         """Return the content of the finished run's `summary.json`, or None if the run failed.
@@ -52,8 +52,7 @@ class Member:
         Raises:
             ValueError: a file that is not JSON.
         """
-        folder = RunFolder(self.path)
-        return None if self.failed else folder.current_summary(self.config)
+        return None if self.failed else Run(self.path, self.config).summary
 
     def fail(self, error: Exception) -> None:
         """Mark the run as failed, with the reason in one line.

@@ -15,9 +15,9 @@ from types import ModuleType
 from typing import Any
 
 from pyro_vae.notices import Notice
-from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.interrupts import SIGNALS, Interrupts
 from pyro_vae.runs.lock import FolderLock
+from pyro_vae.runs.run import Run
 from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.trainer import Trainer, Unit, units
@@ -230,13 +230,13 @@ class _Watched:
 
         With `again`, the records are returned in any case.
         """
-        folder = RunFolder(member.path)
+        run = Run(member.path)
         try:
-            stamp = folder.metrics.stat().st_mtime_ns
+            stamp = run.metrics_file.stat().st_mtime_ns
             if stamp == self.stamps.get(member) and not again:
                 return []
             self.stamps[member] = stamp
-            return folder.records()
+            return run.records
         except (OSError, ValueError):  # it does not exist yet, or is being written
             return []
 

@@ -1,7 +1,6 @@
 """The page that is written: what it holds and says, and which runs it refuses."""
 
 import base64
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -115,8 +114,9 @@ def test_data_without_labels():
 
 def test_text_of_the_users_own_is_escaped():
     data = some_data((1, 2, 2))
-    run = made_up(data, dataset="./<b>.npy", **SMALL)
-    runs = [dataclasses.replace(run, folder=Path(f"</script>{n}")) for n in "ab"]
+    runs = [made_up(data, dataset="./<b>.npy", **SMALL) for _ in "ab"]
+    for run, name in zip(runs, "ab"):
+        run.folder = Path(f"</script>{name}")
     text = page_of(runs, data)
     assert "</script>a" not in text and "<h1>Explore &lt;b&gt;: 2 runs</h1>" in text
     assert [table["title"] for table in content_of(text)["runs"]] == ["</script>a", "</script>b"]

@@ -7,7 +7,6 @@ import pytest
 
 import pyro_vae as pv
 from pyro_vae.cli.main import main
-from pyro_vae.runs.folder import RunFolder
 from tests.support.runs import TRAIN_QUICK, quick
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -29,18 +28,17 @@ def evaluated():
 def test_a_run_without_its_report_is_not_finished():
     """It was killed between the two files: resuming writes the page that it points to."""
     assert train(2) == 0
-    config = pv.load_run("a").config
-    assert RunFolder("a").finished(config)
+    assert pv.Run("a").finished
     Path("a/report.html").unlink()
-    assert not RunFolder("a").finished(config)
+    assert not pv.Run("a").finished
     assert train(2, "--resume") == 0
-    assert RunFolder("a").finished(config)
+    assert pv.Run("a").finished
 
 
 def test_the_summary_is_the_last_file_to_be_written():
     assert train(2) == 0
-    folder = RunFolder("a")
-    assert folder.report.stat().st_mtime_ns <= folder.summary.stat().st_mtime_ns
+    run = pv.Run("a")
+    assert run.report.stat().st_mtime_ns <= run.summary_file.stat().st_mtime_ns
 
 
 @pytest.mark.slow
@@ -56,7 +54,7 @@ def test_results_stay_until_their_successors_are_written(monkeypatch):
         assert Path("a", name).read_bytes() == before[name]
     run = pv.load_run("a")
     assert run.summary is None and run.config.epochs == 4  # that of two epochs is not current
-    assert not RunFolder("a").finished(run.config)
+    assert not run.finished
 
 
 def test_damaged_metrics_are_found_before_anything_is_written(capsys):

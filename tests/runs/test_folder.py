@@ -14,8 +14,10 @@ from pyro_vae.runs.claim import (
     free_folder,
 )
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import COLUMNS, RunFolder
+from pyro_vae.runs.folder import RunFolder
+from pyro_vae.runs.metrics import COLUMNS
 from pyro_vae.runs.results import save_json
+from pyro_vae.runs.run import Run
 from pyro_vae.training.record import Record
 from tests.support.runs import quick
 
@@ -47,8 +49,8 @@ def test_records_are_read_as_they_were_written(folder):
     for record in (RECORD, later):
         folder.add(record)
     assert Path("a/metrics.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
-    assert folder.columns()["epoch"] == [1, 2] and folder.columns()["test_elbo"] == [-4, None]
-    first, second = folder.records()
+    assert Run("a").metrics["epoch"] == [1, 2] and Run("a").metrics["test_elbo"] == [-4, None]
+    first, second = Run("a").records
     assert first == RECORD and type(first.step) is int
     assert math.isnan(second.train_rate) and second.test_elbo is None
 
@@ -57,7 +59,7 @@ def test_a_row_that_was_cut_off_does_not_count(folder):
     folder.add(RECORD)
     with open("a/metrics.csv", "a") as file:
         file.write("2,22,0.5")
-    assert folder.columns()["epoch"] == [1]
+    assert Run("a").metrics["epoch"] == [1]
 
 
 def test_a_resumed_run_loses_the_rows_after_its_checkpoint(folder):
@@ -65,7 +67,7 @@ def test_a_resumed_run_loses_the_rows_after_its_checkpoint(folder):
         folder.add(replace(RECORD, epoch=epoch))
     Path("a/summary.json").touch()
     folder.resume(quick(epochs=9), epoch=2)
-    assert folder.columns()["epoch"] == [1, 2]
+    assert Run("a").metrics["epoch"] == [1, 2]
     assert Path("a/summary.json").exists()  # until its successor is written
 
 

@@ -1,7 +1,5 @@
 """Runs with an untrained model and a made-up summary, and the page that explores them."""
 
-from pathlib import Path
-
 import torch
 
 import pyro_vae as pv
@@ -19,7 +17,9 @@ def made_up(data, rates=None, **settings):
     if rates is None and model.has_rate:
         rates = [1.0 + k for k in range(config.latent_dim)]
     summary = {"test": {"rate_per_component_nats": rates}}
-    return pv.Run(Path("made_up"), config, model, {}, summary)
+    run = pv.Run("made_up", config)
+    run.vae, run.summary = model, summary
+    return run
 
 
 def some_data(shape, count=12, levels=256, labels=True):
