@@ -1,7 +1,8 @@
 """The aggregate posterior q(z) = 1/N sum_n q(z|x_n): parts of the rate, distance to the prior.
 
 The posteriors are diagonal Normals, one for each of N images. They are given by `loc` and `scale`,
-both (N, latent_dim). For `q = vae.encode(x)` these are `q.mean` and `q.stddev`.
+both (N, latent_dim), scale positive. For `q = vae.encode(x)` these are `q.mean` and `q.stddev`. All
+functions raise a ValueError if loc and scale do not describe N posteriors.
 """
 
 import math
@@ -62,12 +63,12 @@ def decompose_rate(loc: Tensor, scale: Tensor, num_samples: int = 1, seed: int =
     value is known.
 
     Args:
-        loc, scale: (N, latent_dim), scale positive.
+        loc, scale: (N, latent_dim).
         num_samples: the number of draws of z per image.
         seed: the seed of the draws.
 
     Raises:
-        ValueError: if loc and scale do not describe N posteriors, or num_samples is less than 1.
+        ValueError: if num_samples is less than 1, and as at the top of the file.
 
     Source: Hoffman and Johnson, "ELBO surgery", 2016,
     http://approximateinference.org/accepted/HoffmanJohnson2016.pdf; Chen, Li, Grosse and Duvenaud,
@@ -184,12 +185,6 @@ def aggregate_moments(loc: Tensor, scale: Tensor) -> Moments:
     """Return the exact mean and covariance of the aggregate posterior of N images.
 
     `E[z] = mean loc`, `Cov[z] = Cov(loc) + diag(mean scale^2)`, both over the N images.
-
-    Args:
-        loc, scale: (N, latent_dim), scale positive.
-
-    Raises:
-        ValueError: if loc and scale do not describe N posteriors.
     """
     loc, scale = _checked(loc, scale)
     centred = loc - loc.mean(0)
@@ -206,12 +201,6 @@ def marginal_distances(loc: Tensor, scale: Tensor) -> Tensor:
     The maximum is taken over the 999 values that cut the prior into 1,000 equal shares. Both
     functions are increasing, so the true supremum is larger by at most 1/1000. This holds for
     posteriors of any width.
-
-    Args:
-        loc, scale: (N, latent_dim), scale positive.
-
-    Raises:
-        ValueError: if loc and scale do not describe N posteriors.
     """
     loc, scale = _checked(loc, scale)
     shares = torch.arange(1, _GRID, dtype=loc.dtype, device=loc.device).view(-1, 1, 1) / _GRID
@@ -250,14 +239,13 @@ def aggregate_against_prior(
     from z, and yet all of them pass. Read them beside the rate.
 
     Args:
-        loc, scale: (N, latent_dim), N >= 2, scale positive.
+        loc, scale: (N, latent_dim), N >= 2.
         num_samples: the largest number of images to draw from, at least 2.
         seed: the seed of the choice of images, the draws and the permutations.
         num_permutations: the number of permutations of the test.
 
     Raises:
-        ValueError: if loc and scale do not describe N posteriors, or num_samples or N is less than
-            2.
+        ValueError: if num_samples or N is less than 2, and as at the top of the file.
 
     Source: Rosca, Lakshminarayanan and Mohamed, "Distribution matching in variational inference",
     2018, https://arxiv.org/abs/1802.06847.

@@ -9,12 +9,6 @@ from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
 
-SETS = {
-    "mean": "reconstructions through the mean of q(z|x)",
-    "drawn": "reconstructions through one draw of z",
-    "prior": "images of random codes of N(0, I)",
-    "fitted": "images of random codes of a Normal that is fitted to the codes of training images",
-}
 MOST_FITTED = 5000  # training images to whose codes the Normal is fitted
 LEAST_VARIANCE = 1e-6  # added to it, so that a component that never varies has a root
 
@@ -23,7 +17,12 @@ LEAST_VARIANCE = 1e-6  # added to it, so that a component that never varies has 
 def decoded_sets(
     model: LatentImageModel, images: Tensor, training_images: Tensor, seed: int = 0
 ) -> dict[str, Tensor]:
-    """Return the expected images of four kinds of codes, (N, C, H, W) each, by the names of `SETS`.
+    """Return the expected images of four kinds of codes, (N, C, H, W) each, by name.
+
+    - `mean`: reconstructions through the mean of q(z|x).
+    - `drawn`: reconstructions through one draw of z.
+    - `prior`: images of random codes of N(0, I).
+    - `fitted`: images of random codes of a Normal that is fitted to the codes of training images.
 
     A Normal that is fitted to the codes is the simplest way to make a plain autoencoder generate
     images: its codes were never pulled towards the prior.

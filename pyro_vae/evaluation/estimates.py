@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pyro_vae.evaluation.thresholds import CLIMBING_BITS
@@ -19,11 +20,16 @@ class Estimate(NamedTuple):
     standard_error: float
 
 
+def mean_and_error(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean of independent rows (N, ...) and its standard error, NaN for a single row."""
+    spread = values.std(0) if len(values) > 1 else torch.full_like(values[0], math.nan)
+    return values.mean(0), spread / math.sqrt(len(values))
+
+
 def estimate(values: Tensor) -> Estimate:
     """Return the mean of independent values (N,) with its standard error."""
-    values = values.double()
-    spread = values.std().item() if len(values) > 1 else math.nan
-    return Estimate(values.mean().item(), spread / math.sqrt(len(values)))
+    mean, error = mean_and_error(values.double())
+    return Estimate(mean.item(), error.item())
 
 
 def moved_at_the_end(curve: Sequence[float]) -> Estimate | None:

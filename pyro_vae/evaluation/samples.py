@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from pyro_vae.evaluation.estimates import Estimate, estimate
+from pyro_vae.evaluation.estimates import Estimate, estimate, mean_and_error
 from pyro_vae.evaluation.features import FeatureNet
 from pyro_vae.evaluation.mmd import MOST_POINTS, median_distance, squared_discrepancy
 from pyro_vae.models.elbo import chunks
@@ -183,10 +183,9 @@ def radial_power_spectrum(images: Tensor) -> RadialSpectrum:
         ValueError: if the images have another shape.
     """
     variances, counts = _ring_variances(images)
-    power = [estimate(v) for v in (variances / counts).T[:-1]]
-    value, error = torch.tensor(power, dtype=torch.float64, device=images.device).T
+    power, error = mean_and_error(variances[:, :-1] / counts[:-1])
     frequencies = torch.arange(1, len(counts), device=images.device)
-    return RadialSpectrum(frequencies, value, error, counts[:-1], variances[:, -1].mean().item())
+    return RadialSpectrum(frequencies, power, error, counts[:-1], variances[:, -1].mean().item())
 
 
 def _ring_variances(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,8 +51,7 @@ def mean_tests(values: ArrayLike, mean: float) -> tuple[np.ndarray, np.ndarray]:
         values: (N, D), independent rows.
     """
     values = np.asarray(values)
-    errors = values.std(0, ddof=1) / np.sqrt(len(values))
-    return errors, np.atleast_1d(stats.ttest_1samp(values, mean).pvalue)
+    return stats.sem(values), np.atleast_1d(stats.ttest_1samp(values, mean).pvalue)
 
 
 def detectable(errors: ArrayLike, num_tests: int, level: float = 0.05, power: float = 0.8):
@@ -275,9 +274,13 @@ def confidence_set(
         raise ValueError(f"level: expected a probability between 0 and 1, got {level}")
     values = [sign * np.asarray(setting, dtype=float) for setting in settings]
     _check(values)
-    p_values = _paired(values) if values[0].ndim == 2 else _over_seeds(values)
+    degrees = sum(len(array) - 1 for array in values)
+    variance = sum(np.square(array - array.mean()).sum() for array in values) / degrees
     smallest = (1 - level) / (len(values) - 1)
-    return [bool(of_others.min() >= smallest) for of_others in p_values]
+    return [
+        all(_no_better(v, one, variance, degrees) >= smallest for v in values if v is not one)
+        for one in values
+    ]
 
 
 def _check(values: list[np.ndarray]) -> None:
@@ -293,34 +296,17 @@ def _check(values: list[np.ndarray]) -> None:
         raise ValueError("settings: expected finite values, got NaN or infinite ones")
 
 
-def _paired(values: list[np.ndarray]) -> np.ndarray:
-    """Return the p-values (K, K) for the column's setting being no better than the row's."""
-    p_values = np.ones((len(values), len(values)))
-    for row, one in enumerate(values):
-        for column, other in enumerate(values):
-            if row != column:
-                found = paired_difference(other, one)
-                p_values[row, column] = _one_sided(found.mean, found.standard_error, found.degrees)
-    return p_values
+def _no_better(other: np.ndarray, one: np.ndarray, variance: float, degrees: int) -> float:
+    """Return the one-sided p-value of Student's t for `other` being no better than `one`.
 
-
-def _over_seeds(values: list[np.ndarray]) -> np.ndarray:
-    """Return the same p-values from the seeds alone."""
-    counts = np.array([len(array) for array in values])
-    means = np.array([array.mean() for array in values])
-    degrees = int((counts - 1).sum())
-    variance = sum(np.square(array - array.mean()).sum() for array in values) / degrees
-    p_values = np.ones((len(values), len(values)))
-    for row in range(len(values)):
-        for column in range(len(values)):
-            if row != column:
-                error = np.sqrt(variance / counts[row] + variance / counts[column])
-                p_values[row, column] = _one_sided(means[column] - means[row], error, degrees)
-    return p_values
-
-
-def _one_sided(difference: float, error: float, degrees: float) -> float:
-    """Return the p-value of Student's t for a difference that is not positive."""
+    Args:
+        variance, degrees: those of numbers (S,) around the means of their settings.
+    """
+    if one.ndim == 2:
+        difference, error, degrees, _ = paired_difference(other, one)
+    else:
+        difference = other.mean() - one.mean()
+        error = np.sqrt(variance / len(one) + variance / len(other))
     if error == 0:
         return 0.0 if difference > 0 else 1.0
     return float(stats.t.sf(difference / error, degrees))
