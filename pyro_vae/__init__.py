@@ -7,11 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyro_vae.comparison.loading import Runs as Runs
-    from pyro_vae.comparison.loading import load_runs as load_runs
     from pyro_vae.comparison.measuring import evaluate_missing as evaluate_missing
     from pyro_vae.comparison.measuring import measure as measure
-    from pyro_vae.comparison.table import compare as compare
+    from pyro_vae.comparison.runs import Runs as Runs
+    from pyro_vae.comparison.runs import compare as compare
+    from pyro_vae.comparison.runs import load_runs as load_runs
     from pyro_vae.data import Dataset as Dataset
     from pyro_vae.data import Split as Split
     from pyro_vae.data import load_dataset as load_dataset
@@ -46,11 +46,11 @@ _HOMES = {
     "Record": "pyro_vae.training.record",
     "Run": "pyro_vae.runs.run",
     "RunConfig": "pyro_vae.runs.config",
-    "Runs": "pyro_vae.comparison.loading",
+    "Runs": "pyro_vae.comparison.runs",
     "Split": "pyro_vae.data",
     "SweepObserver": "pyro_vae.sweeps.observer",
     "about": "pyro_vae.devices",
-    "compare": "pyro_vae.comparison.table",
+    "compare": "pyro_vae.comparison.runs",
     "evaluate": "pyro_vae.runs.evaluate",
     "evaluate_missing": "pyro_vae.comparison.measuring",
     "explore": "pyro_vae.explorer.page",
@@ -58,7 +58,7 @@ _HOMES = {
     "fit_many": "pyro_vae.training.fit",
     "load_dataset": "pyro_vae.data",
     "load_run": "pyro_vae.runs.run",
-    "load_runs": "pyro_vae.comparison.loading",
+    "load_runs": "pyro_vae.comparison.runs",
     "measure": "pyro_vae.comparison.measuring",
     "sweep": "pyro_vae.sweeps.sweep",
     "train": "pyro_vae.runs.train",

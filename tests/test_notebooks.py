@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 
 import nbformat
 import pytest
@@ -127,6 +128,8 @@ def test_a_notebook_answers_in_numbers(path, tmp_path, data_dir, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
     notebook = nbformat.read(path, as_version=4)
     (tmp_path / "notebooks").mkdir()
+    for module in path.parent.glob("*.py"):
+        shutil.copy(module, tmp_path / "notebooks")
     place = {"metadata": {"path": str(tmp_path / "notebooks")}}
     NotebookClient(notebook, timeout=300, resources=place).execute()
     assert not (tmp_path / "notebooks" / "data").exists()  # all goes to the reader's data folder

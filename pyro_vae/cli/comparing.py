@@ -8,10 +8,10 @@ from pyro_vae.runs.interrupts import Interrupts
 
 def run_compare(parsed: Namespace, interrupts: Interrupts) -> None:
     """Compare finished runs in a table and on a page."""
-    path, comparison = write_comparison(parsed.runs, parsed.out)
-    print(f"{len(comparison.finished)} finished runs in {path.with_name('compare.csv')}")
-    others = {"not finished": comparison.unfinished, "failed": comparison.failed}
-    for word, runs in (others | {"left out": comparison.repeated}).items():
+    path, found = write_comparison(parsed.runs, parsed.out)
+    print(f"{len(found.finished)} finished runs in {path.with_name('compare.csv')}")
+    others = {"not finished": found.unfinished, "failed": found.failed}
+    for word, runs in (others | {"left out": found.repeated}).items():
         for folder, why in runs.items():
             print(f"{word}: {folder}: {why}")
     print(f"Look at {path}")

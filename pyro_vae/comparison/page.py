@@ -1,26 +1,26 @@
 """`compare`: a table and a page of finished runs; the page needs no other file."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
-from pyro_vae.comparison.matrix import Matrix, matrix
+import pandas as pd
+
 from pyro_vae.comparison.pictures import Pictures, pictures, report_address
 from pyro_vae.comparison.plots import Group, learning_curves, over, plane
+from pyro_vae.comparison.runs import FoundRuns, Paths, is_run, runs_to_compare
+from pyro_vae.comparison.settings import MatrixRow, matrix_of, shown_rows, warnings_of
 from pyro_vae.comparison.table import (
+    DATA,
     ROWS,
     SCALES,
-    Comparison,
-    Finished,
-    Paths,
+    SETTINGS,
     bits_column,
-    csv_of_runs,
-    groups,
-    is_run,
+    csv_text,
+    differing,
     lines,
-    rank_by_bits,
-    read_runs,
+    ranked,
+    table_of,
     uneven_parts,
     varying,
 )
@@ -28,16 +28,13 @@ from pyro_vae.files import replace_file
 from pyro_vae.pages.frame import Section, render
 from pyro_vae.pages.wording import Row, figure_text
 from pyro_vae.runs.baselines import NAMES as BASELINES
+from pyro_vae.runs.baselines import not_beaten
 from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.measured import ERROR
 from pyro_vae.settings import setting_text
 
 GENERATOR = "pyro-vae compare"
 MOST_VALUES = 20  # of a setting that are listed one by one
-LOOK_AT_TABLE = (
-    "The run with the fewest bits per dimension stands first. They share their images, so that"
-    " standard errors over images do not tell which differences hold: the matrix of settings does."
-    " Look at what the runs cost in parameters and seconds."
-)
 NO_BITS = {  # the reason, by model and scale
     ("vae", "none"): "their score is no likelihood of these grey levels",
     ("vae", "density"): "their pixels lie on no known grid of grey levels",
@@ -57,9 +54,8 @@ class TableRow(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The table of runs on the same data, with its explanation and its warnings."""
+    """The table of runs on the same data, with its warnings."""
 
-    look: str
     warnings: list[str]
     bits: Row
     settings: list[str]
@@ -67,18 +63,26 @@ class Table(NamedTuple):
     rows: list[TableRow]
 
 
+class ShownMatrix(NamedTuple):
+    """The matrix of settings: where its figures come from, its warnings, and its rows."""
+
+    source: str
+    warnings: list[str]
+    rows: list[MatrixRow]
+
+
 class GroupPage(NamedTuple):
     """The part of the page about runs on the same data."""
 
     name: str
     table: Table
-    matrix: Matrix | None
+    matrix: ShownMatrix | None
     pictures: Pictures | None
     sections: list[Section]
 
 
-def write_comparison(runs: Paths, out: str | Path | None = None) -> tuple[Path, Comparison]:
-    """Write `compare.csv` and `report.html` of runs; return the page's path and the comparison.
+def write_comparison(runs: Paths, out: str | Path | None = None) -> tuple[Path, FoundRuns]:
+    """Write `compare.csv` and `report.html` of runs; return the page's path and what was found.
 
     Args:
         runs: run folders and folders that hold run folders, or one of them.
@@ -91,15 +95,16 @@ def write_comparison(runs: Paths, out: str | Path | None = None) -> tuple[Path, 
         OSError: the files cannot be written.
     """
     given = [Path(runs)] if isinstance(runs, (str, Path)) else [Path(run) for run in runs]
-    comparison = read_runs(given)
+    found = runs_to_compare(given)
     single = len(given) == 1 and not is_run(given[0])
     folder = Path(out) if out is not None else given[0] if single else Path("comparison")
     check_place(folder)
-    page, table = _page(comparison, folder), csv_of_runs(comparison.finished)
+    table = table_of(found.finished)
+    page = _page(found, table, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / "compare.csv", table)
+    replace_file(folder / "compare.csv", csv_text(differing(table)))
     replace_file(folder / "report.html", page)
-    return folder / "report.html", comparison
+    return folder / "report.html", found
 
 
 def check_place(folder: Path) -> None:
@@ -126,32 +131,37 @@ def check_place(folder: Path) -> None:
 # --- the page --------------------------------------------------------------------------------------
 
 
-def _page(comparison: Comparison, folder: Path) -> str:
-    runs, together = comparison.finished, groups(comparison.finished)
-    settings = varying(runs)
-    alike = [f.name for f in fields(RunConfig) if f.name not in settings]
+def _page(found: FoundRuns, table: pd.DataFrame, folder: Path) -> str:
+    settings = varying(table)
+    alike = [name for name in SETTINGS if name not in settings]
+    by_folder = {str(run.folder): run for run in found.finished}
+    groups = []
+    for number, (_, rows) in enumerate(table.groupby(list(DATA), sort=False, dropna=False), 1):
+        runs = [by_folder[name] for name in rows.index]
+        name = _data(runs[0].config)
+        groups.append(_group_page(name, Group(f"{name}, part {number}", runs, rows), folder))
     return render(
         "comparison.html",
         generator=GENERATOR,
-        title=f"Comparison of {len(runs)} runs",
-        words=_words(runs, settings),
-        varying=[(name, _values(runs, name)) for name in settings],
-        shared=[(name, setting_text(getattr(runs[0].config, name))) for name in alike],
+        title=f"Comparison of {len(table)} runs",
+        words=_words([run.config for run in found.finished], settings),
+        varying=[(name, _values(table, name)) for name in settings],
+        shared=[(name, setting_text(table[name].iloc[0])) for name in alike],
         others={
-            "Not finished": comparison.unfinished,
-            "Failed": comparison.failed,
-            "Repeated": comparison.repeated,
+            "Not finished": found.unfinished,
+            "Failed": found.failed,
+            "Repeated": found.repeated,
         },
-        groups=[_group_page(runs, n, folder) for n, runs in enumerate(together, 1)],
+        groups=groups,
     )
 
 
-def _words(runs: Sequence[Finished], settings: list[str]) -> str:
-    data = " and ".join(dict.fromkeys(_data(run.config) for run in runs))
+def _words(configs: Sequence[RunConfig], settings: list[str]) -> str:
+    data = " and ".join(dict.fromkeys(map(_data, configs)))
     if not settings:
-        return f"{len(runs)} finished runs on {data}. They agree in all settings."
+        return f"{len(configs)} finished runs on {data}. They agree in all settings."
     return (
-        f"{len(runs)} finished runs on {data}. They differ in {', '.join(settings)}, and agree in"
+        f"{len(configs)} finished runs on {data}. They differ in {', '.join(settings)}, and agree in"
         " all other settings."
     )
 
@@ -162,15 +172,12 @@ def _data(config: RunConfig) -> str:
     return name + ("" if config.levels is None else f", {config.levels} grey levels")
 
 
-def _values(runs: Sequence[Finished], name: str) -> str:
-    alike = lines(runs, [name]).values()
-    values = [setting_text(getattr(group[0].config, name)) for group in alike]
+def _values(table: pd.DataFrame, name: str) -> str:
+    values = [setting_text(line[name].iloc[0]) for line in lines(table, [name]).values()]
     return ", ".join(values) if len(values) <= MOST_VALUES else f"{len(values)} values"
 
 
-def _group_page(runs: list[Finished], number: int, folder: Path) -> GroupPage:
-    name = _data(runs[0].config)
-    group = Group(runs, f"{name}, part {number}")
+def _group_page(name: str, group: Group, folder: Path) -> GroupPage:
     sections = (
         plane(group),
         over(group, "beta"),
@@ -178,74 +185,64 @@ def _group_page(runs: list[Finished], number: int, folder: Path) -> GroupPage:
         learning_curves(group),
     )
     drawn = [part for part in sections if part.drawings]
-    ranked = [run for _, run in rank_by_bits(runs)]
-    return GroupPage(name, _table(group, folder), matrix(group), pictures(ranked, folder), drawn)
+    return GroupPage(name, _table(group, folder), _matrix(group), pictures(group, folder), drawn)
+
+
+def _matrix(group: Group) -> ShownMatrix | None:
+    matrix = matrix_of(group)
+    if matrix is None:
+        return None
+    return ShownMatrix(matrix.source.words, warnings_of(matrix, group), shown_rows(matrix))
 
 
 # --- the table -------------------------------------------------------------------------------------
 
 
 def _table(group: Group, folder: Path) -> Table:
-    bits, settings = bits_column(group.runs), varying(group.runs)
-    results = [column for column, row in ROWS.items() if row.in_table == "result"]
-    costs = ["parameters", "seconds"]
-    columns = [
-        column
-        for column in (*results, *costs)
-        if any(run.measures.get(column) is not None for run in group.runs)
-    ]
+    table = ranked(group.table)
+    bits, settings = bits_column(table), varying(table)
+    shown = [column for column, row in ROWS.items() if row.in_table == "result"]
+    columns = [c for c in (*shown, "parameters", "seconds") if table[c].notna().any()]
+    scales = len(group.scales) > 1
+    rows = []
+    for name, row in table.iterrows():
+        words = [setting_text(row[setting]) for setting in settings]
+        rows.append(
+            TableRow(
+                rank="-" if row["rank"] is None else str(row["rank"]),
+                bits=_cell(row, bits),
+                settings=words + ([SCALES[row["scale"]]] if scales else []),
+                figures=[_cell(row, column) for column in columns],
+                name=row["run"],
+                report=report_address(group.runs[name], folder),
+            )
+        )
     names = [name.replace("_", " ") for name in settings]
     return Table(
-        look=LOOK_AT_TABLE,
         warnings=_warnings(group, bits),
         bits=ROWS[bits],
-        settings=names + (["ELBO is of"] if len(group.scales) > 1 else []),
+        settings=names + (["ELBO is of"] if scales else []),
         columns=[ROWS[column] for column in columns],
-        rows=[
-            _row(group, rank, run, bits, settings, columns, report_address(run, folder))
-            for rank, run in rank_by_bits(group.runs)
-        ],
+        rows=rows,
     )
 
 
-def _row(
-    group: Group,
-    rank: int | None,
-    run: Finished,
-    bits: str,
-    settings: list[str],
-    columns: list[str],
-    report: str,
-) -> TableRow:
-    words = [setting_text(getattr(run.config, name)) for name in settings]
-    words += [SCALES[run.scale]] if len(group.scales) > 1 else []
-    return TableRow(
-        rank="-" if rank is None else str(rank),
-        bits=_cell(run, bits),
-        settings=words,
-        figures=[_cell(run, column) for column in columns],
-        name=group.name_of(run),
-        report=report,
-    )
-
-
-def _cell(run: Finished, column: str) -> str:
-    value, error = run.measures.get(column), run.measures.get(f"{column}.standard_error")
+def _cell(row: pd.Series, column: str) -> str:
+    value, error = row[column], row.get(column + ERROR)
     return "" if value is None else figure_text({"mean": value, "standard_error": error})
 
 
 def _warnings(group: Group, bits: str) -> list[str]:
     """Return what a reader must know before comparing the runs of a group."""
-    ranks = rank_by_bits(group.runs)
-    warnings = []
-    if any(rank for rank, _ in ranks):
-        draws = {run.measures.get(bits + "_samples") for run in group.runs} - {None}
-        unit = f" ({', '.join(map(str, sorted(draws)))} draws)" if draws else ""
+    table, warnings = group.table, []
+    if table[bits].notna().any():
+        draws = table[bits + "_samples"].dropna().unique()
+        unit = f" ({', '.join(map(str, sorted(draws)))} draws)" if len(draws) else ""
         warnings.append(
             f"Ranked by bits per dimension{unit}, an upper bound on the one measure on which"
             " all families can be compared."
         )
-    warnings += _without_rank([run for rank, run in ranks if rank is None])
+    warnings += _without_rank(table[table[bits].isna()])
     warnings += _marked(group)
     if len(group.scales) > 1:
         scales = "; ".join(SCALES[scale] for scale in group.scales)
@@ -253,7 +250,7 @@ def _warnings(group: Group, bits: str) -> list[str]:
             f"ELBO and distortion are on {len(group.scales)} scales here ({scales}). Compare them"
             " within one scale only; their figures have a panel each."
         )
-    if uneven := uneven_parts(group.runs):
+    if uneven := uneven_parts(table):
         warnings.append(
             f"Evaluated at different effort (--quick, or another number of images):"
             f" {', '.join(uneven)}. Do not compare these figures between runs."
@@ -263,42 +260,36 @@ def _warnings(group: Group, bits: str) -> list[str]:
 
 def _marked(group: Group) -> list[str]:
     """Return the sentences that mark runs which climb still, or which trivial models beat."""
-    sentences = []
-    climbing = [run for run in group.runs if run.measures.get("convergence.word") == "still climbs"]
-    if climbing:
+    table, sentences = group.table, []
+    climbing = table[table["convergence.word"] == "still climbs"]
+    if len(climbing):
         sentences.append(
-            f"Still climbing when they ended, so not at their best: {_named(group, climbing)}."
+            f"Still climbing when they ended, so not at their best: {_named(climbing)}."
         )
-    bits = {
-        name: [run.measures.get(f"baselines.{name}.bits_per_dim") for run in group.runs]
-        for name in BASELINES
+    fewest = {
+        words: table[f"baselines.{name}.bits_per_dim"].dropna().min()
+        for name, words in BASELINES.items()
     }
-    known = {
-        BASELINES[name]: min(v for v in values if v is not None)
-        for name, values in bits.items()
-        if any(values)
-    }
+    known = [f"{words} {bits:.3f}" for words, bits in fewest.items() if not pd.isna(bits)]
     if known:
-        listed = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
+        listed = ", ".join(known)
         sentences.append(f"Bits per dimension of trivial models of the training images: {listed}.")
-    beaten = [run for run in group.runs if run.beaten]
+    runs = group.runs.items()
+    beaten = [name for name, run in runs if not_beaten(run.summary.get("baselines") or {})]
     if beaten:
-        sentences.append(
-            f"Not trained far enough, or worse than a trivial model: {_named(group, beaten)}."
-        )
+        named = _named(table.loc[beaten])
+        sentences.append(f"Not trained far enough, or worse than a trivial model: {named}.")
     return sentences
 
 
-def _named(group: Group, runs: list[Finished]) -> str:
-    names = [group.name_of(run) for run in runs]
-    return ", ".join(names) if len(names) <= MOST_VALUES else f"{len(names)} runs"
+def _named(table: pd.DataFrame) -> str:
+    return ", ".join(table["run"]) if len(table) <= MOST_VALUES else f"{len(table)} runs"
 
 
-def _without_rank(runs: list[Finished]) -> list[str]:
+def _without_rank(table: pd.DataFrame) -> list[str]:
     sentences = []
-    for model, scale in dict.fromkeys((run.config.model, run.scale) for run in runs):
-        these = [run for run in runs if (run.config.model, run.scale) == (model, scale)]
-        families = ", ".join(dict.fromkeys(run.config.likelihood for run in these))
+    for (model, scale), runs in table.groupby(["model", "scale"], sort=False):
+        families = ", ".join(runs["likelihood"].unique())
         why = NO_BITS.get((model, scale), "an autoencoder gives images no probability")
-        sentences.append(f"Without a rank: {len(these)} of {families}; {why}.")
+        sentences.append(f"Without a rank: {len(runs)} of {families}; {why}.")
     return sentences

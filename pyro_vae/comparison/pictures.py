@@ -1,7 +1,6 @@
 """Runs side by side in pictures: the same images reconstructed, and the same codes decoded."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -10,23 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae.comparison.table import NO_MATTER, Finished, lines, varying
+from pyro_vae.comparison.plots import Group
+from pyro_vae.comparison.table import line_settings, lines, ranked
 from pyro_vae.figures.images import enlarged, tile
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import is_path
 from pyro_vae.pages.frame import Markup, png
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import to_numpy
-from pyro_vae.runs.run import load_data, load_run
+from pyro_vae.runs.run import Run, load_data
 
 IMAGES = 8  # of each kind
 EMBEDDED = ("digits", "sprites")  # data that no folder has to hold
 MOST = 24  # settings that are shown
-LOOK = (
-    "The same test images reconstructed by each run, and the same codes decoded: component i of a code"
-    " is the same number for every run that has it. All are expected images. Of several seeds the"
-    " first is shown."
-)
 
 
 class Strip(NamedTuple):
@@ -41,33 +36,30 @@ class Strip(NamedTuple):
 class Pictures(NamedTuple):
     """The pictures of a group of runs, under the originals."""
 
-    look: str
     originals: Markup
     strips: list[Strip]
 
 
-def pictures(runs: Sequence[Finished], page: Path) -> Pictures | None:
+def pictures(group: Group, page: Path) -> Pictures | None:
     """Return the pictures of runs on the same data, or None where neither can be read any more.
 
     Args:
-        runs: those to show, the best first; one of each setting is shown.
+        group: the runs, of which one of each setting is shown.
         page: the folder of the page, from which reports are linked.
     """
-    if not _data_are_here(runs[0].config):
+    config = next(iter(group.runs.values())).config
+    if not _data_are_here(config):
         return None
     try:
-        images = load_data(runs[0].config).test.images[:IMAGES]
+        images = load_data(config).test.images[:IMAGES]
     except (OSError, ValueError):
         return None
-    settings = [name for name in varying(runs) if name not in NO_MATTER]
     strips: list[Strip] = []
-    for name, alike in lines(runs, settings).items():
-        first = min(alike, key=lambda run: run.config.seed)
-        if len(strips) < MOST and (strip := _strip(name, first, images, page)):
+    for name, line in lines(ranked(group.table), line_settings(group.table)).items():
+        run = group.runs[line["seed"].astype(int).idxmin()]
+        if len(strips) < MOST and (strip := _strip(name, run, images, page)):
             strips.append(strip)
-    if not strips:
-        return None
-    return Pictures(LOOK, _row(images, "test images"), strips)
+    return Pictures(_row(images, "test images"), strips) if strips else None
 
 
 def _data_are_here(config: RunConfig) -> bool:
@@ -76,11 +68,11 @@ def _data_are_here(config: RunConfig) -> bool:
     return not needs_folder or Path(config.data_dir).is_dir()
 
 
-def _strip(name: str, run: Finished, images: Tensor, page: Path) -> Strip | None:
+def _strip(name: str, run: Run, images: Tensor, page: Path) -> Strip | None:
     """Return the pictures of a run, or None where it has no weights any more."""
-    name = name or run.folder.path.name
+    name = name or run.folder.name
     try:
-        model = load_run(run.folder.path).vae
+        model = run.vae
     except ValueError:
         return None
     return Strip(
@@ -91,9 +83,9 @@ def _strip(name: str, run: Finished, images: Tensor, page: Path) -> Strip | None
     )
 
 
-def report_address(run: Finished, page: Path) -> str:
+def report_address(run: Run, page: Path) -> str:
     """Return the address of a run's report as a link from a page in the folder `page`."""
-    path = os.path.relpath(run.folder.report, page)
+    path = os.path.relpath(run.report, page)
     return quote(Path(path).as_posix())
 
 

@@ -1,32 +1,31 @@
 """The plots of a comparison, each with the sentence that says how to read it."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
+from pyro_vae.comparison.seeds import over_seeds
 from pyro_vae.comparison.table import (
     COMPARED,
-    NO_MATTER,
     ROWS,
     SCALES,
-    Finished,
-    best_point,
     label,
     line_settings,
     lines,
-    points,
+    scale_of,
     varying,
 )
+from pyro_vae.evaluation.significance import SIGNS
 from pyro_vae.figures import many_runs
 from pyro_vae.figures.many_runs import Curve
 from pyro_vae.pages.frame import Drawing, Section, drawn
 from pyro_vae.pages.wording import Compared
+from pyro_vae.runs.measured import ERROR
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import setting_text
 
+RATE, DISTORTION = "test.rate_nats", "test.distortion_nats"
 FEW = 12  # runs whose learning curves can be told apart
 AXES = {"beta": "beta", "latent_dim": "latent size"}
 UNITS = {"beta": "", "latent_dim": " (components)"}
@@ -54,43 +53,91 @@ LOOK_AT_CURVES = (
 )
 
 
-@dataclass(frozen=True)
 class Group:
-    """The runs on the same data, and a name for them."""
+    """Runs on the same data: a name for them, the runs by folder, and their table.
 
-    runs: list[Finished]
-    name: str
+    The table has the columns `run`, a short name, and `scale`, a key of `SCALES`, beside those of
+    `table_of`. `scales` are those that there are.
+    """
 
-    @property
-    def scales(self) -> list[str]:
-        """Return the scales of ELBO and distortion in these runs, as keys of `SCALES`."""
-        return [scale for scale in SCALES if any(run.scale == scale for run in self.runs)]
+    def __init__(self, name: str, runs: Sequence[Run], table: pd.DataFrame):
+        self.name, self.runs = name, {str(run.folder): run for run in runs}
+        names = [run.folder.name for run in runs]
+        short = [n if names.count(n) == 1 else folder for folder, n in zip(self.runs, names)]
+        scales = table.apply(scale_of, axis="columns")
+        self.table = table.assign(run=short, scale=scales)
+        self.scales = [scale for scale in SCALES if scale in set(scales)]
 
-    def name_of(self, run: Finished) -> str:
-        """Return the folder's name, or its path where another run has the same name."""
-        path = run.folder.path
-        alike = sum(path.name == other.folder.path.name for other in self.runs)
-        return str(path) if alike > 1 else path.name
-
-    def place_of(self, run: Finished, settings: list[str]) -> tuple[int, int]:
-        """Return the numbers of a run's colour and dashes.
+    def placed(self, curve: Curve, row: pd.Series, settings: list[str]) -> Curve:
+        """Return the curve with the name, colour and dashes of a run's line.
 
         Settings other than the family give the colour, and the family gives the dashes. Where only
         one of the two varies, it gives both.
         """
         rest = [name for name in settings if name != "likelihood"]
-        families, others = list(lines(self.runs, ["likelihood"])), list(lines(self.runs, rest))
-        dash, colour = families.index(label(run, ["likelihood"])), others.index(label(run, rest))
-        return (colour if len(others) > 1 else dash), (dash if len(families) > 1 else colour)
+        families, others = list(lines(self.table, ["likelihood"])), list(lines(self.table, rest))
+        dash, colour = families.index(row["likelihood"]), others.index(label(row, rest))
+        return curve._replace(
+            label=label(row, settings),
+            colour=colour if len(others) > 1 else dash,
+            dash=dash if len(families) > 1 else colour,
+        )
 
-    def panels(self, own_scale: bool) -> list[tuple[str, list[Finished]]]:
+    def panels(self, own_scale: bool) -> list[tuple[str, pd.DataFrame]]:
         """Return the runs of each panel, with the words that its title adds."""
         if not own_scale or len(self.scales) == 1:
-            return [("", self.runs)]
-        return [
-            (f": {SCALES[scale]}", [run for run in self.runs if run.scale == scale])
-            for scale in self.scales
-        ]
+            return [("", self.table)]
+        each = self.table["scale"]
+        return [(f": {SCALES[scale]}", self.table[each == scale]) for scale in self.scales]
+
+
+# --- curves ----------------------------------------------------------------------------------------
+
+
+def curve_over(table: pd.DataFrame, setting: str, column: str, best: str = "") -> Curve:
+    """Return the curve of a measure over a setting: means over seeds, with their errors as bars.
+
+    Args:
+        table: a row for each run.
+        setting: what the curve runs over, such as `beta`.
+        column: the measure.
+        best: `highest`, `lowest` or `nearest 1`, to ring the best of several points (default: no
+            ring).
+
+    Raises:
+        ValueError: a column that the table does not have.
+    """
+    means = over_seeds(table, setting, column).dropna(subset=column).sort_index()
+    x, y, errors = means.index.tolist(), means[column].tolist(), means[column + ERROR].tolist()
+    values = -(means[column] - 1).abs() if best == "nearest 1" else means[column]
+    ring = int((SIGNS.get(best, 1.0) * values).argmax()) if best and len(x) > 1 else None
+    return Curve("", 0, 0, x, y, errors, best=ring)
+
+
+def rate_distortion_curve(table: pd.DataFrame) -> Curve:
+    """Return the curve of test distortion over test rate of runs with several betas.
+
+    It leads from the smallest beta to the largest, and both are written at its ends.
+
+    Args:
+        table: a row for each run, with the figures of `Runs.table`.
+    """
+    means = over_seeds(table, "beta", [RATE, DISTORTION]).dropna(subset=[RATE, DISTORTION])
+    means = means.sort_index()
+    betas = means.index.tolist()
+    return Curve(
+        "",
+        colour=0,
+        dash=0,
+        x=means[RATE].tolist(),
+        y=means[DISTORTION].tolist(),
+        x_error=means[RATE + ERROR].tolist(),
+        y_error=means[DISTORTION + ERROR].tolist(),
+        ends=(f"{betas[0]:g}", f"{betas[-1]:g}") if betas else None,
+    )
+
+
+# --- sections --------------------------------------------------------------------------------------
 
 
 def _drawing(group: Group, figure: Figure, title: str, look: str) -> Drawing:
@@ -99,75 +146,50 @@ def _drawing(group: Group, figure: Figure, title: str, look: str) -> Drawing:
 
 def plane(group: Group) -> Section:
     """Return the section with distortion over rate, where beta varies."""
-    settings, drawings = line_settings(group.runs, "beta"), []
+    settings, drawings = line_settings(group.table, "beta"), []
     for more, runs in group.panels(own_scale=True):
-        named = lines(runs, settings).items()
-        curves = [_plane_curve(group, name, line, settings) for name, line in named]
-        curves = [curve for curve in curves if len(curve.x) > 1]
+        curves = []
+        for line in lines(runs, settings).values():
+            curve = rate_distortion_curve(line)
+            if len(curve.x) > 1:
+                curves.append(group.placed(curve, line.iloc[0], settings))
         if curves:
             title = f"Rate and distortion{more}"
             figure = many_runs.rate_distortion(curves, title)
             drawings.append(_drawing(group, figure, title, LOOK_AT_ENDS))
-    return Section("Rate and distortion", LOOK_AT_PLANE + _seeds(group.runs, "beta"), drawings)
-
-
-def _plane_curve(group: Group, name: str, line: list[Finished], settings: list[str]) -> Curve:
-    rate = points(line, "beta", "test.rate_nats")
-    distortion = {p.x: p for p in points(line, "beta", "test.distortion_nats")}
-    both = [(r, distortion[r.x]) for r in rate if r.x in distortion]
-    ends = (f"{both[0][0].x:g}", f"{both[-1][0].x:g}") if both else None
-    return Curve(
-        name,
-        *group.place_of(line[0], settings),
-        [r.mean for r, _ in both],
-        [d.mean for _, d in both],
-        [d.standard_error for _, d in both],
-        [r.standard_error for r, _ in both],
-        ends=ends,
-    )
+    return Section("Rate and distortion", LOOK_AT_PLANE + _seeds(group, "beta"), drawings)
 
 
 def over(group: Group, axis: str) -> Section:
     """Return the section with every measure over a setting of `AXES`, where that varies."""
-    drawings = []
+    settings, drawings = line_settings(group.table, axis), []
     for column, measure in COMPARED.items():
         for more, runs in group.panels(measure.own_scale):
-            curves = _curves_over(group, axis, column, measure, runs)
+            curves = []
+            for line in lines(runs, settings).values():
+                # These columns leave out a run's own error: bars are over seeds.
+                curve = curve_over(line[[axis, column]], axis, column, measure.best)
+                if curve.x:
+                    curves.append(group.placed(curve, line.iloc[0], settings))
             if any(len(curve.x) > 1 for curve in curves):
-                drawings.append(_over(group, axis, column, measure, more, runs, curves))
-    look = LOOK_AT_AXES[axis] + _seeds(group.runs, axis)
+                figure, ringed = _over(axis, column, measure.name + more, runs, curves)
+                title = f"{measure.name}{more} over {AXES[axis]}"
+                drawings.append(_drawing(group, figure, title, measure.look + ringed))
+    look = LOOK_AT_AXES[axis] + _seeds(group, axis)
     return Section(f"Over {AXES[axis]}", look, drawings)
 
 
-def _curves_over(
-    group: Group, axis: str, column: str, measure: Compared, runs: list[Finished]
-) -> list[Curve]:
-    settings, curves = line_settings(group.runs, axis), []
-    for name, line in lines(runs, settings).items():
-        curve = points(line, axis, column)
-        best = best_point(curve, measure.best) if len(curve) > 1 else None
-        if curve:
-            x, y, error, _ = zip(*curve)
-            ring = curve.index(best) if best else None
-            curves.append(Curve(name, *group.place_of(line[0], settings), x, y, error, best=ring))
-    return curves
-
-
 def _over(
-    group: Group,
-    axis: str,
-    column: str,
-    measure: Compared,
-    more: str,
-    runs: list[Finished],
-    curves: list[Curve],
-) -> Drawing:
+    axis: str, column: str, title: str, runs: pd.DataFrame, curves: list[Curve]
+) -> tuple[Figure, str]:
+    """Return the figure of a measure over a setting, and where its lines are best."""
+    measure = COMPARED[column]
     level, level_name = _level(measure, runs)
     zero = any(0 in curve.x for curve in curves)
     every = (axis, column) == ("latent_dim", "test.active_units")
     figure = many_runs.over_setting(
         curves,
-        measure.name + more,
+        title,
         f"{AXES[axis]}{UNITS[axis]}, log scale{', 0 apart' if zero else ''}",
         f"{measure.name.split(' of ')[0]} ({measure.unit})",
         level,
@@ -176,15 +198,14 @@ def _over(
     )
     ringed = [(setting_text(c.x[c.best]), c.label) for c in curves if c.best is not None]
     best = f" Best ({measure.best}) at {AXES[axis]} {_listed(ringed)}." if ringed else ""
-    return _drawing(group, figure, f"{measure.name}{more} over {AXES[axis]}", measure.look + best)
+    return figure, best
 
 
-def _level(measure: Compared, runs: list[Finished]) -> tuple[float | None, str]:
+def _level(measure: Compared, runs: pd.DataFrame) -> tuple[float | None, str]:
     """Return the value that real images reach, and its name, or None where it is not known."""
-    floors = [run.measures.get(measure.floor) for run in runs]
-    known = [value for value in floors if value is not None]
-    if known:
-        return float(np.mean(known)), ROWS[measure.floor].name
+    floors = runs[measure.floor].dropna() if measure.floor else []
+    if len(floors):
+        return float(floors.mean()), ROWS[measure.floor].name
     return (1.0, "the data") if measure.best == "nearest 1" else (None, "")
 
 
@@ -207,24 +228,22 @@ def learning_curves(group: Group) -> Section:
     return Section("Learning curves", LOOK_AT_CURVES, drawings)
 
 
-def _learning_curves(group: Group, runs: list[Finished]) -> list[Curve]:
+def _learning_curves(group: Group, runs: pd.DataFrame) -> list[Curve]:
     """Return a curve for each run, with a colour for its settings and dashes for its seed."""
-    settings, curves = varying(group.runs), []
-    alike = lines(runs, [name for name in settings if name not in NO_MATTER])
-    for colour, line in enumerate(alike.values()):
-        for dash, run in enumerate(sorted(line, key=lambda run: run.config.seed)):
-            metrics = Run(run.folder.path).metrics
+    settings, curves = varying(group.table), []
+    for colour, line in enumerate(lines(runs, line_settings(group.table)).values()):
+        for dash, (folder, row) in enumerate(line.sort_values("seed", kind="stable").iterrows()):
+            metrics = group.runs[folder].metrics
             both = zip(metrics["epoch"], metrics["test_elbo"])
             known = [(epoch, value) for epoch, value in both if value is not None]
             if known:
-                name = label(run, settings) or group.name_of(run)
+                name = label(row, settings) or row["run"]
                 curves.append(Curve(name, colour, dash, *zip(*known)))
     return curves
 
 
-def _seeds(runs: Sequence[Finished], axis: str) -> str:
+def _seeds(group: Group, axis: str) -> str:
     """Return the sentence that explains the error bars, where there are any."""
-    settings = line_settings(runs, axis)
-    means = [p for line in lines(runs, settings).values() for p in points(line, axis, "seconds")]
-    several = any(not math.isnan(p.standard_error) for p in means)
+    settings = line_settings(group.table, axis)
+    several = group.table.duplicated([*settings, axis]).any()
     return " Points are means over seeds, bars their standard errors." if several else ""

@@ -5,7 +5,7 @@ each of N images. The standard error of a column NAME stands in the column NAME.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from pyro_vae.runs.measured import ERROR
 from pyro_vae.settings import setting_text
 
 Names = str | Sequence[str]
+ALL = "all"  # the name of all runs together
 SMALL = 1e-5  # an error under which figures are written with an exponent
 
 
@@ -47,14 +48,15 @@ def over_seeds(table: pd.DataFrame, by: Names, columns: Names) -> pd.DataFrame:
     Raises:
         ValueError: a column that the table does not have.
     """
-    by, columns = _names(table, by), _names(table, columns)
-    rows = {}
-    for key, group in _groups(table, by):
+    columns = _names(table, columns)
+
+    def means(runs: pd.DataFrame) -> dict[str, float]:
         row = {}
         for name in columns:
-            row[name], row[name + ERROR] = _mean(group, name)
-        rows[key] = row
-    return _table(rows, by)
+            row[name], row[name + ERROR] = _mean(runs, name)
+        return row
+
+    return _row_for_each(table, by, means)
 
 
 def with_errors(means: pd.DataFrame) -> pd.DataFrame:
@@ -69,13 +71,6 @@ def with_errors(means: pd.DataFrame) -> pd.DataFrame:
         errors = means.get(name + ERROR, pd.Series(math.nan, means.index))
         texts[name] = [_text(mean, error) for mean, error in zip(means[name], errors)]
     return pd.DataFrame(texts, index=means.index).rename(columns=_title)
-
-
-def _title(column: str) -> str:
-    if column not in ROWS:
-        return column
-    name, unit = ROWS[column].name, ROWS[column].unit
-    return f"{name} ({unit})" if unit else name
 
 
 def differences(
@@ -101,16 +96,16 @@ def differences(
         ValueError: a column that the table does not have, or a combination without a run of either.
     """
     _names(table, [column, setting])
-    by = _names(table, by)
-    rows = {}
-    for key, group in _groups(table, by):
-        both = [_values(group[group[setting] == value], column) for value in (one, other)]
+
+    def compared(runs: pd.DataFrame) -> dict[str, Any]:
+        both = [_values(runs[runs[setting] == value], column) for value in (one, other)]
         if not len(both[0]) or not len(both[1]):
             raise ValueError(f"{setting}: expected runs of {one} and {other}, got none of one")
         found, covered = _difference(*both)
         row = {"difference": found.mean, "difference" + ERROR: found.standard_error}
-        rows[key] = row | {"p-value": found.p_value, "error over": covered}
-    return _table(rows, by)
+        return row | {"p-value": found.p_value, "error over": covered}
+
+    return _row_for_each(table, by, compared)
 
 
 def best_settings(
@@ -123,9 +118,9 @@ def best_settings(
 ) -> pd.DataFrame:
     """Return the value of a setting where a measure is best, and which values can be the best.
 
-    The values that can be the best are those of `pyro_vae.evaluation.significance.confidence_set`,
-    which contains the truly best one with a probability of `level`. It needs two seeds or more of
-    each value, and says nothing where there are fewer.
+    The values that can be the best are `pyro_vae.evaluation.significance.confidence_set`, which
+    contains the truly best one with a probability of `level`. It needs two seeds or more of each
+    value, and says nothing where there are fewer.
 
     Args:
         table: a row for each run.
@@ -137,95 +132,33 @@ def best_settings(
 
     Returns:
         The columns `best`; `value` and `value.standard_error`, the measure there; and `can be best`,
-        in words.
+        in words. Combinations whose runs lack the measure have no row.
 
     Raises:
         ValueError: a column that the table does not have, or an unknown `best`.
     """
-    sign, by = _checked(table, column, setting, by, best)
-    rows = {}
-    for key, group in _groups(table, by):
-        means = over_seeds(group[group[column].notna()], setting, column)
-        if len(means):
-            top = (sign * means[column]).idxmax()
-            value, error = means.loc[top]
-            rows[key] = {"best": top, "value": value, "value" + ERROR: error}
-            rows[key]["can be best"] = _can_be_best(group, column, setting, best, level)
-    return _table(rows, by)
-
-
-def _checked(
-    table: pd.DataFrame, column: str, setting: str, by: Names, best: str
-) -> tuple[float, list[str]]:
-    """Return the sign with which the best is the largest, and the settings `by`, all checked."""
-    sign = SIGNS[check_name("best", best, SIGNS)]
     _names(table, [column, setting])
-    return sign, _names(table, by)
+    sign = SIGNS[check_name("best", best, SIGNS)]
+
+    def chosen(runs: pd.DataFrame) -> dict[str, Any]:
+        means = over_seeds(runs, setting, column)
+        top = (sign * means[column]).idxmax()
+        value, error = means.loc[top]
+        words = _can_be_best(runs, column, setting, best, level)
+        return {"best": top, "value": value, "value" + ERROR: error, "can be best": words}
+
+    return _row_for_each(table[table[column].notna()], by, chosen)
 
 
-def at_best(
-    table: pd.DataFrame, column: str, setting: str, by: Names = (), best: str = "highest"
-) -> pd.DataFrame:
-    """Return the runs whose setting has the value at which the mean of a measure is best.
-
-    To choose by test images makes the chosen ones look better there than they are: choose by
-    validation images.
-
-    Args:
-        table, column, setting, by, best: those of `best_settings`.
-
-    Raises:
-        ValueError: a column that the table does not have, or an unknown `best`.
-    """
-    found = best_settings(table, column, setting, by, best)
-    parts = []
-    for key, group in _groups(table, _names(table, by)):
-        if (name := key if len(key) > 1 else key[0]) in found.index:
-            parts.append(group[group[setting] == found.loc[name, "best"]])
-    return pd.concat(parts)
-
-
-def behind_best(
-    table: pd.DataFrame, column: str, setting: str, by: Names = (), best: str = "highest"
-) -> pd.DataFrame:
-    """Return by how much each value of a setting is behind the best one, as paired differences.
-
-    Args:
-        table, column, setting, by, best: those of `best_settings`.
-
-    Returns:
-        The columns `behind` and `behind.standard_error`, both 0 for the best value, in rows that are
-        named by the settings `by` and the setting, best first.
-
-    Raises:
-        ValueError: a column that the table does not have, or an unknown `best`.
-    """
-    sign, by = _checked(table, column, setting, by, best)
-    rows = {}
-    for key, group in _groups(table, by):
-        means = over_seeds(group, setting, column)[column]
-        order = (-sign * means).sort_values().index
-        top = _values(group[group[setting] == order[0]], column)
-        for value in order:
-            found, _ = _difference(top, _values(group[group[setting] == value], column))
-            row = {"behind": sign * found.mean, "behind" + ERROR: found.standard_error}
-            if value == order[0]:
-                row = {"behind": 0.0, "behind" + ERROR: 0.0}
-            rows[(*key, value) if by else (value,)] = row
-    return _table(rows, [*by, setting])
-
-
-def _can_be_best(group: pd.DataFrame, column: str, setting: str, best: str, level: float) -> str:
-    values = {}
-    for value, runs in group[group[column].notna()].groupby(setting):
-        values[value] = _values(runs, column)
+def _can_be_best(runs: pd.DataFrame, column: str, setting: str, best: str, level: float) -> str:
+    values = {value: _values(its, column) for value, its in runs.groupby(setting)}
     if len(values) < 2 or min(len(seeds) for seeds in values.values()) < 2:
         return "unknown: one seed"
     inside = confidence_set(list(values.values()), best, level)
     return ", ".join(setting_text(value) for value, is_in in zip(values, inside) if is_in)
 
 
-# --- cells -----------------------------------------------------------------------------------------
+# --- groups of runs --------------------------------------------------------------------------------
 
 
 def _names(table: pd.DataFrame, names: Names) -> list[str]:
@@ -236,20 +169,28 @@ def _names(table: pd.DataFrame, names: Names) -> list[str]:
     return names
 
 
-def _groups(table: pd.DataFrame, by: list[str]) -> Iterator[tuple[tuple, pd.DataFrame]]:
-    """Return the rows that agree in `by`, in the order in which they stand in the table."""
-    if not by:
-        return iter([(("all",), table)])
-    return iter(table.groupby(by, sort=False, dropna=False))
+def _groups(table: pd.DataFrame, by: Names) -> list[tuple[Any, pd.DataFrame]]:
+    """Return the runs that agree in `by` and what they agree in, in the table's order."""
+    names = _names(table, by)
+    if not names:
+        return [(ALL, table)] if len(table) else []
+    groups = table.groupby(names, sort=False, dropna=False)
+    return [(key if len(names) > 1 else key[0], runs) for key, runs in groups]
 
 
-def _table(rows: dict[tuple, dict], by: list[str]) -> pd.DataFrame:
-    """Return rows named by the settings in which their runs agree."""
-    if len(by) < 2:
-        index = pd.Index([key[0] for key in rows], name=by[0] if by else None)
+def _row_for_each(
+    table: pd.DataFrame, by: Names, row_of: Callable[[pd.DataFrame], dict]
+) -> pd.DataFrame:
+    """Return a row of figures for the runs that agree in `by`, which names the rows."""
+    names, rows = _names(table, by), {name: row_of(runs) for name, runs in _groups(table, by)}
+    if len(names) > 1:
+        index = pd.MultiIndex.from_tuples(rows, names=names)
     else:
-        index = pd.MultiIndex.from_tuples(rows, names=by)
+        index = pd.Index(list(rows), name=names[0] if names else None)
     return pd.DataFrame(list(rows.values()), index=index)
+
+
+# --- numbers, and values of images -----------------------------------------------------------------
 
 
 def _values(runs: pd.DataFrame, column: str) -> np.ndarray:
@@ -265,7 +206,7 @@ def _mean(runs: pd.DataFrame, column: str) -> Estimate:
         return two_way_mean(values)
     if len(values) > 1:
         return Estimate(float(values.mean()), float(stats.sem(values)))
-    own = runs[column + ERROR].iloc[0] if column + ERROR in runs else math.nan
+    own = runs[column + ERROR].iloc[0] if column + ERROR in runs else None
     return Estimate(float(values[0]), math.nan if own is None else float(own))
 
 
@@ -291,6 +232,16 @@ def _welch(one: np.ndarray, other: np.ndarray) -> Difference:
     error = math.hypot(stats.sem(one), stats.sem(other))
     mean = float(one.mean() - other.mean())
     return Difference(mean, error, float(found.df), float(found.pvalue))
+
+
+# --- text ------------------------------------------------------------------------------------------
+
+
+def _title(column: str) -> str:
+    if column not in ROWS:
+        return column
+    name, unit = ROWS[column].name, ROWS[column].unit
+    return f"{name} ({unit})" if unit else name
 
 
 def _text(mean: Any, error: Any) -> str:

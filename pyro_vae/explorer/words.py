@@ -1,5 +1,7 @@
 """The words of the page: its title, the runs' titles, and what rounding changed."""
 
+import pandas as pd
+
 from pyro_vae.comparison.table import PLACE, label, varying
 from pyro_vae.explorer.rounding import Change
 from pyro_vae.runs.run import Run
@@ -16,13 +18,14 @@ def page_title(runs: list[Run]) -> str:
 
 def differing(runs: list[Run]) -> list[str]:
     """Return the settings in which runs differ, but for those that change no result."""
-    return [name for name in varying(runs) if name not in PLACE]
+    settings = pd.DataFrame([vars(run.config) for run in runs], dtype=object)
+    return [name for name in varying(settings) if name not in PLACE]
 
 
 def run_titles(runs: list[Run]) -> list[str]:
     """Return a title for each run: its values of the settings that differ, or else its folder."""
     names = differing(runs)
-    found = [label(run, names) for run in runs]
+    found = [label(vars(run.config), names) for run in runs]
     return found if names and len(set(found)) == len(runs) else [str(run.folder) for run in runs]
 
 

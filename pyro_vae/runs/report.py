@@ -4,7 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from pyro_vae.checkpoints import fingerprint
 from pyro_vae.figures import one_run
 from pyro_vae.figures.codes import component_panels
 from pyro_vae.files import replace_file

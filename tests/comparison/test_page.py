@@ -7,8 +7,7 @@ import pytest
 
 import pyro_vae as pv
 from pyro_vae.cli.main import main
-from tests.support import seams
-from tests.support.made_up import SMALL, make_up_run, make_up_study
+from tests.support.made_up import make_up_run, make_up_study
 from tests.support.pages import Page
 from tests.support.runs import contents
 
@@ -88,22 +87,6 @@ def test_other_data_are_kept_apart():
     assert "not on one scale" in text and text.count("All runs") == 2
 
 
-@pytest.mark.slow
-def test_unfinished_and_failed_runs_are_listed(capsys):
-    make_up_study("x")
-    make_up_run("x/going")
-    make_up_run("x/broken")  # measured, and then something else went wrong
-    Path("x/going/summary.json").unlink()
-    Path("x/broken/failed.txt").write_text("loss: not finite in epoch 3\n")
-    assert main(["compare", "x"]) == 0
-    out = capsys.readouterr().out
-    assert "not finished: x/going: 0 of 1 epochs" in out
-    assert "failed: x/broken: loss: not finite in epoch 3" in out
-    text = Page("x/report.html").text
-    assert "x/going: 0 of 1 epochs" in text and "x/broken: loss: not finite" in text
-    assert len(pv.compare("x")) == 12
-
-
 def test_where_it_goes():
     for seed, name in enumerate("ab"):
         make_up_run(f"x/{name}", seed=seed)
@@ -116,7 +99,7 @@ def test_where_it_goes():
     assert Path("new/deep/report.html").exists()
 
 
-def test_the_page_takes_names_as_text():
+def test_the_page_takes_names_as_text(capsys):
     """Of runs, of settings, and of what went wrong."""
     make_up_run("x/<b>&", likelihood="laplace", data_dir="<u>&")
     make_up_run("x/sound")
@@ -125,6 +108,9 @@ def test_the_page_takes_names_as_text():
     make_up_run("x/<q>begun")
     Path("x/<q>begun/summary.json").unlink()
     page = page_of("x")
+    out = capsys.readouterr().out
+    assert "not finished: x/<q>begun: 0 of 1 epochs" in out
+    assert "failed: x/<s>broken: <em>not finite" in out
     for words in ("<b>&", "<u>&", "x/<s>broken: <em>not finite", "x/<q>begun: 0 of 1 epochs"):
         assert words in page.text, words
     assert [page.count(tag) for tag in ("u", "s", "em", "q")] == [0] * 4
@@ -162,8 +148,8 @@ def test_files_that_are_something_else_are_left_alone(path, content, message, ca
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["nowhere"], "compare: there is no folder nowhere"),
-        (["empty"], "compare: empty is no run folder, and holds none"),
+        (["nowhere"], "runs: there is no folder nowhere"),
+        (["empty"], "runs: empty is no run folder, and holds none"),
         (["x/a"], "compare: expected two finished runs or more, got 1"),
         (["x", "--out", "file"], "out: file is not a folder"),
         (["x", "--out", "x/a"], "out: x/a is a run folder; name another one"),
@@ -189,30 +175,19 @@ def assert_refused(arguments, message, capsys):
 # --- real runs ------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def real_runs():
-    """Two families by two betas, trained for an epoch without pictures, by name."""
-    runs = {}
-    with pytest.MonkeyPatch.context() as patch:
-        seams.do_without_pictures(patch.setattr)
-        for likelihood in ("gaussian_shared_sigma", "discretized_logistic"):
-            for beta in (0.5, 2.0):
-                name = f"{likelihood}-{beta:g}"
-                config = pv.RunConfig(likelihood=likelihood, beta=beta, **SMALL)
-                runs[name] = pv.train(config, f"runs/{name}")
-    return runs
-
-
-@pytest.mark.slow
-def test_real_runs_are_compared(real_runs):
+def test_real_runs_are_compared(copy_run):
+    for likelihood in ("gaussian_shared_sigma", "discretized_logistic"):
+        for beta in (1.0, 4.0):
+            copy_run(f"runs/{likelihood}-{beta:g}", likelihood=likelihood, beta=beta)
     page = page_of("runs")
+    runs = {str(run.folder): run for run in pv.load_runs("runs")}
     for row in pv.compare("runs"):
-        run = real_runs[Path(row["folder"]).name]
+        run = runs[row["folder"]]
         assert row["likelihood"] == run.config.likelihood and row["beta"] == run.config.beta
         assert row["test.elbo_nats"] == run.summary["test"]["elbo_nats"]
         assert row["parameters"] == sum(p.numel() for p in run.vae.parameters())
     assert "Learning curves" in page.text and "Over beta" in page.text
-    bits = {name: run.summary["test"]["bits_per_dim"] for name, run in real_runs.items()}
+    bits = {name: run.summary["test"]["bits_per_dim"] for name, run in runs.items()}
     best, *others = sorted(bits, key=bits.get)
     places = [page.text.index(f"{bits[name]:.3f}") for name in (best, *others)]
     assert places == sorted(places)

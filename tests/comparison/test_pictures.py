@@ -7,13 +7,13 @@ from urllib.parse import unquote
 import pytest
 import torch
 
-import pyro_vae as pv
 from pyro_vae.cli.main import main
 from pyro_vae.comparison.pictures import common_codes, pictures
-from pyro_vae.comparison.table import read_runs
+from pyro_vae.comparison.plots import Group
+from pyro_vae.comparison.runs import find_runs
+from pyro_vae.comparison.table import table_of
 from tests.support.made_up import make_up_run
 from tests.support.pages import Page
-from tests.support.runs import quick
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -24,11 +24,10 @@ def test_codes_of_two_sizes_share_their_components():
     assert common_codes(4096).std().item() == pytest.approx(1, abs=0.02)  # 5 standard errors
 
 
-@pytest.mark.slow
-def test_each_setting_is_shown_once_with_a_link_to_its_report():
+def test_each_setting_is_shown_once_with_a_link_to_its_report(copy_run):
     for seed in (0, 1):
-        pv.train(quick(seed=seed), f"x/a b{seed}")
-    pv.train(quick(beta=4.0, latent_dim=3), "x/c#")
+        copy_run(f"x/a b{seed}", seed=seed)
+    copy_run("x/c#", beta=4.0)
     assert main(["compare", "x", "--out", "page"]) == 0
     page = Page("page/report.html")
     links = [a["href"] for tag, a in page.tags if tag == "a"]
@@ -39,13 +38,17 @@ def test_each_setting_is_shown_once_with_a_link_to_its_report():
     assert "Side by side" in page.text
 
 
+def pictures_of(folder):
+    runs = find_runs(folder).finished
+    return pictures(Group("g", runs, table_of(runs)), Path(folder))
+
+
 def test_runs_without_weights_or_data_have_no_pictures(monkeypatch):
     make_up_run("x/a")
     make_up_run("x/b", seed=1)
-    runs = read_runs("x").finished
-    assert pictures(runs, Path("x")) is None
+    assert pictures_of("x") is None
     monkeypatch.setattr("pyro_vae.comparison.pictures.load_data", _gone)
-    assert pictures(runs, Path("x")) is None
+    assert pictures_of("x") is None
     assert main(["compare", "x"]) == 0 and "Side by side" not in Page("x/report.html").text
 
 
@@ -54,7 +57,7 @@ def test_a_comparison_downloads_no_data(monkeypatch):
     monkeypatch.setattr("pyro_vae.comparison.pictures.load_data", asked.append)
     for seed, name in enumerate("ab"):
         make_up_run(f"x/{name}", seed=seed, dataset="mnist", data_dir="nowhere")
-    assert pictures(read_runs("x").finished, Path("x")) is None and asked == []
+    assert pictures_of("x") is None and asked == []
 
 
 def _gone(config):

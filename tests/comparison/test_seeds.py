@@ -7,14 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pyro_vae.comparison.seeds import (
-    at_best,
-    behind_best,
-    best_settings,
-    differences,
-    over_seeds,
-    with_errors,
-)
+from pyro_vae.comparison.seeds import best_settings, differences, over_seeds, with_errors
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.significance import paired_difference, two_way_mean
 
@@ -149,27 +142,6 @@ def test_groups_without_the_measure_have_no_best():
     assert best_settings(table, "bits", "beta", "family").index.tolist() == ["a"]
 
 
-def test_the_runs_at_the_best_value():
-    table = pd.concat([NUMBERS.assign(data="a"), NUMBERS.assign(data="b", bits=-NUMBERS["bits"])])
-    chosen = at_best(table, "bits", "beta", "data")
-    assert chosen["data"].tolist() == ["a", "a", "b", "b"]
-    assert chosen["beta"].tolist() == [4, 4, 1, 1]
-    chosen = at_best(table, "bits", "beta", ["data", "word"], best="lowest")
-    assert len(chosen) == 10, "each run is a group of its own"
-    assert at_best(NUMBERS, "bits", "beta")["seed"].tolist() == [0, 1]
-
-
-def test_distances_from_the_best_are_paired():
-    table = of_images(means=(1.0, 3.0, 0.0))
-    behind = behind_best(table, "nats", "beta", "data")
-    assert behind.index.tolist() == [("d", 2), ("d", 1), ("d", 3)]
-    assert behind.iloc[0].tolist() == [0.0, 0.0]
-    exact = paired_difference(stack(table, 2), stack(table, 3))
-    assert behind.iloc[2].tolist() == [exact.mean, exact.standard_error]
-    lowest = behind_best(table, "nats", "beta", best="lowest")
-    assert lowest.index.tolist() == [3, 1, 2] and lowest["behind"].iloc[2] == exact.mean
-
-
 @pytest.mark.parametrize(
     "call, message",
     [
@@ -177,8 +149,7 @@ def test_distances_from_the_best_are_paired():
         (lambda: over_seeds(NUMBERS, "betas", "bits"), "column: unknown name 'betas'"),
         (lambda: differences(NUMBERS, "bits", "beta", 1, 2), "beta: expected runs of 1 and 2"),
         (lambda: best_settings(NUMBERS, "bits", "beta", best="top"), "best: unknown name 'top'"),
-        (lambda: behind_best(NUMBERS, "bits", "beta", best="top"), "best: unknown name 'top'"),
-        (lambda: at_best(NUMBERS, "bits", "bet"), "column: unknown name 'bet'"),
+        (lambda: best_settings(NUMBERS, "bits", "bet"), "column: unknown name 'bet'"),
     ],
 )
 def test_what_the_table_does_not_have_is_refused(call, message):

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from pyro_vae.cli.main import main
-from pyro_vae.comparison.settings import settings_of
-from pyro_vae.comparison.table import read_runs
+from pyro_vae.comparison.plots import Group
+from pyro_vae.comparison.runs import find_runs
+from pyro_vae.comparison.settings import matrix_of
+from pyro_vae.comparison.table import table_of
 from tests.support.made_up import make_up_images, make_up_run, make_up_settings
 from tests.support.pages import Page
 
@@ -16,17 +18,18 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def found(folder="x"):
-    return settings_of(read_runs(folder).finished)
+    runs = find_runs(folder).finished
+    return matrix_of(Group("g", runs, table_of(runs)))
 
 
 def test_a_planted_difference_holds_and_a_setting_entered_twice_does_not():
     """Betas 1 and 2 have the same mean, beta 3 is better by half a nat; images differ by 5 nats."""
-    settings = found(make_up_settings("x", [0.0, 0.0, 0.5]))
-    assert settings.settings[0].name == "beta 3" and len(settings.settings) == 3
-    assert settings.holds(0, 1) and settings.holds(0, 2) and not settings.holds(1, 2)
-    difference = settings.differences[0][1]
+    matrix = found(make_up_settings("x", [0.0, 0.0, 0.5]))
+    assert matrix.settings[0].name == "beta 3" and len(matrix.settings) == 3
+    assert matrix.holds(0, 1) and matrix.holds(0, 2) and not matrix.holds(1, 2)
+    difference = matrix.differences[0][1]
     assert difference.mean == pytest.approx(0.5, abs=0.2) and difference.standard_error < 0.1
-    assert settings.differences[1][0].mean == -difference.mean
+    assert matrix.differences[1][0].mean == -difference.mean
 
 
 def test_a_setting_entered_twice_is_told_apart_as_rarely_as_stated():

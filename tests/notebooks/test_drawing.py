@@ -1,11 +1,22 @@
-"""Named points: where they stand, their bars, and the labels of their axes."""
+"""What the notebooks draw: curves of tables of known figures, and named points."""
 
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
-from pyro_vae.figures.side_by_side import APART, Marks, Panels, named_points
+from drawing import (
+    APART,
+    Marks,
+    Panels,
+    curves_of,
+    curves_over,
+    marks_of,
+    named_points,
+    relative_spectrum,
+)
 
 
 def rows():
@@ -52,3 +63,44 @@ def test_uneven_rows_are_refused():
         named_points(uneven)
     with pytest.raises(ValueError, match="rows: expected some"):
         named_points([])
+
+
+# --- curves ---------------------------------------------------------------------------------------
+
+TABLE = pd.DataFrame(
+    {
+        "likelihood": ["laplace"] * 4 + ["beta"] * 2,
+        "beta": [4.0, 4.0, 0.5, 0.5, 0.5, 4.0],
+        "bits": [1.0, 3.0, 5.0, 6.0, 7.0, None],
+    }
+)
+
+
+def test_each_value_of_a_setting_has_a_curve():
+    one, other = curves_over(TABLE, "beta", "bits", by="likelihood", best="lowest")
+    assert (one.label, one.x, one.y, one.best) == ("laplace", [0.5, 4.0], [5.5, 2.0], 1)
+    assert (other.label, other.x, other.y, other.best) == ("beta", [0.5], [7.0], None)
+    assert (one.colour, other.colour) == (0, 1)
+    (curve,) = curves_over(TABLE, "beta", "bits")
+    assert curve.label == "" and curve.x == [0.5, 4.0]
+    with pytest.raises(ValueError, match="by: column: unknown name 'family'"):
+        curves_over(TABLE, "beta", "bits", by="family")
+
+
+def test_measures_side_by_side_have_their_own_colours():
+    one, other = curves_of(TABLE.assign(other=[0.0] * 6), "beta", ["bits", "other"])
+    assert (one.label, one.colour, one.y) == ("bits", 0, pytest.approx([6.0, 2.0], rel=1e-12))
+    assert (other.label, other.colour, other.y) == ("other", 1, [0.0, 0.0])
+
+
+def test_points_stand_in_the_order_of_their_names():
+    marks = marks_of(TABLE, "bits", "likelihood", ["beta", "laplace", "student_t"], "levels")
+    assert marks.label == "levels"
+    assert marks.x[:2] == [7.0, 3.75] and math.isnan(marks.x[2])
+
+
+def test_the_spectrum_of_images_of_half_the_contrast_is_a_quarter():
+    reference = torch.rand(6, 1, 8, 8)
+    curve = relative_spectrum(reference / 2, reference, "half", 2)
+    assert curve.label == "half" and curve.x == [1, 2, 3, 4] and curve.colour == 2
+    assert curve.y == pytest.approx([0.25] * 4, rel=1e-6)  # float32

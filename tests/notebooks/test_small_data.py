@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.data.parts import save_part
+from small_data import save_part
 
 
 def test_an_archive_has_the_first_images_and_their_factors(tmp_path):

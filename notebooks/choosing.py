@@ -1,0 +1,54 @@
+"""Which value of a setting to take: the runs that have the best one, and how far the others are."""
+
+import pandas as pd
+
+from pyro_vae.comparison.seeds import ERROR, Names, best_settings, differences, over_seeds
+from pyro_vae.evaluation.significance import SIGNS
+from pyro_vae.names import check_name
+
+
+def at_best(
+    table: pd.DataFrame, column: str, setting: str, by: Names, best: str = "highest"
+) -> pd.DataFrame:
+    """Return the runs whose setting has the value at which the mean of a measure is best.
+
+    To choose by test images makes the chosen ones look better there than they are: choose by
+    validation images.
+
+    Args:
+        table, column, setting, by, best: those of `best_settings`.
+
+    Raises:
+        ValueError: a column that the table does not have, or an unknown `best`.
+    """
+    chosen = best_settings(table, column, setting, by, best)["best"].rename("chosen")
+    return table[table[setting] == table.join(chosen, on=by)["chosen"]]
+
+
+def behind_best(
+    table: pd.DataFrame, column: str, setting: str, by: Names, best: str = "highest"
+) -> pd.DataFrame:
+    """Return by how much each value of a setting is behind the best one, as paired differences.
+
+    Args:
+        table, column, setting, by, best: those of `best_settings`.
+
+    Returns:
+        The columns `behind` and `behind.standard_error`, both 0 for the best value, in rows that are
+        named by the settings `by` and the setting, best first.
+
+    Raises:
+        ValueError: a column that the table does not have, or an unknown `best`.
+    """
+    sign, behind = SIGNS[check_name("best", best, SIGNS)], {}
+    for name, runs in table.groupby(by, sort=False):
+        means = sign * over_seeds(runs, setting, column)[column]
+        first, *others = means.sort_values(ascending=False).index
+        rows = [{"behind": 0.0, "behind" + ERROR: 0.0}]
+        for value in others:
+            found = differences(runs, column, setting, first, value).iloc[0]
+            behind_it, error = sign * found["difference"], found["difference" + ERROR]
+            rows.append({"behind": behind_it, "behind" + ERROR: error})
+        behind[name] = pd.DataFrame(rows, index=[first, *others])
+    settings = [by] if isinstance(by, str) else [*by]
+    return pd.concat(behind, names=[*settings, setting])

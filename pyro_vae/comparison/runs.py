@@ -1,0 +1,198 @@
+"""Runs in folders: which are finished, their table, and a sequence from which settings choose."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import pandas as pd
+
+from pyro_vae.comparison.table import PLACE, SETTINGS, differing, named, table_of
+from pyro_vae.names import check_name
+from pyro_vae.notices import notice
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.run import Run, load_run
+
+Paths = str | Path | Iterable[str | Path]
+
+
+class Runs(Sequence[Run]):
+    """Finished runs, in the order of their folders.
+
+    Args:
+        runs: the runs.
+    """
+
+    def __init__(self, runs: Iterable[Run]):
+        self._runs = tuple(runs)
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Runs": ...
+
+    def __getitem__(self, index):
+        return Runs(self._runs[index]) if isinstance(index, slice) else self._runs[index]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    def __repr__(self) -> str:
+        return f"Runs({[str(run.folder) for run in self]})"
+
+    def where(self, **settings: object) -> "Runs":
+        """Return the runs that have these settings; a list stands for any of its values.
+
+        Raises:
+            ValueError: a name that is no setting.
+        """
+        for name in settings:
+            check_name("where: setting", name, SETTINGS)
+        return Runs(run for run in self if _has(run, settings))
+
+    def one(self, **settings: object) -> Run:
+        """Return the only run that has these settings.
+
+        Raises:
+            ValueError: a name that is no setting; no such run, or several.
+        """
+        found = self.where(**settings)
+        if len(found) != 1:
+            raise ValueError(f"one: expected one run with {settings}, got {len(found)}")
+        return found[0]
+
+    def table(self) -> pd.DataFrame:
+        """Return a row for each run: all its settings, and the figures in its folder by now.
+
+        The rows are named by the runs' folders. The figures have the columns of `compare`, such as
+        `test.elbo_nats` of `summary.json` and `samples.frechet_distance_samples` of
+        `evaluation.json`. Where a standard error is known, its column ends in `.standard_error`.
+        """
+        table = named(table_of(Run(run.folder, run.config) for run in self))
+        return table.infer_objects().copy()  # in one piece, to which columns can be added
+
+
+def _has(run: Run, settings: dict[str, object]) -> bool:
+    for name, wanted in settings.items():
+        values = wanted if isinstance(wanted, list) else [wanted]
+        if getattr(run.config, name) not in values:
+            return False
+    return True
+
+
+class FoundRuns(NamedTuple):
+    """The finished runs in folders, and for each of the others its folder and the reason."""
+
+    finished: Runs
+    unfinished: dict[str, str]
+    failed: dict[str, str]
+    repeated: dict[str, str]  # the same settings and seed as another, and no second seed
+
+
+def find_runs(folders: Paths) -> FoundRuns:
+    """Return the runs in folders, each once; of those that repeat another, the first is taken.
+
+    Args:
+        folders: run folders and folders that hold run folders, or one of them.
+
+    Raises:
+        ValueError: a folder that does not exist or has no runs; a damaged file.
+    """
+    finished: dict[tuple, Run] = {}
+    found = FoundRuns(Runs([]), {}, {}, {})
+    for run in map(Run, _run_folders(folders)):
+        if run.failed is not None:
+            lines = run.failed.splitlines()
+            found.failed[str(run.folder)] = lines[-1] if lines else "no reason given"
+        elif run.summary is None:
+            done = len(run.metrics["epoch"])
+            found.unfinished[str(run.folder)] = f"{done} of {run.config.epochs} epochs"
+        elif (first := finished.setdefault(_identity(run.config), run)) is not run:
+            found.repeated[str(run.folder)] = f"settings and seed are those of {first.folder}"
+    return found._replace(finished=Runs(finished.values()))
+
+
+def _identity(config: RunConfig) -> tuple:
+    """Return what a run's results depend on: a run that has all of it repeats another."""
+    return tuple(getattr(config, name) for name in SETTINGS if name not in PLACE)
+
+
+def _run_folders(folders: Paths) -> list[Path]:
+    """Return the run folders among `folders` and inside them, each once."""
+    found: dict[Path, Path] = {}
+    for path in map(Path, [folders] if isinstance(folders, (str, Path)) else folders):
+        if not path.is_dir():
+            raise ValueError(f"runs: there is no folder {path}")
+        inside = [path] if is_run(path) else [p for p in sorted(path.iterdir()) if is_run(p)]
+        if not inside:
+            raise ValueError(f"runs: {path} is no run folder, and holds none")
+        for folder in inside:
+            found.setdefault(folder.resolve(), folder)
+    return list(found.values())
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a run was begun in the folder."""
+    run = Run(path)
+    return run.config_file.exists() or run.failure_file.exists()
+
+
+def load_runs(folders: Paths) -> Runs:
+    """Return the finished runs in folders, with their models on the CPU in `eval` mode.
+
+    Runs that are not finished and runs that failed are left out, and a notice counts them. A run
+    with the settings and the seed of another one is left out too, with a notice that names both.
+
+    Args:
+        folders: run folders and folders that hold run folders, or one of them.
+
+    Raises:
+        ValueError: a folder that does not exist or has no runs; a damaged file.
+
+    Example:
+        >>> runs = load_runs("runs/betas")  # doctest: +SKIP
+        >>> runs.where(likelihood="laplace", beta=[1, 4]).table()  # doctest: +SKIP
+    """
+    found = find_runs(folders)
+    others = len(found.unfinished) + len(found.failed)
+    if others:
+        count = len(found.finished) + len(found.repeated) + others
+        notice(f"load_runs: {others} of {count} runs are not finished")
+    for folder, reason in found.repeated.items():
+        notice(f"load_runs: {folder} is left out: {reason}")
+    return Runs(load_run(run.folder) for run in found.finished)
+
+
+def compare(runs: Paths) -> list[dict[str, Any]]:
+    """Return a row for each finished run: its folder, the settings that vary, and its figures.
+
+    The columns are those of `compare.csv`. For example, `test.elbo_nats` is this figure in
+    `summary.json`, and `samples.frechet_distance_samples` is one in `evaluation.json`. Where a
+    standard error is known, its column ends in `.standard_error`. A figure that a run does not
+    have is None. Of runs with the same settings and seed, the first has a row.
+
+    Args:
+        runs: run folders and folders that hold run folders, or one of them.
+
+    Raises:
+        ValueError: a folder that does not exist or has no runs; fewer than two finished runs; a
+            damaged file.
+
+    Example:
+        >>> [row["test.elbo_nats"] for row in compare("runs")]  # doctest: +SKIP
+    """
+    table = differing(table_of(runs_to_compare(runs).finished))
+    return table.reset_index().to_dict("records")
+
+
+def runs_to_compare(folders: Paths) -> FoundRuns:
+    """Return the runs in folders; arguments and errors are those of `compare`."""
+    found = find_runs(folders)
+    if len(found.finished) < 2:
+        named = zip(("unfinished", "failed", "repeated"), found[1:])
+        listed = "".join(f"; {name}: {', '.join(others)}" for name, others in named if others)
+        count = len(found.finished)
+        raise ValueError(f"compare: expected two finished runs or more, got {count}{listed}")
+    return found

@@ -1,0 +1,76 @@
+"""Curves from tables of known figures."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from pyro_vae.comparison.plots import Group, curve_over, rate_distortion_curve
+from pyro_vae.comparison.runs import find_runs
+from pyro_vae.comparison.table import COMPARED, lines, table_of
+from pyro_vae.figures.many_runs import Curve
+from tests.support.made_up import make_up_run, make_up_study
+
+TABLE = pd.DataFrame(
+    {
+        "beta": [4.0, 4.0, 0.5, 0.5, 8.0, 2.0],
+        "bits": [1.0, 3.0, 5.0, 6.0, None, 0.5],
+        "bits.standard_error": [0.1] * 6,
+    }
+)
+
+
+def test_a_curve_has_the_means_over_seeds_in_order():
+    curve = curve_over(TABLE, "beta", "bits", best="lowest")
+    assert (curve.x, curve.y) == ([0.5, 2.0, 4.0], [5.5, 0.5, 2.0])
+    assert curve.y_error == pytest.approx([0.5, 0.1, 1.0], rel=1e-12) and curve.best == 1
+    without = curve_over(TABLE[["beta", "bits"]], "beta", "bits")
+    assert math.isnan(without.y_error[1]) and without.best is None
+
+
+@pytest.mark.parametrize("best, place", [("highest", 2), ("lowest", 0), ("nearest 1", 1)])
+def test_the_best_of_several_points_has_a_ring(best, place):
+    table = pd.DataFrame({"beta": [0, 2, 4], "sharpness": [0.3, 1.2, 1.9]})
+    assert curve_over(table, "beta", "sharpness", best).best == place
+    assert curve_over(table[:1], "beta", "sharpness", best).best is None
+    assert {measure.best for measure in COMPARED.values()} == {"", "highest", "lowest", "nearest 1"}
+
+
+def test_the_plane_leads_from_the_smallest_beta_to_the_largest():
+    figures = {"beta": [4.0, 1.0, 1.0, 2.0], "test.rate_nats": [3.0, 5.0, 7.0, None]}
+    distortions = {"test.distortion_nats": [9.0, 2.0, 6.0, 1.0]}
+    curve = rate_distortion_curve(pd.DataFrame(figures | distortions))
+    assert (curve.x, curve.y) == ([6.0, 3.0], [4.0, 9.0]) and curve.ends == ("1", "4")
+    assert curve.x_error[0] == pytest.approx(1.0) and curve.y_error[0] == pytest.approx(2.0)
+
+
+def group_of(folder):
+    runs = find_runs(folder).finished
+    return Group("g", runs, table_of(runs))
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_families_have_dashes_and_other_settings_colours():
+    make_up_study("x")
+    make_up_run("x/large", latent_dim=9)
+    group = group_of("x")
+    assert group.scales == ["density", "levels"]
+    placed = []
+    for settings in (["likelihood"], ["likelihood", "latent_dim"]):
+        for line in lines(group.table, settings).values():
+            curve = group.placed(Curve("", 0, 0, [], []), line.iloc[0], settings)
+            placed.append((curve.label, curve.colour, curve.dash))
+    assert placed == [
+        ("gaussian_shared_sigma", 0, 0),
+        ("discretized_logistic", 1, 1),
+        ("gaussian_shared_sigma, latent dim 3", 0, 0),
+        ("gaussian_shared_sigma, latent dim 9", 1, 0),
+        ("discretized_logistic, latent dim 3", 0, 1),
+    ]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_runs_have_their_folders_names_where_these_differ():
+    for seed, folder in enumerate(("x/a", "y/a", "x/b")):
+        make_up_run(folder, seed=seed)
+    assert group_of(["x", "y"]).table["run"].tolist() == ["x/a", "b", "y/a"]
