@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import pyro_vae as pv
 from pyro_vae.training.engines import ENGINES
-from pyro_vae.training.objectives import OBJECTIVES
+from pyro_vae.training.objectives import OBJECTIVES, Loss
 
 NOT_KERNELS = {"detach", "alias", "empty", "empty_like", "new_empty", "empty_strided", "_to_copy"}
 NOT_KERNELS |= {"_assert_tensor_metadata", "_record_function_enter_new", "_record_function_exit"}
@@ -56,7 +56,7 @@ def computed(name: str) -> Counter[str]:
     vae = pv.VAE((1, 8, 8), 8, "bernoulli", hidden=(128,), levels=2)
     images = pv.load_dataset("digits", binarize="threshold").train.images
     training = pv.fit(vae, images, batch_size=64, epochs=1, engine="eager")
-    engine, minibatches = ENGINES[name](vae, OBJECTIVES["elbo"], 1), training.draw_epoch()
+    engine, minibatches = ENGINES[name](Loss(vae, OBJECTIVES["elbo"])), training.draw_epoch()
     engine.prepare(minibatches)
     with training.private.swapped_in(), Counting() as mode:
         steps = engine.steps(minibatches)

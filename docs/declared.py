@@ -14,8 +14,7 @@ from pyro_vae.names import DATASETS, LIKELIHOODS
 from pyro_vae.pages.wording import SUMMARY, Row
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.parts import PARTS
-from pyro_vae.settings import DataSettings, ModelSettings, TrainingSettings
-from pyro_vae.signatures import meaning
+from pyro_vae.settings import DataSettings, ModelSettings, TrainingSettings, meaning
 
 KINDS = {
     "Images": DataSettings,

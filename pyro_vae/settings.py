@@ -1,7 +1,8 @@
 """The settings of a run: their defaults, ranges and choices; torch is not imported here.
 
 Each setting is declared once, as a field of one of three dataclasses. From that declaration follow
-its flag on the command line, its key in YAML, its check, and the argument of `fit` or `VAE`.
+its flag on the command line, its key in YAML, and its check. The arguments of `fit` and `VAE` are
+written out where they are; the tests hold them equal to the declarations.
 """
 
 import math
@@ -234,6 +235,19 @@ def bounds_text(f: Field) -> str:
         return ""
     known_end = at_most is not None and at_most < MOST_EPOCHS
     return f"from {at_least:g} to {at_most:,}" if known_end else f"at least {at_least:g}"
+
+
+def meaning(f: Field) -> str:
+    """Return what a setting means, with its choices, its range and its default."""
+    text, _, default = f.metadata["help"].partition(" (default: ")
+    default = default.removesuffix(")")
+    if f.default is not None:
+        default = setting_text(f.default)
+    if f.metadata["choices"]:
+        text += "; one of " + ", ".join(f"`{name}`" for name in f.metadata["choices"])
+    elif bounds_text(f):
+        text += "; " + bounds_text(f)
+    return f"{text} (default: {default})" if default else text
 
 
 # --- checks ----------------------------------------------------------------------------------------

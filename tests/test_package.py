@@ -1,5 +1,6 @@
 """The package's own names, what starts without torch, and what its files for others hold."""
 
+import ast
 import json
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import tarfile
 import zipfile
 from email import message_from_bytes
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +67,15 @@ def test_every_public_name_is_there(name):
     assert value is getattr(pyro_vae, name)
     assert getattr(value, "__name__", name) == name
     assert name in dir(pyro_vae)
+
+
+def test_what_types_and_editors_see_is_what_is_imported():
+    """The names stand twice: once as imports that nothing runs, and once with their modules."""
+    (checked,) = (
+        n for n in ast.parse(Path(pyro_vae.__file__).read_text()).body if type(n) is ast.If
+    )
+    pairs = [(alias.name, node.module) for node in checked.body for alias in node.names]
+    assert dict(pairs) == pyro_vae._HOMES and len(pairs) == len(pyro_vae._HOMES)
 
 
 def test_the_names_that_python_lists_are_the_public_ones():

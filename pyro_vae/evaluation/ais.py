@@ -284,7 +284,7 @@ def bidirectional_monte_carlo(
         ValueError: if the score is unknown, or the family is not a likelihood of such data.
     """
     # One seed for all draws: chains that repeated the draws of z would not be independent of them.
-    with seeded(seed, vae._zeros.device):
+    with seeded(seed, vae.device):
         with torch.no_grad():
             z = vae.prior.sample((num_images,))
             by_levels = annealing.score == "levels"

@@ -64,7 +64,7 @@ def limiting_distribution(
         raise ValueError(f"num_watched: expected 1 to {num_chains} chains, got {num_watched}")
     path = torch.empty(num_steps + 1, num_watched, model.latent_dim)
     at_once = 8 * decoded_at_once(model)
-    with seeded(seed, model._zeros.device), pyro.validation_enabled(False):
+    with seeded(seed, model.device), pyro.validation_enabled(False):
         z = model.prior.sample((num_chains,))
         path[0] = z[:num_watched]
         sums = torch.zeros(2, *z.shape, dtype=torch.float64, device=z.device)

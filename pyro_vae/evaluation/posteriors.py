@@ -251,7 +251,7 @@ def simulation_based_calibration(
     if not vae.likelihood.is_likelihood:
         raise ValueError("vae: its family is no likelihood of the data, so it simulates others")
     at_once = max(1, decoded_at_once(vae) // (num_draws + 1))
-    with seeded(seed, vae._zeros.device), pyro.validation_enabled(False):
+    with seeded(seed, vae.device), pyro.validation_enabled(False):
         if images is None:
             codes = vae.prior.sample((num_simulations,))
         else:

@@ -7,11 +7,8 @@ from torch import Tensor
 
 from pyro_vae.models.networks import batched
 from pyro_vae.models.vae import LatentImageModel
-from pyro_vae.settings import ModelSettings
-from pyro_vae.signatures import explains_settings
 
 
-@explains_settings(ModelSettings, leave_out=("model",))
 class Autoencoder(LatentImageModel):
     """A deterministic autoencoder, whose posterior is a point and whose loss has no KL.
 
@@ -20,10 +17,8 @@ class Autoencoder(LatentImageModel):
     images from `sample` show the problem that the VAE solves.
 
     Args:
-        image_shape: (C, H, W).
-        levels: the number of grey levels in the data, 2 for binary images and 256 for 8 bits
-            (default: 256).
-        {settings}
+        image_shape, latent_dim, likelihood, network, hidden, activation, levels, score, sigma: as
+            for `VAE`.
 
     Raises:
         ValueError: if a name is unknown, a size is not positive, or the family takes no sigma.

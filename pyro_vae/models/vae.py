@@ -4,6 +4,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from inspect import signature
 
 import pyro
 import torch
@@ -16,8 +17,6 @@ from pyro_vae.likelihoods.distributions import Normal
 from pyro_vae.likelihoods.families import LIKELIHOODS
 from pyro_vae.models.networks import ACTIVATIONS, NETWORKS, batched
 from pyro_vae.names import check_name
-from pyro_vae.settings import ModelSettings
-from pyro_vae.signatures import explains_settings
 
 _serial = itertools.count()
 
@@ -74,7 +73,7 @@ class LatentImageModel(nn.Module, ABC):
             raise ValueError(f"image_shape: expected (C, H, W), got {tuple(image_shape)}")
         if latent_dim < 1 or min(hidden, default=1) < 1:
             raise ValueError(f"latent_dim, hidden: expected sizes >= 1, got {latent_dim}, {hidden}")
-        if sigma is not None and likelihood != "gaussian_fixed_sigma":
+        if sigma is not None and "sigma" not in signature(family).parameters:
             raise ValueError(f"sigma: only gaussian_fixed_sigma takes one, not {likelihood}")
         builder.check(image_shape, hidden)
         options = {} if sigma is None else {"sigma": sigma}
@@ -129,6 +128,11 @@ class LatentImageModel(nn.Module, ABC):
         return f"image_shape={self.image_shape}, latent_dim={self.latent_dim}"
 
     @property
+    def device(self) -> torch.device:
+        """Return the device that the model is on."""
+        return self._zeros.device
+
+    @property
     def prior(self) -> TorchDistribution:
         """Return p(z), the standard Normal."""
         return Normal(self._zeros, self._ones).to_event(1)
@@ -163,11 +167,11 @@ class LatentImageModel(nn.Module, ABC):
         This is for optimisers that hold the module's parameters already. Registering the parameters
         takes a tenth of the time that the handlers of a small model take.
         """
-        self.registers = False
+        before, self.registers = self.registers, False
         try:
             yield
         finally:
-            self.registers = True
+            self.registers = before
 
     def _register(self, part: str) -> None:
         if self.registers:
@@ -189,7 +193,6 @@ class LatentImageModel(nn.Module, ABC):
             return pyro.sample("z", self.encode(x))
 
 
-@explains_settings(ModelSettings, leave_out=("model",))
 class VAE(LatentImageModel):
     """A VAE with a standard Normal prior and an amortized diagonal Normal posterior.
 
@@ -198,9 +201,21 @@ class VAE(LatentImageModel):
 
     Args:
         image_shape: (C, H, W).
+        latent_dim: number of latent components; at least 1 (default: 8).
+        likelihood: family of p(x|z); 'pyro-vae likelihoods' explains them; one of `bernoulli`,
+            `continuous_bernoulli`, `gaussian_fixed_sigma`, `gaussian_shared_sigma`,
+            `gaussian_image_sigma`, `gaussian_pixel_sigma`, `gaussian_optimal_sigma`, `laplace`,
+            `student_t`, `beta`, `categorical`, `discretized_logistic`,
+            `discretized_logistic_mixture` (default: gaussian_shared_sigma).
+        network: kind of encoder and decoder; one of `linear`, `mlp`, `conv` (default: mlp).
+        hidden: hidden sizes of the encoder, as in 400,200, mirrored in the decoder; channels for
+            conv; at least 1 (default: 256,128 for mlp, 32,64 for conv).
+        activation: function between layers; one of `relu`, `tanh`, `softplus` (default: relu).
         levels: the number of grey levels in the data, 2 for binary images and 256 for 8 bits
             (default: 256).
-        {settings}
+        score: what training maximises: the family's density, or the probability of the grey levels;
+            one of `density`, `levels` (default: density).
+        sigma: sigma of gaussian_fixed_sigma, in pixel units of [0, 1]; more than 0 (default: 0.25).
 
     Raises:
         ValueError: if a name is unknown, a size is not positive, or the family takes no sigma.

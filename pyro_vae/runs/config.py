@@ -9,13 +9,11 @@ import yaml
 
 from pyro_vae.files import read_file, replace_file
 from pyro_vae.names import DEVICES, check_name, shortened
-from pyro_vae.settings import DataSettings, ModelSettings, TrainingSettings, setting
-from pyro_vae.signatures import explains_settings
+from pyro_vae.settings import DataSettings, ModelSettings, TrainingSettings, meaning, setting
 
 LARGEST = 2**20  # bytes of a file of settings
 
 
-@explains_settings()
 @dataclass(frozen=True)
 class RunConfig(TrainingSettings, ModelSettings, DataSettings):
     """All settings of one run; the defaults train on the embedded digits.
@@ -74,6 +72,11 @@ class RunConfig(TrainingSettings, ModelSettings, DataSettings):
                 fit.
         """
         return cls(**load_settings(path) | flags)
+
+
+if RunConfig.__doc__:  # Python may run with -OO
+    _explained = (f"        {f.name}: {meaning(f)}." for f in fields(RunConfig))
+    RunConfig.__doc__ = RunConfig.__doc__.replace("        {settings}", "\n".join(_explained))
 
 
 def load_settings(path: str | Path) -> dict:

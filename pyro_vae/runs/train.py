@@ -31,9 +31,10 @@ from pyro_vae.runs.run import (
 )
 from pyro_vae.runs.writer import Onlooker, RunWriter
 from pyro_vae.settings import TrainingSettings, by_name, default_batch_size
-from pyro_vae.training.fit import fit
+from pyro_vae.training.fit import make_training
 from pyro_vae.training.loop import Stopped, Training
 from pyro_vae.training.processes import ALONE, RankLost, Ranks
+from pyro_vae.training.schedule import Splits
 
 Load = Callable[[RunConfig], Dataset]
 
@@ -220,16 +221,13 @@ def _training(config: RunConfig, data: Dataset, observer: Observer, ranks: Ranks
             f"levels: {config.likelihood} scores grey levels; name their number with --levels"
         )
     validation = data.validation if config.patience else None
-    return fit(
+    return make_training(
         model,
-        data.train.images,
-        test_images=data.test.images,
-        validation_images=validation and validation.images,
-        dynamic=data.dynamic,
-        device=resolve_device(config.device, ranks.local),
-        should_stop=observer.should_stop,
-        ranks=ranks,
-        **by_name(config, TrainingSettings),
+        Splits(data.train.images, data.test.images, validation and validation.images, data.dynamic),
+        TrainingSettings(**by_name(config, TrainingSettings)),
+        resolve_device(config.device, ranks.local),
+        observer.should_stop,
+        ranks,
     )
 
 

@@ -14,8 +14,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import GraphModule, Node
 
-from pyro_vae.models.vae import LatentImageModel
-from pyro_vae.training.objectives import Objective
+from pyro_vae.training.objectives import Loss
 
 aten = torch.ops.aten
 WITH_GRAD_SET = torch.ops.higher_order.wrap_with_set_grad_enabled
@@ -57,33 +56,28 @@ class Captured(NamedTuple):
         return self.graph(*(next(given[kind]) for kind, _ in self.inputs), *noise)[0]
 
 
-class _Loss(nn.Module):
-    def __init__(self, model: LatentImageModel, objective: type[Objective], num_particles: int):
+class _Terms(nn.Module):
+    def __init__(self, loss: Loss):
         super().__init__()
-        self.model, self.objective, self.num_particles = model, objective, num_particles
+        self.model, self.loss = loss.model, loss
 
     def forward(self, x: Tensor, beta: Tensor) -> Tensor:
-        programs = self.model.model, self.model.guide
-        beta = beta if self.objective.any_beta else 1.0  # a tensor would be refused
-        with self.model.unregistered():
-            return torch.stack(self.objective.terms(*programs, x, beta, self.num_particles))
+        takes_beta = self.loss.objective.any_beta  # the others would refuse a tensor
+        return torch.stack(self.loss.terms(x, beta if takes_beta else 1.0))
 
 
-def capture(
-    model: LatentImageModel, objective: type[Objective], num_particles: int, x: Tensor
-) -> Captured:
-    """Return the objective's terms on minibatches like x (B, C, H, W), as a graph.
+def capture(loss: Loss, x: Tensor) -> Captured:
+    """Return the terms of a loss on minibatches like x (B, C, H, W), as a graph.
 
     Raises:
         ValueError: programs that cannot become one graph. They change a buffer, and the graph
             would not repeat the change; they draw noise that is not standard Normal or uniform;
             or their control flow depends on values.
     """
-    loss = _Loss(model, objective, num_particles)
     example = (x, torch.ones((), dtype=x.dtype, device=x.device))
     with pyro.validation_enabled(False):
         try:
-            program = torch.export.export(loss, example, strict=False)
+            program = torch.export.export(_Terms(loss), example, strict=False)
             _detach_what_has_no_gradient(program.graph_module)
             program = program.run_decompositions({})
         except Exception as error:  # torch raises many kinds of errors here

@@ -1,8 +1,18 @@
-"""The choice of an engine, which depends on the training and the machine, and on no clock."""
+"""What a machine can train: the engine that suits it, and the steps that its memory holds.
 
+The choice of an engine depends on the training and the machine, and on no clock.
+"""
+
+import math
 from typing import NamedTuple
 
+import torch
+from torch import nn
+
+from pyro_vae.devices import device_bytes
+from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import ENGINES, check_name
+from pyro_vae.settings import TrainingSettings
 from pyro_vae.training.compiler import missing_compiler
 
 # Total steps from which on `auto` takes an engine. On a CPU, trials needed 200 to 15,000, most for
@@ -11,6 +21,8 @@ STEPS_THAT_PAY = {
     "cpu": {"eager": 0, "compiled": 20_000},
     "cuda": {"eager": 0, "graph": 300, "compiled": 150_000},
 }
+COPIES = 8  # of the weights: with Adam's averages, gradients and their successors
+BACKWARD = 2  # what the gradients take, beside what the step keeps for them
 
 
 class Choice(NamedTuple):
@@ -56,3 +68,48 @@ def _missing(engine: str, device: str, ranks: int) -> str | None:
     if engine == "graph" and device != "cuda":
         return "no CUDA device"
     return "a single process" if engine == "graph" and ranks > 1 else None
+
+
+# --- memory ----------------------------------------------------------------------------------------
+
+
+def step_bytes(model: LatentImageModel, settings: TrainingSettings) -> int:
+    """Return an estimate of the memory that a step takes, in bytes.
+
+    It counts what the likelihood holds for each pixel of each draw of z, and what each layer of the
+    networks gives, and the same again for the gradients; weights and the images are left out.
+    """
+    images = (settings.batch_size or 0) * settings.num_particles
+    scored = math.prod(model.image_shape) * model.likelihood.numbers_per_pixel
+    hidden = sum(m.out_features for m in model.modules() if isinstance(m, nn.Linear))
+    itemsize = 8 if settings.precision == "float64" else 4
+    return BACKWARD * itemsize * images * (scored + hidden)
+
+
+def models_that_fit(
+    model: LatentImageModel, settings: TrainingSettings, device: torch.device
+) -> int:
+    """Return how many such models a GPU with its free memory can train in one step.
+
+    Each has its weights, Adam's averages, gradients, and what the step computes; a fifth is left.
+    """
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(1, int(0.8 * free) // (COPIES * weights + step_bytes(model, settings)))
+
+
+def check_step_fits(
+    model: LatentImageModel, settings: TrainingSettings, device: torch.device
+) -> None:
+    """Check that a training step fits into the memory of the device.
+
+    Raises:
+        ValueError: by the estimate it does not; the message gives both figures.
+    """
+    needed, there = step_bytes(model, settings), device_bytes(device)
+    if needed > there:
+        raise ValueError(
+            f"batch_size, num_particles: a step would take about {needed / 1e9:,.0f} GB with"
+            f" {settings.batch_size} images and {settings.num_particles} draws of each, and"
+            f" {device} has {there / 1e9:,.0f} GB; use fewer"
+        )

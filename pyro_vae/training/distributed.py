@@ -15,9 +15,11 @@ from torch import Tensor
 from pyro_vae.devices import sent
 from pyro_vae.randomness import seeded
 from pyro_vae.training.capture import Captured, Draw
-from pyro_vae.training.engines import Compiled, Minibatches
+from pyro_vae.training.engines import Compiled
+from pyro_vae.training.objectives import Loss
 from pyro_vae.training.processes import Ranks
 from pyro_vae.training.replay import Noise, Steps
+from pyro_vae.training.schedule import Minibatches
 from pyro_vae.training.step import Learned, Step, loss_gradients, of_its_own, updated
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}  # of sums in another order, per nat or pixel
@@ -56,9 +58,19 @@ class RankSteps(Steps):
         gradients, update: the two halves of a step, between which the ranks average their results.
     """
 
-    def __init__(self, ranks: Ranks, gradients: Step, update: Step, *arguments):
+    def __init__(
+        self,
+        ranks: Ranks,
+        gradients: Step,
+        update: Step,
+        learned: Learned,
+        images: Tensor,
+        noise: Noise,
+        rows: Tensor,
+        scalars: Tensor,
+    ):
         self.ranks, self.gradients, self.update = ranks, gradients, update
-        super().__init__(self._step, *arguments)
+        super().__init__(self._step, learned, images, noise, rows, scalars)
 
     def _step(self, learned: Learned, images: Tensor, rows: Tensor, scalars: Tensor, noise):
         flat = self.gradients(learned, images, rows, scalars, noise)
@@ -92,13 +104,13 @@ class Distributed(Compiled):
     Both capture the programs as a graph. Only `compiled` compiles it.
     """
 
-    def __init__(self, name: str, ranks: Ranks, *arguments):
+    def __init__(self, loss: Loss, ranks: Ranks, name: str):
         if name == "svi":
             raise ValueError(
                 f"engine: svi does not divide a minibatch among {ranks.count} ranks; use auto,"
                 " eager or compiled, or a single process"
             )
-        super().__init__(*arguments)
+        super().__init__(loss)
         self.name, self.ranks = name, ranks
 
     @property
@@ -121,7 +133,7 @@ class Distributed(Compiled):
         return minibatches._replace(rows=rows)
 
     def _make_steps(self, minibatches: Minibatches) -> RankSteps:
-        self.check(minibatches)
+        self.loss.check(minibatches.first())
         share, device = self._share(minibatches), minibatches.images.device
         whole, draws = self.capture(minibatches)
         part, part_draws = self.capture(share)
@@ -150,7 +162,7 @@ class Distributed(Compiled):
 
         Shares that differ show an error best, so all images outside the first share are black.
         """
-        x = minibatches.images.index_select(0, minibatches.rows[0])
+        x = minibatches.first()
         x[len(x) // len(shares) :] = 0
         with seeded(0, x.device):
             noise.draw()

@@ -1,9 +1,8 @@
 """Engines: ways to take training steps, all of which equal the steps of Pyro's own SVI."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import NamedTuple
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pyro
@@ -14,51 +13,27 @@ from torch.export.graph_signature import InputKind
 from pyro_vae.data import draw_binary
 from pyro_vae.devices import sent
 from pyro_vae.models.vae import LatentImageModel
-from pyro_vae.randomness import seeded
 from pyro_vae.training.capture import Captured, Draw, capture
 from pyro_vae.training.compiler import compile_step
-from pyro_vae.training.objectives import Objective, Recorder, Terms, check_programs, per_image
+from pyro_vae.training.objectives import Loss, Recorder, Terms, per_image
 from pyro_vae.training.replay import STEPS, Noise
+from pyro_vae.training.schedule import Minibatches
 from pyro_vae.training.step import Learned, Step, adam_scalars, fused_step, training_step
 
-SMALL_STEP = 3e6  # multiplications, for which several threads wait longer than they save
 AdamState = dict[str, Tensor]  # step, exp_avg and exp_avg_sq of one parameter
 
 
-class Minibatches(NamedTuple):
-    """The steps to take: all images (N, C, H, W), the minibatches' rows (steps, B), and schedules."""
-
-    images: Tensor
-    dynamic: bool  # whether images are probabilities of the binary pixels that a step draws
-    rows: Tensor
-    betas: np.ndarray  # (steps,), in double precision
-    learning_rates: np.ndarray
-
-
 class Engine(ABC):
-    """A way to train a model on an objective with Adam.
-
-    Args:
-        autocast: returns the context in which the programs run.
-    """
+    """A way to minimise a loss with Adam: prepare, take steps, and give or load Adam's state."""
 
     name: str
     validates: bool  # whether Pyro's validation stays as the user set it, or is off
+    one_thread = False  # whether a single thread takes small steps on a CPU
     plainer: str | None = None  # what `auto` falls back to if this one fails
+    count = 0  # the number of steps taken; whoever takes the steps counts them
 
-    def __init__(
-        self,
-        model: LatentImageModel,
-        objective: type[Objective],
-        num_particles: int,
-        autocast: Callable = nullcontext,
-    ):
-        self.model, self.objective, self.num_particles = model, objective, num_particles
-        self.autocast = autocast
-
-    def has_one_thread(self, batch_size: int) -> bool:
-        """Return whether steps of such minibatches are to be taken by a single thread."""
-        return False
+    def __init__(self, loss: Loss):
+        self.loss, self.model = loss, loss.model
 
     def prepare(self, minibatches: Minibatches) -> None:
         """Prepare for steps like these, without taking any.
@@ -66,19 +41,6 @@ class Engine(ABC):
         Raises:
             ValueError: programs that the engine cannot run.
         """
-
-    def check(self, minibatches: Minibatches) -> None:
-        """Check that the model's programs do not need Pyro's own estimators.
-
-        Raises:
-            ValueError: programs that need them.
-        """
-        x = minibatches.images.index_select(0, minibatches.rows[0])
-        with seeded(0, x.device), self.model.unregistered(), torch.no_grad():
-            check_programs(self.model.model, self.model.guide, x, self.model.parameters())
-
-    def advance(self, steps: int) -> None:
-        """Count more steps as taken, for engines that keep their own count."""
 
     @abstractmethod
     def steps(self, minibatches: Minibatches) -> Generator[Tensor, None, None]:
@@ -122,7 +84,7 @@ class SingleSteps(Engine):
             ):
                 x = images.index_select(0, rows)
                 x = draw_binary(x) if dynamic else x
-                with self.autocast():
+                with self.loss.autocast():
                     terms = self.step(x, beta, learning_rate)
                 yield torch.stack(terms)[None]
 
@@ -133,22 +95,23 @@ class Svi(SingleSteps):
     name = "svi"
     validates = True
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
+    def __init__(self, loss):
+        super().__init__(loss)
         self.optimizer = pyro.optim.Adam({"lr": 1e-3})
         self.recorders = Recorder(), Recorder()
 
     def step(self, x, beta, learning_rate):
         in_guide, in_model = self.recorders
-        loss = self.objective.estimator(self.num_particles, len(x))
+        objective, num_particles = self.loss.objective, self.loss.num_particles
+        estimator = objective.estimator(num_particles, len(x))
         model, guide = per_image(self.model.model), per_image(self.model.guide)
-        svi = pyro.infer.SVI(in_model(model), in_guide(guide), self.optimizer, loss)
+        svi = pyro.infer.SVI(in_model(model), in_guide(guide), self.optimizer, estimator)
         self.optimizer.pt_optim_args["lr"] = learning_rate
         for adam in self.optimizer.optim_objs.values():
             adam.param_groups[0]["lr"] = learning_rate
         value = x.new_tensor(svi.step(x, beta))
         with torch.no_grad():
-            return self.objective.score(in_guide.sites, in_model.sites)._replace(loss=value)
+            return objective.score(in_guide.sites, in_model.sites)._replace(loss=value)
 
     def adam_state(self):
         adams = self.optimizer.optim_objs
@@ -170,18 +133,16 @@ class Eager(SingleSteps):
     validates = False
     plainer = "svi"
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
+    def __init__(self, loss):
+        super().__init__(loss)
         self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
 
     def prepare(self, minibatches):
-        self.check(minibatches)
+        self.loss.check(minibatches.first())
 
     def step(self, x, beta, learning_rate):
         self.optimizer.param_groups[0]["lr"] = learning_rate
-        programs = self.model.model, self.model.guide
-        with self.model.unregistered():
-            terms = self.objective.terms(*programs, x, beta, self.num_particles)
+        terms = self.loss.terms(x, beta)
         self.optimizer.zero_grad()
         terms.loss.backward()
         self.optimizer.step()
@@ -217,12 +178,13 @@ class Compiled(Engine):
 
     name = "compiled"
     validates = False
+    one_thread = True
     compile = staticmethod(compile_step)  # replace it to use another compiler
     of_adam = staticmethod(adam_scalars)  # two scalars of each step
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        self.take_steps, self.count = None, 0
+    def __init__(self, loss):
+        super().__init__(loss)
+        self.take_steps = None
         self.parameters = dict(self.model.named_parameters())
         self.averages, self.squares = (
             {name: torch.zeros_like(p) for name, p in self.parameters.items()} for _ in range(2)
@@ -235,7 +197,7 @@ class Compiled(Engine):
     def prepare(self, minibatches):
         if self.take_steps is not None:
             return
-        self.check(minibatches)
+        self.loss.check(minibatches.first())
         captured, draws = self.capture(minibatches)
         images, device = minibatches.images, minibatches.images.device
         self.take_steps = STEPS[device.type](
@@ -247,11 +209,6 @@ class Compiled(Engine):
             self.scalars(minibatches)[0].to(images),
         )
 
-    def has_one_thread(self, batch_size):
-        weights = sum(p.numel() for p in self.parameters.values())
-        on_cpu = not next(self.model.parameters()).is_cuda
-        return on_cpu and weights * batch_size < SMALL_STEP
-
     def make_step(self, captured: Captured, dynamic: bool, device: torch.device) -> Step:
         """Return the function that takes a step."""
         return self.compile(training_step(captured, dynamic), device)
@@ -261,25 +218,18 @@ class Compiled(Engine):
         scalars = sent(self.scalars(minibatches).to(images.dtype), images.device)
         yield from self.take_steps(minibatches.rows, scalars)
 
-    def advance(self, steps):
-        self.count += steps
-
     def scalars(self, minibatches: Minibatches) -> Tensor:
         """Return beta and the scalars of Adam for the coming steps, (steps, 3), in double precision."""
-        scalars = self.of_adam(self.counts(minibatches), minibatches.learning_rates)
+        counts = self.count + 1.0 + np.arange(len(minibatches.betas))
+        scalars = self.of_adam(counts, minibatches.learning_rates)
         return torch.from_numpy(np.stack([minibatches.betas, *scalars], 1))
-
-    def counts(self, minibatches: Minibatches) -> np.ndarray:
-        """Return the numbers of the coming steps, (steps,), counted from 1."""
-        return self.count + 1.0 + np.arange(len(minibatches.betas))
 
     def capture(self, minibatches: Minibatches) -> tuple[Captured, list[Draw]]:
         """Return the graph of the objective, and all the noise that a step takes."""
-        images, dynamic, rows = minibatches[:3]
-        x = images.index_select(0, rows[0])
-        with self.autocast(), training_mode(self.model):
-            captured = capture(self.model, self.objective, self.num_particles, x)
-        pixels = [Draw("uniform_", x.shape, x.dtype)] if dynamic else []
+        x = minibatches.first()
+        with self.loss.autocast(), training_mode(self.model):
+            captured = capture(self.loss, x)
+        pixels = [Draw("uniform_", x.shape, x.dtype)] if minibatches.dynamic else []
         return captured, pixels + captured.noise
 
     def learned(self, captured: Captured) -> Learned:
@@ -304,7 +254,6 @@ class Compiled(Engine):
                 adam = _on_device(state[name], p, step_device="cpu")
                 self.averages[name].copy_(adam["exp_avg"])
                 self.squares[name].copy_(adam["exp_avg_sq"])
-                self.count = int(adam["step"])
 
 
 class Graph(Compiled):

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from pyro_vae.devices import computing_on, sent, synchronize
 from pyro_vae.training.capture import Captured, Draw
-from pyro_vae.training.engines import Compiled, Minibatches
-from pyro_vae.training.loop import Stopped, Training
-from pyro_vae.training.memory import models_that_fit
+from pyro_vae.training.choice import models_that_fit
+from pyro_vae.training.engines import Compiled
+from pyro_vae.training.loop import Lazy, Stopped, Training
 from pyro_vae.training.record import Record
 from pyro_vae.training.replay import STEPS, Noise
+from pyro_vae.training.schedule import Minibatches
 from pyro_vae.training.step import Learned, Step, training_step
 
 MOST_IN_A_STACK = {"cpu": 16, "cuda": 1024}  # a CPU's caches hold about 16 small models
@@ -23,7 +24,7 @@ MOST_CONVOLUTIONS = {"cpu": 1, "cuda": 64}  # in a stack, of models with convolu
 Outcome = Record | FloatingPointError
 
 
-class Ensemble(Iterator[dict[int, Outcome]]):
+class Ensemble(Lazy[dict[int, Outcome]]):
     """An iterator that trains many members for an epoch and gives their records by their numbers.
 
     A member is an ordinary `Training` with its own order, noise and schedules. It can be saved and
@@ -63,12 +64,14 @@ class Ensemble(Iterator[dict[int, Outcome]]):
 
     def prepare(self) -> None:
         """Compile the step, as the first epoch would."""
+        self.unused = False
         lap = self._lap()
         if lap and not self.stacks:
             with self._clock(lap):
                 self._compile(self.members[lap[0]].draw_epoch())
 
     def __next__(self) -> dict[int, Outcome]:
+        self.unused = False
         lap = self._lap()
         if not lap:
             raise StopIteration
@@ -93,7 +96,7 @@ class Ensemble(Iterator[dict[int, Outcome]]):
         first, device = self.members[0].engine, self.images.device
         size = self.stack or self._stack_size(device)
         with self.members[0].private.swapped_in():
-            first.check(minibatches)
+            first.loss.check(minibatches.first())
             captured, draws = first.capture(minibatches)
             step = first.compile(
                 training_step(captured, minibatches.dynamic, ensemble=True), device
@@ -134,7 +137,7 @@ class Ensemble(Iterator[dict[int, Outcome]]):
         finally:
             share = (time.perf_counter() - start) / len(lap)
             for i in lap:
-                self.members[i].add_seconds(share)
+                self.members[i].seconds += share
 
 
 class Stack:

@@ -1,9 +1,8 @@
 """`fit` and `fit_many`: training of one model, or of many models of the same architecture."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,21 +10,18 @@ from torch import Tensor
 from pyro_vae.data import check_unit_interval
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.settings import TrainingSettings, default_batch_size
-from pyro_vae.signatures import takes_arguments_of, takes_settings
-from pyro_vae.training.choice import choose_engine
+from pyro_vae.training.choice import check_step_fits, choose_engine
 from pyro_vae.training.distributed import Distributed
 from pyro_vae.training.engines import ENGINES, Engine
 from pyro_vae.training.ensembles import Ensemble
-from pyro_vae.training.loop import Splits, Training
-from pyro_vae.training.memory import check_step_fits
-from pyro_vae.training.objectives import OBJECTIVES
+from pyro_vae.training.loop import Training
+from pyro_vae.training.objectives import OBJECTIVES, Loss
 from pyro_vae.training.processes import ALONE, Ranks
-from pyro_vae.training.schedule import Schedule
+from pyro_vae.training.schedule import Schedule, Splits
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
 
 
-@takes_settings(TrainingSettings)
 def fit(
     model: LatentImageModel,
     images: Tensor,
@@ -36,12 +32,25 @@ def fit(
     device: torch.device | str = "cpu",
     should_stop: Callable[[], bool] | None = None,
     ranks: Ranks = ALONE,
-    **settings,
+    objective: str = "elbo",
+    num_particles: int = 1,
+    beta: float = 1.0,
+    beta_schedule: str = "constant",
+    warmup_epochs: int = 0,
+    epochs: int = 100,
+    batch_size: int | None = None,
+    learning_rate: float = 1e-3,
+    learning_rate_schedule: str = "constant",
+    patience: int | None = None,
+    seed: int = 0,
+    precision: str = "float32",
+    engine: str = "auto",
 ) -> Training:
     """Train the model in place on images (N, C, H, W), yielding a record after each epoch.
 
-    The model moves to `device`, and it is in `eval` mode between records. Training has its own
-    random state, so random draws between records change nothing.
+    Training happens while you iterate: `for record in fit(...)`. The model moves to `device`, and
+    it is in `eval` mode between records. Training has its own random state, so random draws between
+    records change nothing.
 
     Args:
         model: the VAE or autoencoder to train; its weights change.
@@ -56,7 +65,27 @@ def fit(
         ranks: processes that train together (default: this process alone). Each of them calls `fit`
             with the same arguments inside `ranks.joined()`. `batch_size` is the sum of their
             shares, and all of them have the same weights.
-        {settings}
+        objective: sampled ELBO, ELBO with the KL in closed form, or importance-weighted bound; one
+            of `elbo`, `elbo_analytic`, `iwae` (default: elbo).
+        num_particles: draws of z per image and step; at least 1 (default: 1).
+        beta: factor on the KL: 1 gives the ELBO, more than 1 regularises more; at least 0 (default:
+            1).
+        beta_schedule: constant, or beta rising from 0 over the warm-up, once or in cycles; one of
+            `constant`, `linear`, `cyclical` (default: constant).
+        warmup_epochs: epochs over which beta rises from 0; at least 0 (default: 0).
+        epochs: passes over the training images; at least 1 (default: 100).
+        batch_size: images per step; at least 1 (default: 128, or all of fewer).
+        learning_rate: step size of Adam; more than 0 (default: 0.001).
+        learning_rate_schedule: constant, or cosine: the learning rate falls to 0 at the end of
+            training; one of `constant`, `cosine` (default: constant).
+        patience: stop after this many epochs without a better loss on held-out validation images,
+            and keep the best weights; at least 1 (default: never stop early).
+        seed: seed of the weights, the noise and the data order; at least 0 (default: 0).
+        precision: number format; bf16 is used in the networks only; one of `float32`, `bf16`,
+            `float64` (default: float32).
+        engine: how a step is computed: svi is Pyro's own, eager is the same without waiting for the
+            device, compiled is machine code that takes up to a minute to make; auto compiles long
+            trainings; one of `auto`, `svi`, `eager`, `graph`, `compiled` (default: auto).
 
     Raises:
         ValueError: arguments that are out of range or contradict each other; images that the
@@ -71,24 +100,134 @@ def fit(
         >>> [record.epoch for record in pv.fit(vae, images, beta=0.5, epochs=2)]
         [1, 2]
     """
-    asked = TrainingSettings(**settings)
-    batch_size = asked.batch_size or default_batch_size(len(images))
-    asked = replace(asked, batch_size=batch_size)
-    _check_against_images(batch_size, asked.patience, len(images), validation_images, ranks)
-    schedule = Schedule(asked, len(images) // batch_size)
-    choice = choose_engine(asked.engine, schedule.steps, torch.device(device).type, ranks.count)
-    check_unit_interval(images) if dynamic else model.likelihood.check(images)
-    for others in (test_images, validation_images):
+    settings = TrainingSettings(
+        objective=objective,
+        num_particles=num_particles,
+        beta=beta,
+        beta_schedule=beta_schedule,
+        warmup_epochs=warmup_epochs,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        learning_rate_schedule=learning_rate_schedule,
+        patience=patience,
+        seed=seed,
+        precision=precision,
+        engine=engine,
+    )
+    splits = Splits(images, test_images, validation_images, dynamic)
+    training = make_training(model, splits, settings, device, should_stop, ranks)
+    training.unused = True
+    return training
+
+
+def fit_many(
+    models: Sequence[LatentImageModel],
+    images: Tensor | Sequence[Tensor],
+    *,
+    betas: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
+    learning_rates: Sequence[float] | None = None,
+    test_images: Tensor | None = None,
+    validation_images: Tensor | None = None,
+    dynamic: bool = False,
+    device: torch.device | str = "cpu",
+    should_stop: Callable[[], bool] | None = None,
+    objective: str = "elbo",
+    num_particles: int = 1,
+    beta: float = 1.0,
+    beta_schedule: str = "constant",
+    warmup_epochs: int = 0,
+    epochs: int = 100,
+    batch_size: int | None = None,
+    learning_rate: float = 1e-3,
+    learning_rate_schedule: str = "constant",
+    patience: int | None = None,
+    seed: int = 0,
+    precision: str = "float32",
+) -> Ensemble:
+    """Train models of the same architecture in one batched step, each exactly as `fit` would.
+
+    Training happens while you iterate, and each lap gives the records by the models' numbers. The
+    models share everything but their weights, a fixed sigma, and the lists below. If one of them
+    diverges, the others continue. The engine is always `compiled`.
+
+    Args:
+        models: models of the same class, networks and likelihood.
+        images: (N, C, H, W), the same for all models, or one tensor for each model.
+        betas: the `beta` of each model (default: the same for all).
+        seeds: the `seed` of each model (default: the same for all).
+        learning_rates: the `learning_rate` of each model (default: the same for all).
+        test_images, validation_images, dynamic, device, should_stop: as for `fit`.
+        objective, num_particles, beta, beta_schedule, warmup_epochs, epochs, batch_size: as for `fit`.
+        learning_rate, learning_rate_schedule, patience, seed, precision: as for `fit`.
+
+    Raises:
+        ValueError: what `fit` refuses; models of different architectures; lists of different
+            lengths.
+    """
+    settings = TrainingSettings(
+        objective=objective,
+        num_particles=num_particles,
+        beta=beta,
+        beta_schedule=beta_schedule,
+        warmup_epochs=warmup_epochs,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        learning_rate_schedule=learning_rate_schedule,
+        patience=patience,
+        seed=seed,
+        precision=precision,
+        engine="compiled",
+    )
+    lists = {"betas": betas, "seeds": seeds, "learning_rates": learning_rates}
+    listed = {name: values for name, values in lists.items() if values is not None}
+    if isinstance(images, Tensor):
+        images = [images.to(device, PRECISIONS[precision])] * len(models)
+    counts = {"images": len(images)} | {name: len(values) for name, values in listed.items()}
+    for name, count in counts.items():
+        if count != len(models):
+            raise ValueError(f"{name}: expected {len(models)}, one per model, got {count}")
+    trainings = []
+    for n, (model, x) in enumerate(zip(models, images)):
+        own: dict[str, Any] = {name.removesuffix("s"): values[n] for name, values in listed.items()}
+        splits = Splits(x, test_images, validation_images, dynamic)
+        one = make_training(model, splits, replace(settings, **own), device, should_stop)
+        trainings.append(one)
+    ensemble = Ensemble(trainings)
+    ensemble.unused = True
+    return ensemble
+
+
+def make_training(
+    model: LatentImageModel,
+    splits: Splits,
+    settings: TrainingSettings,
+    device: torch.device | str = "cpu",
+    should_stop: Callable[[], bool] | None = None,
+    ranks: Ranks = ALONE,
+) -> Training:
+    """Return the training that `fit` returns, given its settings as an object; errors as there."""
+    images = splits.train
+    batch_size = settings.batch_size or default_batch_size(len(images))
+    settings = replace(settings, batch_size=batch_size)
+    _check_against_images(settings, batch_size, splits, ranks)
+    schedule = Schedule(settings, len(images) // batch_size)
+    choice = choose_engine(settings.engine, schedule.steps, torch.device(device).type, ranks.count)
+    check_unit_interval(images) if splits.dynamic else model.likelihood.check(images)
+    for others in (splits.test, splits.validation):
         if others is not None:
             model.likelihood.check(others)
-    dtype = PRECISIONS[asked.precision]
-    model.to(device, dtype)
-    check_step_fits(model, asked, torch.device(device))
-    test, validation = (
-        x if x is None else x.to(device, dtype) for x in (test_images, validation_images)
-    )
-    splits = Splits(images.to(device, dtype), test, validation, dynamic)
-    make_engine = partial(_make_engine, model, asked, splits.train.device, ranks)
+    model.to(device, PRECISIONS[settings.precision])
+    check_step_fits(model, settings, torch.device(device))
+    splits = splits.to(device, PRECISIONS[settings.precision])
+    bf16 = settings.precision == "bf16"
+    loss = Loss(model, OBJECTIVES[settings.objective], settings.num_particles, bf16)
+
+    def make_engine(name: str) -> Engine:
+        return ENGINES[name](loss) if ranks.count == 1 else Distributed(loss, ranks, name)
+
     return Training(make_engine, choice, schedule, splits, should_stop or _never, ranks)
 
 
@@ -97,12 +236,9 @@ def _never() -> bool:
 
 
 def _check_against_images(
-    batch_size: int,
-    patience: int | None,
-    num_images: int,
-    validation: Tensor | None,
-    ranks: Ranks,
+    settings: TrainingSettings, batch_size: int, splits: Splits, ranks: Ranks
 ) -> None:
+    patience, num_images = settings.patience, len(splits.train)
     if batch_size > num_images or num_images == 0:
         raise ValueError(f"batch_size: expected 1 to {num_images} images, got {batch_size}")
     if batch_size % ranks.count:
@@ -110,62 +246,5 @@ def _check_against_images(
             f"batch_size: expected a multiple of {ranks.count}, the number of ranks, got"
             f" {batch_size}"
         )
-    if (patience is None) != (validation is None):
+    if (patience is None) != (splits.validation is None):
         raise ValueError(f"patience: goes with validation_images, and they with it; got {patience}")
-
-
-def _make_engine(
-    model: LatentImageModel,
-    settings: TrainingSettings,
-    device: torch.device,
-    ranks: Ranks,
-    name: str,
-) -> Engine:
-    bf16 = partial(torch.autocast, device.type, torch.bfloat16)
-    autocast = bf16 if settings.precision == "bf16" else nullcontext
-    options = (model, OBJECTIVES[settings.objective], settings.num_particles, autocast)
-    return ENGINES[name](*options) if ranks.count == 1 else Distributed(name, ranks, *options)
-
-
-@takes_arguments_of(fit, leave_out=("ranks", "engine"))
-def fit_many(
-    models: Sequence[LatentImageModel],
-    images: Tensor | Sequence[Tensor],
-    *,
-    betas: Sequence[float] | None = None,
-    seeds: Sequence[int] | None = None,
-    learning_rates: Sequence[float] | None = None,
-    **options,
-) -> Ensemble:
-    """Train models of the same architecture in one batched step, each exactly as `fit` would.
-
-    The models share everything but their weights, a fixed sigma, and the lists below. If one of
-    them diverges, the others continue. The engine is always `compiled`.
-
-    Args:
-        models: models of the same class, networks and likelihood.
-        images: (N, C, H, W), the same for all models, or one tensor for each model.
-        betas: the `beta` of each model (default: the same for all).
-        seeds: the `seed` of each model (default: the same for all).
-        learning_rates: the `learning_rate` of each model (default: the same for all).
-        {settings}
-
-    Raises:
-        ValueError: what `fit` refuses; models of different architectures; lists of different
-            lengths.
-    """
-    given = {"betas": betas, "seeds": seeds, "learning_rates": learning_rates}
-    listed = {name: values for name, values in given.items() if values is not None}
-    if isinstance(images, Tensor):
-        dtype = PRECISIONS[options.get("precision", "float32")]
-        images = [images.to(options.get("device", "cpu"), dtype)] * len(models)
-    counts = {"images": len(images)} | {name: len(values) for name, values in listed.items()}
-    for name, count in counts.items():
-        if count != len(models):
-            raise ValueError(f"{name}: expected {len(models)}, one per model, got {count}")
-    options["engine"] = "compiled"
-    trainings = []
-    for n, (model, x) in enumerate(zip(models, images)):
-        own = {name.removesuffix("s"): values[n] for name, values in listed.items()}
-        trainings.append(fit(model, x, **options | own))
-    return Ensemble(trainings)

@@ -2,9 +2,10 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from typing import TypeVar
 
 import pyro
 import torch
@@ -12,37 +13,43 @@ from torch import Tensor
 
 from pyro_vae.data import draw_binary
 from pyro_vae.devices import computing_on, full, one_thread, sent, synchronize
-from pyro_vae.models.elbo import ElboTerms, chunks, elbo_terms
+from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.notices import notice
 from pyro_vae.randomness import PrivateState
 from pyro_vae.training.choice import Choice, choose_engine
-from pyro_vae.training.engines import Engine, Minibatches
-from pyro_vae.training.finite import all_finite
+from pyro_vae.training.engines import Engine
 from pyro_vae.training.processes import RankLost, Ranks
-from pyro_vae.training.record import Record
-from pyro_vae.training.schedule import Schedule
+from pyro_vae.training.record import Record, all_finite, test_figures, validation_loss
+from pyro_vae.training.schedule import Minibatches, Schedule, Splits
 
-
-@dataclass(frozen=True)
-class Splits:
-    """The images (N, C, H, W) on the model's device: to train on, to score, and to select by.
-
-    If `dynamic` is true, the training images are probabilities of the binary pixels that each step
-    draws.
-    """
-
-    train: Tensor
-    test: Tensor | None = None
-    validation: Tensor | None = None
-    dynamic: bool = False
+SMALL_STEP = 3e6  # multiplications, for which several threads wait longer than they save
+Given = TypeVar("Given")  # what an iterator gives after each epoch
 
 
 class Stopped(Exception):
     """The exception of a training that was asked to stop, and did so between two steps."""
 
 
-class Training(Iterator[Record]):
+class Lazy(Iterator[Given]):
+    """An iterator that trains as it goes, and warns if it is deleted before anything was trained.
+
+    Python warns in the same way of a coroutine that was never awaited.
+    """
+
+    unused = False  # set where a user asked for it; iterating or restoring unsets it
+
+    def __del__(self):
+        if self.unused:
+            warnings.warn(
+                "nothing was trained: a training trains while you iterate, as in"
+                " 'for record in pv.fit(...)' or 'list(pv.fit(...))'",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+class Training(Lazy[Record]):
     """An iterator that trains for an epoch at each `next` and gives its record.
 
     Between two steps, `state()` holds all that the training needs to resume as if it had never
@@ -68,13 +75,13 @@ class Training(Iterator[Record]):
     ):
         self.make_engine, self.schedule, self.splits = make_engine, schedule, splits
         self.settings = schedule.settings
+        self.step, self.seconds = 0, 0.0
         self._use(choice)
         self.should_stop, self.ranks = ranks.agreed(should_stop), ranks
         self.order = torch.Generator().manual_seed(self.settings.seed)
         self.epoch_order = self.order.get_state()  # its state at the start of the current epoch
         validate = self.engine.validates and pyro.infer.util.is_validation_enabled()
         self.private = PrivateState(self.settings.seed, splits.train.device, validate)
-        self.step, self.seconds = 0, 0.0
         self.terms: list[Tensor] = []  # of the unfinished epoch's steps, in blocks
         self.best_epoch: int | None = None
         self.best_loss = math.inf
@@ -90,6 +97,11 @@ class Training(Iterator[Record]):
         return self.splits.train
 
     @property
+    def batch_size(self) -> int:
+        """Return the number of images per step."""
+        return self.settings.batch_size or len(self.images)
+
+    @property
     def epoch(self) -> int:
         """Return the number of epochs that are finished."""
         return self.schedule.epoch(self.step)
@@ -103,8 +115,13 @@ class Training(Iterator[Record]):
 
     def _use(self, choice: Choice) -> None:
         self.choice, self.engine, self.ready = choice, self.make_engine(choice.name), False
+        self.engine.count = self.step
+
+    def __repr__(self) -> str:
+        return f"Training(epoch {self.epoch} of {self.settings.epochs}; trains while you iterate)"
 
     def __next__(self) -> Record:
+        self.unused = False
         if self.finished:
             raise StopIteration
         try:
@@ -120,17 +137,18 @@ class Training(Iterator[Record]):
     def clock(self) -> Iterator[None]:
         """Compute on the images' device inside the block, and count its time as training."""
         start = time.perf_counter()
-        alone = self.engine.has_one_thread(self.settings.batch_size or len(self.images))
         try:
-            with computing_on(self.images.device), one_thread(alone):
+            with computing_on(self.images.device), one_thread(self._is_small()):
                 yield
                 synchronize(self.images.device)  # once per epoch
         finally:
-            self.add_seconds(time.perf_counter() - start)
+            self.seconds += time.perf_counter() - start
 
-    def add_seconds(self, seconds: float) -> None:
-        """Add seconds to the time spent on training."""
-        self.seconds += seconds
+    def _is_small(self) -> bool:
+        """Return whether the engine takes such small steps by a single thread."""
+        weights = sum(p.numel() for p in self.model.parameters())
+        on_cpu = self.images.device.type == "cpu"
+        return self.engine.one_thread and on_cpu and weights * self.batch_size < SMALL_STEP
 
     def _take_steps(self, minibatches: Minibatches) -> None:
         self._prepare(minibatches)
@@ -148,36 +166,40 @@ class Training(Iterator[Record]):
 
     def prepare(self) -> None:
         """Make the engine ready, as the first epoch would; it may compile for a minute."""
+        self.unused = False
         if not self.finished:
             with self.clock(), self.private.swapped_in():
                 self._prepare(self.draw_epoch())
 
     def _prepare(self, minibatches: Minibatches) -> None:
-        if self.ready:
-            return
-        try:
-            self.engine.prepare(minibatches)
-            self.ready = True
-        except RankLost:
-            raise
-        except Exception as error:
-            plainer = self.engine.plainer
-            reason = str(error).strip().partition("\n")[0]
-            if not self.choice.automatic or plainer is None:
-                known = isinstance(error, ValueError)
-                raise (ValueError if known else RuntimeError)(f"engine: {reason}") from error
-            adam = self.engine.adam_state()
-            self._use(Choice(plainer, True, reason))
-            self.engine.load_adam_state(adam)
-            self._prepare(minibatches)
-            if self.engine.name == plainer:
-                notice(f"engine: {plainer}, since {reason}")
+        """Make the engine ready or, where it may be replaced, the first plainer one that can be."""
+        before = self.choice
+        while not self.ready:
+            try:
+                self.engine.prepare(minibatches)
+                self.ready = True
+            except RankLost:
+                raise
+            except Exception as error:
+                self._use_plainer(error)
+        if self.choice is not before:
+            notice(f"engine: {self.choice.name}, since {self.choice.reason}")
+
+    def _use_plainer(self, error: Exception) -> None:
+        """Use the next plainer engine in place of one that cannot be made ready."""
+        plainer, reason = self.engine.plainer, str(error).strip().partition("\n")[0]
+        if not self.choice.automatic or plainer is None:
+            known = isinstance(error, ValueError)
+            raise (ValueError if known else RuntimeError)(f"engine: {reason}") from error
+        adam = self.engine.adam_state()
+        self._use(Choice(plainer, True, reason))
+        self.engine.load_adam_state(adam)
 
     def advance(self, terms: Tensor) -> None:
         """Count steps as taken, and keep their terms (k, 3)."""
         self.terms.append(terms)
         self.step += len(terms)
-        self.engine.advance(len(terms))
+        self.engine.count = self.step
 
     def draw_epoch(self) -> Minibatches:
         """Return the steps that remain in the epoch, which takes every image once in a new order.
@@ -187,8 +209,7 @@ class Training(Iterator[Record]):
         self.order.set_state(self.epoch_order)
         order = torch.randperm(len(self.images), generator=self.order)
         steps_per_epoch = self.schedule.steps_per_epoch
-        batch_size = self.settings.batch_size or len(order)
-        rows = order[: steps_per_epoch * batch_size].view(-1, batch_size)
+        rows = order[: steps_per_epoch * self.batch_size].view(-1, self.batch_size)
         taken = sum(map(len, self.terms))
         steps = range(self.step, self.step - taken + steps_per_epoch)
         return Minibatches(
@@ -206,14 +227,10 @@ class Training(Iterator[Record]):
         if model.training:  # the caller may have changed the mode
             model.eval()
         draw = draw_binary if self.splits.dynamic else (lambda x: x)
+        batches = chunks(self.images, numbers_per_pixel=model.likelihood.numbers_per_pixel)
         model.likelihood.calibrate(
-            (x, model.outputs(model.encode(x).sample())) for x in map(draw, self._batches())
+            (x, model.outputs(model.encode(x).sample())) for x in map(draw, batches)
         )
-
-    def _batches(self) -> Iterator[Tensor]:
-        """Return the training images in batches that can be scored."""
-        numbers = self.model.likelihood.numbers_per_pixel
-        return chunks(self.images, numbers_per_pixel=numbers)
 
     def finish_epoch(self, finite: bool = False) -> Record:
         """Return the record of an epoch whose steps are all taken.
@@ -225,6 +242,11 @@ class Training(Iterator[Record]):
         self._check_finite(terms, finite)
         self.terms, self.epoch_order = [], self.order.get_state()
         loss, rate, distortion = terms.double().mean(0).tolist()
+        test = self.splits.test
+        of_test = {} if test is None else test_figures(self.model, test)
+        held_out = self._validation_loss()
+        if held_out is not None:
+            self._note_best(held_out)
         return Record(
             epoch=self.epoch,
             step=self.step,
@@ -234,36 +256,21 @@ class Training(Iterator[Record]):
             train_elbo=-(rate + distortion),
             train_rate=rate,
             train_distortion=distortion,
-            **self._test_figures(),
-            validation_loss=self._select(),
+            **of_test,
+            validation_loss=held_out,
         )
 
-    def _test_figures(self) -> dict[str, float]:
-        if self.splits.test is None:
-            return {}
-        scored = self._score(self.splits.test)
-        return {
-            "test_elbo": scored.elbo.mean().item(),
-            "test_rate": scored.rate.mean().item(),
-            "test_distortion": scored.distortion.mean().item(),
-        }
-
-    def _score(self, images: Tensor) -> ElboTerms:
-        with pyro.validation_enabled(False):
-            return elbo_terms(self.model, images)
-
-    def _select(self) -> float | None:
-        """Return the loss on the validation images, and note the epoch if it is the best so far."""
+    def _validation_loss(self) -> float | None:
+        """Return the loss of the validation images, by which the best epoch is chosen."""
         if self.splits.validation is None:
             return None
-        scored = self._score(self.splits.validation)
-        distortion = scored.distortion.mean().item()
-        rate = scored.rate.mean().item()
-        loss = distortion if math.isnan(rate) else distortion + self.settings.beta * rate
-        loss = self.ranks.gather(loss)[0]  # rounding must not end ranks at different epochs
+        loss = validation_loss(self.model, self.splits.validation, self.settings.beta)
+        return self.ranks.gather(loss)[0]  # rounding must not end ranks at different epochs
+
+    def _note_best(self, loss: float) -> None:
+        """Note the epoch if it is the best since the warm-up."""
         if self.epoch > self.settings.warmup_epochs and loss < self.best_loss:
             self.best_epoch, self.best_loss = self.epoch, loss
-        return loss
 
     def _check_finite(self, terms: Tensor, known: bool) -> None:
         bad = ~torch.isfinite(terms[:, [0, 2]])
@@ -307,6 +314,7 @@ class Training(Iterator[Record]):
         Raises:
             ValueError: the state of another model, of other data, or of more epochs than asked for.
         """
+        self.unused = False
         try:
             self._load(state)
             with self.private.swapped_in():
@@ -320,15 +328,17 @@ class Training(Iterator[Record]):
             raise ValueError(f"epochs: {self.epoch} are done already, got {self.settings.epochs}")
 
     def _load(self, state: dict) -> None:
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
         before = state.get("engine", self.engine.name)
         if self.choice.automatic and before != self.engine.name:
-            self._go_on_with(before)
+            with suppress(ValueError):  # where that engine cannot run here
+                choose_engine(before, 0, self.images.device.type, self.ranks.count)
+                self._use(Choice(before, True, "as before"))
         if before != self.engine.name:
             notice(
                 f"engine: {self.engine.name} continues what {before} began, which is equal to"
                 " rounding and not to the last bit"
             )
-        self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.terms = [state["terms"].to(self.images)]
         self.best_epoch, self.best_loss = state["best_epoch"], float(state["best_loss"])
         self.epoch_order = state["order"].cpu()
@@ -337,9 +347,4 @@ class Training(Iterator[Record]):
         self.private.random[: len(known)] = known
         self.model.load_state_dict(state["model"])
         self.engine.load_adam_state(state["adam"])
-
-    def _go_on_with(self, engine: str) -> None:
-        """Use the engine that a run began with, if it can run here."""
-        with suppress(ValueError):
-            choose_engine(engine, 0, self.images.device.type, self.ranks.count)
-            self._use(Choice(engine, True, "as before"))
+        self.engine.count = self.step

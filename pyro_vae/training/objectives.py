@@ -8,6 +8,8 @@ for no NaN. It runs the same handlers as Pyro's form and equals it to rounding.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyro
@@ -20,6 +22,9 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
+
+from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.randomness import seeded
 
 Program = Callable[..., object]
 Sites = dict[str, dict]
@@ -241,3 +246,40 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "elbo_analytic": ElboAnalytic,
     "iwae": Iwae,
 }
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What training minimises: an objective of the two programs of a model.
+
+    Args:
+        model: whose parameters are trained.
+        objective: the class of the objective.
+        num_particles: draws of z per image.
+        bf16: whether the networks compute in bfloat16.
+    """
+
+    model: LatentImageModel
+    objective: type[Objective]
+    num_particles: int = 1
+    bf16: bool = False
+
+    def autocast(self) -> AbstractContextManager:
+        """Return the context in which the programs run."""
+        device = self.model.device.type
+        return torch.autocast(device, torch.bfloat16) if self.bf16 else nullcontext()
+
+    def terms(self, x: Tensor, beta: float | Tensor) -> Terms:
+        """Return the terms of a minibatch x (B, C, H, W), without a sync."""
+        programs = self.model.model, self.model.guide
+        with self.model.unregistered():
+            return self.objective.terms(*programs, x, beta, self.num_particles)
+
+    def check(self, x: Tensor) -> None:
+        """Check on a minibatch that the programs do not need Pyro's own estimators.
+
+        Raises:
+            ValueError: programs that need them.
+        """
+        with seeded(0, x.device), self.model.unregistered(), torch.no_grad():
+            check_programs(self.model.model, self.model.guide, x, self.model.parameters())

@@ -1,6 +1,16 @@
-"""The record of an epoch."""
+"""The record of an epoch, and what is measured at the end of one."""
 
+import math
 from dataclasses import dataclass
+
+import pyro
+import torch
+from torch import Tensor
+
+from pyro_vae.models.elbo import ElboTerms, elbo_terms
+from pyro_vae.models.vae import LatentImageModel
+
+SMALL = 2**16  # numbers: smaller tensors are looked at together, since each look costs a call
 
 
 @dataclass(frozen=True)
@@ -43,3 +53,35 @@ class Record:
             if value is not None:
                 parts.append(f"{name} {value:.2f}")
         return f"Record({', '.join(parts)})"
+
+
+def test_figures(model: LatentImageModel, images: Tensor) -> dict[str, float]:
+    """Return a record's figures of the test images (N, C, H, W), with one draw of z per image."""
+    scored = _scored(model, images)
+    return {
+        "test_elbo": scored.elbo.mean().item(),
+        "test_rate": scored.rate.mean().item(),
+        "test_distortion": scored.distortion.mean().item(),
+    }
+
+
+def validation_loss(model: LatentImageModel, images: Tensor, beta: float) -> float:
+    """Return distortion + beta * rate of the validation images; a point has no rate."""
+    scored = _scored(model, images)
+    distortion, rate = scored.distortion.mean().item(), scored.rate.mean().item()
+    return distortion if math.isnan(rate) else distortion + beta * rate
+
+
+def _scored(model: LatentImageModel, images: Tensor) -> ElboTerms:
+    with pyro.validation_enabled(False):
+        return elbo_terms(model, images)
+
+
+def all_finite(tensors: list[Tensor]) -> bool:
+    """Return whether all numbers are finite; sums in double precision are, if their terms are."""
+    small = [tensor.flatten() for tensor in tensors if tensor.numel() < SMALL]
+    looked_at = [tensor for tensor in tensors if tensor.numel() >= SMALL]
+    if small:
+        looked_at.append(torch.cat(small))
+    sums = [tensor.sum(dtype=torch.float64) for tensor in looked_at]
+    return bool(torch.isfinite(torch.stack(sums)).all()) if sums else True

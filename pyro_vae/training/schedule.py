@@ -1,10 +1,50 @@
-"""The schedule of a training: when it ends, and beta and the learning rate at every step."""
+"""What a training goes through: its images, and beta and the learning rate at every step."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from pyro_vae.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The images (N, C, H, W) on the model's device: to train on, to score, and to select by.
+
+    If `dynamic` is true, the training images are probabilities of the binary pixels that each step
+    draws.
+    """
+
+    train: Tensor
+    test: Tensor | None = None
+    validation: Tensor | None = None
+    dynamic: bool = False
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Splits":
+        """Return the same images on a device, in a number format."""
+
+        def moved(images: Tensor | None) -> Tensor | None:
+            return None if images is None else images.to(device, dtype)
+
+        train = self.train.to(device, dtype)
+        return Splits(train, moved(self.test), moved(self.validation), self.dynamic)
+
+
+class Minibatches(NamedTuple):
+    """The steps to take: all images (N, C, H, W), the minibatches' rows (steps, B), and schedules."""
+
+    images: Tensor
+    dynamic: bool  # whether images are probabilities of the binary pixels that a step draws
+    rows: Tensor
+    betas: np.ndarray  # (steps,), in double precision
+    learning_rates: np.ndarray
+
+    def first(self) -> Tensor:
+        """Return the images of the first step (B, C, H, W), before pixels are drawn."""
+        return self.images.index_select(0, self.rows[0])
 
 
 def constant(steps: np.ndarray, ramp: int) -> np.ndarray:

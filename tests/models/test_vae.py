@@ -195,6 +195,10 @@ def test_an_unregistered_program_leaves_the_parameter_store_alone():
     vae, x = small(), images()
     with vae.unregistered():
         vae.model(x), vae.guide(x)
+    with vae.unregistered():
+        with vae.unregistered():
+            pass
+        vae.model(x)
     assert len(pyro.get_param_store()) == 0
     vae.model(x), vae.guide(x)
     assert len(pyro.get_param_store()) == len(list(vae.parameters()))

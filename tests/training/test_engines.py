@@ -9,7 +9,7 @@ import torch
 import pyro_vae as pv
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.training.engines import Eager
-from pyro_vae.training.objectives import OBJECTIVES
+from pyro_vae.training.objectives import OBJECTIVES, Loss
 from tests.support import seams
 from tests.support.programs import Choosy, Dropping, Straying, images, model
 from tests.support.training import assert_same_records, assert_same_weights, trained
@@ -158,7 +158,7 @@ def test_cuda_trains_every_family(name, engine):
 @pytest.mark.parametrize("score", ["density", "levels"])
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_the_eager_step_does_not_wait_for_the_gpu(name, score, objective):
-    engine = Eager(model(name, score=score).to("cuda"), OBJECTIVES[objective], 2)
+    engine = Eager(Loss(model(name, score=score).to("cuda"), OBJECTIVES[objective], 2))
     x = images().to("cuda")
     pyro.enable_validation(False)
     engine.step(x, 1.0, 1e-3)

@@ -1,6 +1,7 @@
 """`fit`: nothing leaks in or out, closed forms are reached, and wrong arguments are named at once."""
 
 import math
+import warnings
 from dataclasses import replace
 
 import pyro
@@ -13,7 +14,12 @@ from pyro_vae.evaluation.terms import rate_per_component
 from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
 from pyro_vae.settings import TrainingSettings, by_name
 from tests.support.programs import SHAPE, images, model
-from tests.support.training import assert_same_records, assert_same_weights, trained
+from tests.support.training import (
+    assert_same_records,
+    assert_same_weights,
+    full_training,
+    trained,
+)
 
 
 @pytest.mark.parametrize("engine", ["svi", "eager"])
@@ -41,6 +47,36 @@ def test_training_leaves_the_callers_state_alone(engine):
         assert torch.distributions.Distribution._validate_args
         assert list(pyro.get_param_store().keys()) == ["mine"]
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def warned(call):
+    """The warnings of a call whose result is dropped."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        call()
+    return [str(each.message) for each in seen if each.category is RuntimeWarning]
+
+
+@pytest.mark.parametrize("function", [pv.fit, pv.fit_many])
+def test_a_call_alone_says_that_nothing_was_trained(no_inductor, function):
+    """As Python does of a coroutine that was never awaited; what a notebook shows says it, too."""
+
+    def made():
+        vae = model()
+        return function(vae if function is pv.fit else [vae], images(), epochs=1)
+
+    (said,) = warned(made)
+    assert said.startswith("nothing was trained: a training trains while you iterate")
+    used = [lambda: next(made()), lambda: made().prepare(), lambda: list(made())]
+    assert [warned(call) for call in used] == [[], [], []]
+    assert "trains while you iterate" in repr(pv.fit(model(), images()))
+
+
+def test_what_is_restored_or_refused_says_nothing():
+    state = full_training().state()
+    assert warned(lambda: full_training().restore(state)) == []
+    with pytest.raises(ValueError, match="batch_size"):
+        assert warned(lambda: pv.fit(model(), images(), batch_size=99)) == []
 
 
 @pytest.mark.parametrize("precision, dtype", [("float64", torch.float64), ("bf16", torch.float32)])

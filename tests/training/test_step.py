@@ -7,7 +7,7 @@ import torch
 import pyro_vae as pv
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.training.capture import capture
-from pyro_vae.training.objectives import OBJECTIVES
+from pyro_vae.training.objectives import OBJECTIVES, Loss
 from pyro_vae.training.step import _adam, training_step
 from tests.support.programs import images, model
 from tests.support.training import (
@@ -96,7 +96,7 @@ def test_machine_code_is_the_eager_step_too(name, objective, score):
 @pytest.mark.slow
 def test_more_models_than_dynamo_likes():
     """Each has a code object of its own; eight of one would be the end."""
-    graph = capture(model(), OBJECTIVES["elbo"], 1, images())
+    graph = capture(Loss(model(), OBJECTIVES["elbo"]), images())
     codes = [training_step(graph, False).__code__ for _ in range(3)]
     assert len({id(code) for code in codes}) == 3
 
