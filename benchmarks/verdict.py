@@ -16,9 +16,9 @@ import torch
 import pyro_vae as pv
 from pyro_vae.evaluation.features import FeatureNet
 from pyro_vae.evaluation.verdict import Verdict, explained_share, judge, mismatch
+from pyro_vae.measures.samples import classifier_for
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
-from pyro_vae.runs.classifiers import classifier_for
 
 FAMILIES = {"gaussian_shared_sigma": "none", "bernoulli": "static", "discretized_logistic": "none"}
 KINDS = {  # what is trained, and the word that it deserves where that is known

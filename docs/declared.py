@@ -10,10 +10,11 @@ from dataclasses import Field, fields
 from pathlib import Path
 
 from pyro_vae.cli.parser import COMMANDS, parsers
+from pyro_vae.measures import PARTS
 from pyro_vae.names import DATASETS, LIKELIHOODS
+from pyro_vae.names import PARTS as SUMMARIES
 from pyro_vae.pages.wording import SUMMARY, Row
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.parts import PARTS
 from pyro_vae.settings import DataSettings, ModelSettings, TrainingSettings, meaning
 
 KINDS = {
@@ -96,17 +97,18 @@ def datasets() -> list[str]:
 
 def measures() -> list[str]:
     """Return every figure of `summary.json` and `evaluation.json`, with what to look for."""
-    lines = ["## summary.json", "", *_measures("", SUMMARY)]
+    summaries = [(f"`{name}`", SUMMARIES[name]) for name in PARTS]
+    lines = ["## summary.json", "", *_measures("", SUMMARY), "## evaluation.json", ""]
+    lines += _table(("part", "what it measures"), summaries)
     for name, part in PARTS.items():
         lines += [f"## {name}: {part.title}", "", part.look, "", *_measures(f"{name}.", part.rows)]
     return lines
 
 
 def _measures(prefix: str, rows: Iterable[Row]) -> list[str]:
-    shown = [row for row in rows if row.kind != "data"]
     columns = ("figure", "unit", "key", "best")
     return _table(
-        columns, [(row.name, row.unit, f"`{prefix}{row.key}`", _best(row)) for row in shown]
+        columns, [(row.name, row.unit, f"`{prefix}{row.key}`", _best(row)) for row in rows]
     )
 
 

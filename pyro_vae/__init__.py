@@ -7,8 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyro_vae.comparison.measuring import evaluate_missing as evaluate_missing
-    from pyro_vae.comparison.measuring import measure as measure
     from pyro_vae.comparison.runs import Runs as Runs
     from pyro_vae.comparison.runs import compare as compare
     from pyro_vae.comparison.runs import load_runs as load_runs
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
     from pyro_vae.models.vae import VAE as VAE
     from pyro_vae.runs.config import RunConfig as RunConfig
     from pyro_vae.runs.evaluate import evaluate as evaluate
+    from pyro_vae.runs.evaluate import evaluate_missing as evaluate_missing
+    from pyro_vae.runs.measure import measure as measure
     from pyro_vae.runs.observer import Observer as Observer
     from pyro_vae.runs.run import Run as Run
     from pyro_vae.runs.run import load_run as load_run
@@ -52,14 +52,14 @@ _HOMES = {
     "about": "pyro_vae.devices",
     "compare": "pyro_vae.comparison.runs",
     "evaluate": "pyro_vae.runs.evaluate",
-    "evaluate_missing": "pyro_vae.comparison.measuring",
+    "evaluate_missing": "pyro_vae.runs.evaluate",
     "explore": "pyro_vae.explorer.page",
     "fit": "pyro_vae.training.fit",
     "fit_many": "pyro_vae.training.fit",
     "load_dataset": "pyro_vae.data",
     "load_run": "pyro_vae.runs.run",
     "load_runs": "pyro_vae.comparison.runs",
-    "measure": "pyro_vae.comparison.measuring",
+    "measure": "pyro_vae.runs.measure",
     "sweep": "pyro_vae.sweeps.sweep",
     "train": "pyro_vae.runs.train",
     "train_many": "pyro_vae.sweeps.together",

@@ -48,6 +48,16 @@ ENGINES = {
     "graph": "the whole step recorded as a CUDA graph, without a compiler",
     "compiled": "the whole step as one compiled function",
 }
+PARTS = {  # of an evaluation
+    "likelihood": "ELBO, importance bound, annealed importance sampling, and the gaps between them",
+    "decoder": "how often pixels fall where the decoder says, given reconstructed codes",
+    "posterior": "Pareto k-hat, NUTS beside q, simulation-based calibration",
+    "latents": "the rate as mutual information, total correlation and KLs; q(z) against the prior",
+    "limit": "the chain decode - sample - encode - sample: its video, and whether it stays at the prior",
+    "samples": "Fréchet distance, precision and recall, sharpness, and a verdict on the regularisation",
+    "factors": "a linear probe; MIG, DCI, SAP, beta-VAE and FactorVAE scores",
+}
+BOUND_DRAWS, QUICK_BOUND_DRAWS = 5000, 500  # of z per image, for the importance bound of `evaluate`
 NETWORKS = ("linear", "mlp", "conv")
 ACTIVATIONS = ("relu", "tanh", "softplus")
 MODELS = ("vae", "autoencoder")

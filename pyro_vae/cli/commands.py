@@ -13,13 +13,13 @@ import numpy as np
 from pyro_vae.cli.progress import EvaluationProgress
 from pyro_vae.figures.images import grid
 from pyro_vae.files import replace_file
+from pyro_vae.measures import PARTS
 from pyro_vae.names import PICTURE_TYPES, check_name
 from pyro_vae.pages.frame import png_bytes
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.evaluate import evaluate
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.interrupts import Interrupts
-from pyro_vae.runs.parts import PARTS
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import Run, load_run, resolve_device
 

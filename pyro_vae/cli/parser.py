@@ -6,10 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from importlib.metadata import version
 
-from pyro_vae.names import DEVICES, check_name
+from pyro_vae.names import BOUND_DRAWS, DEVICES, PARTS, QUICK_BOUND_DRAWS, check_name
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.effort import FULL, QUICK
-from pyro_vae.runs.parts import PARTS
 from pyro_vae.settings import setting_text
 
 TRAIN_EXAMPLES = """examples:
@@ -214,7 +212,7 @@ def _add_evaluate(parser: _Parser) -> None:
         type=_whole(1),
         metavar="K",
         help="draws of z per image for the importance bound; more make it tighter (default:"
-        f" {FULL.bound_samples:,}, with --quick {QUICK.bound_samples:,})",
+        f" {BOUND_DRAWS:,}, with --quick {QUICK_BOUND_DRAWS:,})",
     )
     parser.add_argument(
         "--only",

@@ -25,12 +25,12 @@ from pyro_vae.comparison.table import (
     varying,
 )
 from pyro_vae.files import replace_file
+from pyro_vae.measures.baselines import NAMES as BASELINES
+from pyro_vae.measures.baselines import not_beaten
 from pyro_vae.pages.frame import Section, render
 from pyro_vae.pages.wording import Row, figure_text
-from pyro_vae.runs.baselines import NAMES as BASELINES
-from pyro_vae.runs.baselines import not_beaten
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.measured import ERROR
+from pyro_vae.runs.measure import ERROR
 from pyro_vae.settings import setting_text
 
 GENERATOR = "pyro-vae compare"

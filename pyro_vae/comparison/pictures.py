@@ -12,11 +12,11 @@ from torch import Tensor
 from pyro_vae.comparison.plots import Group
 from pyro_vae.comparison.table import line_settings, lines, ranked
 from pyro_vae.figures.images import enlarged, tile
+from pyro_vae.measures.part import to_numpy
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import is_path
 from pyro_vae.pages.frame import Markup, png
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import to_numpy
 from pyro_vae.runs.run import Run, load_data
 
 IMAGES = 8  # of each kind

@@ -21,7 +21,7 @@ from pyro_vae.figures import many_runs
 from pyro_vae.figures.many_runs import Curve
 from pyro_vae.pages.frame import Drawing, Section, drawn
 from pyro_vae.pages.wording import Compared
-from pyro_vae.runs.measured import ERROR
+from pyro_vae.runs.measure import ERROR
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import setting_text
 

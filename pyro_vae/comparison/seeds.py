@@ -22,7 +22,7 @@ from pyro_vae.evaluation.significance import (
     two_way_mean,
 )
 from pyro_vae.names import check_name
-from pyro_vae.runs.measured import ERROR
+from pyro_vae.runs.measure import ERROR
 from pyro_vae.settings import setting_text
 
 Names = str | Sequence[str]

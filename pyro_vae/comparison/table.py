@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.measures import PARTS
 from pyro_vae.pages.wording import PARAMETERS, SUMMARY, Row, lookup
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.measured import ERROR
-from pyro_vae.runs.parts import PARTS
+from pyro_vae.runs.measure import ERROR
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import setting_text
 
@@ -27,12 +27,7 @@ SCALES = {  # the terms of ELBO and distortion; a continuous family has its `sco
 }
 ROWS: dict[str, Row] = (  # by column
     {row.key: row for row in (*SUMMARY, PARAMETERS)}
-    | {
-        f"{name}.{row.key}": row
-        for name, part in PARTS.items()
-        for row in part.rows
-        if row.kind != "data"
-    }
+    | {f"{name}.{row.key}": row for name, part in PARTS.items() for row in part.rows}
 )
 COMPARED = {column: row.compared for column, row in ROWS.items() if row.compared}
 
@@ -72,7 +67,7 @@ def _total(counts: dict[str, Any]) -> int:
 
 
 def _figures_of_part(name: str, figures: dict[str, Any]) -> dict[str, Any]:
-    shown = [row.key for row in PARTS[name].rows if row.kind != "data"]
+    shown = [row.key for row in PARTS[name].rows]
     found = {}
     for key in dict.fromkeys([*shown, *EFFORT]):
         value = lookup(figures, key)

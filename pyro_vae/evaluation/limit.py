@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 import pyro
 import torch
-from arviz_stats.base import array_stats
 from torch import Tensor
 
 from pyro_vae.evaluation.bounds import decoded_at_once
@@ -60,6 +59,8 @@ def limiting_distribution(
     Raises:
         ValueError: if num_watched is not between 1 and num_chains.
     """
+    from arviz_stats.base import array_stats  # seconds, most of them for xarray
+
     if not 1 <= num_watched <= num_chains:
         raise ValueError(f"num_watched: expected 1 to {num_chains} chains, got {num_watched}")
     path = torch.empty(num_steps + 1, num_watched, model.latent_dim)

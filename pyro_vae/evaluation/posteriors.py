@@ -3,17 +3,14 @@
 import itertools
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import arviz_base
 import numpy as np
 import pyro
 import torch
-from arviz_stats.base import array_stats
 from pyro.distributions import TorchDistribution
 from pyro.infer import MCMC, NUTS
 from torch import Tensor
-from xarray import DataTree
 
 from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood, log_weights
 from pyro_vae.evaluation.progress import Progress, no_progress
@@ -22,6 +19,9 @@ from pyro_vae.evaluation.thresholds import UNRELIABLE_K_HAT
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
+
+if TYPE_CHECKING:
+    from xarray import DataTree
 
 COVERAGES = (0.5, 0.9)
 
@@ -55,6 +55,8 @@ def pareto_fit(log_weights: Tensor) -> ParetoFit:
 
 def _smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Return log weights with a smoothed tail, and its shape; a tail without spread is not smoothed."""
+    from arviz_stats.base import array_stats  # seconds, most of them for xarray
+
     if np.ptp(log_weights) < 1e-9:  # rounding errors, to which a shape could be fitted too
         return log_weights, 0.0
     try:
@@ -122,6 +124,8 @@ def nuts_reference(
 
     Source: Hoffman and Gelman, "The No-U-Turn sampler", 2014, https://arxiv.org/abs/1111.4246.
     """
+    from arviz_stats.base import array_stats
+
     potential = partial(potential_energy, vae, images)
     chains = []
     hook = _counting(progress, num_chains * (num_warmup + num_draws))
@@ -180,12 +184,14 @@ def compare_moments(q: TorchDistribution, draws: Tensor) -> MomentComparison:
     return MomentComparison((q.mean - loc) / scale, q.variance.sqrt() / scale)
 
 
-def draws_tree(reference: Reference, q: TorchDistribution, seed: int = 0) -> DataTree:
+def draws_tree(reference: Reference, q: TorchDistribution, seed: int = 0) -> "DataTree":
     """Return draws of NUTS (group `posterior`) and of q (group `variational`), for ArviZ.
 
     Args:
         seed: the seed of the draws of q.
     """
+    import arviz_base
+
     with seeded(seed, reference.draws.device), torch.no_grad():
         own = q.sample((reference.draws.shape[1],)).unsqueeze(0)
     groups = {"posterior": reference.draws, "variational": own}

@@ -20,13 +20,12 @@ class Compared(NamedTuple):
 class Row(NamedTuple):
     """A figure of a JSON file: its dotted key, its name and unit, and its kind.
 
-    The kind is `figure`; `words`, which are shown as a paragraph; or `data`, which are kept in the
-    file and not shown. `in_table` is `result` or `cost` for columns of a comparison's table.
-    `heading` stands over the rows that share it.
+    The kind is `figure`, or `words`, which are shown as a paragraph. `in_table` is `result` or `cost`
+    for columns of a comparison's table. `heading` stands over the rows that share it.
     """
 
     key: str
-    name: str = ""
+    name: str
     unit: str = ""
     kind: str = "figure"
     in_table: str = ""
@@ -84,7 +83,7 @@ def shown_rows(rows: tuple[Row, ...], figures: dict[str, Any]) -> list[Shown]:
     shown, heading = [], ""
     for row in rows:
         value = lookup(figures, row.key)
-        if row.kind == "data" or value is None:
+        if value is None:
             continue
         if row.heading not in ("", heading):
             heading = row.heading

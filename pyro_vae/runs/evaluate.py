@@ -1,30 +1,29 @@
 """`evaluate`: measures a run part by part, for `evaluation.json` and the report."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 
+from pyro_vae.data import Dataset, load_dataset
 from pyro_vae.devices import computing_on, one_thread
-from pyro_vae.evaluation.progress import no_progress
+from pyro_vae.files import replace_file
+from pyro_vae.measures import PARTS
+from pyro_vae.measures.part import FULL, QUICK, Measured, Part, Subject
 from pyro_vae.models.vae import LatentImageModel
-from pyro_vae.names import check_name
+from pyro_vae.names import DATASETS, check_name
 from pyro_vae.runs.claim import check_sweep_unused
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.effort import FULL, QUICK, Effort
-from pyro_vae.runs.evaluation import check_figures, load_evaluation
+from pyro_vae.runs.evaluation import load_evaluation
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.lock import FolderLock
-from pyro_vae.runs.parts import PARTS
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import save_json
 from pyro_vae.runs.run import Run, load_data_again
-from pyro_vae.runs.subject import Subject
-from pyro_vae.training.fit import PRECISIONS
 
 SMALL_MODEL = 200_000  # parameters
 
@@ -35,7 +34,7 @@ def evaluate(
     quick: bool = False,
     num_samples: int | None = None,
     seed: int = 0,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     data_dir: str | None = None,
     progress: Callable[[str, int, int, str], None] | None = None,
     measured: Callable[[str, dict | None], None] | None = None,
@@ -47,12 +46,12 @@ def evaluate(
 
     Args:
         run: a run with a model, as `load_run` and `train` return it.
-        only: names of `pyro_vae.runs.parts.PARTS` (default: all of them). The results of an earlier
+        only: names of `pyro_vae.names.PARTS` (default: all of them). The results of an earlier
             evaluation stay for the other parts.
         quick: whether to take fewer images, draws and temperatures.
         num_samples: draws per image of the importance bound (default: 5,000, or 500 if quick).
         seed: the seed of all random draws.
-        device: where to measure, as in `"cuda"`.
+        device: where to measure, as in `"cuda"` (default: where the model is).
         data_dir: the folder of the published data sets (default: where the run had them).
         progress: called with a part's name and how many of what are done, as in `("likelihood", 20,
             100, "images")`; `(name, 0, 0, "")` says that a part begins.
@@ -76,40 +75,102 @@ def evaluate(
     effort = QUICK if quick else FULL
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
-    check_sweep_unused(RunFolder(run.folder))
-    lock = FolderLock(Path(run.folder)).acquire()
-    with lock, computing_on(torch.device(device)), _only_measured(run.vae):
-        subject = _subject(run, config, effort, seed, device)
-        folder = subject.folder
+    folder = RunFolder(run.folder)
+    check_sweep_unused(folder)
+    with FolderLock(folder.path).acquire(), _only_measured(run.vae, device):
+        subject = subject_of(run, load_data_again(config), config, effort=effort, seed=seed)
         folder.figures.mkdir(exist_ok=True)
         for name in chosen:
             progress(name, 0, 0, "")
-            figures = _measure(name, subject, quick, progress)
+            told = dataclasses.replace(subject, progress=partial(progress, name))
+            found = _measure(PARTS[name], told)
+            _write(folder, found)
+            about = {"seed": seed, "quick": quick, "checkpoint": run.fingerprint}
+            figures = _as_dicts(found.figures | about) if found.figures else None
             _keep(folder, name, figures)
             measured(name, figures)
     return load_evaluation(folder.evaluation)
 
 
-def _tell_nobody(part: str, *what: object) -> None:
-    """Take the place of `progress` and `measured` where nobody asks for them."""
+def evaluate_missing(runs: Sequence[Run], only: Sequence[str], quick: bool = False) -> None:
+    """Evaluate each run by those parts that have not measured its present weights yet.
 
+    Args:
+        runs: the runs, as `load_runs` returns them.
+        only: names of `pyro_vae.names.PARTS`.
+        quick: whether to take fewer images, draws and temperatures.
 
-@contextmanager
-def _only_measured(model: LatentImageModel) -> Iterator[None]:
-    """Make measuring a model cheap inside a `with` block; the figures are the same.
-
-    Gradients are those of codes and not of weights, so none are recorded for weights. The steps of
-    a small model are so short that several threads would wait for each other longer than they work.
+    Raises:
+        ValueError: an unknown part.
+        FolderInUse: another process writes to a run's folder.
+        OSError: a run's data can no longer be read.
     """
-    weights = list(model.parameters())
-    wanted = [weight.requires_grad for weight in weights]
-    model.requires_grad_(False)
+    for name in only:
+        check_name("only", name, PARTS)
+    for run in runs:
+        known = Run(run.folder, run.config)  # what lies in the folder now
+        missing = [name for name in only if not _is_measured(name, known)]
+        if missing:
+            evaluate(run, missing, quick)
+
+
+def _is_measured(name: str, run: Run) -> bool:
+    """Return whether a part was measured; one that does not apply to the run is None."""
+    return name in run.current_parts or run.evaluation.get(name, "not yet") is None
+
+
+def subject_of(run: Run, data: Dataset, config: RunConfig, **options: Any) -> Subject:
+    """Return a run as the subject of a measurement, with its data where its model is.
+
+    Args:
+        data: the data set of the run.
+        config: the settings that say where data lie.
+        options: further fields of the subject, such as its seed.
+    """
+    weight = next(run.vae.parameters())
+    return Subject(
+        model=run.vae,
+        data=data.to(weight.device, weight.dtype),
+        cache=config.data_dir,
+        labelled=partial(_labelled, config, data),
+        **options,
+    )
+
+
+def _labelled(config: RunConfig, data: Dataset) -> Dataset | None:
+    """Return the labelled data set whose classifier judges the run's samples, or None without one.
+
+    It is the run's own with its grey levels, or MNIST for Larochelle's binarized MNIST.
+    """
+    name = "mnist" if data.name == "binarized_mnist" else config.dataset
+    if data.train.labels is None and name == config.dataset:
+        return None
+    levels = None if name in DATASETS else config.levels
     try:
-        with one_thread(sum(weight.numel() for weight in weights) < SMALL_MODEL):
-            yield
-    finally:
-        for weight, requires_grad in zip(weights, wanted):
-            weight.requires_grad_(requires_grad)
+        return load_dataset(name, config.data_dir, levels=levels)
+    except ValueError:
+        return None
+
+
+def _measure(part: Part, subject: Subject) -> Measured:
+    count = len(subject.test)
+    if count < part.needs:
+        reason = f"it needs {part.needs} test images, and there are {count}"
+        return Measured({"left_out": reason})
+    return part.measure(subject)
+
+
+def _write(folder: RunFolder, found: Measured) -> None:
+    """Write what a part found beside its figures."""
+    for name, columns in found.columns.items():
+        folder.save_columns(name, {key: values.tolist() for key, values in columns.items()})
+    for name, tree in found.draws.items():
+        folder.save_netcdf(name, tree)
+    for name, drawing in found.drawings.items():
+        if isinstance(drawing, Figure):
+            folder.save_figure(name, drawing)
+        else:
+            replace_file(folder.figures / name, drawing)
 
 
 def _keep(folder: RunFolder, name: str, figures: dict | None) -> None:
@@ -122,44 +183,6 @@ def _keep(folder: RunFolder, name: str, figures: dict | None) -> None:
         raise
 
 
-def _subject(
-    run: Run, config: RunConfig, effort: Effort, seed: int, device: torch.device | str
-) -> Subject:
-    data, dtype = load_data_again(config), PRECISIONS[config.precision]
-    held_out = data.validation
-    run.vae.to(device)
-    return Subject(
-        run=run,
-        folder=RunFolder(run.folder),
-        data=data,
-        train=data.train.images.to(device, dtype),
-        test=data.test.images.to(device, dtype),
-        validation=None if held_out is None else held_out.images.to(device, dtype),
-        effort=effort,
-        seed=seed,
-        data_dir=config.data_dir,
-        progress=no_progress,
-    )
-
-
-def _measure(
-    name: str, subject: Subject, quick: bool, progress: Callable[[str, int, int, str], None]
-) -> dict | None:
-    """Return the figures of a part, or None where it does not apply to this run."""
-    part, count = PARTS[name], len(subject.test)
-    if count < part.needs:
-        figures = {"left_out": f"it needs {part.needs} test images, and there are {count}"}
-    else:
-        told = dataclasses.replace(subject, progress=partial(progress, name))
-        figures = part.measure(told)
-    if not figures:
-        return None
-    effort = {"seed": subject.seed, "quick": quick, "checkpoint": subject.run.fingerprint}
-    figures = _as_dicts(figures | effort)
-    check_figures(name, figures)
-    return figures
-
-
 def _as_dicts(value: Any) -> Any:
     """Return estimates and other named tuples as dicts."""
     if hasattr(value, "_asdict"):
@@ -167,3 +190,29 @@ def _as_dicts(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _as_dicts(v) for key, v in value.items()}
     return value
+
+
+@contextmanager
+def _only_measured(model: LatentImageModel, device: torch.device | str | None) -> Iterator[None]:
+    """Make measuring a model cheap inside a `with` block, on a device; the figures are the same.
+
+    Gradients are those of codes and not of weights, so none are recorded for weights. The steps of
+    a small model are so short that several threads would wait for each other longer than they work.
+    """
+    weights = list(model.parameters())
+    home = weights[0].device
+    device = home if device is None else torch.device(device)
+    wanted = [weight.requires_grad for weight in weights]
+    small = sum(weight.numel() for weight in weights) < SMALL_MODEL
+    try:
+        model.to(device).requires_grad_(False)
+        with computing_on(device), one_thread(small):
+            yield
+    finally:
+        model.to(home)
+        for weight, requires_grad in zip(weights, wanted):
+            weight.requires_grad_(requires_grad)
+
+
+def _tell_nobody(part: str, *what: object) -> None:
+    """Take the place of `progress` and `measured` where nobody asks for them."""

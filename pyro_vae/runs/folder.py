@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from pyro_vae.checkpoints import save_checkpoint
 from pyro_vae.files import PART, replace_file
@@ -104,15 +103,6 @@ class RunFolder:
         """Write a picture (height, width, 3) of pixels in [0, 1] as figures/NAME.png."""
         replace_file(self.figures / f"{name}.png", png_bytes(picture))
 
-    def save_video(self, name: str, ending: str, content: bytes) -> None:
-        """Write a video as figures/NAME with its ending, `.mp4` or `.gif`."""
-        replace_file(self.figures / f"{name}{ending}", content)
-
     def save_netcdf(self, name: str, tree: "DataTree") -> None:
         """Write NAME.nc, which ArviZ reads."""
         replace_file(self.path / f"{name}.nc", bytes(tree.to_netcdf()))
-
-
-def to_numpy(x: Tensor) -> np.ndarray:
-    """Return a tensor as an array of doubles, for figures."""
-    return x.detach().cpu().double().numpy()

@@ -9,8 +9,8 @@ from pyro_vae.evaluation.thresholds import (
     OVERFIT_BITS,
     UNRELIABLE_K_HAT,
 )
+from pyro_vae.measures.baselines import NAMES, not_beaten
 from pyro_vae.pages.wording import lookup
-from pyro_vae.runs.baselines import NAMES, not_beaten
 
 HELD, LOOK, WRONG, OPEN = "held", "look", "wrong", "not measured"
 CONVERGED = {"converged": HELD, "stopped early": HELD, "still climbs": LOOK, "past its best": LOOK}

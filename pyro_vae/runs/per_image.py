@@ -1,19 +1,15 @@
 """`per_image.npz`: the final measures of each test and validation image, for paired comparisons."""
 
-import io
-import zipfile
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from pyro_vae.files import read_file, replace_file
+from pyro_vae.kept import load_arrays, mark_of, save_arrays
 
-LARGEST = 2**30  # bytes
+MARK = "mark"  # no column has this name
 
 
 @dataclass(frozen=True)
@@ -25,12 +21,7 @@ class PerImage:
     """
 
     mark: int
-    columns: dict[str, np.ndarray]
-
-
-def mark_of(images: Tensor) -> int:
-    """Return a number that tells images (N, C, H, W) from others."""
-    return zlib.crc32(images.detach().cpu().float().contiguous().numpy().data)
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def save_per_image(path: Path, splits: Mapping[str, tuple[Tensor, dict[str, Tensor]]]) -> None:
@@ -42,14 +33,12 @@ def save_per_image(path: Path, splits: Mapping[str, tuple[Tensor, dict[str, Tens
     Raises:
         OSError: the file cannot be written.
     """
-    arrays: dict[str, Any] = {}
+    arrays = {}
     for split, (images, columns) in splits.items():
-        arrays[f"{split}.mark"] = np.array(mark_of(images), dtype=np.int64)
+        arrays[f"{split}.{MARK}"] = np.array(mark_of(images), dtype=np.int64)
         for name, values in columns.items():
             arrays[f"{split}.{name}"] = values.detach().cpu().float().numpy()
-    content = io.BytesIO()
-    np.savez(content, **arrays)
-    replace_file(path, content.getvalue())
+    save_arrays(path, arrays)
 
 
 def load_per_image(path: Path) -> dict[str, PerImage]:
@@ -58,25 +47,19 @@ def load_per_image(path: Path) -> dict[str, PerImage]:
     Raises:
         ValueError: a file that `save_per_image` did not write.
     """
+    splits: dict[str, PerImage] = {}
     try:
-        content = read_file(path, LARGEST)
-    except FileNotFoundError:
-        return {}
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        splits = {}
-        for name in arrays:
-            split, _, column = name.partition(".")
-            if column == "mark":
-                columns = {n.partition(".")[2]: v for n, v in arrays.items() if _is_of(n, split)}
-                splits[split] = PerImage(int(arrays[name]), columns)
+        arrays = load_arrays(path)
+        for whole, values in arrays.items():
+            split, _, name = whole.partition(".")
+            if split not in splits:
+                splits[split] = PerImage(int(arrays[f"{split}.{MARK}"]))
+            if name != MARK:
+                splits[split].columns[name] = values
         if not all(v.ndim == 1 for split in splits.values() for v in split.columns.values()):
             raise ValueError("expected columns")
-        return splits
-    except (ValueError, TypeError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except FileNotFoundError:
+        return {}
+    except (KeyError, OSError, TypeError, ValueError) as error:
         raise ValueError(f"per_image: {path} holds no measures of images: {error}") from error
-
-
-def _is_of(name: str, split: str) -> bool:
-    return name.startswith(f"{split}.") and name != f"{split}.mark"
+    return splits

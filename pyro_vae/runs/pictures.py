@@ -8,10 +8,11 @@ from pyro_vae.evaluation.decoded import PATHS, interpolate, traverse
 from pyro_vae.evaluation.terms import mean_variance_per_component, rate_per_component
 from pyro_vae.figures import codes, one_run
 from pyro_vae.figures.images import beside, grid, reconstruction_grid
+from pyro_vae.measures.part import to_numpy
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
-from pyro_vae.runs.folder import RunFolder, to_numpy
+from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.run import Run
 
 ROWS = 8  # components that are traversed, those whose means vary most

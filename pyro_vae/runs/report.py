@@ -7,11 +7,12 @@ from typing import NamedTuple
 from pyro_vae.figures import one_run
 from pyro_vae.figures.codes import component_panels
 from pyro_vae.files import replace_file
+from pyro_vae.measures import PARTS
+from pyro_vae.measures.part import Part
 from pyro_vae.pages.frame import Drawing, Section, drawn, image, render, video
 from pyro_vae.pages.wording import Shown, lookup
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.judgements import HELD, LOOK, OPEN, WRONG, judgements
-from pyro_vae.runs.parts import PARTS, Part
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import setting_text
 

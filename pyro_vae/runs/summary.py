@@ -10,10 +10,10 @@ from pyro_vae.evaluation.estimates import Estimate, direction, estimate, moved_a
 from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.evaluation.terms import means, per_image
+from pyro_vae.measures.baselines import beside_baselines
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
-from pyro_vae.runs.baselines import beside_baselines
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.run import cautions
 from pyro_vae.training.loop import Training

@@ -171,11 +171,12 @@ def stacked_arguments() -> list[str]:
 def quick_measures() -> None:
     """Have `evaluate --quick` take as little as goes."""
     with contextlib.suppress(ImportError):
-        from pyro_vae.runs import effort, evaluate
+        from pyro_vae.measures.part import Effort
+        from pyro_vae.runs import evaluate
 
         few = {"bound_samples": 20, "temperatures": 20, "refit_steps": 20, "nuts_draws": 20}
         few |= {"simulations": 60, "walkers": 64, "chains": 4}
-        evaluate.QUICK = effort.Effort(**(vars(effort.QUICK) | few))
+        evaluate.QUICK = Effort(**(vars(evaluate.QUICK) | few))
 
 
 def limit_files(size: int) -> None:

@@ -15,8 +15,8 @@ import pyro_vae as pv
 from pyro_vae.cli import progress
 from pyro_vae.cli.main import main
 from pyro_vae.cli.progress import CountingBar, EvaluationProgress
+from pyro_vae.measures import PARTS
 from pyro_vae.runs import evaluate
-from pyro_vae.runs.parts import PARTS
 from tests.support import seams
 from tests.support.pages import Page
 from tests.support.runs import TINY, quick

@@ -10,8 +10,8 @@ from PIL import Image
 
 import pyro_vae as pv
 from pyro_vae.cli.main import main
+from pyro_vae.measures import PARTS
 from pyro_vae.pages.wording import shown_rows
-from pyro_vae.runs.parts import PARTS
 from tests.support import seams
 from tests.support.runs import TINY, quick
 

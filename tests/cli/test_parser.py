@@ -7,7 +7,7 @@ import pytest
 import pyro_vae as pv
 from pyro_vae.cli.main import main
 from pyro_vae.cli.parser import COMMANDS, parse
-from pyro_vae.runs.parts import PARTS
+from pyro_vae.measures import PARTS
 
 SETTINGS = {f.name: f"--{f.name.replace('_', '-')}" for f in fields(pv.RunConfig)}
 VALUES = {

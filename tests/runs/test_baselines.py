@@ -1,42 +1,12 @@
-"""A run beside trivial models of its training images."""
-
-from pathlib import Path
+"""What a run says of itself beside trivial models, and of its learning curve."""
 
 import pytest
-import torch
 
 import pyro_vae as pv
-from pyro_vae.evaluation import baselines as functions
-from pyro_vae.runs.baselines import beside_baselines, not_beaten
 from tests.support.pages import Page
 from tests.support.runs import quick
 
-pytestmark = pytest.mark.usefixtures("elsewhere")
-
-
-def test_the_gain_is_paired_over_images(digits):
-    log_prob = functions.independent_pixels(digits.test.images, digits.train.images, 17)
-    found = beside_baselines(digits, log_prob + 3, 2, "data")
-    assert list(found) == ["independent_pixels", "one_gaussian", "ppca"]
-    same = found["independent_pixels"]
-    assert same["gain_nats"] == pytest.approx(3) and same["gain_error"] == pytest.approx(0)
-    assert found["one_gaussian"]["gain_error"] > 0.1
-    equal = beside_baselines(digits, log_prob, 2, "data")
-    assert not_beaten(equal) == ["independent pixels", "one Gaussian"]
-    assert equal["ppca"]["gain_nats"] > 0, "sigma at the density's optimum is too large on levels"
-
-
-def test_they_are_computed_once_and_kept(digits, monkeypatch):
-    log_prob = torch.zeros(len(digits.test))
-    first = beside_baselines(digits, log_prob, 2, "data")
-    monkeypatch.setattr("pyro_vae.runs.baselines.one_gaussian", lambda *_: pytest.fail("again"))
-    assert beside_baselines(digits, log_prob, 2, "data") == first
-    for path in Path("data/baselines").iterdir():
-        path.write_bytes(b"damaged")
-    monkeypatch.undo()
-    again = beside_baselines(digits, log_prob, 2, "data")
-    for name, figures in first.items():  # to rounding, which depends on where a tensor lies
-        assert again[name] == pytest.approx(figures, rel=1e-7)
+pytestmark = pytest.mark.usefixtures("elsewhere", "no_pictures")
 
 
 def test_a_run_says_whether_it_beats_them():

@@ -1,28 +1,22 @@
-"""`evaluate` from the outside: every part of it on small runs, and what it says."""
+"""`evaluate`: what it leaves in a run folder, and what it does to the model and the machine."""
 
-import io
 import json
-import math
-from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
+from xarray import open_datatree
 
 import pyro_vae as pv
-from pyro_vae.cli.main import main
-from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
-from pyro_vae.models.elbo import elbo_terms
+from pyro_vae.measures import PARTS
+from pyro_vae.measures.part import Measured
 from pyro_vae.pages.wording import shown_rows
-from pyro_vae.runs.parts import PARTS
+from pyro_vae.runs import evaluate
 from tests.support import seams
 from tests.support.pages import Page
 from tests.support.runs import TINY, contents
 
-pytestmark = pytest.mark.slow
-PICTURES = {picture.name for part in PARTS.values() for picture in part.pictures}
 TRUE_FACTORS = {
     "MIG",
     "DCI disentanglement",
@@ -39,227 +33,113 @@ MAY_BE_MISSING = {  # on a run without true factors, validation images, idle com
 }
 
 
-@pytest.fixture(autouse=True)
-def tiny_effort(elsewhere, no_pictures, monkeypatch):
-    """Few images and draws; and no pictures, but of the one run whose folder is looked at."""
+@pytest.fixture
+def run(copy_run, no_pictures, monkeypatch):
+    """A run that can be measured in seconds."""
     seams.evaluate_with(TINY, monkeypatch.setattr)
+    return pv.load_run(copy_run("a"))
 
 
-def trained(name="a", **options):
-    """A run of 16 hidden units and three components that has learned a little."""
-    settings = {"hidden": (16,), "latent_dim": 3, "epochs": 3, "learning_rate": 0.01}
-    return pv.train(pv.RunConfig(**(settings | options)), name)
+# --- what it leaves -------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def evaluated(tmp_path_factory):
-    """The folder of a run that was evaluated by the command, and what the command printed."""
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
-        patch.chdir(tmp_path_factory.mktemp("evaluated"))
-        seams.evaluate_with(TINY, patch.setattr)
-        run = trained()
-        out.truncate(0)
-        assert main(["evaluate", "a", "--quick"]) == 0
-        assert pv.load_run("a").summary == run.summary
-        return Path("a").resolve(), out.getvalue()
-
-
-def test_every_part_of_a_vae_has_figures(evaluated):
-    folder, out = evaluated
-    evaluation = json.loads((folder / "evaluation.json").read_text())
+@pytest.mark.slow
+def test_every_part_has_figures_and_stands_on_the_page(finished_run):
+    evaluation, page = pv.load_run("a").evaluation, Page("a/report.html")
     assert list(evaluation) == list(PARTS)
     for name, part in PARTS.items():
-        shown = {row.name for row in shown_rows(part.rows, evaluation[name])}
-        declared = {row.name for row in part.rows if row.kind != "data"}
-        assert declared - shown <= MAY_BE_MISSING.get(name, set())
+        rows = shown_rows(part.rows, evaluation[name])
+        missing = {row.name for row in part.rows} - {row.name for row in rows}
+        assert missing <= MAY_BE_MISSING.get(name, set())
         assert (evaluation[name]["seed"], evaluation[name]["quick"]) == (0, True)
-    assert max(map(len, out.splitlines())) <= 80
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_a_part_is_printed_and_stands_on_the_page(evaluated, name):
-    folder, out = evaluated
-    part, page = PARTS[name], Page(folder / "report.html")
-    figures = json.loads((folder / "evaluation.json").read_text())[name]
-    printed = " ".join(out.split())
-    assert part.title in out and part.title in page.text and part.look in page.text
-    for row in shown_rows(part.rows, figures):
-        assert f"{row.name} {row.value}" in printed
-        assert row.name in page.text and row.value in page.text
-    assert all(picture.look in page.text for picture in part.pictures)
-
-
-def test_what_an_evaluation_leaves_beside_its_figures(evaluated):
-    folder, _ = evaluated
-    names = {path.name for path in (folder / "figures").iterdir()}
-    assert {f"{name}.png" for name in PICTURES} <= names
-    assert {"limiting_distribution.mp4", "limiting_distribution.gif"} <= names
-    assert (folder / "posterior.nc").exists() and (folder / "likelihood.csv").exists()
-    page = Page(folder / "report.html")
+        assert evaluation[name]["checkpoint"] == pv.load_run("a").fingerprint
+        assert part.title in page.text and part.look in page.text
+        assert all(row.name in page.text and row.value in page.text for row in rows)
+        assert all(picture.look in page.text for picture in part.pictures)
     videos = [attributes["src"] for tag, attributes in page.tags if tag == "video"]
     assert len(videos) == 1 and videos[0].startswith("data:video/mp4;base64,")
 
 
-# --- the likelihood -------------------------------------------------------------------------------
-
-
-def test_the_figures_are_those_of_the_functions(digits):
-    run, images = trained(), digits.test.images[:60]
-    part = pv.evaluate(run, ["likelihood"], quick=True, num_samples=7, seed=3)["likelihood"]
-    terms = elbo_terms(run.vae, images, seed=3)
-    bits = bits_per_dim(importance_bound(run.vae, images, 7, seed=3).log_prob, run.vae.image_shape)
-    columns = {
-        "elbo_nats": terms.elbo,
-        "rate_nats": terms.rate,
-        "distortion_nats": terms.distortion,
-        "bits_per_dim": bits,
-    }
-    for key, values in columns.items():
-        assert part[key]["mean"] == pytest.approx(values.mean().item(), rel=1e-5)
-        expected = values.std().item() / np.sqrt(60)
-        assert part[key]["standard_error"] == pytest.approx(expected, rel=1e-4)
-    assert part["bits_per_dim_samples"] == 7 and part["seed"] == 3 and part["quick"]
-
-
-def test_the_ladder_is_that_of_the_functions(digits):
-    run, images = trained(), digits.test.images[:4]
-    part = pv.evaluate(run, ["likelihood"], quick=True, num_samples=7, seed=3)["likelihood"]
-    bound, ladder = importance_bound(run.vae, images, 7, 3).log_prob, part["ladder"]
-    rungs = ladder["nats"]
-    assert rungs["importance_bound"]["mean"] == pytest.approx(bound.mean().item(), rel=1e-5)
-    bits = ladder["bits_per_dim"]["importance_bound"]["mean"]
-    assert bits == pytest.approx(-bound.mean().item() / (64 * math.log(2)), rel=1e-5)
-    means = {name: rung["mean"] for name, rung in rungs.items() if not name.startswith("elbo")}
-    assert set(means) == {"importance_bound", "ais_from_prior", "ais_from_posterior"}
-    assert ladder["log_prob_source"] == max(means, key=means.get)
-    assert ladder["log_prob_nats"]["mean"] == max(means.values())
-    gap = ladder["log_prob_nats"]["mean"] - rungs["elbo_refitted"]["mean"]
-    assert ladder["approximation_gap_nats"]["mean"] == pytest.approx(gap, rel=1e-5)
+@pytest.mark.slow
+def test_what_an_evaluation_leaves_beside_its_figures(finished_run):
+    there = {path.name for path in Path("a/figures").iterdir()}
+    pictures = [picture.name for part in PARTS.values() for picture in part.pictures]
+    assert {f"{name}{ending}" for name in pictures for ending in (".png", ".svg")} <= there
+    assert {f"limiting_distribution{e}" for e in (".mp4", ".gif", "_poster.png")} <= there
     header, *rows = [line.split(",") for line in Path("a/likelihood.csv").read_text().splitlines()]
-    assert header == ["image", *rungs] and len(rows) == 4  # every image by itself
-    column = header.index("importance_bound")
-    assert [float(row[column]) for row in rows] == pytest.approx(bound.tolist(), rel=1e-5)
+    ladder = pv.load_run("a").evaluation["likelihood"]["ladder"]
+    assert header == ["image", *ladder["nats"]]
+    assert [row[0] for row in rows] == ["0", "1", "2", "3"]
+    for column, name in enumerate(ladder["nats"], start=1):
+        mean = sum(float(row[column]) for row in rows) / 4
+        assert mean == pytest.approx(ladder["nats"][name]["mean"])
+    tree = open_datatree("a/posterior.nc")
+    assert list(tree.children) == ["posterior", "variational"]
 
 
-def test_an_evaluation_says_when_the_importance_bound_fails(monkeypatch):
-    """A small fixed sigma and a spoilt encoder: the ladder carries a warning, in words."""
-    run = trained(likelihood="gaussian_fixed_sigma", sigma=0.05, epochs=30)
-    with torch.no_grad():
-        for p in run.vae.encoder.parameters():
-            p.mul_(0.7)
-    effort = replace(TINY, images=4, temperatures=100, chains=8)
-    seams.evaluate_with(effort, monkeypatch.setattr)
-    ladder = pv.evaluate(run, ["likelihood"], quick=True)["likelihood"]["ladder"]
-    missed = ladder["nats"]["ais_from_prior"]["mean"] - ladder["nats"]["importance_bound"]["mean"]
-    assert missed > 5 and "misses" in ladder["warning"]
-    assert ladder["log_prob_source"] in ("ais_from_prior", "ais_from_posterior")
-    assert f"warning: {ladder['warning']}" in Page("a/report.html").text
-
-
-# --- runs that lack something ---------------------------------------------------------------------
-
-
-def test_an_autoencoder_is_measured_where_it_can_be():
-    evaluation = pv.evaluate(trained(model="autoencoder"), quick=True)
-    assert evaluation["posterior"] is None and evaluation["latents"] is None
-    likelihood = evaluation["likelihood"]
-    undefined = ("elbo_nats", "rate_nats", "bits_per_dim", "collapsed_units")
-    assert [likelihood[key] for key in undefined] == [None] * 4
-    assert likelihood["distortion_nats"]["mean"] and "ladder" not in likelihood
-    assert evaluation["samples"]["verdict"]["word"] and evaluation["limit"]["p_value"] < 1e-6
-    factors = evaluation["factors"]
-    assert factors["label_accuracy"]["mean"] > 3 * factors["label_chance"]
-
-
-def test_what_is_no_likelihood_stands_on_no_ladder():
-    run = trained(likelihood="bernoulli")
-    evaluation = pv.evaluate(run, ["likelihood", "posterior"], quick=True)
-    likelihood, posterior = evaluation["likelihood"], evaluation["posterior"]
-    assert likelihood["bits_per_dim"] is None and "ladder" not in likelihood
-    assert "calibration_p_value" not in posterior
-    assert posterior["k_hat"]["mean"] is not None
-
-
-def test_true_factors_are_scored():
-    run = trained(dataset="sprites", likelihood="bernoulli", epochs=1)
-    factors = pv.evaluate(run, ["factors"], quick=True)["factors"]
-    assert factors["factor_names"] == ["shape", "scale", "rotation", "x", "y"]
-    for key in ("mutual_information_gap", "disentanglement", "completeness"):
-        assert 0 <= factors[key] <= 1
-    assert factors["factor_vae_score"]["standard_error"] > 0
-
-
-def test_images_without_labels_need_no_classifier():
-    rng = np.random.default_rng(0)
-    np.save("mine.npy", rng.integers(256, size=(80, 8, 8), dtype=np.uint8))
-    run = trained(dataset="mine.npy", epochs=1)
-    evaluation = pv.evaluate(run, ["samples", "factors"], quick=True)
-    means, drawn = (
-        evaluation["samples"][f"sharpness_ratio_{n}"] for n in ("sample_means", "samples")
+def test_what_a_part_found_is_written(run, monkeypatch):
+    """A warning of its own stands among what to know first."""
+    found = Measured(
+        {"number": torch.tensor(2.0).item(), "ladder": {"warning": "the chains are short"}},
+        columns={"validation_likelihood": {"b": torch.tensor([1.5, 2.5])}},
+        drawings={"ladder": Figure(), "clip.gif": b"GIF"},
     )
-    assert means["mean"] < 0.5 < drawn["mean"], "draws have the noise of the likelihood"
-    assert "frechet_distance_samples" not in evaluation["samples"]
-    assert "label_accuracy" not in evaluation["factors"]
+    part = PARTS["likelihood"]
+    monkeypatch.setitem(evaluate.PARTS, "likelihood", _replaced(part, found))
+    written = pv.evaluate(run, ["likelihood"], seed=5)["likelihood"]
+    assert written["number"] == 2 and (written["seed"], written["quick"]) == (5, False)
+    lines = Path("a/validation_likelihood.csv").read_text().splitlines()
+    assert lines == ["image,b", "0,1.5", "1,2.5"]
+    assert Path("a/figures/clip.gif").read_bytes() == b"GIF"
+    assert "The chains are short." in Page("a/report.html").text
 
 
-# --- the verdict ----------------------------------------------------------------------------------
+def test_a_part_that_does_not_apply_is_none(run, monkeypatch):
+    monkeypatch.setitem(evaluate.PARTS, "limit", _replaced(PARTS["limit"], Measured()))
+    assert pv.evaluate(run, ["limit"])["limit"] is None
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    """A data folder for all runs, since the classifier of their samples is kept there."""
-    return str(tmp_path_factory.mktemp("data"))
+def _replaced(part, found):
+    """A part that finds this."""
+    return type(part)(**(vars(part) | {"measure": lambda subject: found}))
 
 
-@pytest.mark.parametrize(
-    "beta, word",
-    [(1e-4, "under-regularised"), (0.5, "well regularised"), (100.0, "over-regularised")],
-)
-def test_the_verdict_tells_betas_apart(data_dir, beta, word):
-    """On the digits: a beta of 100 leaves nothing, one of 1e-4 leaves the prior behind."""
-    family = {"likelihood": "gaussian_fixed_sigma", "hidden": (128,), "latent_dim": 8}
-    run = trained(**family, epochs=40, beta=beta)
-    samples = pv.evaluate(run, ["samples"], quick=True, data_dir=data_dir)["samples"]
-    assert samples["verdict"]["word"] == word
-
-
-# --- how it is called -----------------------------------------------------------------------------
-
-
-def test_only_some_parts_leave_the_others_as_they_are():
-    run = trained()
+def test_only_some_parts_leave_the_others_as_they_are(run):
     first = pv.evaluate(run, ["latents"], quick=True)
-    second = pv.evaluate(run, ["posterior", "factors"], quick=True, seed=1)
+    second = pv.evaluate(run, ["decoder", "factors"], quick=True, seed=1)
     assert list(first) == ["latents"] and second["latents"] == first["latents"]
-    assert list(second) == ["latents", "posterior", "factors"]
+    assert list(second) == ["latents", "decoder", "factors"]
     assert [part["seed"] for part in second.values()] == [0, 1, 1]
+    assert json.loads(Path("a/evaluation.json").read_text()) == second
 
 
-def test_an_unknown_part_is_refused_before_anything_is_measured():
-    run = trained()
+def test_an_unknown_part_is_refused_before_anything_is_measured(run):
     before = contents("a")
     with pytest.raises(ValueError, match="only: unknown name 'latent'; did you mean 'latents'"):
         pv.evaluate(run, ["latents", "latent"])
     assert contents("a") == before
 
 
-def test_parts_say_that_they_begin_and_count():
-    seen, run = [], trained()
+# --- how it is called -----------------------------------------------------------------------------
 
-    def note(part, done, total, unit):
-        seen.append((part, done, total, unit))
 
-    pv.evaluate(run, ["likelihood", "posterior", "limit"], quick=True, progress=note)
-    for part, unit in {"likelihood": "temperatures", "posterior": "NUTS steps"}.items():
-        first, *counted = [what for name, *what in seen if name == part]
-        assert first == [0, 0, ""] and all(0 < done <= total for done, total, _ in counted)
-        assert any(done == total for done, total, what in counted if what == unit)
+def test_the_draws_of_the_bound_are_those_that_are_asked_for(run):
+    part = pv.evaluate(run, ["likelihood"], quick=True, num_samples=7)["likelihood"]
+    assert part["bits_per_dim_samples"] == 7
+
+
+def test_parts_say_that_they_begin_and_count(run):
+    seen = []
+    pv.evaluate(run, ["likelihood", "limit"], quick=True, progress=lambda *what: seen.append(what))
+    first, *counted = [what for name, *what in seen if name == "likelihood"]
+    assert first == [0, 0, ""] and all(0 < done <= total for done, total, _ in counted)
+    assert any(done == total for done, total, unit in counted if unit == "temperatures")
     assert seen[-1] == ("limit", 0, 0, "")
 
 
-def test_an_evaluation_gives_threads_and_gradients_back():
+def test_an_evaluation_gives_threads_and_gradients_back(run):
     """Even when it fails: the model can be trained on, with as many threads as before."""
-    run, seen, before = trained(), [], torch.get_num_threads()
+    seen, before = [], torch.get_num_threads()
     first, *others = run.vae.parameters()
     first.requires_grad_(False)
 

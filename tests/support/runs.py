@@ -12,7 +12,7 @@ from filelock import FileLock
 
 import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
-from pyro_vae.runs.effort import Effort
+from pyro_vae.measures.part import Effort
 from tests.support import seams
 
 QUICK = {"hidden": (8,), "latent_dim": 2, "epochs": 2}

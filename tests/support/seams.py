@@ -7,6 +7,7 @@ ends with the test.
 from unittest.mock import MagicMock
 
 from pyro_vae.comparison import page, plots
+from pyro_vae.measures import limit
 from pyro_vae.runs import evaluate, report, writer
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.training import choice, engines, ensembles
@@ -47,6 +48,7 @@ def do_without_pictures(setattr=setattr):
     for module in (report, plots):
         setattr(module, "drawn", lambda figure, description: "")
     setattr(page, "pictures", lambda runs, folder: None)
+    setattr(limit, "encode_video", lambda pictures, ending: b"")
     for name in ("save_figure", "save_png", "save_picture"):
         setattr(RunFolder, name, lambda self, name, drawn: None)
 

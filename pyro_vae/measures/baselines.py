@@ -1,12 +1,8 @@
 """A run beside trivial models of its training images, which are computed once per data set."""
 
-import contextlib
-import io
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,9 +10,8 @@ from pyro_vae.data import Dataset, draw_binary
 from pyro_vae.evaluation.baselines import independent_pixels, one_gaussian, ppca
 from pyro_vae.evaluation.bounds import bits_per_dim
 from pyro_vae.evaluation.estimates import estimate
-from pyro_vae.files import read_file, replace_file
+from pyro_vae.kept import kept, mark_of
 from pyro_vae.randomness import seeded
-from pyro_vae.runs.per_image import mark_of
 
 NAMES = {  # as pages say it
     "independent_pixels": "independent pixels",
@@ -24,7 +19,6 @@ NAMES = {  # as pages say it
     "ppca": "pPCA of the same latent size",
 }
 MOST_IMAGES = 1000  # test images that the baselines score
-LARGEST = 2**24  # bytes
 
 
 def beside_baselines(
@@ -73,24 +67,15 @@ def _baselines(data: Dataset, latent_dim: int, folder: Path) -> dict[str, Tensor
         with seeded(0):
             train = draw_binary(train)
     test, levels = data.test.images[:MOST_IMAGES].cpu().float(), data.levels
-    marks = f"{data.name}-{mark_of(train):08x}-{mark_of(test):08x}-{levels}"
+    mark = f"{data.name}-{mark_of(train):08x}-{mark_of(test):08x}-{levels}"
     functions: dict[str, Callable[[], Tensor]] = {
         "independent_pixels": lambda: independent_pixels(test, train, levels),
         "one_gaussian": lambda: one_gaussian(test, train, levels)[0],
-        "ppca": lambda: ppca(test, train, levels, latent_dim),
+        f"ppca-{latent_dim}": lambda: ppca(test, train, levels, latent_dim),
     }
-    paths = {name: folder / "baselines" / f"{marks}-{name}.npz" for name in functions}
-    paths["ppca"] = paths["ppca"].with_name(f"{marks}-ppca-{latent_dim}.npz")
-    return {name: _kept(paths[name], function) for name, function in functions.items()}
-
-
-def _kept(path: Path, compute: Callable[[], Tensor]) -> Tensor:
-    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        kept = np.load(io.BytesIO(read_file(path, LARGEST)), allow_pickle=False)
-        return torch.from_numpy(kept["log_prob_nats"])
-    values, content = compute(), io.BytesIO()
-    np.savez(content, log_prob_nats=values.numpy())
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, content.getvalue())
-    return values
+    found = {}
+    for name, function in functions.items():
+        path = folder / "baselines" / f"{mark}-{name}.npz"
+        arrays = kept(path, path.stem, lambda: {"log_prob_nats": function()})  # noqa: B023
+        found[name.partition("-")[0]] = torch.from_numpy(arrays["log_prob_nats"])
+    return found

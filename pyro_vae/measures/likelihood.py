@@ -1,0 +1,188 @@
+"""How likely the test images are: the ELBO, a ladder of bounds, and the gaps between them."""
+
+from dataclasses import replace
+
+from matplotlib.figure import Figure
+
+from pyro_vae.evaluation.ais import Annealing, annealed_importance_sampling
+from pyro_vae.evaluation.bounds import bits_per_dim
+from pyro_vae.evaluation.estimates import estimate
+from pyro_vae.evaluation.ladder import ESTIMATE, Ladder, climb
+from pyro_vae.evaluation.terms import means, per_image
+from pyro_vae.evaluation.thresholds import FEW_CHAINS
+from pyro_vae.figures import one_run
+from pyro_vae.measures.part import Figures, Measured, Part, Subject
+from pyro_vae.pages.wording import NATS, Compared, Picture, Row, figure_text, under
+
+RUNGS = {  # as the figure names them, the loosest first
+    "elbo": "ELBO of the encoder",
+    "elbo_refitted": "of the best diagonal Normal",
+    "elbo_full_covariance": "of the best Normal",
+    "elbo_flow": "of a flow",
+    "importance_bound": "importance bound",
+    "ais_from_prior": "AIS from the prior",
+}
+
+
+def measure_likelihood(subject: Subject) -> Measured:
+    """Measure how likely the test images are, by the ELBO and a ladder of estimates of log P(x).
+
+    The ladder is measured where log P of the grey levels is defined.
+    """
+    effort, model, seed = subject.effort, subject.model, subject.seed
+    images, samples = subject.test[: effort.images], effort.bound_samples
+    columns = per_image(model, images, subject.data.levels, samples, seed, subject.progress)
+    found = Measured(means(model, images, columns, samples))
+    if not subject.scores_levels:
+        return found
+    annealing = Annealing(effort.temperatures, effort.chains)
+    few = images[: effort.few_images]
+    ladder = climb(model, few, samples, annealing, effort.refit_steps, seed, subject.progress)
+    found.figures["ladder"] = _ladder_figures(ladder, model.image_shape, samples)
+    found.drawings["ladder"] = _ladder_drawn(ladder)
+    found.columns["likelihood"] = ladder.rungs
+    if subject.data.validation is not None:  # images that were held out to choose by
+        few = subject.data.validation.images[: effort.few_images]
+        annealing = replace(annealing, start="posterior")
+        annealed = annealed_importance_sampling(model, few, annealing, seed, subject.progress)
+        found.figures["validation_log_prob_nats"] = estimate(annealed.log_prob)
+        found.columns["validation_likelihood"] = {ESTIMATE: annealed.log_prob}
+    return found
+
+
+def _ladder_drawn(ladder: Ladder) -> Figure:
+    gaps = {name: estimate(ladder.log_prob - ladder.rungs[rung]) for rung, name in RUNGS.items()}
+    text = f"{figure_text(dict(estimate(ladder.log_prob)._asdict()))} nats"
+    return one_run.ladder(gaps, text)
+
+
+def _ladder_figures(ladder: Ladder, shape: tuple[int, int, int], num_samples: int) -> Figures:
+    figures = {
+        "images": len(ladder.log_prob),
+        "nats": {name: estimate(values) for name, values in ladder.rungs.items()},
+        "bits_per_dim": {n: estimate(bits_per_dim(v, shape)) for n, v in ladder.rungs.items()},
+        "log_prob_nats": estimate(ladder.log_prob),
+        "log_prob_source": ESTIMATE,
+        "log_prob_monte_carlo_error": ladder.monte_carlo_error,
+        "approximation_gap_nats": estimate(ladder.approximation_gap),
+        "correlation_gap_nats": estimate(ladder.correlation_gap),
+        "shape_gap_nats": estimate(ladder.shape_gap),
+        "closed_by_flow_nats": estimate(ladder.closed_by_flow),
+        "amortization_gap_nats": estimate(ladder.amortization_gap),
+        "failed_fits": ladder.failed_fits,
+        "bracket_gap_nats": estimate(ladder.bracket.gap),
+        "acceptance": ladder.acceptance,
+        "bound_effective_sample_size": estimate(ladder.bound_effective_sample_size),
+        "ais_effective_sample_size": estimate(ladder.effective_sample_size),
+        "ais_of_few_chains": ladder.of_few_chains,
+    }
+    if warnings := _ladder_warnings(ladder, num_samples):
+        figures["warning"] = "; ".join(warnings)
+    return figures
+
+
+def _ladder_warnings(ladder: Ladder, num_samples: int) -> list[str]:
+    warnings = []
+    if ladder.missed:
+        warnings.append(
+            f"the importance bound with {num_samples} samples misses {ladder.missed:.1f} nats that"
+            " annealing finds: bits per dimension by that bound are too large"
+        )
+    if ladder.of_few_chains:
+        warnings.append(
+            f"for {ladder.of_few_chains} of {len(ladder.log_prob)} images fewer than {FEW_CHAINS}"
+            " annealed chains carry the weight: log P(x) is likely to be higher there"
+        )
+    return warnings
+
+
+LIKELIHOOD = Part(
+    title="How likely are the data?",
+    measure=measure_likelihood,
+    needs=2,
+    look="Lower bounds on log P(x), at beta = 1. The estimate of log P(x) is AIS from q(z|x), whichever"
+    " bound is largest. Look at how far the ELBO lies under it. The amortization gap is the price of an"
+    " encoder that has to guess q; the approximation gap is the price of a diagonal Normal, in two"
+    " parts: what a full covariance closes, and the shape that no Normal has. A"
+    " bracket gap of more than a nat or two means that the chains are too short, even for images that"
+    " the model drew itself; for real data it is only indicative.",
+    terms=(
+        (
+            "AIS",
+            "annealed importance sampling: chains that lead from a start to the posterior in"
+            " many small steps. Their weights give log P(x).",
+        ),
+        (
+            "effective draws, chains",
+            "how many equally weighted ones the weighted ones are worth. Near 1, a single one"
+            " has all the weight, and the bound is loose.",
+        ),
+        (
+            "amortization gap",
+            "what the encoder loses against the best diagonal Normal for each image.",
+        ),
+        (
+            "approximation gap",
+            "what the best diagonal Normal loses against the posterior.",
+        ),
+        (
+            "bracket gap",
+            "for images that the model drew, the distance of a lower and an upper bound on log"
+            " P(x) by the same chains.",
+        ),
+    ),
+    rows=(
+        *under(
+            "As trained, by the run's own score",
+            Row("elbo_nats", "ELBO", NATS),
+            Row("rate_nats", "rate", NATS),
+            Row("distortion_nats", "distortion", NATS),
+            Row("active_units", "active components"),
+            Row("collapsed_units", "collapsed components"),
+        ),
+        *under(
+            "Probabilities of the grey levels",
+            Row("bits_per_dim", "bits per dimension", "importance bound"),
+            Row("ladder.nats.elbo", "ELBO", NATS),
+            Row("ladder.nats.importance_bound", "importance bound", NATS),
+            Row("ladder.bound_effective_sample_size", "its effective draws"),
+            Row("ladder.nats.ais_from_prior", "AIS from the prior", NATS),
+            Row("ladder.nats.ais_from_posterior", "AIS from q(z|x)", NATS),
+            Row(
+                "ladder.log_prob_nats",
+                "log P(x): AIS from q",
+                NATS,
+                in_table="result",
+                compared=Compared(
+                    "log P(x), by AIS from q(z|x)",
+                    NATS,
+                    "Higher is better. Chains lead from q to the posterior, so a poor encoder costs"
+                    " little here.",
+                    best="highest",
+                ),
+            ),
+            Row("ladder.log_prob_monte_carlo_error", "its Monte Carlo error", NATS),
+            Row("validation_log_prob_nats", "log P(x), validation", NATS),
+            Row("ladder.ais_effective_sample_size", "effective chains", "of AIS from q(z|x)"),
+            Row("ladder.ais_of_few_chains", "images of few chains", f"under {FEW_CHAINS}"),
+        ),
+        *under(
+            "Gaps under log P(x), paired over images",
+            Row("ladder.amortization_gap_nats", "amortization gap", NATS),
+            Row("ladder.approximation_gap_nats", "approximation gap", NATS),
+            Row("ladder.correlation_gap_nats", "of it, correlation", NATS),
+            Row("ladder.shape_gap_nats", "of it, shape", NATS),
+            Row("ladder.closed_by_flow_nats", "closed by a flow", NATS),
+            Row("ladder.failed_fits", "failed fits", "images"),
+            Row("ladder.bracket_gap_nats", "bracket gap, simulated", NATS),
+        ),
+        Row("ladder.warning", "warning", kind="words"),
+    ),
+    pictures=(
+        Picture(
+            "ladder",
+            "How far each bound lies under log P(x) on the same images, with standard errors of these"
+            " paired differences. An importance bound far from 0 is not to be trusted.",
+        ),
+    ),
+)

@@ -1,0 +1,80 @@
+"""The limiting distribution of the chain decode - sample - encode - sample."""
+
+from matplotlib.figure import Figure
+
+from pyro_vae.evaluation.limit import Limit, limiting_distribution
+from pyro_vae.figures import codes
+from pyro_vae.figures.videos import counted, encode_video, frames, slow_start
+from pyro_vae.measures.part import Measured, Part, Subject, to_numpy
+from pyro_vae.pages.frame import png_bytes
+from pyro_vae.pages.wording import Picture, Row
+
+WATCHED_CHAINS = 64  # chains whose images become the video
+
+
+def measure_limit(subject: Subject) -> Measured:
+    """Measure the limiting distribution of the chain decode - sample - encode - sample."""
+    limit = limiting_distribution(
+        subject.model, subject.effort.walkers, num_watched=WATCHED_CHAINS, seed=subject.seed
+    )
+    figures = {
+        "chains": len(limit.z),
+        "steps": len(limit.images) - 1,
+        "distances": limit.distances.tolist(),
+        "p_values": limit.p_values.tolist(),
+        "p_value": limit.p_value,
+        "visible_shift": limit.visible_shift,
+        "visible_scale": limit.visible_scale,
+        "r_hat": limit.r_hat.max().item(),
+        "final_mean": limit.z.mean(0).tolist(),
+        "final_scale": limit.z.std(0).tolist(),
+    }
+    return Measured(figures, drawings=_drawings(limit))
+
+
+def _drawings(limit: Limit) -> dict[str, Figure | bytes]:
+    pictures = counted(frames(to_numpy(limit.images), 8))
+    drawings: dict[str, Figure | bytes] = {
+        "limiting_distribution": codes.quantiles(to_numpy(limit.z)),
+        "limiting_distribution_poster.png": png_bytes(pictures[0] / 255),
+    }
+    pictures = slow_start(pictures)
+    for ending in (".mp4", ".gif"):
+        drawings[f"limiting_distribution{ending}"] = encode_video(pictures, ending)
+    return drawings
+
+
+LIMIT = Part(
+    title="The limiting distribution",
+    measure=measure_limit,
+    needs=1,
+    look="The chain decode - sample - encode - sample, from codes of the prior; the video shows"
+    f" {WATCHED_CHAINS} chains. With an exact posterior the codes would stay at the prior for ever; a"
+    " p-value near 0 says that they have left it; a p-value near 1 only that no drift is larger than"
+    " what the test would see. R-hat speaks of mixing only.",
+    terms=(
+        (
+            "R-hat",
+            "how far the chains disagree; 1 where they have mixed.",
+        ),
+        (
+            "Holm",
+            "p-values of several tests, raised so that one of them under 0.05 means something.",
+        ),
+    ),
+    rows=(
+        Row("p_value", "p-value", "Holm"),
+        Row("visible_shift", "a shift it would see", "prior deviations"),
+        Row("visible_scale", "a scale it would see", "off 1"),
+        Row("steps", "steps"),
+        Row("chains", "independent chains"),
+        Row("r_hat", "largest R-hat"),
+    ),
+    pictures=(
+        Picture(
+            "limiting_distribution",
+            "Lines belong on the dashed one: flat ones have shrunk to a point, shifted ones have"
+            " drifted to a favourite kind of image.",
+        ),
+    ),
+)

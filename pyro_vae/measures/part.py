@@ -1,0 +1,153 @@
+"""A part of an evaluation: what it is given, what it returns, and what its figures mean."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pyro_vae.data import Dataset
+from pyro_vae.evaluation.progress import Progress, no_progress
+from pyro_vae.models.elbo import chunks
+from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.names import BOUND_DRAWS, QUICK_BOUND_DRAWS
+from pyro_vae.pages.wording import Picture, Row, Shown, shown_rows
+
+if TYPE_CHECKING:
+    from xarray import DataTree  # half a second
+
+Figures = dict[str, Any]  # of a part, by their keys in `evaluation.json`
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The numbers of images, draws and steps of an evaluation."""
+
+    images: int = 10_000  # for measures that need many
+    few_images: int = 100  # for measures that run chains or fits on each image
+    bound_samples: int = BOUND_DRAWS  # of z per image, for the importance bound
+    temperatures: int = 1000  # of annealed importance sampling
+    chains: int = 16
+    refit_steps: int = 500  # of the posterior that is fitted to each image
+    nuts_images: int = 4
+    nuts_draws: int = 500
+    simulations: int = 1000  # of simulation-based calibration
+    walkers: int = 4096  # chains decode - sample - encode - sample
+    rows: int = 10_000  # of codes with factors
+
+
+FULL = Effort()
+QUICK = Effort(
+    images=1000,
+    few_images=20,
+    bound_samples=QUICK_BOUND_DRAWS,
+    temperatures=100,
+    chains=16,
+    refit_steps=100,
+    nuts_images=2,
+    nuts_draws=100,
+    simulations=300,
+    walkers=1024,
+    rows=5000,
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a trained model and its data, with the effort and the seed.
+
+    Args:
+        model: the model in `eval` mode.
+        data: the data set of the model, with its images on the model's device and in its type.
+        effort: the numbers of images, draws and steps.
+        seed: the seed of all random draws.
+        cache: the data folder, where classifiers of data sets are kept.
+        labelled: returns the labelled data set whose classifier judges samples, or None.
+        progress: a function that receives how many of what are done.
+    """
+
+    model: LatentImageModel
+    data: Dataset
+    effort: Effort = FULL
+    seed: int = 0
+    cache: str | Path = "data"
+    labelled: Callable[[], Dataset | None] = lambda: None
+    progress: Progress = no_progress
+
+    @property
+    def train(self) -> Tensor:
+        """Return the training images (N, C, H, W)."""
+        return self.data.train.images
+
+    @property
+    def test(self) -> Tensor:
+        """Return the test images (N, C, H, W)."""
+        return self.data.test.images
+
+    @property
+    def scores_levels(self) -> bool:
+        """Return whether log P of the grey levels is defined."""
+        known = self.data.levels is not None and self.model.has_rate
+        return known and self.model.likelihood.is_likelihood
+
+    @torch.no_grad()
+    def draws(self, images: Tensor) -> Tensor:
+        """Return draws of q(z|x) for images (N, C, H, W), (N, latent_dim)."""
+        return torch.cat([self.model.encode(x).sample() for x in chunks(images)])
+
+    @torch.no_grad()
+    def codes(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and scales of q(z|x) for images (N, C, H, W), each of them (N, latent_dim)."""
+        posteriors = [self.model.encode(x) for x in chunks(images)]
+        scales = torch.cat([q.variance.sqrt() for q in posteriors])
+        return torch.cat([q.mean for q in posteriors]), scales
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a part found.
+
+    Args:
+        figures: its figures by key; none where the part does not apply.
+        columns: tables with a row for each image, by name: their columns (N,).
+        drawings: what it draws, by name: figures, or the content of a picture or a video, whose
+            name then has its ending.
+        draws: draws of codes by name, as ArviZ reads them.
+    """
+
+    figures: Figures = field(default_factory=dict)
+    columns: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    drawings: dict[str, Figure | bytes] = field(default_factory=dict)
+    draws: dict[str, "DataTree"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an evaluation, with all that is said of it.
+
+    Only figures that are shown have a row; others are kept in `evaluation.json` all the same.
+    """
+
+    title: str
+    look: str
+    measure: Callable[[Subject], Measured]
+    needs: int  # test images
+    rows: tuple[Row, ...]
+    pictures: tuple[Picture, ...] = ()
+    terms: tuple[tuple[str, str], ...] = ()  # words of the part, each with what it means
+
+    def shown(self, figures: Figures) -> list[Shown]:
+        """Return the rows that have a value, as they are shown."""
+        return shown_rows((LEFT_OUT, *self.rows), figures)
+
+
+LEFT_OUT = Row("left_out", "left out", kind="words")
+
+
+def to_numpy(x: Tensor) -> np.ndarray:
+    """Return a tensor as an array of doubles, for figures."""
+    return x.detach().cpu().double().numpy()

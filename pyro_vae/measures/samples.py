@@ -1,0 +1,214 @@
+"""The quality of samples and reconstructions, with a verdict."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pyro_vae.data import Dataset
+from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.evaluation.features import FeatureNet, feature_count, train_features
+from pyro_vae.evaluation.samples import radial_power_spectrum, sample_quality, sharpness_ratio
+from pyro_vae.evaluation.verdict import explained_share, judge, mismatch
+from pyro_vae.figures import one_run
+from pyro_vae.kept import kept, mark_of
+from pyro_vae.measures.part import Figures, Measured, Part, Subject, to_numpy
+from pyro_vae.models.elbo import chunks
+from pyro_vae.pages.wording import Compared, Picture, Row
+from pyro_vae.randomness import seeded
+
+
+class ImageSets(NamedTuple):
+    """Equally many images (N, C, H, W) of each kind."""
+
+    real: Tensor  # half of the test images
+    other: Tensor  # the other half
+    reconstructions: Tensor  # of the other half, drawn
+    samples: Tensor  # from the prior, drawn
+    reconstruction_means: Tensor  # the same two as expected images
+    sample_means: Tensor
+
+    @property
+    def measured(self) -> dict[str, Tensor]:
+        """Return the sets to compare with `real`, by the names that they have in the figures."""
+        return {
+            "real": self.other,
+            "reconstructions": self.reconstructions,
+            "samples": self.samples,
+            "reconstruction_means": self.reconstruction_means,
+            "sample_means": self.sample_means,
+        }
+
+
+def measure_samples(subject: Subject) -> Measured:
+    """Measure the quality of samples and reconstructions against the data, with a verdict."""
+    sets, labelled = _image_sets(subject), subject.labelled()
+    drawings: dict[str, Figure | bytes] = {"power_spectra": _spectra_drawn(sets)}
+    explained = explained_share(subject.model, sets.real, subject.seed)
+    figures: dict[str, Any] = {"explained_share": explained}
+    if labelled is None:
+        verdict = {"verdict": judge(explained)}
+        return Measured(_sharpness_figures(sets) | figures | verdict, drawings=drawings)
+    net = classifier_for(labelled, subject.cache).to(sets.real.device)
+    sets = ImageSets(*(images.float() for images in sets))
+    apart = mismatch(net, sets.real, sets.sample_means, sets.reconstruction_means)
+    figures |= {"mismatch": apart, "verdict": judge(explained, apart)}
+    quality = sample_quality(net, sets.real, sets.measured)
+    figures = quality | {"classifier_accuracy": net.accuracy} | figures
+    return Measured(figures, drawings=drawings)
+
+
+def _image_sets(subject: Subject) -> ImageSets:
+    model, half = subject.model, min(len(subject.test) // 2, subject.effort.images)
+    with seeded(subject.seed, subject.test.device):  # the published order may be by difficulty
+        order = torch.randperm(len(subject.test), device=subject.test.device)
+        real, other = subject.test[order[:half]], subject.test[order[half : 2 * half]]
+        codes = [model.prior.sample((half,)), subject.draws(other)]
+        drawn, expected = (
+            [torch.cat([model.images(part, draw) for part in chunks(z)]) for z in codes]
+            for draw in (True, False)
+        )
+    return ImageSets(real, other, drawn[1], drawn[0], expected[1], expected[0])
+
+
+def _sharpness_figures(sets: ImageSets) -> Figures:
+    ratios = {
+        f"sharpness_ratio_{name}": sharpness_ratio(images, sets.real)
+        for name, images in sets.measured.items()
+    }
+    return {"images": len(sets.real)} | ratios
+
+
+def _spectra_drawn(sets: ImageSets) -> Figure:
+    shown = {
+        "data": sets.real,
+        "expected reconstructions": sets.reconstruction_means,
+        "expected samples": sets.sample_means,
+        "drawn samples": sets.samples,
+    }
+    curves = {}
+    for name, images in shown.items():
+        spectrum = radial_power_spectrum(images)
+        curves[name] = to_numpy(spectrum.frequencies), to_numpy(spectrum.power)
+    return one_run.power_spectra(curves)
+
+
+def classifier_for(data: Dataset, folder: str | Path, seed: int = 0) -> FeatureNet:
+    """Return the classifier of a labelled data set, kept in `folder/features` or newly trained.
+
+    Args:
+        data: the data set, of which only the training images are used. For binary pixels drawn from
+            grey values, give the grey set, so that one classifier measures all versions of it.
+        folder: the data folder. Nothing is kept if it cannot be written to.
+        seed: the seed of the classifier's training.
+
+    Raises:
+        ValueError: what `train_features` refuses.
+    """
+    images, labels = data.train.images, data.train.labels
+    mark = f"{data.name}-{len(images)}-{mark_of(images):08x}-{seed}"
+
+    def trained() -> dict[str, Any]:
+        net = train_features(images, labels, feature_count(len(images)), seed)
+        weights = {name: weight.cpu() for name, weight in net.state_dict().items()}
+        return weights | {"accuracy": net.accuracy, "sizes": net.sizes[1:]}
+
+    arrays = kept(Path(folder) / "features" / f"{mark}.npz", mark, trained)
+    accuracy, (features, classes) = arrays.pop("accuracy"), arrays.pop("sizes").tolist()
+    with seeded(0):  # draws initial weights, which are then replaced
+        net = FeatureNet(data.image_shape, features, classes)
+    net.load_state_dict({name: torch.from_numpy(weight) for name, weight in arrays.items()})
+    net.accuracy = Estimate(*accuracy.tolist())
+    return net.to(images.device).eval()
+
+
+SAMPLES = Part(
+    title="Are the samples good?",
+    measure=measure_samples,
+    needs=8,
+    look="Distances in the features of a small classifier. Drawn images have the noise of the"
+    " likelihood, as the model says that data look like; expected images are the ones in the"
+    " pictures. The Fréchet distance depends on the number of images: compare it with the distance"
+    " between two halves of the real images, and never between data sets. The squared MMD does not;"
+    " it is 0 for images like the data. Sharpness is the power at fine detail over the data's.",
+    terms=(
+        (
+            "Fréchet distance",
+            "between two Normals, fitted to the features of images and of samples.",
+        ),
+        (
+            "MMD²",
+            "squared maximum mean discrepancy of the features; unbiased, so it may be a little"
+            " under 0.",
+        ),
+        (
+            "precision and recall",
+            "the share of samples that lie among real images, and of real images that lie among"
+            " samples.",
+        ),
+    ),
+    rows=(
+        Row("verdict.word", "verdict", kind="words", in_table="result"),
+        Row("verdict.reason", "because", kind="words"),
+        Row(
+            "frechet_distance_samples",
+            "Fréchet, samples",
+            in_table="result",
+            compared=Compared(
+                "Fréchet distance of samples",
+                "squared features",
+                "Lower is better. Look at how near a line comes to the dotted one, which real images"
+                " reach.",
+                best="lowest",
+                floor="samples.frechet_distance_real",
+            ),
+        ),
+        Row("frechet_distance_reconstructions", "Fréchet, reconstructions", "drawn"),
+        Row("frechet_distance_real", "Fréchet, real images", in_table="result"),
+        Row("frechet_distance_sample_means", "Fréchet, expected samples"),
+        Row("frechet_distance_reconstruction_means", "Fréchet, expected rec."),
+        Row("mmd_squared_samples", "MMD², samples", "drawn"),
+        Row("mmd_squared_reconstructions", "MMD², reconstructions", "drawn"),
+        Row("mmd_squared_real", "MMD², real images", "0 but for chance"),
+        Row("images", "images of each"),
+        Row("precision_samples", "precision of samples", "drawn"),
+        Row("recall_samples", "recall of samples", "drawn"),
+        Row("explained_share", "structure explained", "by reconstructions"),
+        Row("mismatch", "samples vs reconstructions", "MMD² of expected images"),
+        Row(
+            "sharpness_ratio_sample_means",
+            "sharpness, samples",
+            "expected, of the data's",
+            in_table="result",
+            compared=Compared(
+                "sharpness of expected samples",
+                "of the data's",
+                "1 is as sharp as the data. Lines that stay far below it have blurred samples.",
+                best="nearest 1",
+            ),
+        ),
+        Row(
+            "sharpness_ratio_reconstruction_means",
+            "sharpness, reconstructions",
+            "expected, of the data's",
+            in_table="result",
+            compared=Compared(
+                "sharpness of expected reconstructions",
+                "of the data's",
+                "1 is as sharp as the data. Look at whether samples fall below what reconstructions"
+                " reach.",
+                best="nearest 1",
+            ),
+        ),
+        Row("classifier_accuracy", "the classifier's accuracy"),
+    ),
+    pictures=(
+        Picture(
+            "power_spectra",
+            "Curves that fall below the data's on the right are blurred: what the code does not hold"
+            " is averaged over.",
+        ),
+    ),
+)

@@ -1,0 +1,119 @@
+"""`measure`: figures of many runs by a function of the user's, which are kept in the run folders."""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from pyro_vae.data import Dataset
+from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.kept import kept
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.evaluate import subject_of
+from pyro_vae.runs.lock import FolderLock
+from pyro_vae.runs.run import Run, load_data_again
+from pyro_vae.settings import DataSettings, by_name
+
+Measure = Callable[..., Mapping[str, Any]]
+
+FOLDER = "measured"
+ERROR = ".standard_error"  # ends the name of the column with an estimate's standard error
+
+
+def measure(runs: Sequence[Run], function: Measure, **settings: object) -> pd.DataFrame:
+    """Return a row of figures for each run, measured by a function of your own.
+
+    The function is called with a subject and the settings. The subject has the run's `model`, and
+    its `data` with the images on the model's device; see `pyro_vae.measures.part.Subject`. It
+    returns figures by name: numbers, words, estimates, or arrays, such as values (N,) of N images.
+    They are kept in the run's folder, in a file for each function and its settings. They are
+    measured again only where the settings or the run's weights have changed. A change of the
+    function's own code is not seen: give it another name.
+
+    Args:
+        runs: the runs, as `load_runs` returns them.
+        function: the measure, with a name of its own.
+        settings: the function's other arguments, which JSON can write.
+
+    Returns:
+        A table whose rows are named by the runs' folders, as those of `Runs.table` are. An estimate
+        fills the columns NAME and NAME.standard_error. A cell can hold an array (N,) of images.
+
+    Raises:
+        ValueError: settings that JSON cannot write, or figures of another kind.
+        FolderInUse: another process writes to a run's folder.
+        OSError: a run's folder cannot be locked, or its data can no longer be read.
+
+    Example:
+        >>> def brightness(subject, images):
+        ...     return {"brightness": subject.model.sample(images).mean().item()}
+        >>> measure(load_runs("runs/betas"), brightness, images=100)  # doctest: +SKIP
+    """
+    data = _LastData()
+    rows = [_figures(run, function, settings, data) for run in runs]
+    folders = [str(run.folder) for run in runs]
+    return pd.DataFrame(rows, index=pd.Index(folders, name="folder"))
+
+
+class _LastData:
+    """The data set of the last configuration, so that runs on the same data read it once."""
+
+    def __init__(self):
+        self._settings: dict | None = None
+        self._data: Dataset | None = None
+
+    def of(self, config: RunConfig) -> Dataset:
+        """Return the data set of a configuration."""
+        settings = by_name(config, DataSettings) | {"patience": config.patience}
+        if self._data is None or settings != self._settings:
+            self._data, self._settings = load_data_again(config), settings
+        return self._data
+
+
+def _figures(
+    run: Run, function: Measure, settings: Mapping[str, object], data: _LastData
+) -> dict[str, Any]:
+    """Return the figures of a run, from its folder or newly measured."""
+    text, lock = _text(settings), FolderLock(run.folder)
+
+    def compute() -> dict[str, np.ndarray]:
+        lock.acquire()
+        subject = subject_of(run, data.of(run.config), run.config, seed=run.config.seed)
+        return _columns(function.__name__, function(subject, **settings))
+
+    path = run.folder / FOLDER / f"{function.__name__}-{zlib.crc32(text.encode()):08x}.npz"
+    try:
+        columns = kept(path, json.dumps([run.fingerprint, text]), compute)
+    finally:
+        lock.release()
+    return {name: array if array.ndim else array.item() for name, array in columns.items()}
+
+
+def _text(settings: Mapping[str, object]) -> str:
+    try:
+        return json.dumps(dict(settings), sort_keys=True)
+    except TypeError as error:
+        raise ValueError(f"settings: expected values that JSON can write: {error}") from None
+
+
+def _columns(measure: str, figures: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return figures as they are kept: numbers, words, and arrays of a number for each image."""
+    columns: dict[str, Any] = {}
+    for name, value in figures.items():
+        if isinstance(value, Estimate):
+            columns[name], columns[name + ERROR] = value
+        elif isinstance(value, Tensor):
+            columns[name] = value.detach().cpu().numpy()
+        else:
+            columns[name] = value
+    for name, value in columns.items():
+        if np.asarray(value).dtype == object:
+            raise ValueError(
+                f"{measure}: expected numbers, words, estimates or arrays, got"
+                f" {type(value).__name__} as {name}"
+            )
+    return {name: np.asarray(value) for name, value in columns.items()}

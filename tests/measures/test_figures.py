@@ -1,0 +1,168 @@
+"""The figures of parts are those of the functions that they call, on models of every kind."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
+from pyro_vae.evaluation.estimates import estimate
+from pyro_vae.measures import PARTS
+from pyro_vae.measures.part import Subject
+from pyro_vae.models.elbo import elbo_terms
+from tests.support.runs import TINY
+
+SEVEN_DRAWS = replace(TINY, bound_samples=7)
+
+
+def trained(digits, model=None, epochs=3, **settings):
+    """A model of 16 hidden units and three components that has learned a little of the digits."""
+    options = {"likelihood": "gaussian_shared_sigma", "hidden": (16,), "levels": 17} | settings
+    vae = model or pv.VAE((1, 8, 8), options.pop("latent_dim", 3), **options)
+    for _ in pv.fit(vae, digits.train.images, epochs=epochs, learning_rate=0.01, batch_size=128):
+        pass
+    return vae.eval()
+
+
+@pytest.fixture(scope="module")
+def likelihood(digits):
+    """A model, and what the part `likelihood` found of it, with images held out."""
+    data = pv.load_dataset("digits", validation=True)
+    vae = trained(data)
+    counted = []
+    subject = Subject(vae, data, SEVEN_DRAWS, 3, progress=lambda *count: counted.append(count))
+    return subject, PARTS["likelihood"].measure(subject), counted
+
+
+def test_means_over_images_are_those_of_the_functions(likelihood):
+    subject, found, _ = likelihood
+    images = subject.test[:60]
+    terms = elbo_terms(subject.model, images, seed=3)
+    bound = importance_bound(subject.model, images, 7, seed=3)
+    expected = {
+        "elbo_nats": terms.elbo,
+        "rate_nats": terms.rate,
+        "distortion_nats": terms.distortion,
+        "bits_per_dim": bits_per_dim(bound.log_prob, (1, 8, 8)),
+    }
+    for key, values in expected.items():
+        assert found.figures[key] == pytest.approx(estimate(values), rel=1e-5)
+    assert found.figures["bits_per_dim_samples"] == 7
+
+
+def test_the_ladder_is_that_of_the_functions(likelihood):
+    subject, found, counted = likelihood
+    bound = importance_bound(subject.model, subject.test[:4], 7, 3).log_prob
+    ladder, rungs = found.figures["ladder"], found.columns["likelihood"]
+    assert torch.equal(rungs["importance_bound"], bound)
+    for name, values in rungs.items():
+        assert len(values) == 4
+        assert ladder["nats"][name] == estimate(values)
+        assert ladder["bits_per_dim"][name] == estimate(bits_per_dim(values, (1, 8, 8)))
+    log_prob = rungs["ais_from_posterior"]
+    assert ladder["log_prob_nats"] == estimate(log_prob)
+    assert ladder["log_prob_source"] == "ais_from_posterior"
+    gap = estimate(log_prob - rungs["elbo_refitted"])
+    assert ladder["approximation_gap_nats"] == pytest.approx(gap)
+    assert {unit for *_, unit in counted} == {"images", "steps of a fit", "temperatures"}
+    assert list(found.drawings) == ["ladder"]
+
+
+def test_images_to_choose_by_are_measured_as_well(likelihood):
+    _, found, _ = likelihood
+    (values,) = found.columns["validation_likelihood"].values()
+    assert len(values) == 4
+    assert found.figures["validation_log_prob_nats"] == estimate(values)
+
+
+@pytest.mark.slow
+def test_a_ladder_says_when_the_importance_bound_fails(digits):
+    """A small fixed sigma and a spoilt encoder."""
+    vae = trained(digits, epochs=30, likelihood="gaussian_fixed_sigma", sigma=0.05)
+    with torch.no_grad():
+        for p in vae.encoder.parameters():
+            p.mul_(0.7)
+    subject = Subject(vae, digits, replace(TINY, images=4, temperatures=50))
+    ladder = PARTS["likelihood"].measure(subject).figures["ladder"]
+    missed = ladder["nats"]["ais_from_prior"].mean - ladder["nats"]["importance_bound"].mean
+    assert missed > 5 and "misses" in ladder["warning"]
+
+
+@pytest.mark.slow
+def test_a_posterior_is_compared_with_draws_of_nuts(digits):
+    found = PARTS["posterior"].measure(Subject(trained(digits), digits, TINY))
+    draws = found.draws["posterior"]
+    assert draws["posterior"]["z"].shape == (2, 30, 2, 3)
+    assert draws["variational"]["z"].shape == (1, 30, 2, 3)
+    assert found.figures["nuts_images"] == 2 and found.figures["k_hat_images"] == 4
+    assert found.figures["smallest_scale_ratio"] <= found.figures["largest_scale_ratio"]
+    names = ["posterior_moments", "calibration", "calibration_on_data"]
+    assert list(found.drawings) == names
+    assert found.figures["calibration_simulations"] == 60
+
+
+# --- models and data that lack something ----------------------------------------------------------
+
+
+def test_what_is_no_likelihood_stands_on_no_ladder(digits):
+    subject = Subject(trained(digits, epochs=1, likelihood="bernoulli"), digits, TINY)
+    found = PARTS["likelihood"].measure(subject)
+    assert found.figures["bits_per_dim"] is None and "ladder" not in found.figures
+    posterior = PARTS["posterior"].measure(subject)
+    assert "calibration_p_value" not in posterior.figures
+    assert list(posterior.drawings) == ["posterior_moments"]
+
+
+def test_an_autoencoder_is_measured_where_it_can_be(digits, no_pictures):
+    model = pv.Autoencoder((1, 8, 8), 3, "gaussian_shared_sigma", hidden=(16,), levels=17)
+    subject = Subject(trained(digits, model), digits, TINY)
+    likelihood = PARTS["likelihood"].measure(subject).figures
+    undefined = ("elbo_nats", "rate_nats", "bits_per_dim", "collapsed_units")
+    assert [likelihood[key] for key in undefined] == [None] * 4
+    assert likelihood["distortion_nats"].mean > 0 and "ladder" not in likelihood
+    assert PARTS["limit"].measure(subject).figures["p_value"] < 1e-6
+    factors = PARTS["factors"].measure(subject).figures
+    assert factors["label_accuracy"].mean > 3 * factors["label_chance"]
+
+
+@pytest.mark.slow
+def test_true_factors_are_scored():
+    sprites = pv.load_dataset("sprites")
+    vae = pv.VAE(sprites.image_shape, 3, "bernoulli", hidden=(4,), levels=2).eval()
+    factors = PARTS["factors"].measure(Subject(vae, sprites, TINY)).figures
+    assert factors["factor_names"] == ["shape", "scale", "rotation", "x", "y"]
+    for key in ("mutual_information_gap", "disentanglement", "completeness"):
+        assert 0 <= factors[key] <= 1
+    assert factors["factor_vae_score"].standard_error > 0
+
+
+def test_images_without_labels_need_no_classifier(digits):
+    vae = pv.VAE((1, 8, 8), 2, "gaussian_shared_sigma", hidden=(4,), levels=17).eval()
+    split = pv.Split(torch.randint(17, (80, 1, 8, 8)) / 16)
+    subject = Subject(vae, pv.Dataset("mine", split, split, 17), TINY)
+    samples = PARTS["samples"].measure(subject).figures
+    drawn, expected = (samples[f"sharpness_ratio_{name}"] for name in ("samples", "sample_means"))
+    assert expected.mean < 0.8 * drawn.mean, "draws have the noise of the likelihood"
+    assert "frechet_distance_samples" not in samples and samples["verdict"].word
+    assert "label_accuracy" not in PARTS["factors"].measure(subject).figures
+
+
+# --- the verdict ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "beta, word",
+    [(1e-4, "under-regularised"), (0.5, "well regularised"), (100.0, "over-regularised")],
+)
+def test_the_verdict_tells_betas_apart(beta, word, digits, classifier, monkeypatch):
+    """On the digits: a beta of 100 leaves nothing, one of 1e-4 leaves the prior behind."""
+    monkeypatch.setattr("pyro_vae.measures.samples.classifier_for", lambda *_: classifier)
+    vae = pv.VAE((1, 8, 8), 8, "gaussian_fixed_sigma", hidden=(128,), levels=17)
+    settings = {"epochs": 40, "learning_rate": 0.01, "batch_size": 128}
+    for _ in pv.fit(vae, digits.train.images, beta=beta, **settings):
+        pass
+    subject = Subject(vae.eval(), digits, TINY, labelled=lambda: digits)
+    figures = PARTS["samples"].measure(subject).figures
+    assert figures["verdict"].word == word and figures["classifier_accuracy"].mean > 0.9
