@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from pyro_vae.sweeps.observer import SweepObserver as SweepObserver
     from pyro_vae.sweeps.sweep import sweep as sweep
     from pyro_vae.sweeps.together import train_many as train_many
+    from pyro_vae.training.epochs import Record as Record
     from pyro_vae.training.fit import fit as fit
     from pyro_vae.training.fit import fit_many as fit_many
-    from pyro_vae.training.record import Record as Record
 
 __version__ = "0.1.0"
 
@@ -43,7 +43,7 @@ _HOMES = {
     "Dataset": "pyro_vae.data",
     "Likelihood": "pyro_vae.likelihoods",
     "Observer": "pyro_vae.runs.observer",
-    "Record": "pyro_vae.training.record",
+    "Record": "pyro_vae.training.epochs",
     "Run": "pyro_vae.runs.run",
     "RunConfig": "pyro_vae.runs.config",
     "Runs": "pyro_vae.comparison.runs",

@@ -11,8 +11,8 @@ from pyro_vae.devices import broken, full, numbers_at_once, sent
 from pyro_vae.models.elbo import chunks
 from pyro_vae.runs.run import resolve_device
 from pyro_vae.settings import TrainingSettings
-from pyro_vae.training.choice import models_that_fit, step_bytes
 from pyro_vae.training.ensembles import stack_size
+from pyro_vae.training.step import models_that_fit, step_bytes
 from tests.support.programs import model
 
 GPU = torch.device("cuda", 0)

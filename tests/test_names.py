@@ -17,9 +17,9 @@ from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.run import MODELS
 from pyro_vae.settings import TrainingSettings
 from pyro_vae.training.engines import ENGINES
+from pyro_vae.training.epochs import BETA_SCHEDULES, LEARNING_RATE_SCHEDULES
 from pyro_vae.training.fit import PRECISIONS
 from pyro_vae.training.objectives import OBJECTIVES
-from pyro_vae.training.schedule import BETA_SCHEDULES, LEARNING_RATE_SCHEDULES
 
 DICTS = {
     "DATASETS": LOADERS,

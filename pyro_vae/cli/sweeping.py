@@ -12,7 +12,7 @@ from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.sweep import sweep
-from pyro_vae.training.record import Record
+from pyro_vae.training.epochs import Record
 
 
 def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:

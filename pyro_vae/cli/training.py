@@ -17,9 +17,9 @@ from pyro_vae.runs.run import Run, resolve_device
 from pyro_vae.runs.summary import parameter_counts
 from pyro_vae.runs.train import train
 from pyro_vae.settings import FIRST_RUN
+from pyro_vae.training.epochs import Record
 from pyro_vae.training.loop import Training
 from pyro_vae.training.processes import ALONE
-from pyro_vae.training.record import Record
 
 FEW_STEPS = 300  # in all: hardly any model is trained by fewer
 
@@ -60,7 +60,7 @@ class _TrainingProgress(Observer):
             where = f"after step {training.step}, epoch {training.epoch}"
             say(f"Resuming {folder.path} {where}")
         self.total, self.done = config.epochs, training.epoch
-        steps = training.schedule.steps
+        steps = training.epochs.steps
         if steps < FEW_STEPS:
             self.notice(
                 f"{config.epochs} epochs of these images are only {steps} steps, and a model takes"
@@ -113,7 +113,7 @@ def _announcement(config: RunConfig, data: Dataset, training: Training) -> str:
     ranks = f", {training.ranks.count} ranks" if training.ranks.count > 1 else ""
     held_out = f", {len(data.validation)} validation" if data.validation else ""
     parameters = sum(parameter_counts(training.model).values())
-    steps = training.schedule.steps_per_epoch
+    steps = training.epochs.steps_per_epoch
     lines = (
         f"{data.name}: {len(data.train)} training{held_out} and {len(data.test)} test images"
         f" {shape}, {levels} grey levels",

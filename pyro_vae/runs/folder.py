@@ -14,7 +14,7 @@ from pyro_vae.files import PART, replace_file
 from pyro_vae.pages.frame import png_bytes, svg
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.metrics import append_row, drop_rows_after
-from pyro_vae.training.record import Record
+from pyro_vae.training.epochs import Record
 
 if TYPE_CHECKING:
     from xarray import DataTree  # half a second

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from pyro_vae.files import read_file, replace_file
-from pyro_vae.training.record import Record
+from pyro_vae.training.epochs import Record
 
 COLUMNS = [f.name for f in fields(Record)]
 Columns = dict[str, list[float | None]]

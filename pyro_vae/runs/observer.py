@@ -5,8 +5,8 @@ from pyro_vae.notices import notice
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.interrupts import Interrupts
+from pyro_vae.training.epochs import Record
 from pyro_vae.training.loop import Training
-from pyro_vae.training.record import Record
 
 
 class Observer:

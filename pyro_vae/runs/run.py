@@ -19,8 +19,8 @@ from pyro_vae.runs.metrics import COLUMNS, read_rows, records_of
 from pyro_vae.runs.per_image import PerImage, load_per_image
 from pyro_vae.runs.results import load_summary
 from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name
+from pyro_vae.training.epochs import Record
 from pyro_vae.training.fit import PRECISIONS
-from pyro_vae.training.record import Record
 
 MODELS: dict[str, type[LatentImageModel]] = {"vae": VAE, "autoencoder": Autoencoder}
 

@@ -31,10 +31,10 @@ from pyro_vae.runs.run import (
 )
 from pyro_vae.runs.writer import Onlooker, RunWriter
 from pyro_vae.settings import TrainingSettings, by_name, default_batch_size
+from pyro_vae.training.epochs import Splits
 from pyro_vae.training.fit import make_training
 from pyro_vae.training.loop import Stopped, Training
 from pyro_vae.training.processes import ALONE, RankLost, Ranks
-from pyro_vae.training.schedule import Splits
 
 Load = Callable[[RunConfig], Dataset]
 

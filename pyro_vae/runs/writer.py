@@ -16,8 +16,8 @@ from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import finite, save_json
 from pyro_vae.runs.run import Run
 from pyro_vae.runs.summary import score, summarise
+from pyro_vae.training.epochs import Record
 from pyro_vae.training.loop import Training
-from pyro_vae.training.record import Record
 
 SAVING_SHARE = 0.05  # of the time, at most, to be spent on checkpoints
 

@@ -4,7 +4,7 @@ from pyro_vae.notices import notice
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.runs.observer import Observer
 from pyro_vae.sweeps.folder import Member
-from pyro_vae.training.record import Record
+from pyro_vae.training.epochs import Record
 
 
 class SweepObserver:

@@ -21,7 +21,7 @@ from pyro_vae.runs.run import Run
 from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.trainer import Trainer, Unit, units
-from pyro_vae.training.record import Record
+from pyro_vae.training.epochs import Record
 
 LOSSES = 3  # of workers in a row, without an epoch between, after which runs fail
 LOOK_EVERY = 0.5  # seconds

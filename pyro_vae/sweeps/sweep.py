@@ -12,7 +12,7 @@ from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.ray import on_cluster
 from pyro_vae.sweeps.together import RESUMES
 from pyro_vae.sweeps.trainer import Trainer
-from pyro_vae.training.choice import choose_engine
+from pyro_vae.training.engines import choose_engine
 
 
 def sweep(

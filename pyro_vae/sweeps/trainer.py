@@ -17,7 +17,7 @@ from pyro_vae.settings import default_batch_size
 from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import MemberObserver, SweepObserver
 from pyro_vae.sweeps.together import load_on_device, load_once, train_jobs
-from pyro_vae.training.choice import choose_engine
+from pyro_vae.training.engines import choose_engine
 from pyro_vae.training.ensembles import stack_size
 
 OWN_ERRORS = (FloatingPointError, ValueError, RuntimeError)  # of a run; OSErrors are of the disk

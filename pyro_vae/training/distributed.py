@@ -16,10 +16,10 @@ from pyro_vae.devices import sent
 from pyro_vae.randomness import seeded
 from pyro_vae.training.capture import Captured, Draw
 from pyro_vae.training.engines import Compiled
+from pyro_vae.training.epochs import Minibatches
 from pyro_vae.training.objectives import Loss
 from pyro_vae.training.processes import Ranks
 from pyro_vae.training.replay import Noise, Steps
-from pyro_vae.training.schedule import Minibatches
 from pyro_vae.training.step import Learned, Step, loss_gradients, of_its_own, updated
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-9}  # of sums in another order, per nat or pixel

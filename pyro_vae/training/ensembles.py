@@ -11,13 +11,11 @@ from torch import Tensor, nn
 
 from pyro_vae.devices import computing_on, sent, synchronize
 from pyro_vae.training.capture import Captured, Draw
-from pyro_vae.training.choice import models_that_fit
 from pyro_vae.training.engines import Compiled
+from pyro_vae.training.epochs import Minibatches, Record
 from pyro_vae.training.loop import Lazy, Stopped, Training
-from pyro_vae.training.record import Record
 from pyro_vae.training.replay import STEPS, Noise
-from pyro_vae.training.schedule import Minibatches
-from pyro_vae.training.step import Learned, Step, training_step
+from pyro_vae.training.step import Learned, Step, models_that_fit, training_step
 
 MOST_IN_A_STACK = {"cpu": 16, "cuda": 1024}  # a CPU's caches hold about 16 small models
 MOST_CONVOLUTIONS = {"cpu": 1, "cuda": 64}  # in a stack, of models with convolutions

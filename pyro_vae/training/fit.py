@@ -10,14 +10,14 @@ from torch import Tensor
 from pyro_vae.data import check_unit_interval
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.settings import TrainingSettings, default_batch_size
-from pyro_vae.training.choice import check_step_fits, choose_engine
 from pyro_vae.training.distributed import Distributed
-from pyro_vae.training.engines import ENGINES, Engine
+from pyro_vae.training.engines import ENGINES, Engine, choose_engine
 from pyro_vae.training.ensembles import Ensemble
+from pyro_vae.training.epochs import Schedule, Splits
 from pyro_vae.training.loop import Training
 from pyro_vae.training.objectives import OBJECTIVES, Loss
 from pyro_vae.training.processes import ALONE, Ranks
-from pyro_vae.training.schedule import Schedule, Splits
+from pyro_vae.training.step import check_step_fits
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
 

@@ -11,17 +11,22 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.data import draw_binary
 from pyro_vae.devices import computing_on, full, one_thread, sent, synchronize
-from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.notices import notice
 from pyro_vae.randomness import PrivateState
-from pyro_vae.training.choice import Choice, choose_engine
-from pyro_vae.training.engines import Engine
+from pyro_vae.training.engines import Choice, Engine, choose_engine
+from pyro_vae.training.epochs import (
+    Minibatches,
+    Record,
+    Schedule,
+    Splits,
+    all_finite,
+    calibrate,
+    test_figures,
+    validation_loss,
+)
 from pyro_vae.training.processes import RankLost, Ranks
-from pyro_vae.training.record import Record, all_finite, test_figures, validation_loss
-from pyro_vae.training.schedule import Minibatches, Schedule, Splits
 
 SMALL_STEP = 3e6  # multiplications, for which several threads wait longer than they save
 Given = TypeVar("Given")  # what an iterator gives after each epoch
@@ -220,17 +225,9 @@ class Training(Lazy[Record]):
             learning_rates=self.schedule.learning_rates(steps),
         )
 
-    @torch.no_grad()
     def calibrate(self) -> None:
         """Set the numbers that the likelihood computes from the training set."""
-        model = self.model
-        if model.training:  # the caller may have changed the mode
-            model.eval()
-        draw = draw_binary if self.splits.dynamic else (lambda x: x)
-        batches = chunks(self.images, numbers_per_pixel=model.likelihood.numbers_per_pixel)
-        model.likelihood.calibrate(
-            (x, model.outputs(model.encode(x).sample())) for x in map(draw, batches)
-        )
+        calibrate(self.model, self.splits)
 
     def finish_epoch(self, finite: bool = False) -> Record:
         """Return the record of an epoch whose steps are all taken.

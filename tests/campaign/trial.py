@@ -153,12 +153,7 @@ def stacked() -> None:
         from pyro_vae import ensembles
 
         engines.compile_step = ensembles.compile_step = as_it_is
-    if hasattr(engines, "STEPS_THAT_PAY"):
-        engines.STEPS_THAT_PAY = 1
-    else:
-        from pyro_vae.training import choice
-
-        choice.STEPS_THAT_PAY = {"cpu": {"eager": 0, "compiled": 1}}
+    engines.STEPS_THAT_PAY = {"cpu": {"eager": 0, "compiled": 1}}
     draw_nothing()
 
 

@@ -18,7 +18,7 @@ from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.metrics import COLUMNS
 from pyro_vae.runs.results import save_json
 from pyro_vae.runs.run import Run
-from pyro_vae.training.record import Record
+from pyro_vae.training.epochs import Record
 from tests.support.runs import quick
 
 pytestmark = pytest.mark.usefixtures("elsewhere")

@@ -17,7 +17,7 @@ import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
 from pyro_vae.files import replace_file
-from pyro_vae.training.schedule import LEARNING_RATE_SCHEDULES
+from pyro_vae.training.epochs import LEARNING_RATE_SCHEDULES
 from tests.support.faults import full_disk, locked_folder
 from tests.support.processes import start_command
 from tests.support.runs import TRAIN_QUICK, assert_same_run, contents, modified, quick

@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pyro_vae.training import choice, replay
+from pyro_vae.training import engines, replay
 
 aten = torch.ops.aten
 REFUSED = {aten._local_scalar_dense.default, aten.nonzero.default, aten.is_nonzero.default}
@@ -127,5 +127,5 @@ def pretend(monkeypatch):
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setitem(replay.STEPS, "cpu", replay.ReplayedSteps)
-    monkeypatch.setattr(choice, "_missing", lambda engine, device, ranks: None)
+    monkeypatch.setattr(engines, "_missing", lambda engine, device, ranks: None)
     return fake

@@ -10,7 +10,7 @@ from pyro_vae.comparison import page, plots
 from pyro_vae.measures import limit
 from pyro_vae.runs import evaluate, report, writer
 from pyro_vae.runs.folder import RunFolder
-from pyro_vae.training import choice, engines, ensembles
+from pyro_vae.training import engines, ensembles
 
 
 def put_compiler(compile_step, setattr=setattr):
@@ -26,12 +26,12 @@ def do_without_inductor(setattr=setattr):
 def set_steps_that_pay(count, setattr=setattr):
     """Have the engine `auto` compile from so many steps on."""
     pays = {"cpu": {"eager": 0, "compiled": count}, "cuda": {"eager": 0, "compiled": count}}
-    setattr(choice, "STEPS_THAT_PAY", pays)
+    setattr(engines, "STEPS_THAT_PAY", pays)
 
 
 def take_away_the_compiler(setattr=setattr):
     """Have the machine lack a C++ compiler."""
-    setattr(choice, "missing_compiler", lambda device="cpu": "no C++ compiler (g++)")
+    setattr(engines, "missing_compiler", lambda device="cpu": "no C++ compiler (g++)")
 
 
 def stack_at_most(count, setattr=setattr):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pyro_vae.training.record import SMALL, all_finite
+from pyro_vae.training.epochs import SMALL, all_finite
 
 
 def numbers():

@@ -84,7 +84,7 @@ def fail_to_record(monkeypatch):
 
 def test_a_recording_that_fails_falls_back(cuda, monkeypatch):
     """`auto` goes on with the next plainer engine, and trains as that one would have."""
-    monkeypatch.setattr("pyro_vae.training.choice.STEPS_THAT_PAY", {"cpu": {"graph": 0}})
+    monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", {"cpu": {"graph": 0}})
     fail_to_record(monkeypatch)
     with pytest.warns(UserWarning, match="engine: eager, since CUDA error: out of memory"):
         _, weights = trained(model(), engine="auto")

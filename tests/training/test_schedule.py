@@ -6,7 +6,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.settings import TrainingSettings
-from pyro_vae.training.schedule import BETA_SCHEDULES, LEARNING_RATE_SCHEDULES, Schedule
+from pyro_vae.training.epochs import BETA_SCHEDULES, LEARNING_RATE_SCHEDULES, Schedule
 from tests.support.programs import images, model
 from tests.support.training import trained
 

@@ -1,0 +1,210 @@
+"""What goes through the epochs of a training, and what comes of each.
+
+That is: the images, beta and the learning rate of every step, and the record of an epoch.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor
+
+from pyro_vae.data import draw_binary
+from pyro_vae.models.elbo import ElboTerms, chunks, elbo_terms
+from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.settings import TrainingSettings
+
+SMALL = 2**16  # numbers: smaller tensors are looked at together, since each look costs a call
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The images (N, C, H, W) on the model's device: to train on, to score, and to select by.
+
+    If `dynamic` is true, the training images are probabilities of the binary pixels that each step
+    draws.
+    """
+
+    train: Tensor
+    test: Tensor | None = None
+    validation: Tensor | None = None
+    dynamic: bool = False
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Splits":
+        """Return the same images on a device, in a number format."""
+
+        def moved(images: Tensor | None) -> Tensor | None:
+            return None if images is None else images.to(device, dtype)
+
+        train = self.train.to(device, dtype)
+        return Splits(train, moved(self.test), moved(self.validation), self.dynamic)
+
+
+class Minibatches(NamedTuple):
+    """The steps to take: all images (N, C, H, W), the minibatches' rows (steps, B), and schedules."""
+
+    images: Tensor
+    dynamic: bool  # whether images are probabilities of the binary pixels that a step draws
+    rows: Tensor
+    betas: np.ndarray  # (steps,), in double precision
+    learning_rates: np.ndarray
+
+    def first(self) -> Tensor:
+        """Return the images of the first step (B, C, H, W), before pixels are drawn."""
+        return self.images.index_select(0, self.rows[0])
+
+
+def constant(steps: np.ndarray, ramp: int) -> np.ndarray:
+    """Return 1 at every step."""
+    return np.ones(len(steps))
+
+
+def linear(steps: np.ndarray, ramp: int) -> np.ndarray:
+    """Return a factor that rises from 0 to 1 over the first `ramp` steps, and is 1 after them."""
+    return np.minimum(steps / ramp, 1.0)
+
+
+def cyclical(steps: np.ndarray, ramp: int) -> np.ndarray:
+    """Return a factor that repeats a cycle of `2 ramp` steps.
+
+    It rises from 0 to 1 over the first half of a cycle and is 1 over the second half.
+
+    Source: Fu et al., "Cyclical annealing schedule", 2019, https://arxiv.org/abs/1903.10145.
+    """
+    return np.minimum(steps % (2 * ramp) / ramp, 1.0)
+
+
+BETA_SCHEDULES = {"constant": constant, "linear": linear, "cyclical": cyclical}
+
+
+def cosine(steps: np.ndarray, total: int) -> np.ndarray:
+    """Return a factor that falls from 1 to 0 along half a cosine over the `total` of steps."""
+    return (1 + np.cos(np.pi * steps / total)) / 2
+
+
+LEARNING_RATE_SCHEDULES = {"constant": constant, "cosine": cosine}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The schedule of a training, which follows from its settings.
+
+    Args:
+        settings: the settings of the training.
+        steps_per_epoch: the number of minibatches in an epoch.
+    """
+
+    settings: TrainingSettings
+    steps_per_epoch: int
+
+    @property
+    def steps(self) -> int:
+        """Return the number of steps of the whole training, if patience does not end it earlier."""
+        return self.settings.epochs * self.steps_per_epoch
+
+    def epoch(self, step: int) -> int:
+        """Return the number of epochs that are finished after `step` steps."""
+        return step // self.steps_per_epoch
+
+    def betas(self, steps: range) -> np.ndarray:
+        """Return beta at steps, counted from 0."""
+        ramp = self.settings.warmup_epochs * self.steps_per_epoch
+        shape = BETA_SCHEDULES[self.settings.beta_schedule]
+        return self.settings.beta * shape(np.array(steps), ramp)
+
+    def learning_rates(self, steps: range) -> np.ndarray:
+        """Return Adam's step sizes at steps, counted from 0."""
+        shape = LEARNING_RATE_SCHEDULES[self.settings.learning_rate_schedule]
+        return self.settings.learning_rate * shape(np.array(steps), self.steps)
+
+
+# --- the record -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Record:
+    """The record of an epoch, in nats per image.
+
+    Args:
+        epoch: the number of the epoch, from 1.
+        step: the number of steps taken since training began.
+        seconds: the time spent on training since it began.
+        beta: the factor on the KL in the epoch's last step.
+        loss: what training minimises, a mean over the epoch's steps.
+        train_elbo: the ELBO at beta = 1, a mean over the epoch's steps.
+        train_rate: KL(q(z|x) || p(z)), a mean over the epoch's steps.
+        train_distortion: -E_q log p(x|z), a mean over the epoch's steps.
+        test_elbo: the ELBO of the test images at the end of the epoch, or None without them.
+        test_rate: their rate.
+        test_distortion: their distortion.
+        validation_loss: distortion + final beta * rate of the validation images, or None without
+            them.
+    """
+
+    epoch: int
+    step: int
+    seconds: float
+    beta: float
+    loss: float
+    train_elbo: float
+    train_rate: float
+    train_distortion: float
+    test_elbo: float | None = None
+    test_rate: float | None = None
+    test_distortion: float | None = None
+    validation_loss: float | None = None
+
+    def __repr__(self) -> str:
+        parts = [f"epoch {self.epoch}, step {self.step}"]
+        for name in ("loss", "train_elbo", "test_elbo", "validation_loss"):
+            value = getattr(self, name)
+            if value is not None:
+                parts.append(f"{name} {value:.2f}")
+        return f"Record({', '.join(parts)})"
+
+
+@torch.no_grad()
+def calibrate(model: LatentImageModel, splits: Splits) -> None:
+    """Set the numbers that the model's likelihood computes from the training images."""
+    if model.training:  # the caller may have changed the mode
+        model.eval()
+    draw = draw_binary if splits.dynamic else (lambda x: x)
+    batches = chunks(splits.train, numbers_per_pixel=model.likelihood.numbers_per_pixel)
+    model.likelihood.calibrate(
+        (x, model.outputs(model.encode(x).sample())) for x in map(draw, batches)
+    )
+
+
+def test_figures(model: LatentImageModel, images: Tensor) -> dict[str, float]:
+    """Return a record's figures of the test images (N, C, H, W), with one draw of z per image."""
+    scored = _scored(model, images)
+    return {
+        "test_elbo": scored.elbo.mean().item(),
+        "test_rate": scored.rate.mean().item(),
+        "test_distortion": scored.distortion.mean().item(),
+    }
+
+
+def validation_loss(model: LatentImageModel, images: Tensor, beta: float) -> float:
+    """Return distortion + beta * rate of the validation images; a point has no rate."""
+    scored = _scored(model, images)
+    distortion, rate = scored.distortion.mean().item(), scored.rate.mean().item()
+    return distortion if math.isnan(rate) else distortion + beta * rate
+
+
+def _scored(model: LatentImageModel, images: Tensor) -> ElboTerms:
+    with pyro.validation_enabled(False):
+        return elbo_terms(model, images)
+
+
+def all_finite(tensors: list[Tensor]) -> bool:
+    """Return whether all numbers are finite; sums in double precision are, if their terms are."""
+    small = [tensor.flatten() for tensor in tensors if tensor.numel() < SMALL]
+    looked_at = [tensor for tensor in tensors if tensor.numel() >= SMALL]
+    if small:
+        looked_at.append(torch.cat(small))
+    sums = [tensor.sum(dtype=torch.float64) for tensor in looked_at]
+    return bool(torch.isfinite(torch.stack(sums)).all()) if sums else True
