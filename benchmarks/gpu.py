@@ -105,7 +105,7 @@ def graphs(place: Place) -> Said:
     engines = [e for e in ROUNDING if place.on_gpu or e == "compiled"]
     looks = []
     for name, family in families:
-        one_score = family.always_mass or family.binary_only
+        one_score = family.scored_on("density") == "levels"
         for score in ["density"] if one_score else ["density", "levels"]:
             weights = partial(trained_weights, name, score, x, place.device)
             looks += [partial(same_step, f"{name}, {score}", weights, e) for e in engines]

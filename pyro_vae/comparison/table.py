@@ -146,10 +146,8 @@ def label(settings: Mapping[str, Any] | pd.Series, names: Sequence[str]) -> str:
 
 def scale_of(row: Mapping[str, Any] | pd.Series) -> str:
     """Return the scale of a run's ELBO and distortion, a key of `SCALES`."""
-    family = LIKELIHOODS[row["likelihood"]]
-    if family.binary_only:
-        return "none" if row["test.bits_per_dim"] is None else "levels"
-    return "levels" if family.always_mass else row["score"]
+    has_bits = row["test.bits_per_dim"] is not None
+    return LIKELIHOODS[row["likelihood"]].scored_on(row["score"], has_bits)
 
 
 # --- what can be compared --------------------------------------------------------------------------

@@ -10,10 +10,6 @@ import numpy as np
 BYTES_PER_PIXEL = 4  # as float32, which all images become
 
 
-class TooLarge(ValueError):
-    """Images that would take more memory than allowed."""
-
-
 def check_declared_size(path: Path, pixels: int, limit: float) -> None:
     """Check that images fit into the memory that is allowed for them.
 
@@ -23,11 +19,11 @@ def check_declared_size(path: Path, pixels: int, limit: float) -> None:
         limit: gigabytes.
 
     Raises:
-        TooLarge: they do not.
+        ValueError: they do not.
     """
     needed = pixels * BYTES_PER_PIXEL / 1e9
     if needed > limit:
-        raise TooLarge(
+        raise ValueError(
             f"dataset: {path} declares images of {needed:,.1f} GB in memory, more than {limit:g};"
             " raise --data-limit if that is meant"
         )

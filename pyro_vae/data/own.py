@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pyro_vae.data.declared import TooLarge, check_declared_size, declared_numbers
+from pyro_vae.data.declared import check_declared_size, declared_numbers
 from pyro_vae.data.images import Dataset, Split, check_unit_interval, random_test_rows
 from pyro_vae.files import check_regular, exists
 
@@ -28,6 +28,8 @@ PARTS = {
     "test": {"images": ("test_images", "x_test"), "labels": ("test_labels", "y_test")},
     "validation": {"images": ("val_images", "x_val"), "labels": ("val_labels", "y_val")},
 }
+NOT_NUMBERS = "truncated, or not plain numbers; objects are never unpickled"
+NOT_A_PICTURE = "damaged, or not a picture"
 PLAIN_MODES = ("1", "L", "RGB", "P", "RGBA", "LA", "PA", "CMYK", "YCbCr")
 
 
@@ -96,29 +98,33 @@ def _divide(path: Path, whole: Split) -> dict[str, Split]:
 
 def _read_arrays(path: Path, limit: float) -> dict[str, Arrays]:
     check_regular(path)
-    try:
-        check_declared_size(path, declared_numbers(path), limit)
+    with _reading(path, NOT_NUMBERS):
+        declared = declared_numbers(path)
+    check_declared_size(path, declared, limit)
+    with _reading(path, NOT_NUMBERS):
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return {"whole": Arrays(content)}
         with content as archive:
-            return _read_archive(archive)
-    except TooLarge:
-        raise
-    except _Missing as error:
-        raise ValueError(f"dataset: {path} {error}") from error
-    except Exception as error:  # numpy, zipfile and zlib share no error class
-        raise ValueError(
-            f"dataset: {path} cannot be read: truncated, or not plain numbers"
-            f" ({type(error).__name__}); objects are never unpickled"
-        ) from error
+            parts, listed = _read_archive(archive), ", ".join(archive.files) or "nothing"
+    if not parts:
+        expected = "expected images, or train_images and test_images"
+        raise ValueError(f"dataset: {path} holds {listed}; {expected}")
+    return parts
 
 
-class _Missing(Exception):
-    """An archive without images."""
+@contextmanager
+def _reading(path: Path, reason: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # numpy, zipfile, zlib and Pillow's decoders share no error class
+        kind = type(error).__name__
+        raise ValueError(f"dataset: {path} cannot be read: {reason} ({kind})") from error
 
 
 def _read_archive(archive: np.lib.npyio.NpzFile) -> dict[str, Arrays]:
+    """Return the parts of an archive, the whole alone, or nothing if it holds no images."""
+
     def pick(names: Mapping[str, tuple[str, ...]]) -> Arrays | None:
         known = {role: next((n for n in ns if n in archive), None) for role, ns in names.items()}
         columns = {role: archive[name] for role, name in known.items() if name}
@@ -130,10 +136,7 @@ def _read_archive(archive: np.lib.npyio.NpzFile) -> dict[str, Arrays]:
     whole = pick(WHOLE)
     if whole is None and len(archive.files) == 1:
         whole = Arrays(archive[archive.files[0]])
-    if whole is None:
-        listed = ", ".join(archive.files) or "nothing"
-        raise _Missing(f"holds {listed}; expected images, or train_images and test_images")
-    return {"whole": whole}
+    return {} if whole is None else {"whole": whole}
 
 
 def _split(arrays: Arrays, levels: int | None, where: str) -> tuple[Split, int | None]:
@@ -258,18 +261,10 @@ def _size(picture: Image.Image) -> str:
 def _declared_pixels(file: Path) -> int:
     """Return the pixels of a picture, over its channels, by its header alone."""
     check_regular(file)
-    with _pillow_errors(file), warnings.catch_warnings():
+    with _reading(file, NOT_A_PICTURE), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
         with Image.open(file) as picture:
             return picture.width * picture.height * len(picture.getbands())
-
-
-@contextmanager
-def _pillow_errors(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # Pillow's decoders share no error class
-        raise ValueError(f"dataset: {file} cannot be read: {type(error).__name__}") from error
 
 
 def _least_alpha(picture: Image.Image) -> int:
@@ -277,7 +272,7 @@ def _least_alpha(picture: Image.Image) -> int:
 
 
 def _open(file: Path) -> Image.Image:
-    with _pillow_errors(file), Image.open(file) as picture:
+    with _reading(file, NOT_A_PICTURE), Image.open(file) as picture:
         picture.load()
     if picture.mode not in PLAIN_MODES:
         raise ValueError(f"dataset: expected 8-bit pictures, got mode {picture.mode} in {file}")

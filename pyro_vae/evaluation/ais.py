@@ -63,8 +63,12 @@ class Annealing:
 
     @property
     def temperatures(self) -> list[float]:
-        """Return the temperatures 0 = t_0 < ... < t_T = 1."""
-        return temperatures(self.num_temperatures).tolist()
+        """Return the temperatures 0 = t_0 < ... < t_T = 1 on a logistic curve.
+
+        They are dense at both ends, where the densities change fast.
+        """
+        s = torch.sigmoid(torch.linspace(-4, 4, self.num_temperatures + 1, dtype=torch.float64))
+        return ((s - s[0]) / (s[-1] - s[0])).tolist()
 
 
 DEFAULT = Annealing()
@@ -87,11 +91,12 @@ class Annealed(NamedTuple):
         return self.effective_sample_size < FEW_CHAINS
 
 
-class LogDensities(NamedTuple):
-    """The log densities at codes (chains, N, latent_dim), and their gradients."""
+class Position(NamedTuple):
+    """Where chains are: their codes, the log densities there, and the gradients of these."""
 
+    z: Tensor  # (chains, N, latent_dim)
     start: Tensor  # log p0(z), (chains, N)
-    ratio: Tensor  # log p(x, z) / p0(z), (chains, N)
+    ratio: Tensor  # log p(x, z) / p0(z), the derivative of the log density along the path
     start_gradient: Tensor  # (chains, N, latent_dim), like the next one
     ratio_gradient: Tensor
 
@@ -99,105 +104,83 @@ class LogDensities(NamedTuple):
         """Return the gradient of the log density at temperature t, (chains, N, latent_dim)."""
         return self.start_gradient + t * self.ratio_gradient
 
-    def where(self, taken: Tensor, other: "LogDensities") -> "LogDensities":
-        """Return these densities where `taken` (chains, N) is true, and the other's elsewhere."""
-        return LogDensities(
-            torch.where(taken, self.start, other.start),
-            torch.where(taken, self.ratio, other.ratio),
-            torch.where(taken.unsqueeze(-1), self.start_gradient, other.start_gradient),
-            torch.where(taken.unsqueeze(-1), self.ratio_gradient, other.ratio_gradient),
+    def where(self, taken: Tensor, other: "Position") -> "Position":
+        """Return this position where `taken` (chains, N) is true, and the other one elsewhere."""
+        return Position(
+            *(
+                torch.where(taken.view(*taken.shape, *[1] * (mine.ndim - 2)), mine, its)
+                for mine, its in zip(self, other)
+            )
         )
 
 
 class TemperedPath:
-    """The path of tempered densities of a batch of images."""
+    """The path of tempered densities of a batch of images, and transitions along it."""
 
     def __init__(self, vae: VAE, x: Tensor, annealing: Annealing):
-        self.vae, self.x, self.score = vae, x, annealing.score
+        self.vae, self.x, self.annealing = vae, x, annealing
         with torch.no_grad():
             from_prior = annealing.start == "prior"
             self.start: TorchDistribution = vae.prior if from_prior else vae.encode(x)
 
-    def draw(self, num_chains: int) -> Tensor:
-        """Draw exact codes from the start, (num_chains, N, latent_dim)."""
+    def draw(self, num_chains: int) -> Position:
+        """Draw exact codes from the start."""
         shape = (num_chains,) if self.start.batch_shape else (num_chains, len(self.x))
-        return self.start.sample(shape)
+        return self.position(self.start.sample(shape))
 
-    def evaluate(self, z: Tensor) -> LogDensities:
-        """Return the log densities at codes z (chains, N, latent_dim)."""
+    def position(self, z: Tensor) -> Position:
+        """Return the position of chains at codes z (chains, N, latent_dim)."""
         z = z.detach().requires_grad_()
         with torch.enable_grad():
             start = self.start.log_prob(z)
-            joint = log_likelihood(self.vae, self.x, z, self.score) + self.vae.prior.log_prob(z)
+            likelihood = log_likelihood(self.vae, self.x, z, self.annealing.score)
+            joint = likelihood + self.vae.prior.log_prob(z)
             (start_gradient,) = torch.autograd.grad(start.sum(), z)
             (joint_gradient,) = torch.autograd.grad(joint.sum(), z)
-        ratio = (joint - start).detach()
-        return LogDensities(start.detach(), ratio, start_gradient, joint_gradient - start_gradient)
+        z, start, joint = z.detach(), start.detach(), joint.detach()
+        return Position(z, start, joint - start, start_gradient, joint_gradient - start_gradient)
 
+    def move(self, at: Position, t: float, step_size: Tensor) -> tuple[Position, Tensor]:
+        """Make one Hamiltonian transition that leaves the density at t invariant.
 
-class Chains:
-    """Hamiltonian Monte Carlo chains on a path: their positions and the log densities there."""
-
-    def __init__(self, path: TemperedPath, z: Tensor, num_leapfrog: int):
-        self.path, self.z, self.num_leapfrog = path, z, num_leapfrog
-        self.densities = path.evaluate(z)
-
-    @property
-    def ratio(self) -> Tensor:
-        """Return log p(x, z) / p0(z), the derivative of the log density along the path, (chains, N)."""
-        return self.densities.ratio
-
-    def move(self, t: float, step_size: Tensor) -> Tensor:
-        """Make one transition that leaves the density at t invariant.
-
-        It returns the acceptance probabilities (chains, N).
+        It returns the new position and the acceptance probabilities (chains, N).
         """
-        z, densities = self.z, self.densities
-        step = step_size.unsqueeze(-1)
-        momentum = torch.randn_like(z)
-        energy = momentum.square().sum(-1) / 2 - densities.start - t * densities.ratio
-        for _ in range(self.num_leapfrog):
-            momentum = momentum + step / 2 * densities.gradient(t)
-            z = z + step * momentum
-            densities = self.path.evaluate(z)
-            momentum = momentum + step / 2 * densities.gradient(t)
+        new, step = at, step_size.unsqueeze(-1)
+        momentum = torch.randn_like(at.z)
+        energy = momentum.square().sum(-1) / 2 - at.start - t * at.ratio
+        for _ in range(self.annealing.num_leapfrog):
+            momentum = momentum + step / 2 * new.gradient(t)
+            new = self.position(new.z + step * momentum)
+            momentum = momentum + step / 2 * new.gradient(t)
         after = momentum.square().sum(-1) / 2
-        change = energy - after + densities.start + t * densities.ratio
+        change = energy - after + new.start + t * new.ratio
         accept = change.nan_to_num(-math.inf).clamp_max(0).exp()
         taken = torch.rand_like(accept) < accept
-        self.z = torch.where(taken.unsqueeze(-1), z, self.z)
-        self.densities = densities.where(taken, self.densities)
-        return accept
+        return new.where(taken, at), accept
 
 
-def temperatures(count: int) -> Tensor:
-    """Return the temperatures 0 = t_0 < ... < t_count = 1 on a logistic curve.
-
-    They are dense at both ends, where the densities change fast.
-    """
-    s = torch.sigmoid(torch.linspace(-4, 4, count + 1, dtype=torch.float64))
-    return (s - s[0]) / (s[-1] - s[0])
-
-
-def _tune(path: TemperedPath, ts: list[float], num_leapfrog: int, progress: Progress) -> Tensor:
+def _tune(path: TemperedPath, progress: Progress) -> Tensor:
     """Return step sizes (temperatures - 1, N), tuned per image to the acceptance rate in a pilot run."""
-    chains = Chains(path, path.draw(PILOT_CHAINS), num_leapfrog)
-    step_size, sizes = torch.full_like(chains.ratio[0], 0.5), []
+    at, ts = path.draw(PILOT_CHAINS), path.annealing.temperatures
+    step_size, sizes = torch.full_like(at.ratio[0], 0.5), []
     for k, t in enumerate(ts[1:-1]):
         sizes.append(step_size)
-        rate = chains.move(t, step_size).mean(0)
-        step_size = step_size * torch.exp(0.2 * (rate - ACCEPTANCE))
+        at, accept = path.move(at, t, step_size)
+        step_size = step_size * torch.exp(0.2 * (accept.mean(0) - ACCEPTANCE))
         progress(k + 1, len(ts) - 2, "temperatures")
     return torch.stack(sizes) if sizes else step_size.new_empty(0, len(step_size))
 
 
-def _anneal(chains: Chains, ts: list[float], sizes: Tensor, progress: Progress) -> tuple:
+def _anneal(
+    path: TemperedPath, at: Position, ts: list[float], sizes: Tensor, progress: Progress
+) -> tuple[Tensor, Tensor]:
     """Return log weights (chains, N) along ts, upwards or downwards, and the mean acceptance (N,)."""
-    log_weights, accepted = torch.zeros_like(chains.ratio), torch.zeros_like(chains.ratio[0])
+    log_weights, accepted = torch.zeros_like(at.ratio), torch.zeros_like(at.ratio[0])
     for k, (t, after) in enumerate(zip(ts, ts[1:])):
-        log_weights = log_weights + (after - t) * chains.ratio
+        log_weights = log_weights + (after - t) * at.ratio
         if k < len(sizes):
-            accepted += chains.move(after, sizes[k]).mean(0) / len(sizes)
+            at, accept = path.move(at, after, sizes[k])
+            accepted += accept.mean(0) / len(sizes)
         progress(k + 1, len(ts) - 1, "temperatures")
     return log_weights, accepted
 
@@ -314,14 +297,12 @@ def _runs(
     path: TemperedPath, z: Tensor | None, annealing: Annealing, progress: Progress
 ) -> list[Annealed]:
     """Return the forward run of a batch and, if the exact codes z are given, the backward run."""
-    ts, num_leapfrog = annealing.temperatures, annealing.num_leapfrog
-    sizes = _tune(path, ts, num_leapfrog, progress)
-    forward = Chains(path, path.draw(annealing.num_chains), num_leapfrog)
-    weights, rate = _anneal(forward, ts, sizes, progress)
+    ts, sizes = annealing.temperatures, _tune(path, progress)
+    weights, rate = _anneal(path, path.draw(annealing.num_chains), ts, sizes, progress)
     runs = [Annealed(*log_mean_weight(weights), rate)]
     if z is not None:
-        backward = Chains(path, z.expand(annealing.num_chains, -1, -1), num_leapfrog)
-        weights, rate = _anneal(backward, ts[::-1], sizes.flip(0), progress)
+        end = path.position(z.expand(annealing.num_chains, -1, -1))
+        weights, rate = _anneal(path, end, ts[::-1], sizes.flip(0), progress)
         log_mean, error, size = log_mean_weight(weights)  # of 1 / p(x)
         if len(z) < len(weights):
             error = torch.full_like(error, math.nan)

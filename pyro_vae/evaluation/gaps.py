@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood
+from pyro_vae.evaluation.estimates import mean_and_error
 from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.likelihoods.distributions import Normal
 from pyro_vae.models.elbo import component_rates
@@ -146,24 +147,13 @@ class _Spline(nn.Module):
 class Refit(NamedTuple):
     """Distributions fitted to each image, compared with the encoder's: nats per image, (N,) each.
 
-    The keys are `encoder`, `diagonal`, `full_covariance` and `flow`; each family contains the one
-    before it.
+    The keys are `elbo` of the encoder's, and `elbo_refitted`, `elbo_full_covariance` and `elbo_flow`
+    of the best diagonal Normal, the best Normal and the best flow. Each contains the one before it.
     """
 
     elbos: dict[str, Tensor]
     errors: dict[str, Tensor]  # Monte Carlo standard errors
     failed: Tensor  # (N,), where every diagonal fit ended clearly below the encoder
-    q: Normal  # the best diagonal Normals, (N, latent_dim)
-
-    @property
-    def amortization_gap(self) -> Tensor:
-        """Return the loss of the encoder against the best diagonal Normal, nats (N,)."""
-        return self.elbos["diagonal"] - self.elbos["encoder"]
-
-    @property
-    def correlation_gap(self) -> Tensor:
-        """Return the loss of a diagonal Normal against one with full covariance, nats (N,)."""
-        return self.elbos["full_covariance"] - self.elbos["diagonal"]
 
 
 def refit_posterior(
@@ -200,9 +190,8 @@ def refit_posterior(
     with seeded(seed, images.device), pyro.validation_enabled(False):
         for x in images.split(at_once):
             parts.append(_Fitting(vae, x, num_steps, num_samples, score, progress).refit())
-    elbos, errors, failed, q = zip(*parts)
-    loc, scale = (torch.cat([getattr(part, name) for part in q]) for name in ("loc", "scale"))
-    return Refit(_joined(elbos), _joined(errors), torch.cat(failed), Normal(loc, scale))
+    elbos, errors, failed = zip(*parts)
+    return Refit(_joined(elbos), _joined(errors), torch.cat(failed))
 
 
 def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -235,13 +224,12 @@ class _Fitting(NamedTuple):
         full = self.improved(full_normal, diagonal, prior)
         flowing = self.improved(flow, full, full_normal.containing(prior))
         elbos, errors = self.measure(
-            encoder=(normal, encoder),
-            diagonal=(normal, diagonal),
-            full_covariance=(full_normal, full),
-            flow=(flow, flowing),
+            elbo=(normal, encoder),
+            elbo_refitted=(normal, diagonal),
+            elbo_full_covariance=(full_normal, full),
+            elbo_flow=(flow, flowing),
         )
-        q = Normal(diagonal["loc"], diagonal["log_scale"].exp())
-        return Refit(elbos, errors, failed, q)
+        return Refit(elbos, errors, failed)
 
     def improved(self, family: FullNormal, known: Parameters, other: Parameters) -> Parameters:
         """Return the best of the known distribution, a fit from there and one from another start."""
@@ -287,7 +275,7 @@ class _Fitting(NamedTuple):
         """Return the ELBO of the second less that of the first, (N,), and its standard error."""
         noise = self.noise(SAMPLES_TO_CHOOSE_BY, len(self.x))
         apart = self.terms(family, second, noise) - self.terms(family, first, noise)
-        return _mean_and_error(apart)
+        return _of_pairs(apart)
 
     @torch.no_grad()
     def measure(
@@ -295,7 +283,7 @@ class _Fitting(NamedTuple):
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the ELBOs of fits, (N,) each, and their standard errors, on the same noise."""
         noise = self.noise(self.num_samples, len(self.x))
-        found = {name: _mean_and_error(self.terms(*fit, noise)) for name, fit in fits.items()}
+        found = {name: _of_pairs(self.terms(*fit, noise)) for name, fit in fits.items()}
         return {n: mean for n, (mean, _) in found.items()}, {n: e for n, (_, e) in found.items()}
 
     def terms(self, family: DiagonalNormal, parameters: Parameters, noise: Tensor) -> Tensor:
@@ -324,7 +312,7 @@ def _chosen(wins: Tensor, first: Parameters, second: Parameters) -> Parameters:
     }
 
 
-def _mean_and_error(terms: Tensor) -> tuple[Tensor, Tensor]:
+def _of_pairs(terms: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean over independent pairs of opposite draws, and its standard error."""
-    pairs = (terms[: len(terms) // 2] + terms[len(terms) // 2 :]) / 2
-    return pairs.mean(0), pairs.std(0) / len(pairs) ** 0.5
+    half = len(terms) // 2
+    return mean_and_error((terms[:half] + terms[half:]) / 2)

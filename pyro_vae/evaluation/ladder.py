@@ -20,12 +20,6 @@ from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.evaluation.thresholds import MISSED_NATS
 from pyro_vae.models.vae import VAE
 
-FITTED = {  # rungs by the distribution whose ELBO they are
-    "elbo": "encoder",
-    "elbo_refitted": "diagonal",
-    "elbo_full_covariance": "full_covariance",
-    "elbo_flow": "flow",
-}
 ESTIMATE = "ais_from_posterior"  # of log P(x): chosen beforehand, as the largest of all is biased
 
 
@@ -124,11 +118,10 @@ def climb(
     bracket = bidirectional_monte_carlo(
         vae, len(images), replace(annealing, start="prior"), seed, progress
     )
-    elbos = {rung: fit.elbos[family] for rung, family in FITTED.items()}
-    errors = {rung: fit.errors[family] for rung, family in FITTED.items()}
+    bounds = {"importance_bound": bound.log_prob} | {n: a.log_prob for n, a in annealed.items()}
     return Ladder(
-        elbos | {"importance_bound": bound.log_prob} | {n: a.log_prob for n, a in annealed.items()},
-        errors | {name: a.standard_error for name, a in annealed.items()},
+        fit.elbos | bounds,
+        fit.errors | {name: a.standard_error for name, a in annealed.items()},
         bracket,
         torch.stack([a.acceptance.mean() for a in annealed.values()]).mean().item(),
         annealed[ESTIMATE].effective_sample_size,

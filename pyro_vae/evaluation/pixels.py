@@ -98,7 +98,7 @@ def refit_sigma(vae: VAE, images: Tensor, seed: int = 0, score: str | None = Non
     decoders", 2020, https://arxiv.org/abs/2006.13202.
     """
     family = vae.likelihood
-    if not family.single_sigma:
+    if family.one_sigma is None:
         raise ValueError(f"vae: expected a Normal with one sigma, got {type(family).__name__}")
     copied = copy.deepcopy(vae)
     refitted = GaussianOptimalSigma(vae.image_shape, family.levels, score or family.score)

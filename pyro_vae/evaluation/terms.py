@@ -70,9 +70,10 @@ def means(
         bits = bits_per_dim(columns["log_prob_nats"], model.image_shape)
         size = estimate(columns["effective_sample_size"])
         measures |= dict(zip(bound, (estimate(bits), num_samples, size)))
-    measures |= {"active_units": active_units(model, images), "collapsed_units": None}
+    variances = mean_variance_per_component(model, images)
+    measures |= {"active_units": active_units(variances), "collapsed_units": None}
     measures["rate_per_component_nats"] = None
-    measures["mean_variance_per_component"] = mean_variance_per_component(model, images).tolist()
+    measures["mean_variance_per_component"] = variances.tolist()
     if model.has_rate:
         rates = rate_per_component(model, images)
         measures["collapsed_units"] = collapsed_units(rates)
@@ -102,10 +103,10 @@ def mean_variance_per_component(model: LatentImageModel, images: Tensor) -> Tens
     return means.var(0, correction=0)
 
 
-def active_units(model: LatentImageModel, images: Tensor) -> int:
-    """Return the number of components with Var_x(E_q[z_i]) > 0.01.
+def active_units(variances: Tensor) -> int:
+    """Return the number of components with Var_x(E_q[z_i]) > 0.01, given these variances.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2015,
     https://arxiv.org/abs/1509.00519.
     """
-    return int((mean_variance_per_component(model, images) > ACTIVE_VARIANCE).sum())
+    return int((variances > ACTIVE_VARIANCE).sum())

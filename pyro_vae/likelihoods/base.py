@@ -49,9 +49,7 @@ class Likelihood(nn.Module, ABC):
     """
 
     per_color = 1  # decoder outputs per pixel and colour
-    single_sigma = False  # whether it is a Normal with one sigma for all pixels and images
-    always_mass = False  # whether it is a mass over grey levels for either `score`
-    binary_only = False  # whether it is a likelihood of binary images only
+    one_sigma: str | None = None  # "given" or "learned": of a Normal with one sigma for all pixels
     numbers_per_pixel = 8  # held in memory while a pixel is scored; sets batch sizes
 
     def __init__(
@@ -96,10 +94,15 @@ class Likelihood(nn.Module, ABC):
         """Return whether the family is a likelihood of data with this number of grey levels."""
         return True
 
-    @property
-    def given_sigma(self) -> float | None:
-        """Return the one sigma of a Normal, if the user has set it."""
-        return None
+    @classmethod
+    def scored_on(cls, score: str, has_bits: bool = True) -> str:
+        """Return what the family scores images on: `density`, `levels`, or `none` of the two.
+
+        Args:
+            score: `density` or `levels`, as the family was made.
+            has_bits: whether the data's grey levels had bits per dimension under it.
+        """
+        return score
 
     @property
     def scores_grey(self) -> bool:
@@ -120,17 +123,15 @@ class Likelihood(nn.Module, ABC):
                 " between them; give the data's own number of levels, or score='density'"
             )
 
-    @property
-    def calibrates(self) -> bool:
-        """Return whether the family computes parameters from the training set, by `calibrate`."""
-        return type(self).calibrate is not Likelihood.calibrate
+    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> bool:
+        """Set the parameters that are computed from the training set, and return whether any are.
 
-    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Set the parameters that are computed from the training set, between epochs.
+        It is called between epochs.
 
         Args:
             batches: pairs (x, outputs) of images and the decoder's outputs.
         """
+        return False
 
 
 class PixelDensity(Likelihood):
@@ -151,7 +152,10 @@ class LevelMass(Likelihood):
     """A family that is a mass over grey levels for either `score`."""
 
     scores_grey = False
-    always_mass = True
+
+    @classmethod
+    def scored_on(cls, score: str, has_bits: bool = True) -> str:
+        return "levels"
 
     def density(self, outputs: Tensor) -> TorchDistribution:
         return self.mass(outputs)

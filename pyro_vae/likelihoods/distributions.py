@@ -167,7 +167,22 @@ class Logistic(LocationScale):
             return self.loc + self.scale * torch.logit(u, eps=torch.finfo(u.dtype).eps)
 
 
-class ContinuousBernoulli(TorchDistribution):
+class OnInterval(TorchDistribution):
+    """A distribution on [0, 1], stretched to [-half, 1 + half]."""
+
+    def __init__(self, half: float, *parameters: Tensor):
+        self.half, self.width, self.parameters = half, 1 + 2 * half, parameters
+        super().__init__(parameters[0].shape, validate_args=False)
+
+    @property
+    def support(self):
+        return constraints.interval(-self.half, 1 + self.half)
+
+    def expand(self, batch_shape, _instance=None):
+        return type(self)(*(p.expand(batch_shape) for p in self.parameters), self.half)
+
+
+class ContinuousBernoulli(OnInterval):
     """The density proportional to exp(logits * y), y in [0, 1], stretched to [-half, 1 + half].
 
     It is computed from the logits, without a clamp and without loss of digits at any logit.
@@ -179,16 +194,9 @@ class ContinuousBernoulli(TorchDistribution):
     arg_constraints = {"logits": constraints.real}
     has_rsample = True
 
-    def __init__(self, logits: Tensor, half: float = 0.0):
-        self.logits, self.half, self.width = logits, half, 1 + 2 * half
-        super().__init__(logits.shape, validate_args=False)
-
-    @property
-    def support(self):
-        return constraints.interval(-self.half, 1 + self.half)
-
-    def expand(self, batch_shape, _instance=None):
-        return ContinuousBernoulli(self.logits.expand(batch_shape), self.half)
+    def __init__(self, logits: Tensor, half: float):
+        self.logits = logits
+        super().__init__(half, logits)
 
     @property
     def mean(self) -> Tensor:
@@ -213,22 +221,14 @@ class ContinuousBernoulli(TorchDistribution):
         return self.width * torch.where(self.logits > 0, 1 - y, y) - self.half
 
 
-class StretchedBeta(TorchDistribution):
+class StretchedBeta(OnInterval):
     """A Beta(a, b) distribution stretched to [-half, 1 + half]; it is always scored in float64."""
 
     arg_constraints = {"a": constraints.positive, "b": constraints.positive}
 
-    def __init__(self, a: Tensor, b: Tensor, half: float = 0.0):
+    def __init__(self, a: Tensor, b: Tensor, half: float):
         self.a, self.b = torch.broadcast_tensors(a, b)
-        self.half, self.width = half, 1 + 2 * half
-        super().__init__(self.a.shape, validate_args=False)
-
-    @property
-    def support(self):
-        return constraints.interval(-self.half, 1 + self.half)
-
-    def expand(self, batch_shape, _instance=None):
-        return StretchedBeta(self.a.expand(batch_shape), self.b.expand(batch_shape), self.half)
+        super().__init__(half, self.a, self.b)
 
     @property
     def mean(self) -> Tensor:

@@ -47,12 +47,15 @@ class Bernoulli(Likelihood):
     """
 
     scores_grey = True
-    binary_only = True
 
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)
         if score == "levels":
             self.mass(torch.zeros(1, *image_shape))
+
+    @classmethod
+    def scored_on(cls, score: str, has_bits: bool = True) -> str:
+        return "levels" if has_bits else "none"
 
     @property
     def is_likelihood(self) -> bool:

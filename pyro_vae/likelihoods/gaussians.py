@@ -33,6 +33,7 @@ BOUNDS = SCALE_FLOOR, SCALE_CEILING
 STEPS = 4  # of Newton's method: they leave a relative error of 1e-5 at most where loc fits x
 CELLS_PER_UNIT = 4096  # of a table of residuals
 REACH = 4.0  # the largest residual of a table; larger ones count as this
+CELLS = round(2 * REACH * CELLS_PER_UNIT) + 1
 
 Bounds = tuple[float, float]  # the smallest and the largest sigma
 
@@ -40,7 +41,7 @@ Bounds = tuple[float, float]  # the smallest and the largest sigma
 class GaussianFixedSigma(PixelDensity):
     """A Normal with a sigma that the user sets (default: 0.25)."""
 
-    single_sigma = True
+    one_sigma = "given"
     sigma: Tensor
 
     def __init__(self, image_shape, levels=256, score="density", sigma: float = INITIAL_SCALE):
@@ -49,10 +50,6 @@ class GaussianFixedSigma(PixelDensity):
             raise ValueError(f"sigma: expected a positive number, got {sigma}")
         self.register_buffer("sigma", torch.tensor(sigma, dtype=torch.float64), persistent=False)
 
-    @property
-    def given_sigma(self) -> float:
-        return self.sigma.item()
-
     def pixels(self, outputs: Tensor) -> TorchDistribution:
         return Normal(outputs, self.sigma.to(outputs).expand_as(outputs))
 
@@ -60,7 +57,7 @@ class GaussianFixedSigma(PixelDensity):
 class GaussianSharedSigma(SharedScaleDensity):
     """A Normal with one learned sigma."""
 
-    single_sigma = True
+    one_sigma = "learned"
     distribution = Normal
 
 
@@ -95,7 +92,7 @@ class GaussianOptimalSigma(PixelDensity):
     this sigma, so that the distribution of an image no longer depends on the batch.
     """
 
-    single_sigma = True
+    one_sigma = "learned"
     sigma: Tensor
 
     def __init__(self, image_shape, levels=256, score="density"):
@@ -107,12 +104,14 @@ class GaussianOptimalSigma(PixelDensity):
             return ProfiledNormal(outputs, self.sigma, BOUNDS)
         return Normal(outputs, self.sigma)
 
-    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> bool:
         if self.score == "density":
             sigma = _root_mean_square(batches).clamp_min(SCALE_FLOOR)
         else:
-            sigma = residuals(batches, self.levels).most_likely_sigma(BOUNDS)
+            counts = count_residuals(batches, self.levels)
+            sigma = most_likely_sigma_of_residuals(counts, self.levels, BOUNDS)
         self.sigma.copy_(sigma)
+        return True
 
 
 def _root_mean_square(batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
@@ -216,41 +215,36 @@ def _edge(t: Tensor, log_prob: Tensor) -> Tensor:
     return t * torch.exp(-t.square() / 2 - LOG_2PI / 2 - log_prob)
 
 
-def residuals(batches: Iterable[tuple[Tensor, Tensor]], levels: int) -> "Residuals":
-    """Return the table of the residuals of a data set, from pairs of images and their means."""
-    table = Residuals(levels)
-    for x, loc in batches:
-        table.add(x, loc)
-    return table
+def count_residuals(batches: Iterable[tuple[Tensor, Tensor]], levels: int) -> Tensor:
+    """Return how often each residual occurs in a data set, (3, cells), in cells of 1/4096.
 
+    Those of black, white and other pixels are counted apart: other ones are in the first row, black
+    ones in the second. The table is as small for a million images as for one.
 
-class Residuals:
-    """A table of residuals, from which the most likely sigma of a whole data set is found.
-
-    Residuals of black, white and other pixels are counted apart, in cells of 1/4096. The table is
-    as small for a million images as for one, and needs one pass over them.
+    Args:
+        batches: pairs (x, loc) of images and their means.
     """
-
-    def __init__(self, levels: int):
-        self.half = half_bin(levels)
-        self.cells = round(2 * REACH * CELLS_PER_UNIT) + 1
-        self.counts = torch.zeros(3 * self.cells, dtype=torch.float64)
-
-    def add(self, x: Tensor, loc: Tensor) -> None:
-        """Count the pixels of images x with the means loc, both (N, C, H, W)."""
+    half, counts = half_bin(levels), torch.zeros((), dtype=torch.float64)
+    for x, loc in batches:
         cell = ((x - loc).clamp(-REACH, REACH) + REACH) * CELLS_PER_UNIT
-        kind = (x < self.half).long() + 2 * (x > 1 - self.half).long()
-        cell = cell.round().long() + kind * self.cells
-        self.counts = self.counts.to(x.device)
-        self.counts += torch.bincount(cell.flatten(), minlength=len(self.counts))
+        kind = (x < half).long() + 2 * (x > 1 - half).long()
+        cell = cell.round().long() + kind * CELLS
+        counts = counts + torch.bincount(cell.flatten(), minlength=3 * CELLS)
+    return counts.view(3, CELLS)
 
-    def most_likely_sigma(self, bounds: Bounds) -> Tensor:
-        """Return the one sigma that maximises the probability of all pixels counted, shape ()."""
-        residual = torch.arange(self.cells, dtype=torch.float64, device=self.counts.device)
-        residual = residual / CELLS_PER_UNIT - REACH
-        x = torch.tensor([0.5, 0.0, 1.0], dtype=torch.float64, device=residual.device)
-        x = x.repeat_interleave(self.cells)
-        loc = x - residual.repeat(3)
-        there = self.counts > 0
-        counts = self.counts[there]
-        return most_likely_sigma(x[there], loc[there], self.half, bounds, counts, steps=20)
+
+def most_likely_sigma_of_residuals(counts: Tensor, levels: int, bounds: Bounds) -> Tensor:
+    """Return the one sigma that maximises the probability of all pixels counted, shape ().
+
+    Args:
+        counts: what `count_residuals` returns.
+        bounds: the smallest and the largest sigma to return.
+    """
+    residual = torch.arange(CELLS, dtype=torch.float64, device=counts.device)
+    residual = residual / CELLS_PER_UNIT - REACH
+    x = torch.tensor([0.5, 0.0, 1.0], dtype=torch.float64, device=counts.device)
+    x = x.repeat_interleave(CELLS)
+    loc, counts = x - residual.repeat(3), counts.flatten()
+    there = counts > 0
+    half = half_bin(levels)
+    return most_likely_sigma(x[there], loc[there], half, bounds, counts[there], steps=20)

@@ -163,12 +163,12 @@ def _train_summary(
 def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -> dict | None:
     """Return the optimum of the run in closed form, or None where there is no closed form."""
     family = model.likelihood
-    linear = config.network == "linear" and model.has_rate and family.single_sigma
+    linear = config.network == "linear" and model.has_rate and family.one_sigma
     closed = config.score == "density" and config.objective != "iwae" and config.beta > 0
     if not (linear and closed) or data.dynamic:
         return None
-    images, sigma = data.train.images, family.given_sigma
-    optimum = linear_optimum(images, config.latent_dim, config.beta, sigma)
+    sigma = family.sigma.item() if family.one_sigma == "given" else None
+    optimum = linear_optimum(data.train.images, config.latent_dim, config.beta, sigma)
     return {
         "elbo_nats": optimum.elbo,
         "rate_nats": optimum.rate,

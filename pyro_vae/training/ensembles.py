@@ -112,11 +112,9 @@ class Ensemble(Lazy[dict[int, Outcome]]):
     def _finish(self, i: int, finite: bool) -> Outcome:
         member = self.members[i]
         try:
-            if member.model.likelihood.calibrates:
-                with member.private.swapped_in():
-                    member.calibrate()
-                finite = False  # what was set is not known yet
-            return member.finish_epoch(finite)
+            with member.private.swapped_in():
+                calibrated = member.calibrate()
+            return member.finish_epoch(finite and not calibrated)  # what was set is not known yet
         except FloatingPointError as error:
             self.failed.add(i)
             return error

@@ -167,13 +167,13 @@ class Record:
 
 
 @torch.no_grad()
-def calibrate(model: LatentImageModel, splits: Splits) -> None:
-    """Set the numbers that the model's likelihood computes from the training images."""
+def calibrate(model: LatentImageModel, splits: Splits) -> bool:
+    """Set what the likelihood computes from the training images, and return whether there is any."""
     if model.training:  # the caller may have changed the mode
         model.eval()
     draw = draw_binary if splits.dynamic else (lambda x: x)
     batches = chunks(splits.train, numbers_per_pixel=model.likelihood.numbers_per_pixel)
-    model.likelihood.calibrate(
+    return model.likelihood.calibrate(
         (x, model.outputs(model.encode(x).sample())) for x in map(draw, batches)
     )
 

@@ -225,9 +225,9 @@ class Training(Lazy[Record]):
             learning_rates=self.schedule.learning_rates(steps),
         )
 
-    def calibrate(self) -> None:
-        """Set the numbers that the likelihood computes from the training set."""
-        calibrate(self.model, self.splits)
+    def calibrate(self) -> bool:
+        """Set what the likelihood computes from the training set, and return whether there is any."""
+        return calibrate(self.model, self.splits)
 
     def finish_epoch(self, finite: bool = False) -> Record:
         """Return the record of an epoch whose steps are all taken.

@@ -30,7 +30,7 @@ def test_groups_say_what_the_families_are():
     for heading, names in GROUPS.items():
         for name in names:
             family = families.LIKELIHOODS[name]
-            assert family.binary_only == (heading == "Binary images")
+            assert (family.scored_on("density", False) == "none") == (heading == "Binary images")
             assert issubclass(family, base.LevelMass) == ("probability" in heading), name
 
 

@@ -39,39 +39,15 @@ def agrees(estimate, truth, errors=5):
 # --- the rate and its parts -----------------------------------------------------------------------
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("scale", [0.05, 0.3, 0.8])
-def test_one_component_that_mixes_to_the_prior_carries_minus_log_scale(scale):
+def test_one_component_that_mixes_to_the_prior_carries_minus_log_scale():
     """I = rate = -log s, TC = 0 exactly (one component), KL = 0; 5 standard errors."""
-    loc = math.sqrt(1 - scale**2) * quantiles(3000)
+    scale = 0.3
+    loc = math.sqrt(1 - scale**2) * quantiles(2000)
     parts = decompose_rate(loc, torch.full_like(loc, scale))
     assert agrees(parts.mutual_information, -math.log(scale))
     assert parts.total_correlation == (0, 0)
     assert agrees(parts.dimension_wise_kl, 0) and parts.dimension_wise_kl.standard_error < 1e-3
     assert parts.identified
-
-
-def test_parts_of_a_correlated_and_displaced_normal_aggregate():
-    """4,000 random images: 5 standard errors, which cover images and draws, against closed forms."""
-    scale = torch.tensor([0.4, 0.6], dtype=torch.float64)
-    mixing = torch.tensor([[0.9, 0.0], [0.7, 0.5]], dtype=torch.float64)
-    mean = torch.tensor([0.5, -0.3], dtype=torch.float64)
-    covariance = mixing @ mixing.T + scale.square().diag()
-    variance = covariance.diag()
-    correlation = covariance[0, 1] / variance.prod().sqrt()
-    information = 0.5 * covariance.logdet() - scale.log().sum()
-    kls = 0.5 * (variance + mean**2 - 1 - variance.log())
-    total_correlation = -0.5 * torch.log1p(-(correlation**2))
-
-    loc = mean + normal(4000, 2) @ mixing.T
-    parts = decompose_rate(loc, scale.expand(4000, 2), seed=10_000)  # seed 0 made these locs
-    assert agrees(parts.mutual_information, information.item())
-    assert agrees(parts.total_correlation, total_correlation.item())
-    assert agrees(parts.dimension_wise_kl, kls.sum().item())
-    assert agrees(parts.rate, (information + total_correlation + kls.sum()).item())
-    for component, kl in zip(parts.dimension_wise_kl_per_component, kls, strict=True):
-        assert agrees(component, kl.item())
-    assert parts.mutual_information.standard_error < 0.02  # else the above could not fail
 
 
 def three_posteriors():
@@ -102,11 +78,11 @@ def test_parts_of_three_images_are_those_of_quadrature():
     exact = parts_by_quadrature(loc, scale)
     rows = []
     for seed in range(30):
-        parts = decompose_rate(loc, scale, num_samples=2000, seed=seed)
+        parts = decompose_rate(loc, scale, num_samples=1000, seed=seed)
         three = parts.mutual_information, parts.mutual_information_upper, parts.total_correlation
         rows.append([p.mean for p in (*three, *parts.dimension_wise_kl_per_component)])
     error = np.std(rows, axis=0, ddof=1) / math.sqrt(30)
-    assert (error < [0.002, 0.02, 0.002, 0.002, 0.002]).all()  # else what follows could not fail
+    assert (error < [0.003, 0.03, 0.003, 0.003, 0.003]).all()  # else what follows could not fail
     assert (np.abs(np.mean(rows, axis=0) - exact) < 5 * error).all()
 
 
@@ -136,16 +112,6 @@ def test_standard_errors_are_the_spread_over_new_images():
     ratio = 199 * np.var(values, axis=0, ddof=1) / np.mean(np.square(errors), axis=0)
     p = 2 * np.minimum(stats.chi2(199).cdf(ratio), stats.chi2(199).sf(ratio))
     assert (p > 1e-3).all()
-
-
-def test_separate_posteriors_can_tell_no_more_than_log_n():
-    """I is far larger in the population; here it is log 50, exactly, and so not identified."""
-    loc = torch.linspace(-5, 5, 50, dtype=torch.float64).unsqueeze(1)
-    parts = decompose_rate(loc, torch.full_like(loc, 1e-3))
-    assert parts.log_images == math.log(50)
-    assert parts.mutual_information.mean == pytest.approx(math.log(50), abs=1e-3)
-    assert parts.mutual_information_upper.mean > 1000  # 0.2 apart and 0.001 wide: no upper bound
-    assert not parts.identified
 
 
 @pytest.mark.parametrize("num_paired, identified", [(0, False), (70, False), (74, True)])
@@ -179,28 +145,11 @@ def test_the_two_bounds_hold_the_information_of_the_population():
     assert truth - 1.5 < np.mean(lower) and np.mean(upper) < truth + 3
 
 
-def test_what_the_mixture_cannot_tell_is_counted_as_correlation():
-    """Independent components all the same, 40 images: the rate that I misses turns up in TC."""
-    loc, scale = standard_normal_aggregate(40, 10, 0.3)
-    parts = decompose_rate(loc, scale, num_samples=4)
-    assert parts.mutual_information.mean < math.log(40) < -10 * math.log(0.3) - 8
-    assert parts.total_correlation.mean > 4  # 0 in the population
-    assert not parts.identified
-
-
-def test_a_collapsed_posterior_has_no_parts():
-    """q(z|x) = p(z): every log ratio is one of equal densities, so zero to rounding."""
-    parts = decompose_rate(torch.zeros(200, 3), torch.ones(200, 3))
-    means = [parts.rate, parts.mutual_information, parts.mutual_information_upper]
-    means += [parts.total_correlation, parts.dimension_wise_kl]
-    assert all(e.mean == pytest.approx(0, abs=1e-12) for e in means)
-    assert parts.identified
-
-
-def test_a_single_image_tells_nothing():
+def test_a_single_image_tells_nothing_and_one_component_has_no_correlation():
     parts = decompose_rate(torch.ones(1, 2), torch.ones(1, 2) / 2)
     assert parts.mutual_information.mean == 0 and parts.mutual_information_upper.mean == math.inf
     assert math.isnan(parts.rate.standard_error) and not parts.identified
+    assert aggregate_moments(torch.zeros(4, 1), torch.ones(4, 1)).largest_correlation == 0
 
 
 def test_the_parts_do_not_depend_on_how_much_fits_in_memory(monkeypatch):
@@ -243,10 +192,6 @@ def test_moments_are_those_of_the_mixture():
     assert moments.largest_correlation == pytest.approx(correlation.max(), abs=1e-12)
 
 
-def test_one_component_has_no_correlation():
-    assert aggregate_moments(torch.zeros(4, 1), torch.ones(4, 1)).largest_correlation == 0
-
-
 def test_marginal_distances_to_the_prior():
     """Known suprema, within the grid's 1/1000: a shift m gives 2 Phi(m/2) - 1, a spike one half."""
     loc = torch.cat([math.sqrt(0.75) * quantiles(2000)] * 4, 1)
@@ -279,11 +224,15 @@ def test_a_displaced_or_narrow_aggregate_is_found(shift, spread):
     assert check.marginal_distances.min() > 0.15
 
 
-def test_collapse_passes_every_check_against_the_prior():
-    """The case that they cannot see: only the rate, 0 here, tells."""
+def test_collapse_has_no_parts_and_passes_every_check_against_the_prior():
+    """Log ratios of equal densities are 0 to rounding; only the rate, 0 as well, tells."""
     check = aggregate_against_prior(torch.zeros(400, 2), torch.ones(400, 2))
     assert check.mmd.p_value > 0.05
     assert check.marginal_distances.max() < 1e-12
+    parts = decompose_rate(torch.zeros(200, 3), torch.ones(200, 3))
+    means = [parts.rate, parts.mutual_information, parts.mutual_information_upper]
+    means += [parts.total_correlation, parts.dimension_wise_kl]
+    assert all(e.mean == pytest.approx(0, abs=1e-12) for e in means) and parts.identified
     assert check.moments.largest_mean == 0 == check.moments.largest_correlation
     assert check.moments.smallest_variance == 1 == check.moments.largest_variance
 

@@ -12,7 +12,6 @@ from pyro_vae.evaluation.ais import (
     annealed_importance_sampling,
     bidirectional_monte_carlo,
     log_mean_weight,
-    temperatures,
 )
 from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.randomness import seeded
@@ -26,12 +25,13 @@ from tests.support.linear_gaussian import (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["prior", "posterior"])
-@pytest.mark.parametrize("oblique", [ORTHOGONAL, OBLIQUE])
+@pytest.mark.parametrize(
+    "oblique, start", [(ORTHOGONAL, "posterior"), (OBLIQUE, "posterior"), (OBLIQUE, "prior")]
+)
 def test_annealing_finds_log_p(oblique, start):
     vae, exact = linear_gaussian_vae(oblique)
-    x = drawn_images(vae, 12)
-    found = annealed_importance_sampling(vae, x, Annealing(500, 64, start=start, score="density"))
+    x = drawn_images(vae, 8)
+    found = annealed_importance_sampling(vae, x, Annealing(200, 32, start=start, score="density"))
     assert_within(found.log_prob, exact.log_prob(x), found.standard_error)
     if start == "posterior" and not oblique:  # it starts where it ends: nothing to anneal
         assert (found.log_prob - exact.log_prob(x)).abs().max() < 1e-6
@@ -51,7 +51,7 @@ def test_bidirectional_monte_carlo_brackets_log_p():
         error = slack.std() / math.sqrt(30)
         assert -5 * error < slack.mean() < 2  # a bound in expectation, and not a loose one
     assert bracket.gap.mean() > 0
-    finer = bidirectional_monte_carlo(vae, 30, replace(annealing, num_temperatures=400), seed=5)
+    finer = bidirectional_monte_carlo(vae, 30, replace(annealing, num_temperatures=300), seed=5)
     assert finer.gap.mean().abs() < 0.2 * bracket.gap.mean()
     for side in finer:
         off = side.log_prob - truth
@@ -72,7 +72,9 @@ def test_the_error_of_the_log_of_a_mean_is_that_over_repeats(deviation):
     assert 0.95 * true < error.square().mean().sqrt() < 1.15 * true
 
 
-def test_a_single_chain_has_no_error():
+def test_a_single_chain_has_no_error_and_few_are_counted():
+    few = Annealed(*torch.tensor([[-1.0, -1.0], [0.1, 0.1], [2.9, 3.1], [0.6, 0.6]]))
+    assert few.of_few_chains.tolist() == [True, False]
     log_mean, error, size = log_mean_weight(torch.tensor([[-2.0, 3.0]]))
     assert log_mean.tolist() == [-2, 3] and error.isnan().all() and size.tolist() == [1, 1]
 
@@ -93,57 +95,37 @@ def test_the_error_of_backward_chains_is_that_over_repeats_where_they_are_indepe
     assert 0.8 * off.std() < reported < 1.6 * off.std()
 
 
-def test_images_of_few_chains_are_counted():
-    few = Annealed(*torch.tensor([[-1.0, -1.0], [0.1, 0.1], [2.9, 3.1], [0.6, 0.6]]))
-    assert few.of_few_chains.tolist() == [True, False]
-
-
-@pytest.mark.slow
-def test_a_bound_that_is_too_high_would_be_found():
-    """Half a nat either way does not pass."""
-    vae, exact = linear_gaussian_vae(OBLIQUE)
-    x = drawn_images(vae, 10)
-    found = annealed_importance_sampling(vae, x, Annealing(300, 16, score="density"))
-    for shift in (-0.5, 0.5):
-        with pytest.raises(AssertionError):
-            assert_within(found.log_prob + shift, exact.log_prob(x), found.standard_error)
-
-
 @pytest.mark.slow
 def test_levels_are_annealed_too():
     """A bin inside is a density times its width 1/255, but for 1/24 (width / sigma)^2 per pixel."""
     vae, exact = linear_gaussian_vae(ORTHOGONAL)
     x = torch.randint(51, 205, (8, 1, 4, 4)).double() / 255
     truth = exact.log_prob(x) - 16 * math.log(255)
-    annealed = annealed_importance_sampling(vae, x, Annealing(200, 64))
+    annealed = annealed_importance_sampling(vae, x, Annealing(200, 32))
     assert_within(annealed.log_prob, truth, annealed.standard_error)
     assert (importance_bound(vae, x, 200).log_prob - truth).abs().max() < 0.001
 
 
-def test_temperatures_go_from_0_to_1():
-    t = temperatures(10)
-    assert t[0] == 0 and t[-1] == 1 and (t.diff() > 0).all() and len(t) == 11
-    assert Annealing(10).temperatures == t.tolist()
-
-
-def test_an_unknown_start_is_refused():
+def test_names_that_are_unknown_are_refused():
     with pytest.raises(ValueError, match="start: unknown name 'priors'; did you mean 'prior'"):
         Annealing(start="priors")
-
-
-def test_an_unknown_score_is_refused():
     vae, _ = linear_gaussian_vae()
     with pytest.raises(ValueError, match="score: unknown name 'level'; did you mean 'levels'"):
         annealed_importance_sampling(vae, drawn_images(vae, 2), Annealing(5, score="level"))
+
+
+def test_temperatures_go_from_0_to_1():
+    t = torch.tensor(Annealing(10).temperatures)
+    assert t[0] == 0 and t[-1] == 1 and (t.diff() > 0).all() and len(t) == 11
 
 
 @pytest.mark.slow
 def test_the_importance_bound_fails_where_sigma_is_small_and_annealing_does_not():
     """A spoilt encoder and a sharp likelihood: 5,000 samples miss by nats what chains find."""
     vae, exact = linear_gaussian_vae(ORTHOGONAL, spoil=0.5, sigma=0.02)
-    x = drawn_images(vae, 10)
+    x = drawn_images(vae, 4)
     truth = exact.log_prob(x)
     bound = importance_bound(vae, x, 5000, score="density").log_prob
-    found = annealed_importance_sampling(vae, x, Annealing(1000, 16, score="density"))
+    found = annealed_importance_sampling(vae, x, Annealing(400, 16, score="density"))
     assert (truth - bound).mean() > 50
     assert (found.log_prob - truth).abs().mean() < 2

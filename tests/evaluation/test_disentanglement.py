@@ -37,8 +37,11 @@ def test_a_perfect_code_has_the_highest_scores(grid):
     """Factors permuted, scaled and shifted, beside a constant: exact, up to rounding."""
     codes = standardized(grid)[:, [3, 0, 4, 2, 1]] * torch.tensor([1, -2, 0.5, 3, 1]) + 7
     codes = torch.cat([codes, torch.full((len(grid), 1), 0.1)], 1)
+    twice = torch.cat([codes, codes], 1)  # no component leads its copy
+    assert mutual_information_gap(twice, grid).gap == 0
+    assert separated_attribute_predictability(twice[:600], grid[:600]).gap == 0
     assert mutual_information_gap(codes, grid).gap == pytest.approx(1, abs=1e-12)
-    parts = dci(codes, grid)
+    parts = dci(codes[:2000], grid[:2000])
     assert parts.disentanglement == pytest.approx(1, abs=1e-9)
     assert parts.completeness == pytest.approx(1, abs=1e-9)
     assert parts.informativeness == (1, 0)
@@ -49,7 +52,7 @@ def test_a_code_of_two_factors_out_of_five_scores_two_fifths(grid):
     """Fixing one of the other three looks alike: a third of those is guessed, or none by the vote."""
     codes = standardized(grid)[:, :2]
     assert mutual_information_gap(codes, grid).gap == pytest.approx(2 / 5, abs=1e-12)
-    rows = torch.randint(len(grid), (3000,))  # independent, as the parts of a full grid are not
+    rows = torch.randint(len(grid), (1500,))  # independent, as the parts of a full grid are not
     parts = dci(codes[rows], grid[rows])
     assert torch.allclose(parts.importances[:, :2], torch.eye(2, dtype=torch.float64), atol=1e-9)
     assert near(parts.informativeness, (2 + 3 / 8) / 5)
@@ -72,30 +75,6 @@ def test_an_even_mix_of_the_factors_scores_nothing():
 
 
 @pytest.mark.slow
-def test_any_rotation_lowers_the_scores_of_the_gap_but_not_of_the_batches(grid):
-    """Fixing a factor leaves its own trace in a rotated code too: beta-VAE's score cannot see it."""
-    generator = torch.Generator().manual_seed(0)
-    rotation = torch.linalg.qr(torch.randn(5, 5, generator=generator, dtype=torch.float64))[0]
-    codes, factors = (standardized(grid) @ rotation)[:3000], grid[:3000]
-    assert mutual_information_gap(codes, factors).gap < 0.4
-    assert separated_attribute_predictability(codes, factors).gap < 0.4
-    parts = dci(codes, factors)
-    assert parts.disentanglement < 0.6 and parts.completeness < 0.7
-    assert beta_vae_score(codes, factors).mean > 0.9
-
-
-@pytest.mark.slow
-def test_two_copies_of_a_code_have_no_gap_and_half_the_completeness(grid):
-    """The trees take either copy: completeness loses log 2 / log 10 if they take them equally."""
-    codes = standardized(grid).repeat(1, 2)
-    assert mutual_information_gap(codes, grid).gap == 0
-    assert separated_attribute_predictability(codes, grid).gap == 0
-    parts = dci(codes[::3], grid[::3])
-    assert parts.disentanglement > 0.99
-    assert 1 - math.log10(2) <= parts.completeness < 0.95
-
-
-@pytest.mark.slow
 def test_noise_scores_nothing(grid):
     """2N times each information is chi-square: 19 (k - 1) degrees of freedom; one p in 10,000."""
     generator = torch.Generator().manual_seed(0)
@@ -105,9 +84,9 @@ def test_noise_scores_nothing(grid):
     assert 5e-5 < p < 1 - 5e-5 and 0 < mig.gap < (mig.scores.max(0).values / SIZES.log()).mean()
     spread = math.sqrt(CHANCE / 256)  # about the standard deviation of an accuracy among 8 values
     assert 0 <= separated_attribute_predictability(codes, grid).gap < 5 * spread
-    rows = torch.randint(len(grid), (2000,), generator=generator)
-    parts = dci(torch.rand(2000, 10, generator=generator), grid[rows])
-    assert max(parts.disentanglement, parts.completeness) < 0.02
+    rows = torch.randint(len(grid), (1000,), generator=generator)
+    parts = dci(torch.rand(1000, 10, generator=generator), grid[rows])
+    assert max(parts.disentanglement, parts.completeness) < 0.03
     assert near(parts.informativeness, CHANCE)
     assert near(beta_vae_score(codes, grid, num_batches=1000), 1 / 5)
     assert near(factor_vae_score(codes, grid, num_batches=1000), 1 / 5)
@@ -138,20 +117,13 @@ def test_information_is_that_of_scikit_learn():
     assert scores[0, 0].item() == pytest.approx(entropy(np.bincount(factors[:, 0])), abs=1e-10)
 
 
-def test_order_and_linear_scale_of_the_components_play_no_part(grid):
+def test_order_and_scale_of_components_and_names_of_values_play_no_part(grid):
     codes = standardized(grid) + 0.5 * torch.randn(len(grid), 5, dtype=torch.float64)
     changed = (codes * torch.tensor([0.001, -3.7, 20, 1, -1]) + 11)[:, [4, 2, 0, 1, 3]]
-    before, after = (mutual_information_gap(z, grid) for z in (codes, changed))
+    before = mutual_information_gap(codes, grid)
+    after = mutual_information_gap(changed, 5 - 3 * grid)  # gaps, negative numbers, another order
     assert before.gap == pytest.approx(after.gap, abs=1e-12)
     assert torch.allclose(before.scores[[4, 2, 0, 1, 3]], after.scores, atol=1e-12)
-
-
-def test_names_of_the_values_play_no_part(grid):
-    """Gaps, negative numbers and another order among the values change nothing."""
-    codes = standardized(grid[:1000]) + 0.5 * torch.randn(1000, 5, dtype=torch.float64)
-    renamed = 5 - 3 * grid[:1000]
-    before, after = (mutual_information_gap(codes, v).scores for v in (grid[:1000], renamed))
-    assert torch.allclose(before, after, atol=1e-12)
 
 
 def test_predictability_of_binary_factors_is_known_by_hand():
@@ -165,7 +137,7 @@ def test_predictability_of_binary_factors_is_known_by_hand():
 
 def test_a_line_cannot_tell_an_inner_value_from_all_others():
     """Of eight equally frequent values of a perfect code, the machine misses some."""
-    factors = (torch.arange(1600) % 8).unsqueeze(1)
+    factors = (torch.arange(800) % 8).unsqueeze(1)
     codes = standardized(factors)
     assert 0.2 < separated_attribute_predictability(codes, factors).scores.item() < 0.8
 
@@ -177,8 +149,8 @@ def test_a_line_cannot_tell_an_inner_value_from_all_others():
 def test_scores_follow_from_the_importances_as_published(grid):
     """Against scipy's entropy, where every component serves several factors."""
     mix = torch.eye(5, dtype=torch.float64) + 0.4
-    codes = torch.cat([standardized(grid) @ mix, torch.randn(len(grid), 2)], 1)[::3]
-    parts = dci(codes, grid[::3])
+    codes = torch.cat([standardized(grid) @ mix, torch.randn(len(grid), 2)], 1)[::8]
+    parts = dci(codes, grid[::8])
     r = parts.importances.numpy()
     assert r.sum(0) == pytest.approx(1) and (r >= 0).all()
     expected = np.average(1 - entropy(r, base=5, axis=1), weights=r.sum(1))
@@ -200,16 +172,6 @@ def test_scores_follow_from_the_importances_as_published(grid):
 def test_scores_of_importances_known_by_hand(importances, disentangled, complete):
     found = concentrations(torch.tensor(importances))
     assert found == pytest.approx((disentangled, complete), abs=1e-12)
-
-
-@pytest.mark.slow
-def test_noise_costs_disentanglement_since_importances_are_those_of_training_rows(grid):
-    """A component with noise each, beside pure noise: disentanglement_lib gives about 3/4."""
-    noise = torch.randn(len(grid), 10, dtype=torch.float64)
-    codes = torch.cat([standardized(grid) + 0.3 * noise[:, :5], noise[:, 5:]], 1)[:2000]
-    parts = dci(codes, grid[:2000])
-    assert 0.6 < parts.disentanglement < 0.85 and 0.55 < parts.completeness < 0.85
-    assert 0.5 < parts.informativeness.mean < 0.8
 
 
 # --- batches with one factor fixed ----------------------------------------------------------------
@@ -244,7 +206,7 @@ def test_pairs_are_of_different_rows():
 
 @pytest.mark.slow
 def test_all_scores_are_those_of_the_single_functions(grid):
-    codes, factors = standardized(grid)[:800] + 0.2 * torch.randn(800, 5), grid[:800]
+    codes, factors = standardized(grid)[:320] + 0.2 * torch.randn(320, 5), grid[:320, :2]
     scores = disentanglement(codes, factors, seed=3)
     parts, mig = dci(codes, factors, seed=3), mutual_information_gap(codes, factors)
     assert scores == {
@@ -264,7 +226,7 @@ def test_all_scores_are_those_of_the_single_functions(grid):
 
 @pytest.mark.slow
 def test_draws_repeat_with_the_seed_and_leave_the_callers_alone(grid):
-    codes, factors = torch.randn(600, 3), grid[:600]
+    codes, factors = torch.randn(320, 3), grid[:320, :2]
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
     for score in (dci, beta_vae_score, factor_vae_score):
         first, again, other = (score(codes, factors, seed=s) for s in (1, 1, 2))

@@ -5,7 +5,6 @@ import math
 import pyro.distributions as dist
 import pytest
 import torch
-from torch.distributions import MultivariateNormal
 
 import pyro_vae as pv
 from pyro_vae.evaluation.exact import LinearGaussian, linear_optimum, optimal_linear_vae
@@ -33,12 +32,12 @@ def test_the_closed_forms_agree_with_a_full_covariance(oblique):
 def test_the_encoders_gap_is_the_closed_form(oblique):
     vae, exact = linear_gaussian_vae(oblique)
     x = drawn_images(vae, 40)
-    terms = elbo_terms(vae, x, num_samples=4000)
+    terms = elbo_terms(vae, x, num_samples=1000)
     gap = exact.gap(vae.encode(x).base_dist, x)
     assert torch.allclose(gap, torch.full_like(gap, exact.approximation_gap), rtol=0, atol=1e-9)
     assert (exact.approximation_gap > 0.1) if oblique else abs(exact.approximation_gap) < 1e-9
-    # One draw's distortion varies by less than 3 nats, hence the tolerance for 4000 x 40 draws.
-    error = 3 / math.sqrt(4000 * 40)
+    # One draw's distortion varies by less than 3 nats, hence the tolerance for 1000 x 40 draws.
+    error = 3 / math.sqrt(1000 * 40)
     assert (exact.log_prob(x) - terms.elbo - gap).mean().abs() < 5 * error
 
 
@@ -85,17 +84,6 @@ def test_published_optima_of_the_digits(images_of_digits):
         assert optimum.active == active and optimum.rate == pytest.approx(rate, abs=5e-4)
 
 
-def test_the_optimum_at_beta_one_is_the_gaussian_likelihood(images_of_digits):
-    """Against torch's MultivariateNormal with the PPCA covariance, on the pixels that vary."""
-    x = images_of_digits.flatten(1).double()
-    optimum = linear_optimum(images_of_digits, 8)
-    centred = x - x.mean(0)
-    values, vectors = torch.linalg.eigh(centred.T @ centred / len(x))
-    values = torch.cat([torch.full((56,), optimum.sigma**2, dtype=torch.float64), values[56:]])
-    p = MultivariateNormal(x.mean(0), vectors @ values.diag() @ vectors.T)
-    assert p.log_prob(x).mean().item() == pytest.approx(optimum.elbo, abs=1e-6)
-
-
 @pytest.mark.parametrize("beta", [0.5, 1.0, 3.0])
 def test_a_learned_sigma_is_the_best_of_the_fixed_ones(images_of_digits, beta):
     def loss_at(sigma):
@@ -108,16 +96,11 @@ def test_a_learned_sigma_is_the_best_of_the_fixed_ones(images_of_digits, beta):
     assert all(loss < loss_at(learned.sigma * factor) for factor in (0.9, 0.99, 1.01, 1.1))
 
 
-@pytest.mark.parametrize("latent_dim", [61, 63, 64, 100])
+@pytest.mark.parametrize("latent_dim", [61, 100])
 def test_a_sigma_that_could_vanish_stays_at_its_floor(images_of_digits, latent_dim):
     """Three pixels of the digits never vary: so many components would explain all there is."""
     optimum = linear_optimum(images_of_digits, latent_dim)
     assert optimum.sigma == 1e-3 and math.isfinite(optimum.elbo)
-
-
-def test_beta_must_be_positive(images_of_digits):
-    with pytest.raises(ValueError, match="beta: expected a positive number, got 0"):
-        linear_optimum(images_of_digits, 8, 0)
 
 
 def test_the_optimal_linear_vae_is_at_the_optimum_and_its_posterior_is_exact(images_of_digits):
@@ -133,6 +116,8 @@ def test_the_optimal_linear_vae_is_at_the_optimum_and_its_posterior_is_exact(ima
     assert model.gap(wide, images).mean().item() == pytest.approx(expected)
 
 
-def test_the_optimal_linear_vae_has_no_more_components_than_pixels(images_of_digits):
+def test_sizes_and_betas_out_of_range_are_refused(images_of_digits):
+    with pytest.raises(ValueError, match="beta: expected a positive number, got 0"):
+        linear_optimum(images_of_digits, 8, 0)
     with pytest.raises(ValueError, match="latent_dim: expected 64 pixels at most, got 65"):
         optimal_linear_vae(images_of_digits, 65)

@@ -1,12 +1,14 @@
-"""The classifier in whose features samples are measured."""
+"""The classifier in whose features samples are measured, and a linear one of codes."""
 
 import math
 
 import pytest
 import torch
+from scipy.stats import norm
 
 from pyro_vae.data import Split
-from pyro_vae.evaluation.features import FeatureNet, feature_count, train_features
+from pyro_vae.evaluation.features import FeatureNet, feature_count, linear_probe, train_features
+from tests.support.factors import near
 
 
 def accuracy(net, split):
@@ -31,7 +33,7 @@ def test_the_classifier_knows_the_digits(classifier, digits):
 def test_accuracy_is_measured_on_images_that_were_held_out(digits):
     """Labels at random can be learned by heart, and then say nothing of other images: 10%."""
     images, labels = digits.train.images[:300], torch.randint(10, (300,))
-    net = train_features(images, labels, 32, num_steps=300)
+    net = train_features(images, labels, 32, num_steps=200)
     assert accuracy(net, Split(images, labels)) > 0.5
     assert abs(net.accuracy.mean - 0.1) < 5 * math.sqrt(0.1 * 0.9 / 30)
 
@@ -56,7 +58,7 @@ def test_training_takes_as_many_steps_as_it_is_told(digits):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", [(1, 4, 5), (1, 28, 28), (3, 32, 32)])
+@pytest.mark.parametrize("shape", [(1, 4, 5), (3, 28, 28)])
 def test_images_of_any_size_and_labels_of_any_name(shape):
     """Two classes that differ in brightness, named 3 and 7."""
     labels = torch.tensor([3, 7]).repeat(40)
@@ -80,3 +82,33 @@ def test_training_checks_its_images_and_labels():
         train_features(x[..., :3], y, 2)
     with pytest.raises(ValueError, match=r"images: expected \(N, \*\(1, 8, 8\)\), got \(20, 1, 8,"):
         FeatureNet((1, 8, 8), 2, 2).features(x[..., :5])
+
+
+# --- a probe of codes -----------------------------------------------------------------------------
+
+
+def test_a_probe_of_two_normals_reaches_the_bayes_rate():
+    """Phi(1) for means 2 apart; the fit on 4,000 rows costs well under one standard error."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (20000,), generator=generator)
+    codes = torch.randn(20000, 2, generator=generator)
+    codes[:, 0] = 1e-3 * (codes[:, 0] + 2 * labels)  # else the penalty would flatten it
+    codes = torch.cat([codes, torch.ones(20000, 1)], 1)
+    estimate = linear_probe(codes[:4000], labels[:4000], codes[4000:], labels[4000:])
+    assert near(estimate, norm.cdf(1)) and estimate.standard_error > 0
+    binomial = math.sqrt(estimate.mean * (1 - estimate.mean) / (16000 - 1))
+    assert estimate.standard_error == pytest.approx(binomial, rel=1e-9)
+    shuffled = labels[torch.randperm(20000, generator=generator)]
+    assert near(linear_probe(codes[:4000], shuffled[:4000], codes[4000:], shuffled[4000:]), 1 / 2)
+
+
+def test_a_probe_refuses_what_does_not_fit():
+    codes, labels = torch.rand(4, 2), torch.tensor([0, 1, 0, 1])
+    with pytest.raises(ValueError, match=r"test_codes: expected \(N, 2\), not empty, got \(4, 1\)"):
+        linear_probe(codes, labels, codes[:, :1], labels)
+    with pytest.raises(ValueError, match=r"train_codes: expected finite numbers"):
+        linear_probe(codes / 0, labels, codes, labels)
+    with pytest.raises(ValueError, match=r"test_labels: expected \(4,\), got \(3,\)"):
+        linear_probe(codes, labels, codes, labels[:3])
+    with pytest.raises(ValueError, match="train_labels: expected at least 2 different ones, got 1"):
+        linear_probe(codes, labels * 0, codes, labels)

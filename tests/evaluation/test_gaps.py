@@ -17,28 +17,31 @@ from tests.support.linear_gaussian import (
 )
 
 
+def gap(fit, lower, higher):
+    """The difference of two ELBOs, nats (N,)."""
+    return fit.elbos[higher] - fit.elbos[lower]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("spoil", [0.0, 0.3])
-@pytest.mark.parametrize("oblique", [ORTHOGONAL, OBLIQUE])
+@pytest.mark.parametrize("oblique, spoil", [(ORTHOGONAL, 0.0), (OBLIQUE, 0.3)])
 def test_all_gaps_are_the_closed_forms(oblique, spoil):
     """The posterior is a Normal: correlation is all that a diagonal one misses."""
     vae, exact = linear_gaussian_vae(oblique, spoil)
-    x = drawn_images(vae, 10)
+    x = drawn_images(vae, 4)
     fit = refit_posterior(vae, x, num_steps=300, num_samples=5000, score="density")
     truth = exact.log_prob(x)
-    approximation = truth - fit.elbos["diagonal"]
+    approximation = truth - fit.elbos["elbo_refitted"]
     # The fits are at their optimum to 0.02 nats: that is what Adam leaves after 300 steps.
     error = {name: torch.clamp(e, min=FIT_NATS / 5) for name, e in fit.errors.items()}
     missed = torch.full_like(truth, exact.approximation_gap)
-    assert_within(approximation, missed, error["diagonal"])
-    assert_within(fit.correlation_gap, missed, error["diagonal"])
-    for name in ("full_covariance", "flow"):
+    assert_within(approximation, missed, error["elbo_refitted"])
+    assert_within(gap(fit, "elbo_refitted", "elbo_full_covariance"), missed, error["elbo_refitted"])
+    for name in ("elbo_full_covariance", "elbo_flow"):
         assert_within(fit.elbos[name], truth, error[name])
     known = exact.gap(vae.encode(x).base_dist, x) - exact.approximation_gap
-    assert_within(fit.amortization_gap, known, error["diagonal"] + error["encoder"])
+    assert_within(gap(fit, "elbo", "elbo_refitted"), known, error["elbo_refitted"] + error["elbo"])
     assert (known.mean() > 0.2) if spoil else (known.abs().max() < 1e-9)
     assert (missed.mean() > 0.1) if oblique else (missed.mean() < 1e-9)
-    assert torch.allclose(fit.q.loc, exact.posterior(x).loc, rtol=0, atol=0.02)
     assert not fit.failed.any()
 
 
@@ -80,22 +83,21 @@ def test_a_flow_finds_the_shape_that_no_normal_has():
     vae = folded_vae(tilt=0.0, loc=1.0, latent_dim=2)
     x = torch.tensor([[[[1.0, 1.2]]]]).double()
     truth = quadrature(vae, x)
-    fit = refit_posterior(vae, x, num_steps=1000, num_samples=4000, score="density")
-    shape = truth - fit.elbos["full_covariance"]
+    fit = refit_posterior(vae, x, num_steps=300, num_samples=2000, score="density")
+    shape = truth - fit.elbos["elbo_full_covariance"]
     assert shape > 1.2  # two components, log 2 each
-    assert fit.correlation_gap.abs() < 0.05
-    left = truth - fit.elbos["flow"]
-    assert -5 * fit.errors["flow"] < left < shape / 3
+    assert gap(fit, "elbo_refitted", "elbo_full_covariance").abs() < 0.05
+    left = truth - fit.elbos["elbo_flow"]
+    assert -5 * fit.errors["elbo_flow"] < left < shape / 3
 
 
 def test_another_start_finds_the_higher_mode():
     """The encoder sits in the lower of two modes, and a fit from there stays there."""
     vae = folded_vae(tilt=0.5, loc=-2.0)
     x = torch.tensor([[[[1.0]]]]).double()
-    fit = refit_posterior(vae, x, num_steps=200, num_samples=2000, score="density")
-    assert fit.q.loc.item() > 0.5
-    assert fit.amortization_gap > 0.5
-    assert fit.elbos["diagonal"] < quadrature(vae, x)
+    fit = refit_posterior(vae, x, num_steps=100, num_samples=1000, score="density")
+    assert gap(fit, "elbo", "elbo_refitted") > 0.5
+    assert fit.elbos["elbo_refitted"] < quadrature(vae, x)
 
 
 def test_a_fit_that_ends_below_the_encoder_is_no_gap(monkeypatch):
@@ -105,9 +107,9 @@ def test_a_fit_that_ends_below_the_encoder_is_no_gap(monkeypatch):
     monkeypatch.setattr(gaps, "LEARNING_RATE", 30.0)
     fit = refit_posterior(vae, x, num_steps=3, num_samples=400, score="density")
     assert fit.failed.all()
-    for name in ("encoder", "diagonal", "full_covariance"):
+    for name in ("elbo", "elbo_refitted", "elbo_full_covariance"):
         assert (fit.elbos[name] - exact.log_prob(x)).abs().max() < 0.2, name
-    assert (fit.amortization_gap == 0).all()
+    assert (gap(fit, "elbo", "elbo_refitted") == 0).all()
 
 
 def test_richer_families_start_as_the_same_distribution():
@@ -150,15 +152,10 @@ def test_a_flow_lives_on_the_device_of_its_images(size):
     assert {t.device.type for t in [*spline.parameters(), *spline.buffers()]} == {"meta"}
 
 
-def test_an_odd_number_of_draws_counts_them_all():
-    vae, _ = linear_gaussian_vae()
-    fit = refit_posterior(vae, drawn_images(vae, 2), num_steps=2, num_samples=5, score="density")
-    assert all(torch.isfinite(error).all() for error in fit.errors.values())
-
-
-def test_refitting_leaves_the_weights_alone():
+def test_refitting_takes_any_number_of_draws_and_leaves_the_weights_alone():
     vae, _ = linear_gaussian_vae()
     before = {k: v.clone() for k, v in vae.state_dict().items()}
-    refit_posterior(vae, drawn_images(vae, 2), num_steps=3, num_samples=4, score="density")
+    fit = refit_posterior(vae, drawn_images(vae, 2), num_steps=2, num_samples=5, score="density")
+    assert all(torch.isfinite(error).all() for error in fit.errors.values())
     assert all(torch.equal(v, before[k]) for k, v in vae.state_dict().items())
     assert all(p.grad is None for p in vae.parameters())

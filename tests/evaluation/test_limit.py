@@ -18,9 +18,9 @@ from tests.support.linear_gaussian import (
 
 
 def test_the_chain_of_an_exact_posterior_stays_at_the_prior():
-    found = limiting_distribution(EXACT, 4096, 100)
+    found = limiting_distribution(EXACT, 4096, 50)
     assert found.p_value > ACCEPTED
-    assert found.images.shape == (101, 64, 1, 4, 4)
+    assert found.images.shape == (51, 64, 1, 4, 4)
     expected = EXACT.decode(found.z[:64]).mean.clamp(0, 1)
     assert torch.allclose(found.images[-1], expected.detach().to(found.images), atol=1e-5)
     assert found.r_hat.max() < 1.2
@@ -28,7 +28,7 @@ def test_the_chain_of_an_exact_posterior_stays_at_the_prior():
 
 @pytest.mark.slow
 def test_the_chains_test_keeps_its_level():
-    p = [limiting_distribution(EXACT, 512, 5, 2, seed=s).p_value for s in range(200)]
+    p = [limiting_distribution(EXACT, 128, 5, 2, seed=s).p_value for s in range(200)]
     rejected = sum(v < 0.05 for v in p)
     assert stats.binomtest(rejected, 200, 0.05).pvalue > 1e-3
 
@@ -48,13 +48,10 @@ def test_more_chains_would_see_less():
     assert 0.01 < many.visible_scale < many.visible_shift < 0.1
 
 
-@pytest.mark.parametrize("name", ["biased", "overconfident"])
-def test_the_chain_finds_a_wrong_posterior(name):
-    assert limiting_distribution(WRONG[name], 4096, 100).p_value < REJECTED
-
-
-def test_the_chain_does_not_see_a_posterior_that_is_the_prior():
-    """Nor can it: the codes are drawn from the prior again at every step."""
+def test_the_chain_finds_a_wrong_posterior_but_not_one_that_is_the_prior():
+    """Nor can it: the codes are then drawn from the prior again at every step."""
+    assert limiting_distribution(WRONG["biased"], 4096, 20).p_value < REJECTED
+    assert limiting_distribution(WRONG["overconfident"], 4096, 20).p_value < REJECTED
     assert limiting_distribution(WRONG["the prior"], 4096, 5).p_value > ACCEPTED
 
 

@@ -34,33 +34,30 @@ from tests.support.linear_gaussian import (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("c", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("c", [0.3, 0.8])
 def test_k_hat_of_a_normal_that_is_too_narrow(c):
-    """1 - c^2, which a million draws reach to 0.1 on average over 20 repeats."""
+    """1 - c^2, which a million draws reach to 0.1 on average over 3 repeats."""
     generator = torch.Generator().manual_seed(0)
     fits = []
-    for _ in range(20):
+    for _ in range(3):
         e = torch.randn(1_000_000, 1, generator=generator, dtype=torch.float64)
         fits.append(pareto_fit((e.square() - (c * e).square()) / 2).k_hat.item())
     assert abs(np.mean(fits) - (1 - c**2)) < 0.1
 
 
-@pytest.mark.parametrize("shape", [0.2, 0.5, 0.9])
+@pytest.mark.parametrize("shape", [0.2, 0.9])
 def test_k_hat_of_known_pareto_weights(shape):
     rng = np.random.default_rng(0)
-    weights = stats.genpareto.rvs(shape, size=(200_000, 5), random_state=rng)
+    weights = stats.genpareto.rvs(shape, size=(100_000, 5), random_state=rng)
     fits = pareto_fit(torch.from_numpy(np.log(weights))).k_hat
     assert abs(fits.mean().item() - shape) < 0.1
 
 
-def test_constant_weights_are_trusted():
+def test_weights_that_are_known():
+    """Constant ones are trusted; of ones and zeros the ones count (smoothing touches the tail)."""
     fit = pareto_fit(torch.full((500, 2), -7.0))
     assert fit.k_hat.tolist() == [0, 0] and fit.unreliable == 0
     assert fit.effective_sample_size.tolist() == pytest.approx([500, 500])
-
-
-def test_the_effective_sample_size_of_known_weights():
-    """Weights of 0 and 1: as many as there are ones (the smoothing touches the tail only)."""
     log_weights = torch.where(torch.arange(4000) < 2000, 0.0, -800.0).unsqueeze(1)
     assert pareto_fit(log_weights).effective_sample_size.item() == pytest.approx(2000, rel=0.02)
 
@@ -82,11 +79,11 @@ def test_a_spoilt_encoder_shows_in_k_hat():
 def reference():
     vae, exact = linear_gaussian_vae(oblique=True)
     x = drawn_images(vae, 2)
-    return vae, exact, x, nuts_reference(vae, x, num_draws=400, num_warmup=150)
+    return vae, exact, x, nuts_reference(vae, x, num_draws=250, num_warmup=80)
 
 
 @pytest.mark.slow
-def test_nuts_finds_the_posteriors_moments(reference):
+def test_nuts_finds_the_posteriors_moments_and_tells_a_wrong_q(reference):
     """Five standard errors of the mean at the effective sample size, which is large enough."""
     _, exact, x, found = reference
     posterior = exact.posterior(x)
@@ -100,13 +97,8 @@ def test_nuts_finds_the_posteriors_moments(reference):
         covariance, truth = draws[:, n].T.cov(), posterior.covariance_matrix[n]
         scale = truth.diagonal().sqrt()
         assert ((covariance - truth) / scale / scale[:, None]).abs().max() < 0.35
-
-
-@pytest.mark.slow
-def test_moments_tell_a_right_q_from_a_wrong_one(reference):
-    _, exact, x, found = reference
     wrong = compare_moments(linear_gaussian_vae(True, spoil=0.5)[0].encode(x), found.draws)
-    right = compare_moments(exact.posterior(x), found.draws)
+    right = compare_moments(posterior, found.draws)
     assert right.shift.abs().max() < 0.3 and (right.scale_ratio - 1).abs().max() < 0.2
     assert wrong.shift.abs().min() > 0.5 and wrong.scale_ratio.min() > 1.1
 

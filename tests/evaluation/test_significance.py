@@ -1,14 +1,17 @@
-"""Many tests at once, and trends over runs."""
+"""Many tests at once, differences on the same images, the best of several settings, trends."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from pyro_vae.evaluation.significance import (
+    all_differences,
+    confidence_set,
     detectable,
     holm,
     mean_tests,
     normal_tests,
+    paired_difference,
     trend,
     uniform_rank_p_values,
 )
@@ -33,29 +36,6 @@ def test_p_values_of_normals_and_ranks():
     assert p[0] > ACCEPTED and p[1] < REJECTED
 
 
-def test_a_trend_is_told_from_repeats_that_differ_as_much():
-    x = np.repeat([1, 2, 4, 8], 5)
-    noise = np.random.default_rng(0).normal(size=20)
-    rising, none = trend(x, np.log2(x) + 0.1 * noise), trend(x, noise)
-    assert rising.p_value < REJECTED and rising.correlation > 0.9
-    assert none.p_value > ACCEPTED
-    assert none.effect < 2 * none.spread and rising.effect > 20 * rising.spread
-    assert rising.values.tolist() == [1, 2, 4, 8]
-    assert rising.means == pytest.approx(np.arange(4) + 0.1 * noise.reshape(4, 5).mean(1))
-    assert rising.spreads == pytest.approx(0.1 * noise.reshape(4, 5).std(1, ddof=1))
-    assert rising.spread == pytest.approx(np.sqrt((rising.spreads**2).mean()))
-
-
-def test_a_measure_that_never_varies_has_no_trend():
-    assert trend([1, 1, 2, 2], [0.5] * 4)[:2] == (0, 1)
-
-
-@pytest.mark.parametrize("x", [[1, 1, 1], [1, 1, 2]])
-def test_a_trend_needs_values_and_repeats(x):
-    with pytest.raises(ValueError, match="x: expected two values or more with two runs or more"):
-        trend(x, [1.0, 2.0, 3.0])
-
-
 def test_a_detectable_deviation_is_found_in_four_of_five_repeats():
     rng = np.random.default_rng(0)
     visible = detectable(1 / np.sqrt(200), num_tests=6)
@@ -68,3 +48,163 @@ def test_tests_of_means_keep_their_level():
     errors, p_values = mean_tests(np.random.default_rng(0).normal(3, 2, size=(200, 4000)), 3)
     assert stats.kstest(p_values, "uniform").pvalue > 1e-3
     assert np.allclose(errors, 2 / np.sqrt(200), rtol=0.3)
+
+
+def test_a_trend_is_told_from_repeats_that_differ_as_much():
+    x = np.repeat([1, 2, 4, 8], 5)
+    noise = np.random.default_rng(0).normal(size=20)
+    rising, none = trend(x, np.log2(x) + 0.1 * noise), trend(x, noise)
+    assert rising.p_value < REJECTED and rising.correlation > 0.9
+    assert none.p_value > ACCEPTED
+    assert none.effect < 2 * none.spread and rising.effect > 20 * rising.spread
+    assert rising.values.tolist() == [1, 2, 4, 8]
+    assert rising.means == pytest.approx(np.arange(4) + 0.1 * noise.reshape(4, 5).mean(1))
+    assert rising.spreads == pytest.approx(0.1 * noise.reshape(4, 5).std(1, ddof=1))
+    assert rising.spread == pytest.approx(np.sqrt((rising.spreads**2).mean()))
+    assert trend([1, 1, 2, 2], [0.5] * 4)[:2] == (0, 1), "a measure that never varies"
+
+
+# --- settings on the same images ------------------------------------------------------------------
+
+
+def made_up(rng, means=(0.0, 0.0), seeds=5, images=300, of_images=1.0, of_seeds=0.05, noise=0.1):
+    """Settings on the same images: effects of images in common, of seeds, and of both."""
+    common = of_images * rng.normal(size=images)
+    return [
+        common
+        + mean
+        + of_seeds * rng.normal(size=(seeds, 1))
+        + noise * rng.normal(size=images)
+        + noise * rng.normal(size=(seeds, images))
+        for mean in means
+    ]
+
+
+@pytest.mark.parametrize("seeds", [2, 5])
+@pytest.mark.parametrize("of_seeds", [0.0, 0.05, 0.5])
+def test_a_setting_entered_twice_is_told_apart_as_rarely_as_stated(seeds, of_seeds):
+    rng = np.random.default_rng(0)
+    pairs = [made_up(rng, seeds=seeds, of_seeds=of_seeds, images=100) for _ in range(1000)]
+    rejected = sum(paired_difference(*pair).p_value < 0.05 for pair in pairs)
+    assert stats.binomtest(rejected, 1000, 0.05, alternative="greater").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("of_seeds, seeds", [(0.05, 5), (0.5, 10)])
+def test_intervals_cover_the_difference_as_often_as_stated(of_seeds, seeds):
+    rng, covered = np.random.default_rng(1), 0
+    for _ in range(1000):
+        settings = made_up(rng, (0.3, 0), seeds, images=100, of_seeds=of_seeds)
+        low, high = paired_difference(*settings).interval()
+        covered += low < 0.3 < high
+    assert 0.93 < covered / 1000 < 0.985
+
+
+def test_a_planted_difference_is_found_that_unpaired_errors_hide():
+    """0.2 between settings, beside a deviation of 1 between images: 0.08 in each mean of 300."""
+    rng = np.random.default_rng(2)
+    repeats = [made_up(rng, (0.2, 0)) for _ in range(200)]
+    found = [paired_difference(*pair).p_value < 0.05 for pair in repeats]
+    unpaired = [stats.ttest_ind(*(v.mean(0) for v in pair)).pvalue < 0.05 for pair in repeats]
+    assert np.mean(found) > 0.95 and np.mean(unpaired) < 0.9
+
+
+def test_one_seed_gives_a_difference_without_an_error():
+    one, other = made_up(np.random.default_rng(0), seeds=2)
+    found = paired_difference(one[:1], other)
+    assert np.isfinite(found.mean) and np.isnan(found.standard_error) and np.isnan(found.p_value)
+
+
+def test_the_matrix_is_antisymmetric_and_keeps_the_level_of_all_pairs():
+    rng, rejected = np.random.default_rng(4), 0
+    for _ in range(200):
+        matrix = all_differences(made_up(rng, [0.0] * 5, seeds=3, images=200, of_seeds=0.1))
+        rejected += min(matrix[i][j].p_value for i in range(5) for j in range(i)) < 0.05
+    assert matrix[2][1].mean == -matrix[1][2].mean and matrix[3][3] is None
+    assert stats.binomtest(rejected, 200, 0.05, alternative="greater").pvalue > 1e-3
+
+
+# --- the best of several settings -----------------------------------------------------------------
+
+
+def coverage(draw, best, **options):
+    """The share of repeats in which the set contains the setting that is best by construction."""
+    rng = np.random.default_rng(0)
+    return np.mean([confidence_set(draw(rng), **options)[best] for _ in range(400)])
+
+
+def test_the_truly_best_setting_is_in_the_set_as_often_as_stated():
+    """All settings but the best are just worse, which is where errors are most frequent.
+
+    The level is a lower bound, so the test is against it less 5 standard errors of the share.
+    """
+    slack = 5 * np.sqrt(0.9 * 0.1 / 400)
+    few = {"seeds": 3, "images": 40, "of_seeds": 0.3, "noise": 1.0}
+    paired = coverage(lambda rng: made_up(rng, [0, 0.001, 0], **few), best=1, level=0.9)
+    assert paired >= 0.9 - slack
+    of_seeds = coverage(lambda rng: rng.normal(size=(5, 2)), best=0, level=0.9)
+    assert of_seeds >= 0.9 - slack
+    assert of_seeds < 1, "a set that never leaves anything out covers always"
+
+
+def test_a_planted_difference_leaves_the_worse_settings_out():
+    """The gap is more than seven times the error of a difference, which is about 0.4."""
+    rng = np.random.default_rng(1)
+    few = {"seeds": 3, "images": 40, "of_seeds": 0.3, "noise": 1.0}
+    for _ in range(20):
+        settings = made_up(rng, [0, 3.0, 0, -3.0], **few)
+        assert confidence_set(settings) == [False, True, False, False]
+    assert confidence_set([[1, 1.1], [5, 5.1], [9, 9.1]], "lowest") == [True, False, False]
+    assert confidence_set([[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]) == [True, True, False]
+
+
+def test_the_limit_is_that_of_the_tests():
+    """The level at which a setting falls out, against the p-values in closed form."""
+    settings = made_up(np.random.default_rng(3), [0.0, 0.4, 0.2], seeds=3, images=40, of_seeds=0.3)
+    one_sided = []
+    for other in (settings[1], settings[2]):
+        found = paired_difference(other, settings[0])
+        one_sided.append(stats.t.sf(found.mean / found.standard_error, found.degrees))
+    falls_out = 1 - 2 * min(one_sided)  # two other settings
+    assert not confidence_set(settings, level=falls_out - 1e-9)[0]
+    assert confidence_set(settings, level=falls_out + 1e-9)[0]
+
+
+def test_the_limit_over_seeds_is_that_of_a_pooled_t():
+    one, other = np.array([1.0, 2.0]), np.array([4.0, 6.0])
+    p_value = stats.ttest_ind(other, one, alternative="greater").pvalue  # pools the variances
+    assert not confidence_set([one, other], level=1 - p_value - 1e-9)[0]
+    assert confidence_set([one, other], level=1 - p_value + 1e-9)[0]
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("x", [[1, 1, 1], [1, 1, 2]])
+def test_a_trend_needs_values_and_repeats(x):
+    with pytest.raises(ValueError, match="x: expected two values or more with two runs or more"):
+        trend(x, [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [(np.zeros((2, 3)), np.zeros((2, 4))), (np.zeros(3), np.zeros(3)), ([[1, np.nan]], [[1, 2]])],
+)
+def test_differences_of_other_shapes_are_refused(one, other):
+    with pytest.raises(ValueError, match=r"expected \(S, N\), \(S', N\) of the same images"):
+        paired_difference(one, other)
+
+
+@pytest.mark.parametrize(
+    "settings, options, message",
+    [
+        ([[1, 2], [1, 2]], {"best": "nearest"}, "best: unknown name 'nearest'"),
+        ([[1, 2], [1, 2]], {"level": 1}, "level: expected a probability between 0 and 1, got 1"),
+        ([[1, 2]], {}, r"settings: expected two or more.*got \[\(2,\)\]"),
+        ([[1], [2]], {}, r"of two seeds or more, got \[\(1,\), \(1,\)\]"),
+        ([[1, 2], [[1, 2], [1, 2]]], {}, "all .S, N. or all .S,."),
+        ([[1, 2], [1, float("nan")]], {}, "settings: expected finite values, got NaN"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(settings, options, message):
+    with pytest.raises(ValueError, match=message):
+        confidence_set(settings, **options)

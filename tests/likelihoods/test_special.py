@@ -40,7 +40,7 @@ def test_softclip_is_increasing_between_its_bounds_and_the_identity_inside():
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-6)])
 def test_continuous_bernoulli_normaliser_and_mean(dtype, tolerance):
     """To 1e-10 relative in float64 and 1e-6 in float32, for logits from -100 to 100."""
-    grid = torch.cat([torch.linspace(-100, 100, 4001), torch.logspace(-6, 0.8, 200)])
+    grid = torch.cat([torch.linspace(-100, 100, 801), torch.logspace(-6, 0.8, 80)])
     logits = torch.cat([grid, -grid]).to(dtype)
     normaliser, mean = special.log_sinhc(logits / 2), special.continuous_bernoulli_mean(logits)
     for a, log_c, m in zip(logits.tolist(), normaliser.tolist(), mean.tolist()):
@@ -51,13 +51,10 @@ def test_continuous_bernoulli_normaliser_and_mean(dtype, tolerance):
         assert abs(m - exact_mean) <= tolerance * exact_mean, a
 
 
-def test_published_value_of_the_continuous_bernoulli():
-    """Parameter 0.9999 has mean 0.8915: the mean, not the parameter, is what to plot."""
+def test_mean_is_the_derivative_of_the_normaliser():
+    """Parameter 0.9999 has the published mean 0.8915."""
     logit = torch.logit(torch.tensor([0.9999], dtype=torch.float64))
     assert special.continuous_bernoulli_mean(logit).item() == pytest.approx(0.8915, abs=5e-5)
-
-
-def test_mean_is_the_derivative_of_the_normaliser():
     logits = torch.linspace(-50, 50, 997, dtype=torch.float64, requires_grad=True)
     slope = derivative(special.log_sinhc, logits)  # of log sinh(x)/x: the Langevin function
     assert torch.allclose(
@@ -70,8 +67,8 @@ def test_mean_is_the_derivative_of_the_normaliser():
 def test_bins_and_tails_agree_with_the_reference(shape):
     """Narrow and wide bins, the centre and 1,000 scales away, to 1e-10."""
     log_bin, log_sf, sf = SHAPES[shape]
-    t = torch.tensor([0, 1e-9, 1e-3, 0.1, 0.5, 1, 2, 3, 8, 40, 300, 1000], dtype=torch.float64)
-    h = torch.tensor([1e-9, 1e-5, 1e-3, 0.01, 0.1, 0.3, 0.49, 0.51, 1, 3, 50], dtype=torch.float64)
+    t = torch.tensor([0, 1e-9, 0.1, 1, 3, 8, 40, 1000], dtype=torch.float64)
+    h = torch.tensor([1e-9, 1e-3, 0.1, 0.49, 0.51, 3, 50], dtype=torch.float64)
     t, h = (v.flatten() for v in torch.meshgrid(t, h, indexing="ij"))
     with mp.workdps(80 if shape != "normal" else 1000):  # 1 - sf cancels by as many digits
         pairs = [(mp.mpf(a), mp.mpf(b)) for a, b in zip(t.tolist(), h.tolist())]
@@ -106,12 +103,7 @@ def test_tail_gradients_are_minus_the_hazard(shape, dtype, tolerance):
 
 
 def test_the_reference_of_the_beta_bins_agrees_with_the_incomplete_beta_function():
-    for a, b, level, levels in [
-        (0.3, 7, 0, 17),
-        (3.3, 0.7, 3, 17),
-        (12, 30, 80, 256),
-        (2, 0.1, 1, 2),
-    ]:
+    for a, b, level, levels in [(0.3, 7, 0, 17), (3.3, 0.7, 3, 17), (12, 30, 80, 256)]:
         ends = mp.mpf(level) / levels, mp.mpf(level + 1) / levels
         exact = mp.log(mp.betainc(a, b, *ends, regularized=True))
         assert abs(beta_bin_reference(a, b, level, levels) - exact) < 1e-12
@@ -121,12 +113,12 @@ def test_the_reference_of_the_beta_bins_agrees_with_the_incomplete_beta_function
 @pytest.mark.parametrize("levels", [2, 17, 256])
 def test_beta_bins_agree_with_the_reference(levels):
     """To 1e-6, over all that the floor and the ceiling of the concentrations allow, U-shapes too."""
-    count = 120
+    count = 40
     a, b = (10 ** (-2 + 6 * torch.rand(2, count, dtype=torch.float64))).unbind()
     a[:6] = torch.tensor([1e-2, 1e-2, 1e4, 1e4, 0.5, 1.0])
     b[:6] = torch.tensor([1e-2, 1e4, 1e-2, 1e4, 0.5, 1.0])
     level = torch.randint(levels, (count,)).double()
-    level[6:40], level[40:74] = 0, levels - 1
+    level[6:17], level[17:28] = 0, levels - 1
     value = special.log_beta_bin(a, b, level, levels)
     for row in zip(value.tolist(), a.tolist(), b.tolist(), level.tolist()):
         assert abs(row[0] - beta_bin_reference(*row[1:], levels)) < 1e-6, row

@@ -23,7 +23,7 @@ def particles(objective):
     return {"objective": objective, "num_particles": 3 if objective == "iwae" else 1}
 
 
-SCORED_TWICE = [n for n, f in LIKELIHOODS.items() if not (f.always_mass or f.binary_only)]
+SCORED_TWICE = [n for n, f in LIKELIHOODS.items() if f.scored_on("density") == "density"]
 EVERY_LOSS = [
     *((name, objective, "density") for name in LIKELIHOODS for objective in OBJECTIVES),
     *((name, "elbo", "levels") for name in SCORED_TWICE),
