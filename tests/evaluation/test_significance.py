@@ -1,4 +1,4 @@
-"""Many tests at once, differences on the same images, the best of several settings, trends."""
+"""Many tests at once, differences on the same images, the best of several settings."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from pyro_vae.evaluation.significance import (
     mean_tests,
     normal_tests,
     paired_difference,
-    trend,
     uniform_rank_p_values,
 )
 from tests.support.linear_gaussian import ACCEPTED, REJECTED
@@ -48,20 +47,6 @@ def test_tests_of_means_keep_their_level():
     errors, p_values = mean_tests(np.random.default_rng(0).normal(3, 2, size=(200, 4000)), 3)
     assert stats.kstest(p_values, "uniform").pvalue > 1e-3
     assert np.allclose(errors, 2 / np.sqrt(200), rtol=0.3)
-
-
-def test_a_trend_is_told_from_repeats_that_differ_as_much():
-    x = np.repeat([1, 2, 4, 8], 5)
-    noise = np.random.default_rng(0).normal(size=20)
-    rising, none = trend(x, np.log2(x) + 0.1 * noise), trend(x, noise)
-    assert rising.p_value < REJECTED and rising.correlation > 0.9
-    assert none.p_value > ACCEPTED
-    assert none.effect < 2 * none.spread and rising.effect > 20 * rising.spread
-    assert rising.values.tolist() == [1, 2, 4, 8]
-    assert rising.means == pytest.approx(np.arange(4) + 0.1 * noise.reshape(4, 5).mean(1))
-    assert rising.spreads == pytest.approx(0.1 * noise.reshape(4, 5).std(1, ddof=1))
-    assert rising.spread == pytest.approx(np.sqrt((rising.spreads**2).mean()))
-    assert trend([1, 1, 2, 2], [0.5] * 4)[:2] == (0, 1), "a measure that never varies"
 
 
 # --- settings on the same images ------------------------------------------------------------------
@@ -177,12 +162,6 @@ def test_the_limit_over_seeds_is_that_of_a_pooled_t():
 
 
 # --- what is refused ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("x", [[1, 1, 1], [1, 1, 2]])
-def test_a_trend_needs_values_and_repeats(x):
-    with pytest.raises(ValueError, match="x: expected two values or more with two runs or more"):
-        trend(x, [1.0, 2.0, 3.0])
 
 
 @pytest.mark.parametrize(
