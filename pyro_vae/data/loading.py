@@ -6,23 +6,17 @@ from pathlib import Path
 
 import torch
 
-from pyro_vae.data import published
 from pyro_vae.data.images import Dataset, Split, draw_binary
 from pyro_vae.data.own import load_own
+from pyro_vae.data.published import PUBLISHED, load_digits
 from pyro_vae.data.sprites import load_sprites
 from pyro_vae.names import BINARIZE, check_dataset_name, check_name, is_path
 from pyro_vae.settings import DATA_LIMIT
 
 LOADERS: dict[str, Callable[[Path], Dataset]] = {
-    "digits": published.load_digits,
+    "digits": load_digits,
     "sprites": load_sprites,
-    "mnist": published.load_mnist,
-    "fashion_mnist": published.load_fashion_mnist,
-    "kmnist": published.load_kmnist,
-    "svhn": published.load_svhn,
-    "cifar10": published.load_cifar10,
-    "binarized_mnist": published.load_binarized_mnist,
-    "dsprites": published.load_dsprites,
+    **PUBLISHED,
 }
 
 

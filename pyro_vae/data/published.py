@@ -154,10 +154,12 @@ def _dsprites(root: Path) -> Dataset:
     return Dataset("dsprites", train, test, levels=2, factor_names=_DSPRITES_FACTORS)
 
 
-load_mnist = _in_two_parts("mnist", _mnist_like("MNIST"))
-load_fashion_mnist = _in_two_parts("fashion_mnist", _mnist_like("FashionMNIST"))
-load_kmnist = _in_two_parts("kmnist", _mnist_like("KMNIST"))
-load_svhn = _in_two_parts("svhn", _svhn)
-load_cifar10 = _in_two_parts("cifar10", _cifar10)
-load_binarized_mnist = _published("binarized_mnist", _binarized_mnist)
-load_dsprites = _published("dsprites", _dsprites)
+PUBLISHED = {
+    "mnist": _in_two_parts("mnist", _mnist_like("MNIST")),
+    "fashion_mnist": _in_two_parts("fashion_mnist", _mnist_like("FashionMNIST")),
+    "kmnist": _in_two_parts("kmnist", _mnist_like("KMNIST")),
+    "svhn": _in_two_parts("svhn", _svhn),
+    "cifar10": _in_two_parts("cifar10", _cifar10),
+    "binarized_mnist": _published("binarized_mnist", _binarized_mnist),
+    "dsprites": _published("dsprites", _dsprites),
+}

@@ -1,4 +1,7 @@
-"""Closed forms of the linear Gaussian VAE: its optimum for given data, and its exact posteriors."""
+"""Closed forms of the linear Gaussian VAE: its optimum for given data, and its exact posteriors.
+
+Source: Tipping and Bishop, "Probabilistic principal component analysis", 1999.
+"""
 
 import math
 from typing import NamedTuple
@@ -58,8 +61,8 @@ def linear_optimum(
     Raises:
         ValueError: if beta is not positive.
 
-    Source: Tipping and Bishop, "Probabilistic principal component analysis", 1999; Lucas, Tucker,
-    Grosse and Norouzi, "Don't blame the ELBO!", 2019, https://arxiv.org/abs/1911.02469.
+    Source: Lucas, Tucker, Grosse and Norouzi, "Don't blame the ELBO!", 2019,
+    https://arxiv.org/abs/1911.02469.
 
     Example:
         >>> from pyro_vae import load_dataset
@@ -111,8 +114,6 @@ def optimal_linear_vae(images: Tensor, latent_dim: int, levels: int = 256) -> VA
     Raises:
         ValueError: if there are more components than pixels.
 
-    Source: Tipping and Bishop, "Probabilistic principal component analysis", 1999.
-
     Example:
         >>> from pyro_vae import load_dataset
         >>> images = load_dataset("digits").train.images
@@ -146,10 +147,7 @@ def optimal_linear_vae(images: Tensor, latent_dim: int, levels: int = 256) -> VA
 
 
 class LinearGaussian(NamedTuple):
-    """The model x = W z + b + sigma e, z and e standard Normal, for which all answers are known.
-
-    Source: Tipping and Bishop, "Probabilistic principal component analysis", 1999.
-    """
+    """The model x = W z + b + sigma e, z and e standard Normal, for which all answers are known."""
 
     weight: Tensor  # (D, latent_dim)
     bias: Tensor  # (D,)

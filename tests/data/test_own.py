@@ -38,7 +38,7 @@ def test_an_array_of_bytes_has_256_levels(tmp_path, kind):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("levels", [2, 17, 256])
+@pytest.mark.parametrize("levels", [2, 256])
 def test_floats_on_a_grid_that_levels_names(tmp_path, dtype, levels):
     v = rng.integers(levels, size=(30, 4, 5))
     np.save(tmp_path / "a.npy", (v / (levels - 1)).astype(dtype))
@@ -82,21 +82,17 @@ def test_an_archive_with_labels_and_factors(tmp_path):
         pixels = (split.images * 255).round().long()
         assert torch.equal(split.labels, pixels[:, 0, 0, 0])
         assert torch.equal(split.factors, pixels[:, 0, 0, :2])
+    assert data.factor_names == ()
 
 
 def test_an_archive_names_its_factors(tmp_path):
     path, factors = tmp_path / "a.npz", GREY[:, 0, :2]
     np.savez(path, images=GREY, factors=factors, factor_names=["height", "width"])
     assert pv.load_dataset(path).factor_names == ("height", "width")
-    np.savez(path, images=GREY, factors=factors)
-    assert pv.load_dataset(path).factor_names == ()
-
-
-@pytest.mark.parametrize("names", [["height"], [1, 2], [["height", "width"]]])
-def test_names_that_fit_no_factors_are_refused(tmp_path, names):
-    np.savez(tmp_path / "a.npz", images=GREY, factors=GREY[:, 0, :2], factor_names=names)
-    with pytest.raises(ValueError, match=r"expected 2 strings as factor_names in .*, got"):
-        pv.load_dataset(tmp_path / "a.npz")
+    for names in (["height"], [1, 2], [["height", "width"]]):
+        np.savez(path, images=GREY, factors=factors, factor_names=names)
+        with pytest.raises(ValueError, match=r"expected 2 strings as factor_names in .*, got"):
+            pv.load_dataset(path)
 
 
 @pytest.mark.parametrize("style", ["{}_images {}_labels", "x_{} y_{}"])
