@@ -52,10 +52,6 @@ class DiagonalNormal:
         q = Normal(parameters["loc"], parameters["log_scale"].exp())
         return Draws(q.loc + q.scale * noise, component_rates(q.to_event(1)).sum(-1))
 
-    def learning_rate(self, name: str) -> float:
-        """Return the learning rate of a parameter."""
-        return LEARNING_RATE
-
 
 class FullNormal(DiagonalNormal):
     """A Normal with any covariance: its Cholesky factor is scales times a unit triangle."""
@@ -111,10 +107,6 @@ class Flow(FullNormal):
         z = parameters["loc"] + _times(_factor(parameters), moved)
         log_volume = log_slope + parameters["log_scale"].sum(-1)
         return Draws(z, (z.square() - noise.square()).sum(-1) / 2 - log_volume)
-
-    def learning_rate(self, name: str) -> float:
-        """Return the learning rate of a parameter."""
-        return WEIGHTS_LEARNING_RATE if name.startswith("spline") else LEARNING_RATE
 
     def containing(self, full: Parameters) -> Parameters:
         """Return the parameters of a Normal with any covariance in this family."""
@@ -254,8 +246,7 @@ class _Fitting(NamedTuple):
     def fit(self, family: DiagonalNormal, start: Parameters) -> Parameters:
         """Return the parameters after `num_steps` steps of Adam from a start."""
         values = {name: value.clone().requires_grad_() for name, value in start.items()}
-        rates = [{"params": [v], "lr": family.learning_rate(n)} for n, v in values.items()]
-        adam = torch.optim.Adam(rates)
+        adam = torch.optim.Adam([{"params": [v], "lr": _rate(n)} for n, v in values.items()])
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.num_steps)
         for step in range(self.num_steps):
             noise = self.noise(SAMPLES_PER_STEP, len(start["loc"]))
@@ -302,6 +293,11 @@ class _Fitting(NamedTuple):
         """Return standard Normal draws in pairs of opposite sign, (num_samples, N, latent_dim)."""
         half = self.x.new_empty((num_samples + 1) // 2, count, self.vae.latent_dim).normal_()
         return torch.cat([half, -half])
+
+
+def _rate(name: str) -> float:
+    """Return the learning rate of a parameter: the weights of a flow's networks take small steps."""
+    return WEIGHTS_LEARNING_RATE if name.startswith("spline") else LEARNING_RATE
 
 
 def _chosen(wins: Tensor, first: Parameters, second: Parameters) -> Parameters:
