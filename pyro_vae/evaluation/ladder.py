@@ -21,6 +21,19 @@ from pyro_vae.evaluation.thresholds import MISSED_NATS
 from pyro_vae.models.vae import VAE
 
 ESTIMATE = "ais_from_posterior"  # of log P(x): chosen beforehand, as the largest of all is biased
+GAPS = {  # a higher rung minus a lower one
+    "approximation_gap": (ESTIMATE, "elbo_refitted"),  # what the best diagonal Normal q loses
+    "correlation_gap": (
+        "elbo_full_covariance",
+        "elbo_refitted",
+    ),  # of this, what a covariance closes
+    "shape_gap": (ESTIMATE, "elbo_full_covariance"),  # the rest of it, which no Normal closes
+    "closed_by_flow": ("elbo_flow", "elbo_full_covariance"),  # of that rest, what a flow closes
+    "amortization_gap": (
+        "elbo_refitted",
+        "elbo",
+    ),  # what the encoder loses to the best diagonal one
+}
 
 
 class Ladder(NamedTuple):
@@ -49,29 +62,9 @@ class Ladder(NamedTuple):
         return (self.errors[ESTIMATE].square().sum().sqrt() / len(self.log_prob)).item()
 
     @property
-    def approximation_gap(self) -> Tensor:
-        """Return the loss of the best diagonal Normal q, nats (N,)."""
-        return self.log_prob - self.rungs["elbo_refitted"]
-
-    @property
-    def correlation_gap(self) -> Tensor:
-        """Return the part of the approximation gap that a full covariance closes, nats (N,)."""
-        return self.rungs["elbo_full_covariance"] - self.rungs["elbo_refitted"]
-
-    @property
-    def shape_gap(self) -> Tensor:
-        """Return the rest of the approximation gap, which no Normal closes, nats (N,)."""
-        return self.log_prob - self.rungs["elbo_full_covariance"]
-
-    @property
-    def closed_by_flow(self) -> Tensor:
-        """Return the part of the shape gap that a normalizing flow closes, nats (N,)."""
-        return self.rungs["elbo_flow"] - self.rungs["elbo_full_covariance"]
-
-    @property
-    def amortization_gap(self) -> Tensor:
-        """Return the loss of the encoder against the best diagonal Normal q, nats (N,)."""
-        return self.rungs["elbo_refitted"] - self.rungs["elbo"]
+    def gaps(self) -> dict[str, Tensor]:
+        """Return the differences of rungs that `GAPS` names, nats (N,) each."""
+        return {name: self.rungs[high] - self.rungs[low] for name, (high, low) in GAPS.items()}
 
     @property
     def missed(self) -> float | None:

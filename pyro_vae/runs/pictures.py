@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import Dataset
-from pyro_vae.evaluation.decoded import PATHS, interpolate, traverse
+from pyro_vae.evaluation.paths import PATHS, interpolate, traverse
 from pyro_vae.evaluation.terms import mean_variance_per_component, rate_per_component
 from pyro_vae.figures import codes, one_run
 from pyro_vae.figures.images import beside, grid, reconstruction_grid

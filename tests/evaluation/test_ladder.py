@@ -32,12 +32,12 @@ def test_the_estimate_is_fixed_whatever_the_other_bounds_say(others):
 
 
 def test_gaps_lie_between_the_rungs():
-    found = ladder()
-    assert found.approximation_gap.tolist() == [-2.5 + 5] * 4
-    assert found.amortization_gap.tolist() == [-5 + 9] * 4
-    assert found.correlation_gap.tolist() == [-4 + 5] * 4
-    assert found.shape_gap.tolist() == [-2.5 + 4] * 4
-    assert found.closed_by_flow.tolist() == [-3.5 + 4] * 4
+    found = ladder().gaps
+    assert found["approximation_gap"].tolist() == [-2.5 + 5] * 4
+    assert found["amortization_gap"].tolist() == [-5 + 9] * 4
+    assert found["correlation_gap"].tolist() == [-4 + 5] * 4
+    assert found["shape_gap"].tolist() == [-2.5 + 4] * 4
+    assert found["closed_by_flow"].tolist() == [-3.5 + 4] * 4
 
 
 def test_the_error_of_the_mean_is_that_of_independent_chains():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_vae.evaluation.decoded import linear, slerp
+from pyro_vae.evaluation.paths import linear, slerp
 from pyro_vae.explorer.model import describe, describe_likelihood
 from pyro_vae.explorer.page import page_of
 from pyro_vae.explorer.weights import float16_text, rounded
