@@ -190,15 +190,6 @@ class LinearGaussian(NamedTuple):
         loc = torch.linalg.solve(self.precision, projected.T).T
         return dist.MultivariateNormal(loc, precision_matrix=self.precision)
 
-    @property
-    def approximation_gap(self) -> float:
-        """Return KL(q || p(z|x)) of the best diagonal Normal q, nats.
-
-        `1/2 (sum_i log L_ii - log det L)` with L the precision of the posterior
-        """
-        precision = self.precision
-        return (precision.diagonal().log().sum() - torch.logdet(precision)).item() / 2
-
     def gap(self, q: dist.Normal, images: Tensor) -> Tensor:
         """Return KL(q(z|x) || p(z|x)) = log p(x) - ELBO, nats (N,).
 

@@ -41,6 +41,12 @@ def linear_layers(vae):
     return encoder, decoder
 
 
+def approximation_gap(exact):
+    """KL(q || p(z|x)) of the best diagonal Normal q, nats, from the posterior's precision."""
+    precision = exact.precision
+    return (precision.diagonal().log().sum() - torch.logdet(precision)).item() / 2
+
+
 def drawn_images(vae, count, seed=1):
     """Images that the model itself draws, on its own continuous scale."""
     with seeded(seed), torch.no_grad():
