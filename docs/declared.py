@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 
-from pyro_vae.cli.parser import COMMANDS, parsers
+from pyro_vae.cli.commands import COMMANDS
+from pyro_vae.cli.parser import parsers
 from pyro_vae.measures import PARTS
 from pyro_vae.names import DATASETS, LIKELIHOODS
 from pyro_vae.names import PARTS as SUMMARIES
@@ -30,9 +31,10 @@ EXAMPLES = Path(__file__).parent / "_build" / "extra" / "examples"
 
 def commands() -> list[str]:
     """Return every command with its usage, its arguments and its examples."""
-    _, each = parsers()
+    _, each = parsers(COMMANDS)
     lines = []
-    for name, (summary, _) in COMMANDS.items():
+    for name, command in COMMANDS.items():
+        summary = command.summary
         lines += [f"## pyro-vae {name}", "", f"{summary[0].upper()}{summary[1:]}.", ""]
         lines += _block(each[name].format_usage().removeprefix("usage: "))
         for group in each[name]._action_groups:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import pyro_vae
+from pyro_vae.cli.commands import COMMANDS
 from pyro_vae.cli.parser import parse
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.sweeps.grid import combinations, read_grid
@@ -217,7 +218,7 @@ def test_pages_give_commands_that_the_parser_takes(page):
         words = shlex.split(re.sub(r"\$\w+", "0", line), comments=True)
         if not words or words[0] != "pyro-vae":
             continue
-        parsed = vars(parse(words[1:]))
+        parsed = vars(parse(COMMANDS, words[1:]))
         settings = {name: parsed[name] for name in parsed.keys() & RunConfig.__dataclass_fields__}
         if parsed["command"] == "train" and parsed["config"] is None:
             RunConfig(**settings)

@@ -6,7 +6,6 @@ from pkgutil import resolve_name
 import pytest
 
 from pyro_vae import names
-from pyro_vae.cli import main, parser
 from pyro_vae.data import LOADERS
 from pyro_vae.evaluation.ais import STARTS
 from pyro_vae.figures.videos import VIDEO_TYPES
@@ -90,12 +89,6 @@ def test_choices_of_settings_are_the_names():
     }.items():
         assert choices.pop(setting) == tuple(known)
     assert set(choices.values()) == {None}
-
-
-def test_commands_have_flags_and_a_function():
-    assert list(parser.COMMANDS) == list(main.COMMANDS)
-    for name, place in main.COMMANDS.items():
-        assert resolve_name(place).__name__ == f"run_{name}"
 
 
 # --- checks ---------------------------------------------------------------------------------------

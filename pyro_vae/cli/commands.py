@@ -1,111 +1,265 @@
-"""The commands that measure and show finished runs."""
+"""The commands, in one table: their flags, what checks these, and what carries them out.
 
-import io
-import math
-import shlex
+This module does not import torch. The functions that need it import it when they are called, so
+that a wrong flag, `--help` and the lists answer at once.
+"""
+
 from argparse import Namespace
-from contextlib import closing
 from pathlib import Path
-from textwrap import fill
 
-import numpy as np
-
-from pyro_vae.cli.progress import EvaluationProgress
-from pyro_vae.figures.images import grid
-from pyro_vae.files import replace_file
-from pyro_vae.measures import PARTS
-from pyro_vae.names import PICTURE_TYPES, check_name
-from pyro_vae.pages.frame import png_bytes
-from pyro_vae.randomness import seeded
-from pyro_vae.runs.evaluate import evaluate
-from pyro_vae.runs.folder import RunFolder
+from pyro_vae.cli import finished
+from pyro_vae.cli.output import loading
+from pyro_vae.cli.parser import (
+    Command,
+    Flag,
+    checked,
+    one_of,
+    settings_flags,
+    switch,
+    value,
+    whole,
+)
+from pyro_vae.names import BOUND_DRAWS, DEVICES, PARTS, QUICK_BOUND_DRAWS, check_name
+from pyro_vae.runs.config import RunConfig, check_run_folder, load_settings
 from pyro_vae.runs.interrupts import Interrupts
-from pyro_vae.runs.report import write_report
-from pyro_vae.runs.run import Run, load_run, resolve_device
+from pyro_vae.settings import COSTS_ONLY, FIRST_RUN
+from pyro_vae.sweeps.grid import combinations, read_grid
+
+TRAIN_USAGE = """pyro-vae train [-h] [--out DIR] [--config FILE] [--resume | --overwrite]
+                      [--SETTING VALUE ...]"""
+TRAIN_EXAMPLES = """examples:
+  pyro-vae train
+  pyro-vae train --likelihood discretized_logistic --latent-dim 4
+  pyro-vae train --dataset mnist --network conv --epochs 20 --out runs/conv
+  pyro-vae train --dataset pictures/ --patience 10 --out runs/pictures
+  pyro-vae train --config runs/conv/config.yaml --beta 4 --out runs/conv-beta4
+  pyro-vae train --out runs/conv-beta4 --resume
+  torchrun --standalone --nproc-per-node 4 -m pyro_vae train --batch-size 1024"""
+SWEEP_USAGE = """pyro-vae sweep [-h] --out DIR [--config FILE] [--ray ADDRESS]
+                      [--SETTING VALUE [VALUE ...] ...]"""
+SWEEP_EXAMPLES = """Every combination of the values becomes a run folder in DIR, named by the
+settings that vary, as in DIR/beta=4,seed=0. Runs that differ only in beta, seed,
+learning rate and sigma are trained in one batched step where that saves time.
+
+To resume a sweep that was stopped, give the same command again. If it has more
+values, their runs are added. A run that fails leaves the reason in failed.txt,
+and is not tried again unless its folder is deleted. The other runs continue, and
+the exit status is 1.
+
+With --ray the workers of a Ray cluster train the runs. Each machine of the
+cluster needs pip install 'pyro_vae[cluster]', and DIR and the data must lie on
+a file system that all of them share. A cluster that asks for a token, as those
+of Ray 2.60 do, needs RAY_AUTH_MODE=token in the environment. When a worker is
+lost, its runs resume on another one.
+
+examples:
+  pyro-vae sweep --out runs/betas --beta 0.25 1 4 --seed 0 1
+  pyro-vae sweep --out runs/sizes --hidden 128 400,200 --latent-dim 2 8 32
+  pyro-vae sweep --out runs/families --dataset mnist --epochs 20 \\
+      --likelihood bernoulli gaussian_shared_sigma discretized_logistic
+  pyro-vae sweep --out runs/betas --beta 0.25 1 4 --ray local
+  pyro-vae sweep --out runs/betas --config runs/betas/sweep.yaml --seed 0 1 2"""
 
 
-def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
-    """Measure a run on its test images, with standard errors."""
-    device = resolve_device(parsed.device)
-    run = load_run(parsed.run, device)
-    names = parsed.only or list(PARTS)
-    with closing(EvaluationProgress(names)) as progress:
-
-        def measured(part: str, figures: dict | None) -> None:
-            progress.measured(part, figures)
-            interrupts.note = _note_of_what_is_kept(parsed, names, part)
-
-        interrupts.note = "; no part was done yet"
-        figures = evaluate(
-            run,
-            only=names,
-            quick=parsed.quick,
-            num_samples=parsed.samples,
-            seed=parsed.seed,
-            device=device,
-            data_dir=parsed.data_dir,
-            progress=progress.count,
-            measured=measured,
-        )
-    interrupts.note = ""
-    print(f"{run.folder}: mean ± standard error over test images")
-    for name in names:
-        if figures[name]:
-            _print_part(name, figures[name])
-    print(f"Look at {run.folder / 'report.html'}")
+# --- checks: what is wrong with the arguments is found before torch is loaded ---------------------
 
 
-def _note_of_what_is_kept(parsed: Namespace, names: list[str], last: str) -> str:
-    """Return the end of the message to a user who stops an evaluation after a part."""
-    count = names.index(last) + 1
-    kept, missing = names[:count], names[count:]
-    if not missing:
-        return f"; all {count} parts are kept"
-    return f"; kept: {', '.join(kept)}. Measure the rest: {_command_for(parsed, missing)}"
+def _settings(parsed: Namespace) -> dict:
+    """Return the settings that the command line names."""
+    given = vars(parsed)
+    return {name: given[name] for name in given.keys() & RunConfig.__dataclass_fields__}
 
 
-def _command_for(parsed: Namespace, parts: list[str]) -> str:
-    """Return the command that measures these parts as the given one would."""
-    words = ["pyro-vae", "evaluate", str(parsed.run), "--only", ",".join(parts)]
-    if parsed.quick:
-        words.append("--quick")
-    given = {"samples": None, "seed": 0, "device": "auto", "data_dir": None}
-    for name, default in given.items():
-        if getattr(parsed, name) != default:
-            words += [f"--{name.replace('_', '-')}", str(getattr(parsed, name))]
-    return shlex.join(words)
-
-
-def _print_part(name: str, figures: dict) -> None:
-    print(PARTS[name].title)
-    for row in PARTS[name].shown(figures):
-        line = f"{row.name:28s}{row.value}{f'  {row.unit}' if row.unit else ''}"
-        print(fill(line, 79, initial_indent="  ", subsequent_indent=" " * 30))
-
-
-def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
-    """Decode codes drawn from the prior into a picture or an array."""
-    out = Path(parsed.out or RunFolder(parsed.run).figures / f"samples_seed{parsed.seed}.png")
-    check_name("out: type of file", out.suffix, PICTURE_TYPES)
-    if not out.parent.is_dir():
-        raise ValueError(f"out: there is no folder {out.parent}")
-    run = load_run(parsed.run, resolve_device(parsed.device))
-    images = _sampled(run, parsed)
-    content = io.BytesIO()
-    if out.suffix == ".npy":
-        np.save(content, images)
+def _check_train(parsed: Namespace) -> None:
+    """Make the configuration from the flags and a file: the one given, or that of a run to resume."""
+    given, file = _settings(parsed), parsed.config
+    if not file and parsed.resume and parsed.out:
+        own = Path(parsed.out, "config.yaml")
+        file = own if own.exists() else None
+    parsed.first_run = not file and given.keys() <= COSTS_ONLY
+    if file:
+        parsed.settings = RunConfig.load(file, **given)
     else:
-        columns = min(16, math.ceil(math.sqrt(len(images))))
-        content.write(png_bytes(grid(images, columns)))
-    replace_file(out, content.getvalue())
-    print(f"{len(images)} images in {out}")
+        parsed.settings = RunConfig(**(FIRST_RUN | given if parsed.first_run else given))
 
 
-def _sampled(run: Run, parsed: Namespace) -> np.ndarray:
-    with seeded(parsed.seed, resolve_device(parsed.device)):
-        return run.vae.sample(parsed.count, draw=parsed.pixels == "drawn").cpu().numpy()
+def _check_sweep(parsed: Namespace) -> None:
+    """Collect the values of each setting, and check every combination of them."""
+    parsed.settings = (load_settings(parsed.config) if parsed.config else {}) | _settings(parsed)
+    combinations(read_grid(parsed.settings))
 
 
-def run_report(parsed: Namespace, interrupts: Interrupts) -> None:
-    """Write a run's `report.html` again."""
-    print(f"Look at {write_report(parsed.run)}")
+def _check_runs(parsed: Namespace) -> None:
+    for run in getattr(parsed, "runs", None) or [parsed.run]:
+        check_run_folder(Path(run))
+
+
+# --- the commands that train, which import torch with their classes -------------------------------
+
+
+def _train(parsed: Namespace, interrupts: Interrupts) -> None:
+    with loading("torch"):
+        from pyro_vae.cli.training import run_train
+
+    run_train(parsed, interrupts)
+
+
+def _sweep(parsed: Namespace, interrupts: Interrupts) -> None:
+    with loading("torch"):
+        from pyro_vae.cli.training import run_sweep
+
+    run_sweep(parsed, interrupts)
+
+
+# --- flags ----------------------------------------------------------------------------------------
+
+
+@checked
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ValueError(f"expected a number over 0 and up to 1, got {text!r}")
+    return share
+
+
+@checked
+def _parts(text: str) -> list[str]:
+    names = [check_name("value", name.strip(), PARTS) for name in text.split(",")]
+    return list(dict.fromkeys(names))
+
+
+def _data_dir(run: str) -> Flag:
+    where = f"folder of the published data sets (default: where {run} had them)"
+    return value("--data-dir DIR", where)
+
+
+RUN = value("run", "a run's folder")
+SEED = value("--seed", "seed of the random draws (default: 0)", type=whole(0), default=0)
+DEVICE = value(
+    "--device",
+    "auto, cpu or cuda; auto takes CUDA where there is one (default: auto)",
+    type=one_of(DEVICES),
+    default="auto",
+)
+TRAIN = [
+    value(
+        "--out DIR",
+        "the run's folder, which must not exist unless --resume or --overwrite is given"
+        " (default: a new one under runs/)",
+    ),
+    value("--config FILE", "a YAML file with any of the settings below; flags override it"),
+    switch(
+        "--resume",
+        "resume the run in --out with the settings of its folder; a run that does not exist is"
+        " started, and one that is finished stays as it is",
+    ),
+    switch("--overwrite", "delete the run in --out and start again"),
+    *settings_flags(),
+]
+SWEEP = [
+    value(
+        "--out DIR", "the sweep's folder, which is new or that of a sweep to resume", required=True
+    ),
+    value(
+        "--config FILE",
+        "a YAML file with any of the settings below, each a value or a list; flags override it",
+    ),
+    value(
+        "--ray ADDRESS",
+        "train on the Ray cluster at this address, on its GPUs if it has some and else on its CPUs;"
+        " 'auto' finds a cluster that runs on this machine, 'local' starts one for the sweep"
+        " (default: train in this process)",
+    ),
+    value(
+        "--gpu-share PART",
+        "with --ray: the part of a GPU that a worker takes; 0.25 puts four on each (default: 1)",
+        type=_share,
+        default=1.0,
+    ),
+    *settings_flags(nargs="+"),
+]
+EVALUATE = [
+    *(RUN, SEED, DEVICE),
+    value(
+        "--samples K",
+        "draws of z per image for the importance bound; more make it tighter (default:"
+        f" {BOUND_DRAWS:,}, with --quick {QUICK_BOUND_DRAWS:,})",
+        type=whole(1),
+    ),
+    value(
+        "--only PARTS",
+        "measure only these parts, and keep the earlier results of the others; the parts are"
+        f" {', '.join(PARTS)}",
+        type=_parts,
+    ),
+    switch("--quick", "take fewer images, draws and steps, in under a minute on the digits"),
+    _data_dir("the run"),
+]
+SAMPLE = [
+    *(RUN, SEED, DEVICE),
+    value("--count N", "number of images (default: 64)", type=whole(1), default=64),
+    value(
+        "--pixels",
+        "expected: the mean of p(x|z); drawn: a draw from it, with its noise (default: expected)",
+        type=one_of(("expected", "drawn")),
+        default="expected",
+    ),
+    value(
+        "--out FILE",
+        "a .png picture, or an .npy array (N, C, H, W) of pixels in [0, 1] (default:"
+        " samples_seedSEED.png among the run's figures)",
+    ),
+]
+COMPARE = [
+    value("runs RUN", "run folders, and folders that hold run folders", nargs="+"),
+    value(
+        "--out DIR",
+        "the folder for compare.csv and report.html (default: RUN, if that is a single folder of"
+        " runs, else comparison/)",
+    ),
+]
+EXPLORE = [
+    value("runs RUN", "folders of finished runs, of one data set", nargs="+"),
+    value(
+        "--out FILE",
+        "the .html file to write (default: explore.html, in RUN for a single run and in the"
+        " working directory for several)",
+    ),
+    _data_dir("the first run"),
+]
+LISTED = [
+    value("name", "the data set to download now", nargs="?"),
+    value("--data-dir DIR", "folder to download to (default: data)", default="data"),
+]
+
+# --- the table ------------------------------------------------------------------------------------
+
+COMMANDS = {  # in the order of the help
+    "train": Command(
+        "train a model and leave a run folder",
+        TRAIN, _train, _check_train, TRAIN_USAGE, TRAIN_EXAMPLES,
+    ),
+    "sweep": Command(
+        "train every combination of settings",
+        SWEEP, _sweep, _check_sweep, SWEEP_USAGE, SWEEP_EXAMPLES,
+    ),
+    "evaluate": Command(
+        "measure a run, with standard errors", EVALUATE, finished.run_evaluate, _check_runs
+    ),
+    "sample": Command(
+        "decode random codes into images", SAMPLE, finished.run_sample, _check_runs
+    ),
+    "report": Command("write a run's report.html again", [RUN], finished.run_report, _check_runs),
+    "compare": Command(
+        "put finished runs side by side: a table, and a page with plots",
+        COMPARE, finished.run_compare,
+    ),
+    "explore": Command(
+        "write a page that runs the model in a browser", EXPLORE, finished.run_explore, _check_runs
+    ),
+    "likelihoods": Command("list the likelihood families", [], finished.run_likelihoods),
+    "datasets": Command("list the data sets, or download one", LISTED, finished.run_datasets),
+}  # fmt: skip

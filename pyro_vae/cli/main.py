@@ -4,27 +4,13 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
-from pkgutil import resolve_name
+from collections.abc import Sequence
 
-from pyro_vae.cli.checks import check
-from pyro_vae.cli.output import loading, replace_unknown, silence
+from pyro_vae.cli.commands import COMMANDS
+from pyro_vae.cli.output import replace_unknown, silence
 from pyro_vae.cli.parser import parse
 from pyro_vae.notices import Notice
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
-
-COMMANDS = {  # the functions, imported when they are called: most of them need torch
-    "train": "pyro_vae.cli.training:run_train",
-    "sweep": "pyro_vae.cli.sweeping:run_sweep",
-    "evaluate": "pyro_vae.cli.commands:run_evaluate",
-    "sample": "pyro_vae.cli.commands:run_sample",
-    "report": "pyro_vae.cli.commands:run_report",
-    "compare": "pyro_vae.cli.comparing:run_compare",
-    "explore": "pyro_vae.cli.exploring:run_explore",
-    "likelihoods": "pyro_vae.cli.lists:run_likelihoods",
-    "datasets": "pyro_vae.cli.lists:run_datasets",
-}
 
 LONGEST = 600  # characters of an error: of another library's, the first ones say enough
 
@@ -44,14 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("ignore")  # those of other libraries
             warnings.simplefilter("always", Notice)
             warnings.showwarning = lambda message, *_, **__: _complain(message, ranks)
-            parsed = parse(arguments)
+            parsed = parse(COMMANDS, arguments)
             if ranks and parsed.command != "train":
                 raise ValueError(f"{parsed.command}: runs in one process; leave torchrun out")
             parsed.ranks = ranks
-            check(parsed)
-            with loading("torch"):
-                command = resolve_name(COMMANDS[parsed.command])
-            command(parsed, interrupts)
+            command = COMMANDS[parsed.command]
+            command.check(parsed)
+            command.run(parsed, interrupts)
             if sys.stdout is not None:  # it may have been closed from the start
                 sys.stdout.flush()
         return 0
@@ -84,8 +69,7 @@ def _complain(message: object, ranks=None) -> None:
 
 def _end(ranks, status: int, message: str) -> int:
     """Say why the command ends, from one process only, and return the exit status of all."""
-    say: Callable[[], None] = partial(_complain, message)
-    if ranks is None:
-        say()
-        return status
-    return ranks.last_words(status, say)
+    if ranks is not None:
+        return ranks.last_words(status, lambda: _complain(message))
+    _complain(message)
+    return status

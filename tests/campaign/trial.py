@@ -16,8 +16,8 @@ from typing import NamedTuple
 import sklearn.datasets  # noqa: F401
 
 try:
-    import pyro_vae.cli.commands
-    import pyro_vae.cli.sweeping  # noqa: F401
+    import pyro_vae.cli.training
+    import pyro_vae.runs.evaluate  # noqa: F401
     from pyro_vae.cli.main import main
     from pyro_vae.training import engines
 except ImportError:  # the layout of version 0.1.0's first commits, to compare with

@@ -10,7 +10,7 @@ from pyro_vae.cli.main import main
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
-    ["pyro_vae.cli.sweeping", "pyro_vae.cli.commands", "sklearn.datasets", "torch._dynamo"]
+    ["pyro_vae.cli.training", "pyro_vae.runs.evaluate", "sklearn.datasets", "torch._dynamo"]
 )
 _stores = []  # the launcher's, which outlive the ranks
 

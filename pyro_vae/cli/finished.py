@@ -1,0 +1,197 @@
+"""The commands that read finished runs, and those that list names.
+
+Torch takes seconds to load, so each command imports it, and all that needs it, when it is called.
+"""
+
+import io
+import math
+import shlex
+from argparse import Namespace
+from contextlib import closing
+from pathlib import Path
+from textwrap import fill
+
+from pyro_vae.cli.output import EvaluationProgress, loading
+from pyro_vae.files import replace_file
+from pyro_vae.names import DATASETS, LIKELIHOODS, PARTS, PICTURE_TYPES, check_name
+from pyro_vae.pages.wording import Shown
+from pyro_vae.runs.interrupts import Interrupts
+
+
+def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Measure a run on its test images, with standard errors."""
+    with loading("torch"):
+        from pyro_vae import measures
+        from pyro_vae.runs.evaluate import evaluate
+        from pyro_vae.runs.run import load_run, resolve_device
+
+    device = resolve_device(parsed.device)
+    run = load_run(parsed.run, device)
+    names = parsed.only or list(PARTS)
+    with closing(EvaluationProgress(names)) as progress:
+
+        def measured(part: str, figures: dict | None) -> None:
+            progress.measured(part, figures)
+            interrupts.note = _note_of_what_is_kept(parsed, names, part)
+
+        interrupts.note = "; no part was done yet"
+        figures = evaluate(
+            run,
+            only=names,
+            quick=parsed.quick,
+            num_samples=parsed.samples,
+            seed=parsed.seed,
+            device=device,
+            data_dir=parsed.data_dir,
+            progress=progress.count,
+            measured=measured,
+        )
+    interrupts.note = ""
+    print(f"{run.folder}: mean ± standard error over test images")
+    for name in names:
+        if figures[name]:
+            part = measures.PARTS[name]
+            _print_rows(part.title, part.shown(figures[name]))
+    print(f"Look at {run.folder / 'report.html'}")
+
+
+def _note_of_what_is_kept(parsed: Namespace, names: list[str], last: str) -> str:
+    """Return the end of the message to a user who stops an evaluation after a part."""
+    count = names.index(last) + 1
+    kept, missing = names[:count], names[count:]
+    if not missing:
+        return f"; all {count} parts are kept"
+    return f"; kept: {', '.join(kept)}. Measure the rest: {_command_for(parsed, missing)}"
+
+
+def _command_for(parsed: Namespace, parts: list[str]) -> str:
+    """Return the command that measures these parts as the given one would."""
+    words = ["pyro-vae", "evaluate", str(parsed.run), "--only", ",".join(parts)]
+    if parsed.quick:
+        words.append("--quick")
+    given = {"samples": None, "seed": 0, "device": "auto", "data_dir": None}
+    for name, default in given.items():
+        if getattr(parsed, name) != default:
+            words += [f"--{name.replace('_', '-')}", str(getattr(parsed, name))]
+    return shlex.join(words)
+
+
+def _print_rows(title: str, rows: list[Shown]) -> None:
+    print(title)
+    for row in rows:
+        line = f"{row.name:28s}{row.value}{f'  {row.unit}' if row.unit else ''}"
+        print(fill(line, 79, initial_indent="  ", subsequent_indent=" " * 30))
+
+
+def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Decode codes drawn from the prior into a picture or an array."""
+    out = Path(parsed.out or Path(parsed.run, "figures", f"samples_seed{parsed.seed}.png"))
+    check_name("out: type of file", out.suffix, PICTURE_TYPES)
+    if not out.parent.is_dir():
+        raise ValueError(f"out: there is no folder {out.parent}")
+    with loading("torch"):
+        import numpy as np
+
+        from pyro_vae.figures.images import grid
+        from pyro_vae.pages.frame import png_bytes
+        from pyro_vae.randomness import seeded
+        from pyro_vae.runs.run import load_run, resolve_device
+
+    device = resolve_device(parsed.device)
+    model = load_run(parsed.run, device).vae
+    with seeded(parsed.seed, device):
+        images = model.sample(parsed.count, draw=parsed.pixels == "drawn").cpu().numpy()
+    if out.suffix == ".npy":
+        content = io.BytesIO()
+        np.save(content, images)
+        replace_file(out, content.getvalue())
+    else:
+        columns = min(16, math.ceil(math.sqrt(len(images))))
+        replace_file(out, png_bytes(grid(images, columns)))
+    print(f"{len(images)} images in {out}")
+
+
+def run_report(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Write a run's `report.html` again."""
+    with loading("torch"):
+        from pyro_vae.runs.report import write_report
+
+    print(f"Look at {write_report(parsed.run)}")
+
+
+def run_compare(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Compare finished runs in a table and on a page."""
+    with loading("torch"):
+        from pyro_vae.comparison.page import write_comparison
+
+    path, found = write_comparison(parsed.runs, parsed.out)
+    print(f"{len(found.finished)} finished runs in {path.with_name('compare.csv')}")
+    others = {"not finished": found.unfinished, "failed": found.failed}
+    for word, runs in (others | {"left out": found.repeated}).items():
+        for folder, why in runs.items():
+            print(f"{word}: {folder}: {why}")
+    print(f"Look at {path}")
+
+
+def run_explore(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Write a page that runs the models of finished runs in the browser."""
+    with loading("torch"):
+        from pyro_vae.explorer.page import explore
+
+    path = explore(parsed.runs, parsed.out, parsed.data_dir)
+    print(f"Open {path} in a browser ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+# --- lists ----------------------------------------------------------------------------------------
+
+GROUPS = {  # of families, by the data that they are for
+    "Binary images": ("bernoulli",),
+    "Images on grey levels: a probability for each level": (
+        "categorical",
+        "discretized_logistic",
+        "discretized_logistic_mixture",
+    ),
+    "Grey and colour images: a density on the whole line": (
+        "gaussian_fixed_sigma",
+        "gaussian_shared_sigma",
+        "gaussian_image_sigma",
+        "gaussian_pixel_sigma",
+        "gaussian_optimal_sigma",
+        "laplace",
+        "student_t",
+    ),
+    "Grey and colour images: a density on the unit interval": ("continuous_bernoulli", "beta"),
+}
+CHOICE = """Which to choose
+  The plain default is gaussian_shared_sigma. Binary images need bernoulli; on
+  grey ones its cross-entropy is no likelihood, and has no bits per dimension.
+  Bits per dimension on MNIST after four epochs: categorical 1.30, a mixture of
+  five logistics 1.33, beta 1.41, families on the whole line 1.51 to 1.55. That
+  is with --score levels: densities cannot be ranked. Fewer bits are not better
+  pictures. docs/likelihoods.md and notebooks/README.md have more."""
+
+
+def run_likelihoods(parsed: Namespace, interrupts: Interrupts) -> None:
+    """List the likelihood families."""
+    for heading, names in GROUPS.items():
+        print(heading)
+        for name in names:
+            print(f"  {name:28s} {LIKELIHOODS[name]}")
+    print(CHOICE)
+
+
+def run_datasets(parsed: Namespace, interrupts: Interrupts) -> None:
+    """List the data sets, or download one and check it."""
+    if not parsed.name:
+        for name, description in DATASETS.items():
+            print(f"{name:18s}{description}")
+        return
+    with loading("torch"):
+        from pyro_vae.data import load_dataset
+
+    data = load_dataset(parsed.name, parsed.data_dir)
+    shape = "x".join(map(str, data.image_shape))
+    print(
+        f"{data.name} is complete: {len(data.train)} training and {len(data.test)} test images"
+        f" {shape}"
+    )
