@@ -1,11 +1,11 @@
 """The names that a user can choose among are those of the dicts in the rooms."""
 
 from pathlib import Path
-from pkgutil import resolve_name
 
 import pytest
 
 from pyro_vae import names
+from pyro_vae.cli.main import main
 from pyro_vae.data import LOADERS
 from pyro_vae.evaluation.ais import STARTS
 from pyro_vae.figures.videos import VIDEO_TYPES
@@ -130,7 +130,7 @@ def test_an_unknown_name_comes_with_the_nearest_or_all():
 )
 def test_a_part_of_a_name_comes_with_the_names_that_have_it(elsewhere, arguments, message, capsys):
     Path("mine.yaml").write_text("betas: 3\n")
-    assert main.main(["train", *arguments]) == 2
+    assert main(["train", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
 

@@ -38,13 +38,13 @@ TRAIN_EXAMPLES = """examples:
 SWEEP_USAGE = """pyro-vae sweep [-h] --out DIR [--config FILE] [--ray ADDRESS]
                       [--SETTING VALUE [VALUE ...] ...]"""
 SWEEP_EXAMPLES = """Every combination of the values becomes a run folder in DIR, named by the
-settings that vary, as in DIR/beta=4,seed=0. Runs that differ only in beta, seed,
-learning rate and sigma are trained in one batched step where that saves time.
+settings that vary, as in DIR/beta=4,seed=0. Runs that differ only in beta,
+seed, learning rate and sigma are trained together if that saves time.
 
 To resume a sweep that was stopped, give the same command again. If it has more
 values, their runs are added. A run that fails leaves the reason in failed.txt,
-and is not tried again unless its folder is deleted. The other runs continue, and
-the exit status is 1.
+and is not tried again unless its folder is deleted. The other runs continue,
+and the exit status is 1.
 
 With --ray the workers of a Ray cluster train the runs. Each machine of the
 cluster needs pip install 'pyro_vae[cluster]', and DIR and the data must lie on

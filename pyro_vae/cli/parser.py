@@ -146,9 +146,13 @@ def parsers(commands: Mapping[str, Command]) -> tuple[Parser, dict[str, Parser]]
     choices = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     each = {}
     for name, command in commands.items():
-        texts = {"help": command.summary, "description": command.summary}
-        texts |= {"usage": command.usage, "epilog": command.epilog}
-        each[name] = choices.add_parser(name, **texts)
+        each[name] = choices.add_parser(
+            name,
+            help=command.summary,
+            description=command.summary,
+            usage=command.usage,
+            epilog=command.epilog,
+        )
         debug = switch("--debug", "show tracebacks", default=argparse.SUPPRESS)
         each[name].add([*command.flags, debug])
     return parser, each

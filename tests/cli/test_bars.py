@@ -12,14 +12,14 @@ from types import SimpleNamespace
 import pytest
 
 import pyro_vae as pv
-from pyro_vae.cli import progress
+from pyro_vae.cli import output
 from pyro_vae.cli.main import main
-from pyro_vae.cli.progress import CountingBar, EvaluationProgress
+from pyro_vae.cli.output import CountingBar, EvaluationProgress
 from pyro_vae.measures import PARTS
 from pyro_vae.runs import evaluate
 from tests.support import seams
 from tests.support.pages import Page
-from tests.support.runs import TINY, quick
+from tests.support.runs import TINY
 
 
 class Terminal(io.StringIO):
@@ -40,7 +40,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("columns", [40, 80])
 def test_a_bar_counts_and_its_time_runs_on_while_nothing_is_counted(columns, monkeypatch):
     monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda file: (columns, 24))
-    monkeypatch.setattr(progress, "TICK", 0.01)
+    monkeypatch.setattr(output, "TICK", 0.01)
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     with closing(CountingBar("1 of 7  likelihood")) as bar:
         assert terminal.drawings(3)[-1].startswith("1 of 7  likelihood 00:0")
@@ -55,7 +55,7 @@ def test_a_bar_counts_and_its_time_runs_on_while_nothing_is_counted(columns, mon
 
 def test_parts_have_their_lines_without_a_terminal(capsys, monkeypatch):
     now = SimpleNamespace(monotonic=lambda: now.seconds, seconds=0.0)
-    monkeypatch.setattr(progress, "time", now)
+    monkeypatch.setattr(output, "time", now)
     parts = {"likelihood": {"elbo_nats": 1.0}, "posterior": None, "limit": {"left_out": "too few"}}
     with closing(EvaluationProgress(list(parts))) as shown:
         for part, figures in parts.items():
@@ -76,29 +76,29 @@ THREE = ["latents", "decoder", "factors"]
 
 
 @pytest.fixture
-def run(elsewhere, no_pictures, monkeypatch):
+def run(copy_run, monkeypatch):
     """A run that can be measured in seconds."""
     seams.evaluate_with(TINY, monkeypatch.setattr)
-    return pv.train(quick(), "a b")
+    return pv.load_run(copy_run("a b"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_evaluation_keeps_its_parts_and_names_the_rest(run, number, capsys, monkeypatch):
+def test_a_stopped_evaluation_keeps_its_parts_and_names_the_rest(run, capsys, monkeypatch):
+    """The report is renewed after each part, so it shows the parts that are kept."""
     measure = evaluate._measure
 
-    def stopped(name, *rest):
-        if name == "factors":
-            os.kill(os.getpid(), number)
-        return measure(name, *rest)
+    def stopped(part, subject):
+        if part is PARTS["factors"]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return measure(part, subject)
 
     command = ["evaluate", "a b", "--quick", "--seed", "3", "--only", ", ".join(THREE)]
     with monkeypatch.context() as patch:
         patch.setattr(evaluate, "_measure", stopped)
-        assert main(command) == 128 + number
+        assert main(command) == 143
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == (
-        f"pyro-vae: stopped by {number.name}; kept: latents, decoder. Measure the rest:"
+        "pyro-vae: stopped by SIGTERM; kept: latents, decoder. Measure the rest:"
         " pyro-vae evaluate 'a b' --only factors --quick --seed 3"
     )
     kept = json.loads((run.folder / "evaluation.json").read_text())
@@ -120,18 +120,6 @@ def test_an_evaluation_that_is_stopped_at_once_keeps_nothing(run, capsys, monkey
 
 
 @pytest.mark.slow
-def test_the_report_is_renewed_after_each_part(run):
-    seen = []
-
-    def note(part, figures):
-        text = (run.folder / "report.html").read_text()
-        seen.append([name for name in THREE if f"<h2>{PARTS[name].title}</h2>" in text])
-
-    pv.evaluate(run, THREE, quick=True, measured=note)
-    assert seen == [THREE[:1], THREE[:2], THREE]
-
-
-@pytest.mark.slow
 def test_a_report_that_is_interrupted_is_written_again(run, monkeypatch):
     """A signal between the two files of a part leaves them in step."""
     write, signals = evaluate.write_report, iter([KeyboardInterrupt])
@@ -148,8 +136,8 @@ def test_a_report_that_is_interrupted_is_written_again(run, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_part_that_does_not_apply_is_named(run, capsys):
-    pv.train(quick(model="autoencoder"), "b")
+def test_a_part_that_does_not_apply_is_named(run, copy_run, capsys):
+    copy_run("b", model="autoencoder")
     assert main(["evaluate", "b", "--quick", "--only", "latents,factors"]) == 0
     first, second = capsys.readouterr().err.splitlines()
     assert first == "1 of 2  latents  does not apply"

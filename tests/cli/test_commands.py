@@ -1,4 +1,4 @@
-"""The commands that measure and show a finished run."""
+"""The commands that measure and show a finished run, and those that list names."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,16 @@ import torch
 from PIL import Image
 
 import pyro_vae as pv
+from pyro_vae.cli.finished import CHOICE, GROUPS
 from pyro_vae.cli.main import main
+from pyro_vae.likelihoods import LIKELIHOODS as FAMILIES
+from pyro_vae.likelihoods import base
 from pyro_vae.measures import PARTS
+from pyro_vae.names import DATASETS, LIKELIHOODS
 from pyro_vae.pages.wording import shown_rows
 from tests.support import seams
-from tests.support.runs import TINY, quick
-
-pytestmark = pytest.mark.usefixtures("elsewhere", "no_pictures")
+from tests.support.house import ROOT
+from tests.support.runs import TINY
 
 
 def sampled(*options):
@@ -24,33 +27,24 @@ def sampled(*options):
     return np.load("x.npy")
 
 
-@pytest.mark.slow
-def test_samples_are_a_picture(capsys):
-    pv.train(quick(), "a")
+def test_samples_are_a_picture(copy_run, capsys):
+    (copy_run() / "figures").mkdir(exist_ok=True)
     assert main(["sample", "a"]) == 0
     assert min(Image.open("a/figures/samples_seed0.png").size) > 250
     assert capsys.readouterr().out == "64 images in a/figures/samples_seed0.png\n"
 
 
-@pytest.mark.slow
-def test_samples_are_an_array_of_the_models_expected_images():
-    run = pv.train(quick(), "a")
+def test_samples_are_an_array_of_the_models_expected_images(copy_run):
+    run = pv.load_run(copy_run())
     x = sampled()
     assert x.shape == (9, 1, 8, 8) and x.min() >= 0 and x.max() <= 1
     torch.manual_seed(0)
     assert np.abs(x - run.vae.sample(9).numpy()).max() < 1e-6
+    assert (sampled() == x).all() and (sampled("--seed", "1") != x).any()
 
 
-@pytest.mark.slow
-def test_samples_repeat_with_the_seed():
-    pv.train(quick(), "a")
-    assert (sampled() == sampled()).all()
-    assert (sampled() != sampled("--seed", "1")).any()
-
-
-@pytest.mark.slow
-def test_drawn_pixels_are_grey_levels_as_in_the_data():
-    pv.train(quick(), "a")
+def test_drawn_pixels_are_grey_levels_as_in_the_data(copy_run):
+    copy_run()
     levels = sampled("--pixels", "drawn") * 16
     assert np.abs(levels - levels.round()).max() < 1e-5
     expected = sampled() * 16
@@ -58,16 +52,15 @@ def test_drawn_pixels_are_grey_levels_as_in_the_data():
 
 
 @pytest.mark.slow
-def test_drawn_pixels_of_what_is_no_likelihood():
-    pv.train(quick(likelihood="bernoulli"), "a")
+def test_drawn_pixels_of_what_is_no_likelihood(copy_run):
+    copy_run(likelihood="bernoulli")
     assert set(np.unique(sampled("--pixels", "drawn"))) == {0, 1}
 
 
 @pytest.mark.slow
-def test_an_evaluation_is_printed_and_stands_on_the_page(capsys, monkeypatch):
+def test_an_evaluation_is_printed_and_stands_on_the_page(copy_run, capsys, monkeypatch):
     seams.evaluate_with(TINY, monkeypatch.setattr)
-    pv.train(quick(), "a")
-    Path("a/report.html").unlink()
+    (copy_run() / "report.html").unlink()
     assert main(["evaluate", "a", "--quick", "--only", "factors, latents"]) == 0
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == "a: mean ± standard error over test images"
@@ -78,3 +71,39 @@ def test_an_evaluation_is_printed_and_stands_on_the_page(capsys, monkeypatch):
     rows = shown_rows(PARTS["factors"].rows, figures)
     for line, row in zip(lines[1 : 1 + len(rows)], rows, strict=True):
         assert line.startswith(f"  {row.name}") and row.value in line
+
+
+# --- lists ----------------------------------------------------------------------------------------
+
+
+def test_likelihoods_are_listed_by_the_data_that_they_are_for(capsys):
+    assert main(["likelihoods"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    place = lines.index("Which to choose")
+    shown = {line.split()[0]: line for line in lines[:place] if line.startswith("  ")}
+    assert place == len(shown) + len(GROUPS)
+    assert shown.keys() == LIKELIHOODS.keys()
+    assert all(shown[name].endswith(f" {text}") for name, text in LIKELIHOODS.items())
+    assert max(map(len, lines)) <= 80
+    for heading, names in GROUPS.items():
+        for name in names:
+            family = FAMILIES[name]
+            assert (family.scored_on("density", False) == "none") == (heading == "Binary images")
+            assert issubclass(family, base.LevelMass) == ("probability" in heading), name
+
+
+def test_the_bits_of_families_are_those_of_the_notebook():
+    table = (ROOT / "notebooks" / "README.md").read_text()
+    for figures in ("| categorical | 1.30 |", "| five logistics | 1.33 |", "| Beta | 1.41 |"):
+        assert figures in table and figures.split("|")[2].strip() in CHOICE
+    assert "eight families on the whole line | 1.51 to 1.55" in table and "1.51 to 1.55" in CHOICE
+
+
+def test_datasets(capsys):
+    assert main(["datasets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(DATASETS)
+    assert all(line.endswith(text) for line, text in zip(lines, DATASETS.values()))
+    assert main(["datasets", "digits"]) == 0
+    expected = "digits is complete: 1437 training and 360 test images 1x8x8\n"
+    assert capsys.readouterr().out == expected

@@ -1,4 +1,4 @@
-"""The exit status and the one line of every command."""
+"""The exit status and the one line of every command, and how lines are printed."""
 
 import io
 import os
@@ -9,7 +9,9 @@ import sys
 import pytest
 import torch
 
+from pyro_vae.cli.commands import COMMANDS
 from pyro_vae.cli.main import main
+from pyro_vae.cli.output import ERASE_LINE, loading, wrapped
 from tests.support.house import ROOT
 from tests.support.runs import TRAIN_QUICK
 
@@ -73,7 +75,39 @@ def test_a_reader_that_goes_away_is_no_error():
 
 def test_a_character_that_the_terminal_lacks_is_a_question_mark(monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    printing = COMMANDS["datasets"]._replace(run=lambda *_: print("2 \u00b1 1"))
     monkeypatch.setattr("sys.stdout", terminal)
-    monkeypatch.setattr("pyro_vae.cli.lists.run_datasets", lambda *_: print("2 \u00b1 1"))
+    monkeypatch.setitem(COMMANDS, "datasets", printing)
     assert main(["datasets"]) == 0
     assert terminal.buffer.getvalue() == b"2 ? 1\n"
+
+
+# --- lines ----------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_shows_what_is_loaded_and_then_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with loading("torch"):
+        assert sys.stderr.getvalue() == "Loading torch ..."
+    assert sys.stderr.getvalue() == f"Loading torch ...{ERASE_LINE}"
+
+
+def test_a_log_file_shows_no_loading(capsys):
+    with loading("torch"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_lines_fit_a_terminal_of_80_columns():
+    text = wrapped("word " * 40 + "a-long-name/" * 9, indent=4)
+    first, *others = text.splitlines()
+    assert all(line.startswith("    ") for line in others)
+    assert all(len(line) < 80 for line in [first, *others[:-1]])
+    assert others[-1].strip() == "a-long-name/" * 9  # names and paths stay whole
