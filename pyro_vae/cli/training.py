@@ -66,8 +66,8 @@ class _TrainingProgress(Observer):
         steps = training.epochs.steps
         if steps < FEW_STEPS:
             self.notice(
-                f"{config.epochs} epochs of these images are only {steps} steps, and a model takes"
-                " hundreds; raise --epochs, or lower --batch-size"
+                f"{config.epochs} epochs of these images are only {steps} steps. A model usually needs"
+                " hundreds of them: raise --epochs, or lower --batch-size"
             )
         if training.engine.name == "compiled":
             say("Compiling the training step; the first time takes up to a minute ...")
