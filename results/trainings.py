@@ -1,0 +1,47 @@
+"""Training of cells: many in one batched step, or each in a run folder that resumes."""
+
+import itertools
+import math
+import time
+
+import pyro_vae as pv
+
+
+def together(cells, vaes, data, settings):
+    """Train models in one batched step, and return what is known of each, with its best weights."""
+    start = time.process_time()
+    best: list[dict] = [{"validation_loss": math.inf, "weights": None} for _ in cells]
+    curves: list[list[float]] = [[] for _ in cells]
+    epochs = pv.fit_many(
+        vaes,
+        data.train.images,
+        validation_images=data.validation.images,
+        betas=[float(cell["beta"]) for cell in cells],
+        seeds=[cell["seed"] for cell in cells],
+        learning_rates=[cell["learning_rate"] for cell in cells],
+        epochs=settings["epochs"],
+        patience=settings["patience"],
+    )
+    for n, record in itertools.chain.from_iterable(records.items() for records in epochs):
+        if isinstance(record, FloatingPointError):
+            best[n]["diverged"] = str(record)
+            continue
+        curves[n].append(record.validation_loss)
+        if record.validation_loss < best[n]["validation_loss"]:
+            weights = {name: value.clone() for name, value in vaes[n].state_dict().items()}
+            best[n] = {"validation_loss": record.validation_loss, "weights": weights}
+            best[n] |= {"best_epoch": record.epoch, "best_step": record.step}
+    seconds = (time.process_time() - start) / len(cells)
+    counts = [{"epochs": len(curve), "train_cpu_seconds": seconds} for curve in curves]
+    return [found | count for found, count in zip(best, counts)], curves
+
+
+def alone(cell, settings, folder):
+    """Train one model in a run folder, going on from its checkpoint; return the same of it."""
+    config = pv.RunConfig(**settings, **cell)
+    run = pv.train(config, folder, resume=True)
+    losses, epoch = run.metrics["validation_loss"], run.summary["best_epoch"]
+    found = {"validation_loss": losses[epoch - 1], "weights": run.vae.state_dict()}
+    found |= {"best_epoch": epoch, "best_step": run.metrics["step"][epoch - 1]}
+    found |= {"epochs": len(losses), "train_cpu_seconds": run.summary["seconds"]}
+    return [found], [losses]
