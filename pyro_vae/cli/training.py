@@ -63,7 +63,7 @@ class _TrainingProgress(Observer):
             where = f"after step {training.step}, epoch {training.epoch}"
             say(f"Resuming {folder.path} {where}")
         self.total, self.done = config.epochs, training.epoch
-        steps = training.epochs.steps
+        steps = training.schedule.steps
         if steps < FEW_STEPS:
             self.notice(
                 f"{config.epochs} epochs of these images are only {steps} steps. A model usually needs"
@@ -116,7 +116,7 @@ def _announcement(config: RunConfig, data: Dataset, training: Training) -> str:
     ranks = f", {training.ranks.count} ranks" if training.ranks.count > 1 else ""
     held_out = f", {len(data.validation)} validation" if data.validation else ""
     parameters = sum(parameter_counts(training.model).values())
-    steps = training.epochs.steps_per_epoch
+    steps = training.schedule.steps_per_epoch
     lines = (
         f"{data.name}: {len(data.train)} training{held_out} and {len(data.test)} test images"
         f" {shape}, {levels} grey levels",
