@@ -99,11 +99,11 @@ def datasets() -> list[str]:
 
 def measures() -> list[str]:
     """Return every figure of `summary.json` and `evaluation.json`, with what to look for."""
-    summaries = [(f"`{name}`", SUMMARIES[name]) for name in PARTS]
-    lines = ["## summary.json", "", *_measures("", SUMMARY), "## evaluation.json", ""]
-    lines += _table(("part", "what it measures"), summaries)
+    lines = ["## summary.json", "", *_measures("", SUMMARY)]
     for name, part in PARTS.items():
-        lines += [f"## {name}: {part.title}", "", part.look, "", *_measures(f"{name}.", part.rows)]
+        summary = f"*{SUMMARIES[name][:1].upper()}{SUMMARIES[name][1:]}.*"
+        lines += [f"## {name}: {part.title}", "", summary, "", part.look, ""]
+        lines += _measures(f"{name}.", part.rows)
     return lines
 
 

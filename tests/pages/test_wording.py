@@ -37,7 +37,6 @@ def test_rows_with_a_value_are_shown_in_their_order():
         Row("first.of.all", "deep", kind="words"),
         Row("none", "without a value"),
         Row("absent", "not measured"),
-        Row("kept", kind="data"),
     )
     figures = {"first": {"of": {"all": "text"}}, "later": 1.5, "none": None, "kept": [1, 2]}
     assert shown_rows(rows, figures) == [

@@ -5,8 +5,8 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.evaluation.bounds import bits_per_dim
-from pyro_vae.runs.per_image import load_per_image, mark_of, save_per_image
-from tests.support.runs import quick
+from pyro_vae.kept import mark_of, save_arrays
+from pyro_vae.runs.per_image import load_per_image, save_per_image
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -21,8 +21,8 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert load_per_image(tmp_path / "absent.npz") == {}
 
 
-def test_a_run_keeps_the_measures_whose_means_its_summary_has():
-    run = pv.train(quick(validation="always", likelihood="discretized_logistic"), "a")
+def test_a_run_keeps_the_measures_whose_means_its_summary_has(copy_run):
+    run = pv.load_run(copy_run("a", validation="always", likelihood="discretized_logistic"))
     splits = load_per_image(run.folder / "per_image.npz")
     assert list(splits) == ["test", "validation"]
     for name, split in splits.items():
@@ -35,15 +35,32 @@ def test_a_run_keeps_the_measures_whose_means_its_summary_has():
     assert run.summary["test"]["images"] == 360 and run.summary["validation"]["images"] == 143
 
 
-def test_runs_of_all_seeds_are_measured_on_the_same_drawn_pixels():
+def test_runs_of_all_seeds_are_measured_on_the_same_drawn_pixels(copy_run):
     marks = set()
     for seed in (0, 1):
-        run = pv.train(quick(likelihood="bernoulli", binarize="dynamic", seed=seed), f"{seed}")
-        marks.add(load_per_image(run.folder / "per_image.npz")["test"].mark)
+        folder = copy_run(f"{seed}", likelihood="bernoulli", binarize="dynamic", seed=seed)
+        marks.add(load_per_image(folder / "per_image.npz")["test"].mark)
     assert len(marks) == 1
 
 
-def test_images_are_held_out_without_early_stopping():
-    run = pv.train(quick(validation="always", epochs=2), "a")
+def test_images_are_held_out_without_early_stopping(copy_run):
+    run = pv.load_run(copy_run("a", validation="always", likelihood="discretized_logistic"))
     assert run.summary["best_epoch"] is None and not (run.folder / "checkpoints/best.pt").exists()
-    assert "validation" not in pv.train(quick(epochs=2), "b").summary
+    assert "validation" not in pv.load_run(copy_run("b")).summary
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged"])
+def test_a_damaged_file_is_named(content, tmp_path):
+    path = tmp_path / "per_image.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"per_image: {path} holds no measures of images"):
+        load_per_image(path)
+
+
+@pytest.mark.parametrize(
+    "arrays", [{"test.elbo_nats": [1.0]}, {"test.mark": 1, "test.elbo_nats": [[1.0]]}], ids=str
+)
+def test_arrays_of_something_else_are_refused(arrays, tmp_path):
+    save_arrays(tmp_path / "a.npz", arrays)
+    with pytest.raises(ValueError, match=r"a\.npz holds no measures of images"):
+        load_per_image(tmp_path / "a.npz")

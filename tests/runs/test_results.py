@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import pyro_vae as pv
 from pyro_vae.cli.main import main
 from pyro_vae.runs.evaluation import load_evaluation
 from pyro_vae.runs.results import load_summary, save_json
-from tests.support.runs import quick
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -64,9 +62,9 @@ def test_what_is_not_there_yet_is_nothing():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["summary.json", "evaluation.json"])
 @pytest.mark.parametrize("command", ["report", "compare"])
-def test_commands_name_the_file(name, command, capsys):
+def test_commands_name_the_file(name, command, copy_run, capsys):
     for folder in ("a", "b"):
-        pv.train(quick(), folder)
+        copy_run(folder)
     Path("a", name).write_text(json.dumps({"test": 1, "limit": 2}))
     assert main({"report": ["report", "a"], "compare": ["compare", "a", "b"]}[command]) == 2
     error = capsys.readouterr().err
