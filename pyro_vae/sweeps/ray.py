@@ -88,6 +88,8 @@ def _train(unit: Unit, sweep: Path) -> list[str]:
         lock.acquire(WAIT)
         with Interrupts() as interrupts, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", Notice)
+            with interrupts.deferred():  # half an import would be left for the worker's next task
+                import torch._dynamo  # noqa: F401
             Trainer(SweepObserver(interrupts)).train_unit(unit)
     return [str(warning.message) for warning in caught if warning.category is Notice]
 

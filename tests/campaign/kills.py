@@ -16,11 +16,11 @@ from tests.campaign.trial import (
     TRAIN,
     Child,
     Ended,
-    draw_nothing,
     run,
     stacked,
     stacked_arguments,
 )
+from tests.support.seams import do_without_pictures
 
 HEARD = 10  # seconds in which a signal must be heard: a scheduler kills after 30
 
@@ -28,7 +28,7 @@ HEARD = 10  # seconds in which a signal must be heard: a scheduler kills after 3
 def kills_of_train(campaign: Campaign) -> None:
     """SIGKILL and SIGTERM at random moments; the run resumes to the same bits."""
     expected, start = campaign.new(), time.monotonic()
-    assert run([*TRAIN, "--out", str(expected)], draw_nothing).status == 0
+    assert run([*TRAIN, "--out", str(expected)], do_without_pictures).status == 0
     whole = time.monotonic() - start
     for name, numbers, count in (
         ("train: SIGKILL", (signal.SIGKILL,), 12),
@@ -37,7 +37,7 @@ def kills_of_train(campaign: Campaign) -> None:
         for _ in campaign.trials(count):
             out, start = campaign.new(), time.monotonic()
             command = [*TRAIN, "--resume"]
-            complaint = killed(command, out, campaign.rng, whole, draw_nothing, numbers)
+            complaint = killed(command, out, campaign.rng, whole, do_without_pictures, numbers)
             campaign.note(name, complaint or difference(out, expected), start)
             shutil.rmtree(out, ignore_errors=True)
 
@@ -45,7 +45,7 @@ def kills_of_train(campaign: Campaign) -> None:
 def kills_of_sweeps(campaign: Campaign) -> None:
     """The same of sweeps, whose runs are trained one by one or in one batched step."""
     for name, arguments, setup in (
-        ("sweep: SIGKILL", SWEEP, draw_nothing),
+        ("sweep: SIGKILL", SWEEP, do_without_pictures),
         ("stacked sweep: SIGKILL", stacked_arguments(), stacked),
     ):
         expected, start = campaign.new(), time.monotonic()
@@ -61,8 +61,8 @@ def kills_of_sweeps(campaign: Campaign) -> None:
 def pairs(campaign: Campaign) -> None:
     """Two processes in one folder: one works, the other says who does."""
     alone, together = campaign.new(), campaign.new()
-    assert run([*TRAIN, "--out", str(alone)], draw_nothing).status == 0
-    assert run([*SWEEP, "--out", str(together)], draw_nothing).status == 0
+    assert run([*TRAIN, "--out", str(alone)], do_without_pictures).status == 0
+    assert run([*SWEEP, "--out", str(together)], do_without_pictures).status == 0
     for name, arguments, expected, compared, count in (
         ("pair of train", [*TRAIN, "--resume"], alone, difference, 4),
         ("pair of sweep", SWEEP, together, sweep_difference, 2),
@@ -70,11 +70,11 @@ def pairs(campaign: Campaign) -> None:
         for _ in campaign.trials(count):
             out, start = campaign.new(), time.monotonic()
             command = [*arguments, "--out", str(out)]
-            first = Child(command, draw_nothing)
+            first = Child(command, do_without_pictures)
             time.sleep(campaign.rng.choice([0, 0.01, 0.1, 0.4]))
-            both = [Child(command, draw_nothing), first]
+            both = [Child(command, do_without_pictures), first]
             complaint = _pair_complaint([child.wait() for child in both])
-            if not complaint and (again := run(command, draw_nothing)).status != 0:
+            if not complaint and (again := run(command, do_without_pictures)).status != 0:
                 complaint = f"afterwards: {again.err[:200]}"
             campaign.note(name, complaint or compared(out, expected), start)
             shutil.rmtree(out, ignore_errors=True)
@@ -96,7 +96,7 @@ def _readers_beside_a_training(campaign: Campaign, expected: Path) -> None:
     for _ in campaign.trials(2):
         out, start = campaign.new(), time.monotonic()
         command = [*TRAIN, "--epochs", "300", "--resume", "--out", str(out)]
-        child = Child(command, draw_nothing)
+        child = Child(command, do_without_pictures)
         time.sleep(campaign.rng.uniform(0.4, 0.8))
         complaints = []
         for command in (["report", str(out)], ["compare", str(out), str(expected)]):
@@ -135,7 +135,7 @@ def signals_while_compiling(campaign: Campaign) -> None:
 
 def _compile_anew(cache: Path) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
-    draw_nothing()
+    do_without_pictures()
 
 
 def kills_on_a_cluster(campaign: Campaign) -> None:
@@ -145,7 +145,7 @@ def kills_on_a_cluster(campaign: Campaign) -> None:
         return
     expected = campaign.new()
     command = [*SWEEP, "--epochs", "40"]
-    assert run([*command, "--out", str(expected)], draw_nothing).status == 0
+    assert run([*command, "--out", str(expected)], do_without_pictures).status == 0
     for _ in campaign.trials(1):
         out, start = campaign.new(), time.monotonic()
         for _ in range(campaign.rng.randint(1, 3)):

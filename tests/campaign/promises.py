@@ -1,6 +1,5 @@
 """What a run and a sweep promise, whatever happened to them."""
 
-import csv
 import json
 import random
 import signal
@@ -11,13 +10,7 @@ from pathlib import Path
 import torch
 
 from tests.campaign.trial import Child, run
-
-
-def metrics(folder: Path) -> list[dict[str, str]]:
-    """The rows of metrics without the seconds."""
-    with open(folder / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [{name: text for name, text in row.items() if name != "seconds"} for row in rows]
+from tests.support.runs import metrics
 
 
 def difference(folder: Path, expected: Path) -> str:

@@ -13,16 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import sklearn.datasets  # noqa: F401
+import sklearn.datasets  # noqa: F401  # imported here, so that no trial has to
 
-try:
-    import pyro_vae.cli.training
-    import pyro_vae.runs.evaluate  # noqa: F401
-    from pyro_vae.cli.main import main
-    from pyro_vae.training import engines
-except ImportError:  # the layout of version 0.1.0's first commits, to compare with
-    from pyro_vae import engines
-    from pyro_vae.cli import main
+import pyro_vae.cli.training  # noqa: F401
+from pyro_vae.cli.main import main
+from tests.support import seams
+from tests.support.runs import TINY
 
 SECONDS, GIGABYTES = 60, 4.0
 SMALL = ["--hidden", "8", "--latent-dim", "2", "--epochs", "6", "--engine", "eager"]
@@ -117,44 +113,11 @@ def run(arguments: list[str], setup: Callable[[], None] = lambda: None) -> Ended
     return Child(arguments, setup).wait()
 
 
-PICTURE = bytes.fromhex("89504e470d0a1a0a") + bytes(1000)
-
-
-def draw_nothing() -> None:
-    """Write every picture as a few bytes: it is the files that are attacked, not the drawing."""
-    from unittest.mock import MagicMock
-
-    from pyro_vae.comparison import plots
-    from pyro_vae.files import replace_file
-    from pyro_vae.runs import pictures, report
-    from pyro_vae.runs.folder import RunFolder
-
-    for name in ("one_run", "codes", "grid", "reconstruction_grid", "beside"):
-        setattr(pictures, name, MagicMock())
-    report.one_run = MagicMock()
-    report.component_panels = MagicMock(return_value=(None, None))
-    report.drawn = plots.drawn = lambda figure, description: ""
-
-    def save_figure(self, name, figure):
-        replace_file(self.figures / f"{name}.png", PICTURE)
-
-    RunFolder.save_figure = RunFolder.save_png = RunFolder.save_picture = save_figure
-
-
 def stacked() -> None:
-    """Train sweeps in one batched step, without inductor."""
-
-    def as_it_is(step, device):
-        return step
-
-    if hasattr(engines, "Compiled") and hasattr(engines.Compiled, "compile"):
-        engines.Compiled.compile = staticmethod(as_it_is)
-    else:
-        from pyro_vae import ensembles
-
-        engines.compile_step = ensembles.compile_step = as_it_is
-    engines.STEPS_THAT_PAY = {"cpu": {"eager": 0, "compiled": 1}}
-    draw_nothing()
+    """Train sweeps in one batched step, without inductor, and draw nothing."""
+    seams.do_without_inductor()
+    seams.set_steps_that_pay(1)
+    seams.do_without_pictures()
 
 
 def stacked_arguments() -> list[str]:
@@ -165,13 +128,7 @@ def stacked_arguments() -> list[str]:
 
 def quick_measures() -> None:
     """Have `evaluate --quick` take as little as goes."""
-    with contextlib.suppress(ImportError):
-        from pyro_vae.measures.part import Effort
-        from pyro_vae.runs import evaluate
-
-        few = {"bound_samples": 20, "temperatures": 20, "refit_steps": 20, "nuts_draws": 20}
-        few |= {"simulations": 60, "walkers": 64, "chains": 4}
-        evaluate.QUICK = Effort(**(vars(evaluate.QUICK) | few))
+    seams.evaluate_with(TINY)
 
 
 def limit_files(size: int) -> None:

@@ -34,14 +34,15 @@ LAST = Path("a/checkpoints/last.pt")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["svi", "eager"])
-def test_twenty_kills_change_no_bit(tmp_path, engine):
+def test_three_kills_change_no_bit(tmp_path, engine):
     """SIGKILL at random moments, then on with --resume: the uninterrupted run's weights.
 
-    The run has no end while it is being killed, however fast the machine.
+    The run has no end while it is being killed, however fast the machine. `python -m tests.campaign`
+    kills more of them.
     """
-    arguments = [*LONG, "--warmup-epochs", "200", "--engine", engine, "--resume"]
+    arguments = [*LONG, "--warmup-epochs", "60", "--engine", engine, "--resume"]
     moments, kills = random.Random(0), 0
-    while kills < 20 or not LAST.exists():
+    while kills < 3 or not LAST.exists():
         process = start_command(tmp_path, [*arguments, "--out", "a", "--epochs", "99999"])
         process.join(moments.uniform(0.1, 0.9))
         assert process.exitcode is None
@@ -50,7 +51,7 @@ def test_twenty_kills_change_no_bit(tmp_path, engine):
         kills += 1
         if LAST.exists():
             assert all(torch.isfinite(p).all() for p in pv.load_run("a").vae.parameters())
-    epochs = max(200, load_checkpoint(LAST)["step"] // 10 + 33)  # a slow machine came less far
+    epochs = max(60, load_checkpoint(LAST)["step"] // 10 + 33)  # a slow machine came less far
     arguments += ["--epochs", str(epochs)]
     for run in ("a", "whole"):
         process = start_command(tmp_path, [*arguments, "--out", run])

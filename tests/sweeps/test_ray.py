@@ -194,15 +194,14 @@ class Stopping(pv.SweepObserver):
 
 def test_a_signal_stops_the_workers_when_they_have_saved(cluster, monkeypatch):
     monkeypatch.setattr("pyro_vae.sweeps.ray.LOOK_EVERY", 0.05)
-    grid = SMALL | {"engine": "eager", "epochs": 60, "seed": [0, 1]}
+    grid = SMALL | {"engine": "eager", "epochs": 40, "seed": [0, 1]}
     with pytest.raises(Interrupted, match="all is saved, and the same command resumes"):
         pv.sweep(grid, "a", ray=cluster, observer=Stopping(Interrupts()))
     saved = [load_checkpoint(path)["step"] for path in Path("a").glob("*/checkpoints/last.pt")]
-    assert 0 < min(saved) <= max(saved) < 60 * 11 and not list(Path("a").glob("*/summary.json"))
+    assert 0 < min(saved) <= max(saved) < 40 * 11 and not list(Path("a").glob("*/summary.json"))
     pv.sweep(grid, "a", ray=cluster)
-    pv.sweep(grid, "b")
-    for seed in range(2):
-        assert_same_run(f"a/seed={seed}", f"b/seed={seed}")
+    pv.train(pv.RunConfig.load("a/seed=1/config.yaml"), "b")
+    assert_same_run("a/seed=1", "b")
 
 
 def test_a_cluster_without_a_gpu_is_told_first(cluster):
