@@ -9,7 +9,7 @@ import pandas as pd
 from pyro_vae.comparison.pictures import Pictures, pictures, report_address
 from pyro_vae.comparison.plots import Group, learning_curves, over, plane
 from pyro_vae.comparison.runs import FoundRuns, Paths, is_run, runs_to_compare
-from pyro_vae.comparison.settings import MatrixRow, matrix_of, shown_rows, warnings_of
+from pyro_vae.comparison.settings import Matrix, matrix_of
 from pyro_vae.comparison.table import (
     DATA,
     ROWS,
@@ -27,7 +27,7 @@ from pyro_vae.comparison.table import (
 from pyro_vae.files import replace_file
 from pyro_vae.measures.baselines import NAMES as BASELINES
 from pyro_vae.measures.baselines import not_beaten
-from pyro_vae.pages.frame import Section, render
+from pyro_vae.pages.frame import Drawing, render
 from pyro_vae.pages.wording import Row, figure_text
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.measure import ERROR
@@ -54,21 +54,20 @@ class TableRow(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The table of runs on the same data, with its warnings."""
+    """The table of runs on the same data, and what a reader must know before comparing them."""
 
-    warnings: list[str]
-    bits: Row
+    bits: Row  # which ranks the runs
+    is_ranked: bool
+    draws: list[int]  # of the bound on the bits
+    unranked: list[str]  # runs without bits, and why
+    climbing: str  # runs that climbed still when they ended
+    baselines: str  # bits of trivial models
+    beaten: str  # runs that a trivial model beats
+    scales: list[str]  # of ELBO and distortion
+    uneven: list[str]  # parts that were evaluated at different effort
     settings: list[str]
     columns: list[Row]
     rows: list[TableRow]
-
-
-class ShownMatrix(NamedTuple):
-    """The matrix of settings: where its figures come from, its warnings, and its rows."""
-
-    source: str
-    warnings: list[str]
-    rows: list[MatrixRow]
 
 
 class GroupPage(NamedTuple):
@@ -76,9 +75,13 @@ class GroupPage(NamedTuple):
 
     name: str
     table: Table
-    matrix: ShownMatrix | None
+    matrix: Matrix | None
     pictures: Pictures | None
-    sections: list[Section]
+    plane: list[Drawing]
+    over_beta: list[Drawing]
+    over_latent_size: list[Drawing]
+    learning_curves: list[Drawing]
+    has_seeds: bool
 
 
 def write_comparison(runs: Paths, out: str | Path | None = None) -> tuple[Path, FoundRuns]:
@@ -178,21 +181,17 @@ def _values(table: pd.DataFrame, name: str) -> str:
 
 
 def _group_page(name: str, group: Group, folder: Path) -> GroupPage:
-    sections = (
-        plane(group),
-        over(group, "beta"),
-        over(group, "latent_dim"),
-        learning_curves(group),
+    return GroupPage(
+        name=name,
+        table=_table(group, folder),
+        matrix=matrix_of(group),
+        pictures=pictures(group, folder),
+        plane=plane(group),
+        over_beta=over(group, "beta"),
+        over_latent_size=over(group, "latent_dim"),
+        learning_curves=learning_curves(group),
+        has_seeds=group.has_seeds,
     )
-    drawn = [part for part in sections if part.drawings]
-    return GroupPage(name, _table(group, folder), _matrix(group), pictures(group, folder), drawn)
-
-
-def _matrix(group: Group) -> ShownMatrix | None:
-    matrix = matrix_of(group)
-    if matrix is None:
-        return None
-    return ShownMatrix(matrix.source.words, warnings_of(matrix, group), shown_rows(matrix))
 
 
 # --- the table -------------------------------------------------------------------------------------
@@ -203,28 +202,34 @@ def _table(group: Group, folder: Path) -> Table:
     bits, settings = bits_column(table), varying(table)
     shown = [column for column, row in ROWS.items() if row.in_table == "result"]
     columns = [c for c in (*shown, "parameters", "seconds") if table[c].notna().any()]
-    scales = len(group.scales) > 1
-    rows = []
-    for name, row in table.iterrows():
-        words = [setting_text(row[setting]) for setting in settings]
-        rows.append(
-            TableRow(
-                rank="-" if row["rank"] is None else str(row["rank"]),
-                bits=_cell(row, bits),
-                settings=words + ([SCALES[row["scale"]]] if scales else []),
-                figures=[_cell(row, column) for column in columns],
-                name=row["run"],
-                report=report_address(group.runs[name], folder),
-            )
-        )
+    runs = group.runs.items()
+    beaten = [name for name, run in runs if not_beaten(run.summary.get("baselines") or {})]
     names = [name.replace("_", " ") for name in settings]
     return Table(
-        warnings=_warnings(group, bits),
         bits=ROWS[bits],
-        settings=names + (["ELBO is of"] if scales else []),
+        is_ranked=bool(table[bits].notna().any()),
+        draws=sorted(table[f"{bits}_samples"].dropna().unique()),
+        unranked=_unranked(table[table["rank"].isna()]),
+        climbing=_named(group.table[group.table["convergence.word"] == "still climbs"]),
+        baselines=_baselines(table),
+        beaten=_named(group.table.loc[beaten]),
+        scales=[SCALES[scale] for scale in group.scales],
+        uneven=uneven_parts(table),
+        settings=names + (["ELBO is of"] if len(group.scales) > 1 else []),
         columns=[ROWS[column] for column in columns],
-        rows=rows,
+        rows=[_row(group, row, settings, [bits, *columns], folder) for _, row in table.iterrows()],
     )
+
+
+def _row(
+    group: Group, row: pd.Series, settings: list[str], columns: list[str], folder: Path
+) -> TableRow:
+    words = [setting_text(row[name]) for name in settings]
+    words += [SCALES[row["scale"]]] if len(group.scales) > 1 else []
+    bits, *figures = [_cell(row, column) for column in columns]
+    rank = "-" if row["rank"] is None else str(row["rank"])
+    address = report_address(group.runs[row.name], folder)
+    return TableRow(rank, bits, words, figures, row["run"], address)
 
 
 def _cell(row: pd.Series, column: str) -> str:
@@ -232,64 +237,23 @@ def _cell(row: pd.Series, column: str) -> str:
     return "" if value is None else figure_text({"mean": value, "standard_error": error})
 
 
-def _warnings(group: Group, bits: str) -> list[str]:
-    """Return what a reader must know before comparing the runs of a group."""
-    table, warnings = group.table, []
-    if table[bits].notna().any():
-        draws = table[bits + "_samples"].dropna().unique()
-        unit = f" ({', '.join(map(str, sorted(draws)))} draws)" if len(draws) else ""
-        warnings.append(
-            f"Ranked by bits per dimension{unit}, an upper bound on the one measure on which"
-            " all families can be compared."
-        )
-    warnings += _without_rank(table[table[bits].isna()])
-    warnings += _marked(group)
-    if len(group.scales) > 1:
-        scales = "; ".join(SCALES[scale] for scale in group.scales)
-        warnings.append(
-            f"ELBO and distortion are on {len(group.scales)} scales here ({scales}). Compare them"
-            " within one scale only; their figures have a panel each."
-        )
-    if uneven := uneven_parts(table):
-        warnings.append(
-            f"Evaluated at different effort (--quick, or another number of images):"
-            f" {', '.join(uneven)}. Do not compare these figures between runs."
-        )
-    return warnings
+def _unranked(table: pd.DataFrame) -> list[str]:
+    """Return how many runs of which families have no bits, and why."""
+    found = []
+    for (model, scale), runs in table.groupby(["model", "scale"], sort=False):
+        families = ", ".join(runs["likelihood"].unique())
+        why = NO_BITS.get((model, scale), "an autoencoder gives images no probability")
+        found.append(f"{len(runs)} of {families}; {why}")
+    return found
 
 
-def _marked(group: Group) -> list[str]:
-    """Return the sentences that mark runs which climb still, or which trivial models beat."""
-    table, sentences = group.table, []
-    climbing = table[table["convergence.word"] == "still climbs"]
-    if len(climbing):
-        sentences.append(
-            f"Still climbing when they ended, so not at their best: {_named(climbing)}."
-        )
+def _baselines(table: pd.DataFrame) -> str:
     fewest = {
         words: table[f"baselines.{name}.bits_per_dim"].dropna().min()
         for name, words in BASELINES.items()
     }
-    known = [f"{words} {bits:.3f}" for words, bits in fewest.items() if not pd.isna(bits)]
-    if known:
-        listed = ", ".join(known)
-        sentences.append(f"Bits per dimension of trivial models of the training images: {listed}.")
-    runs = group.runs.items()
-    beaten = [name for name, run in runs if not_beaten(run.summary.get("baselines") or {})]
-    if beaten:
-        named = _named(table.loc[beaten])
-        sentences.append(f"Not trained far enough, or worse than a trivial model: {named}.")
-    return sentences
+    return ", ".join(f"{words} {bits:.3f}" for words, bits in fewest.items() if not pd.isna(bits))
 
 
 def _named(table: pd.DataFrame) -> str:
     return ", ".join(table["run"]) if len(table) <= MOST_VALUES else f"{len(table)} runs"
-
-
-def _without_rank(table: pd.DataFrame) -> list[str]:
-    sentences = []
-    for (model, scale), runs in table.groupby(["model", "scale"], sort=False):
-        families = ", ".join(runs["likelihood"].unique())
-        why = NO_BITS.get((model, scale), "an autoencoder gives images no probability")
-        sentences.append(f"Without a rank: {len(runs)} of {families}; {why}.")
-    return sentences

@@ -1,4 +1,4 @@
-"""The plots of a comparison, each with the sentence that says how to read it."""
+"""The plots of a comparison; its template says how to read them."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from pyro_vae.comparison.table import (
 from pyro_vae.evaluation.significance import SIGNS
 from pyro_vae.figures import many_runs
 from pyro_vae.figures.many_runs import Curve
-from pyro_vae.pages.frame import Drawing, Section, drawn
+from pyro_vae.pages.frame import Drawing, drawn
 from pyro_vae.pages.wording import Compared
 from pyro_vae.runs.measure import ERROR
 from pyro_vae.runs.run import Run
@@ -29,27 +29,9 @@ RATE, DISTORTION = "test.rate_nats", "test.distortion_nats"
 FEW = 12  # runs whose learning curves can be told apart
 AXES = {"beta": "beta", "latent_dim": "latent size"}
 UNITS = {"beta": "", "latent_dim": " (components)"}
-
-LOOK_AT_PLANE = (
-    "Each line is a family, from small to large beta: a larger beta gives a smaller rate and more"
-    " distortion. Look for the line nearest to the lower left corner, and for the beta where it turns"
-    " steep: beyond it, much distortion is paid for little rate."
-)
 LOOK_AT_ENDS = (
     "The numbers are the smallest and the largest beta of a line. Where training has found the best"
     " trade, the slope of the line is minus beta."
-)
-LOOK_AT_AXES = {
-    "beta": "Each line is a family, or another setting that varies, over beta on a log scale. A ring"
-    " marks the best point of a line. Look for the beta at which measures turn, and whether all lines"
-    " agree on it.",
-    "latent_dim": "Look for the latent size beyond which nothing improves. Where active components"
-    " fall short of the dotted line, the rest is not used.",
-}
-LOOK_AT_CURVES = (
-    "The test ELBO during training; values that only the first tenth of the epochs reaches are cut"
-    " off. Look for lines that still climb (train for longer) and for lines that turn down"
-    " (over-fitting)."
 )
 
 
@@ -57,7 +39,7 @@ class Group:
     """Runs on the same data: a name for them, the runs by folder, and their table.
 
     The table has the columns `run`, a short name, and `scale`, a key of `SCALES`, beside those of
-    `table_of`. `scales` are those that there are.
+    `table_of`. `scales` are those that there are. `has_seeds` is whether settings have several.
     """
 
     def __init__(self, name: str, runs: Sequence[Run], table: pd.DataFrame):
@@ -67,6 +49,7 @@ class Group:
         scales = table.apply(scale_of, axis="columns")
         self.table = table.assign(run=short, scale=scales)
         self.scales = [scale for scale in SCALES if scale in set(scales)]
+        self.has_seeds = len(lines(table, line_settings(table))) < len(table)
 
     def placed(self, curve: Curve, row: pd.Series, settings: list[str]) -> Curve:
         """Return the curve with the name, colour and dashes of a run's line.
@@ -137,15 +120,15 @@ def rate_distortion_curve(table: pd.DataFrame) -> Curve:
     )
 
 
-# --- sections --------------------------------------------------------------------------------------
+# --- drawings --------------------------------------------------------------------------------------
 
 
 def _drawing(group: Group, figure: Figure, title: str, look: str) -> Drawing:
     return Drawing(drawn(figure, f"{title} ({group.name})"), look)
 
 
-def plane(group: Group) -> Section:
-    """Return the section with distortion over rate, where beta varies."""
+def plane(group: Group) -> list[Drawing]:
+    """Return the drawings of distortion over rate, where beta varies."""
     settings, drawings = line_settings(group.table, "beta"), []
     for more, runs in group.panels(own_scale=True):
         curves = []
@@ -157,11 +140,11 @@ def plane(group: Group) -> Section:
             title = f"Rate and distortion{more}"
             figure = many_runs.rate_distortion(curves, title)
             drawings.append(_drawing(group, figure, title, LOOK_AT_ENDS))
-    return Section("Rate and distortion", LOOK_AT_PLANE + _seeds(group, "beta"), drawings)
+    return drawings
 
 
-def over(group: Group, axis: str) -> Section:
-    """Return the section with every measure over a setting of `AXES`, where that varies."""
+def over(group: Group, axis: str) -> list[Drawing]:
+    """Return the drawings of every measure over a setting of `AXES`, where that varies."""
     settings, drawings = line_settings(group.table, axis), []
     for column, measure in COMPARED.items():
         for more, runs in group.panels(measure.own_scale):
@@ -175,8 +158,7 @@ def over(group: Group, axis: str) -> Section:
                 figure, ringed = _over(axis, column, measure.name + more, runs, curves)
                 title = f"{measure.name}{more} over {AXES[axis]}"
                 drawings.append(_drawing(group, figure, title, measure.look + ringed))
-    look = LOOK_AT_AXES[axis] + _seeds(group, axis)
-    return Section(f"Over {AXES[axis]}", look, drawings)
+    return drawings
 
 
 def _over(
@@ -216,8 +198,8 @@ def _listed(ringed: list[tuple[str, str]]) -> str:
     return " and ".join(f"{x} ({name})" if name else x for x, name in ringed)
 
 
-def learning_curves(group: Group) -> Section:
-    """Return the section with the test ELBO of every run over epochs, if the runs are few."""
+def learning_curves(group: Group) -> list[Drawing]:
+    """Return the drawings of the test ELBO of every run over epochs, if the runs are few."""
     drawings = []
     for more, runs in group.panels(own_scale=True) if len(group.runs) <= FEW else []:
         if curves := _learning_curves(group, runs):
@@ -225,7 +207,7 @@ def learning_curves(group: Group) -> Section:
             figure = many_runs.elbo_over_epochs(curves, title)
             look = "Higher is better, within this panel."
             drawings.append(_drawing(group, figure, title, look))
-    return Section("Learning curves", LOOK_AT_CURVES, drawings)
+    return drawings
 
 
 def _learning_curves(group: Group, runs: pd.DataFrame) -> list[Curve]:
@@ -240,10 +222,3 @@ def _learning_curves(group: Group, runs: pd.DataFrame) -> list[Curve]:
                 name = label(row, settings) or row["run"]
                 curves.append(Curve(name, colour, dash, *zip(*known)))
     return curves
-
-
-def _seeds(group: Group, axis: str) -> str:
-    """Return the sentence that explains the error bars, where there are any."""
-    settings = line_settings(group.table, axis)
-    several = group.table.duplicated([*settings, axis]).any()
-    return " Points are means over seeds, bars their standard errors." if several else ""

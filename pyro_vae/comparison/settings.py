@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pyro_vae.comparison.plots import Group
-from pyro_vae.comparison.table import line_settings, lines, varying
+from pyro_vae.comparison.table import line_settings, lines
 from pyro_vae.evaluation.ladder import ESTIMATE
 from pyro_vae.evaluation.significance import Difference, all_differences, two_way_mean
 from pyro_vae.files import read_file
@@ -25,19 +26,6 @@ from pyro_vae.runs.run import Run
 Values = tuple[object, np.ndarray]  # a mark of the images, and a number for each of them
 
 MOST = 12  # settings that a page shows
-ONE_SEED = (
-    "A setting with a single seed has no error here, since nothing is known of what another seed"
-    " would give. Train two seeds or more of each."
-)
-BY_TEST = (
-    "Ranked on test images: the best of many settings looks better there than it is. To choose"
-    " between settings, hold images out with --validation always."
-)
-BY_BOUND = (
-    "An importance bound is looser where a small beta has made q narrow, so it can prefer a larger"
-    " beta that is not better. To choose between betas, measure the runs with 'pyro-vae evaluate"
-    " --only likelihood' and compare again."
-)
 
 
 class Source(NamedTuple):
@@ -61,6 +49,25 @@ class Setting(NamedTuple):
         """Return the mean over seeds and images, nats per image."""
         return float(self.values.mean())
 
+    @property
+    def mean_text(self) -> str:
+        """Return the mean with its standard error over seeds and images, as text."""
+        return _mean_text(self.values)
+
+    @property
+    def test_text(self) -> str:
+        """Return the mean bound of the test images as text; empty where a run does not have it."""
+        found = [_bound("test")(run) for run in self.runs]
+        known = [value[1] for value in found if value is not None]
+        return _mean_text(known) if len(known) == len(found) else ""
+
+
+class Cell(NamedTuple):
+    """A difference as text, and whether it holds after Holm's adjustment for the number of pairs."""
+
+    text: str
+    holds: bool
+
 
 class Matrix(NamedTuple):
     """The settings of a group of runs, best first, and the matrix of their differences."""
@@ -73,6 +80,17 @@ class Matrix(NamedTuple):
         """Return whether a difference holds after Holm's adjustment for the number of pairs."""
         difference = self.differences[row][column]
         return difference is not None and difference.p_value < level
+
+    @property
+    def shown(self) -> list[Setting]:
+        """Return the settings that a page shows."""
+        return self.settings[:MOST]
+
+    def cells(self, row: int) -> list[Cell]:
+        """Return the row of a setting on a page, from the second column on, blank up to its own."""
+        others = range(row + 1, len(self.shown))
+        cells = [Cell(_text(self.differences[row][n]), self.holds(row, n)) for n in others]
+        return [Cell("", False)] * row + cells
 
 
 def matrix_of(group: Group) -> Matrix | None:
@@ -140,33 +158,11 @@ SOURCES = (
 )
 
 
-# --- as a page shows it ----------------------------------------------------------------------------
+# --- text ------------------------------------------------------------------------------------------
 
 
-class MatrixRow(NamedTuple):
-    """A setting: its rank and name, its mean with an error, its seeds, and its differences.
-
-    A difference is its text, and whether it holds.
-    """
-
-    rank: int
-    name: str
-    mean: str
-    seeds: int
-    cells: list[tuple[str, bool]]
-
-
-def shown_rows(matrix: Matrix) -> list[MatrixRow]:
-    """Return the rows of the best settings."""
-    count = min(MOST, len(matrix.settings))
-    rows = []
-    for number, setting in enumerate(matrix.settings[:count]):
-        blank = [("", False)] * number
-        others = range(number + 1, count)
-        cells = [(_text(matrix.differences[number][n]), matrix.holds(number, n)) for n in others]
-        mean = figure_text(two_way_mean(setting.values)._asdict())
-        rows.append(MatrixRow(number + 1, setting.name, mean, len(setting.runs), blank + cells))
-    return rows
+def _mean_text(values: ArrayLike) -> str:
+    return figure_text(two_way_mean(values)._asdict())
 
 
 def _text(difference: Difference) -> str:
@@ -175,27 +171,3 @@ def _text(difference: Difference) -> str:
         return f"{difference.mean:+.2f}"
     places = max(0, 1 - math.floor(math.log10(error)))
     return f"{difference.mean:+.{places}f} ± {error:.{places}f}"
-
-
-def warnings_of(matrix: Matrix, group: Group) -> list[str]:
-    """Return what a reader must know before the matrix."""
-    warnings = [_chosen(matrix) if matrix.source.selects else BY_TEST]
-    if matrix.source.biased and "beta" in varying(group.table):
-        warnings.append(BY_BOUND)
-    if any(len(setting.runs) == 1 for setting in matrix.settings):
-        warnings.append(ONE_SEED)
-    if len(matrix.settings) > MOST:
-        warnings.append(f"The best {MOST} of {len(matrix.settings)} settings are shown.")
-    return warnings
-
-
-def _chosen(matrix: Matrix) -> str:
-    """Return the sentence on the setting that validation images choose, with its test figure."""
-    best = matrix.settings[0]
-    splits = [run.per_image.get("test") for run in best.runs]
-    known = [s.columns["log_prob_nats"] for s in splits if s and "log_prob_nats" in s.columns]
-    sentence = f"Chosen on validation images: {best.name}."
-    if len(known) < len(best.runs):
-        return sentence
-    test = figure_text(two_way_mean(known)._asdict())
-    return f"{sentence} Its test images have {test} nats each, by the importance bound."
