@@ -1,15 +1,14 @@
 """`compare`: a table and a page of finished runs; the page needs no other file."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pandas as pd
 
-from pyro_vae.comparison.pictures import Pictures, pictures, report_address
+from pyro_vae.comparison.pictures import pictures, report_address
 from pyro_vae.comparison.plots import Group, learning_curves, over, plane
 from pyro_vae.comparison.runs import FoundRuns, Paths, is_run, runs_to_compare
-from pyro_vae.comparison.settings import Matrix, matrix_of
+from pyro_vae.comparison.settings import matrix_of
 from pyro_vae.comparison.table import (
     DATA,
     ROWS,
@@ -27,8 +26,8 @@ from pyro_vae.comparison.table import (
 from pyro_vae.files import replace_file
 from pyro_vae.measures.baselines import NAMES as BASELINES
 from pyro_vae.measures.baselines import not_beaten
-from pyro_vae.pages.frame import Drawing, render
-from pyro_vae.pages.wording import Row, figure_text
+from pyro_vae.pages.frame import render
+from pyro_vae.pages.wording import figure_text
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.measure import ERROR
 from pyro_vae.settings import setting_text
@@ -40,48 +39,6 @@ NO_BITS = {  # the reason, by model and scale
     ("vae", "density"): "their pixels lie on no known grid of grey levels",
     ("vae", "levels"): "they were not measured",
 }
-
-
-class TableRow(NamedTuple):
-    """A run in the table: its rank, bits, settings, other figures and name."""
-
-    rank: str
-    bits: str
-    settings: list[str]
-    figures: list[str]
-    name: str
-    report: str
-
-
-class Table(NamedTuple):
-    """The table of runs on the same data, and what a reader must know before comparing them."""
-
-    bits: Row  # which ranks the runs
-    is_ranked: bool
-    draws: list[int]  # of the bound on the bits
-    unranked: list[str]  # runs without bits, and why
-    climbing: str  # runs that climbed still when they ended
-    baselines: str  # bits of trivial models
-    beaten: str  # runs that a trivial model beats
-    scales: list[str]  # of ELBO and distortion
-    uneven: list[str]  # parts that were evaluated at different effort
-    settings: list[str]
-    columns: list[Row]
-    rows: list[TableRow]
-
-
-class GroupPage(NamedTuple):
-    """The part of the page about runs on the same data."""
-
-    name: str
-    table: Table
-    matrix: Matrix | None
-    pictures: Pictures | None
-    plane: list[Drawing]
-    over_beta: list[Drawing]
-    over_latent_size: list[Drawing]
-    learning_curves: list[Drawing]
-    has_seeds: bool
 
 
 def write_comparison(runs: Paths, out: str | Path | None = None) -> tuple[Path, FoundRuns]:
@@ -117,18 +74,16 @@ def check_place(folder: Path) -> None:
         ValueError: a path that is not a folder, a run folder, or a folder whose `report.html` or
             `compare.csv` is not a comparison's.
     """
-    report, table = folder / "report.html", folder / "compare.csv"
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"out: {folder} is not a folder")
     if is_run(folder):
         raise ValueError(f"out: {folder} is a run folder; name another one")
-    mark = f'content="{GENERATOR}"'
-    if report.exists() and mark not in report.read_text(errors="replace")[:1000]:
-        raise ValueError(
-            f"out: {report} is there already, and no comparison's; name another folder"
-        )
-    if table.exists() and not table.read_text(errors="replace").startswith("folder,"):
-        raise ValueError(f"out: {table} is there already, and no comparison's; name another folder")
+    for name, mark in ("report.html", f'content="{GENERATOR}"'), ("compare.csv", "folder,"):
+        path = folder / name
+        if path.exists() and mark not in path.read_text(errors="replace")[:1000]:
+            raise ValueError(
+                f"out: {path} is there already, and no comparison's; name another folder"
+            )
 
 
 # --- the page --------------------------------------------------------------------------------------
@@ -147,7 +102,8 @@ def _page(found: FoundRuns, table: pd.DataFrame, folder: Path) -> str:
         "comparison.html",
         generator=GENERATOR,
         title=f"Comparison of {len(table)} runs",
-        words=_words([run.config for run in found.finished], settings),
+        count=len(table),
+        data=list(dict.fromkeys(_data(run.config) for run in found.finished)),
         varying=[(name, _values(table, name)) for name in settings],
         shared=[(name, setting_text(table[name].iloc[0])) for name in alike],
         others={
@@ -156,16 +112,6 @@ def _page(found: FoundRuns, table: pd.DataFrame, folder: Path) -> str:
             "Repeated": found.repeated,
         },
         groups=groups,
-    )
-
-
-def _words(configs: Sequence[RunConfig], settings: list[str]) -> str:
-    data = " and ".join(dict.fromkeys(map(_data, configs)))
-    if not settings:
-        return f"{len(configs)} finished runs on {data}. They agree in all settings."
-    return (
-        f"{len(configs)} finished runs on {data}. They differ in {', '.join(settings)}, and agree in"
-        " all other settings."
     )
 
 
@@ -180,56 +126,56 @@ def _values(table: pd.DataFrame, name: str) -> str:
     return ", ".join(values) if len(values) <= MOST_VALUES else f"{len(values)} values"
 
 
-def _group_page(name: str, group: Group, folder: Path) -> GroupPage:
-    return GroupPage(
-        name=name,
-        table=_table(group, folder),
-        matrix=matrix_of(group),
-        pictures=pictures(group, folder),
-        plane=plane(group),
-        over_beta=over(group, "beta"),
-        over_latent_size=over(group, "latent_dim"),
-        learning_curves=learning_curves(group),
-        has_seeds=group.has_seeds,
-    )
+def _group_page(name: str, group: Group, folder: Path) -> dict[str, Any]:
+    return {
+        "name": name,
+        "table": _table(group, folder),
+        "matrix": matrix_of(group),
+        "pictures": pictures(group, folder),
+        "plane": plane(group),
+        "over_beta": over(group, "beta"),
+        "over_latent_size": over(group, "latent_dim"),
+        "learning_curves": learning_curves(group),
+        "has_seeds": group.has_seeds,
+    }
 
 
 # --- the table -------------------------------------------------------------------------------------
 
 
-def _table(group: Group, folder: Path) -> Table:
+def _table(group: Group, folder: Path) -> dict[str, Any]:
+    """Return the runs, best first, and what a reader must know before comparing them."""
     table = ranked(group.table)
     bits, settings = bits_column(table), varying(table)
     shown = [column for column, row in ROWS.items() if row.in_table == "result"]
     columns = [c for c in (*shown, "parameters", "seconds") if table[c].notna().any()]
     runs = group.runs.items()
     beaten = [name for name, run in runs if not_beaten(run.summary.get("baselines") or {})]
-    names = [name.replace("_", " ") for name in settings]
-    return Table(
-        bits=ROWS[bits],
-        is_ranked=bool(table[bits].notna().any()),
-        draws=sorted(table[f"{bits}_samples"].dropna().unique()),
-        unranked=_unranked(table[table["rank"].isna()]),
-        climbing=_named(group.table[group.table["convergence.word"] == "still climbs"]),
-        baselines=_baselines(table),
-        beaten=_named(group.table.loc[beaten]),
-        scales=[SCALES[scale] for scale in group.scales],
-        uneven=uneven_parts(table),
-        settings=names + (["ELBO is of"] if len(group.scales) > 1 else []),
-        columns=[ROWS[column] for column in columns],
-        rows=[_row(group, row, settings, [bits, *columns], folder) for _, row in table.iterrows()],
-    )
-
-
-def _row(
-    group: Group, row: pd.Series, settings: list[str], columns: list[str], folder: Path
-) -> TableRow:
-    words = [setting_text(row[name]) for name in settings]
-    words += [SCALES[row["scale"]]] if len(group.scales) > 1 else []
-    bits, *figures = [_cell(row, column) for column in columns]
-    rank = "-" if row["rank"] is None else str(row["rank"])
-    address = report_address(group.runs[row.name], folder)
-    return TableRow(rank, bits, words, figures, row["run"], address)
+    return {
+        "bits": ROWS[bits],
+        "is_ranked": table[bits].notna().any(),
+        "draws": sorted(table[f"{bits}_samples"].dropna().unique()),
+        "unranked": _unranked(table[table["rank"].isna()]),
+        "climbing": _named(group.table[group.table["convergence.word"] == "still climbs"]),
+        "baselines": _baselines(table),
+        "beaten": _named(group.table.loc[beaten]),
+        "scales": [SCALES[scale] for scale in group.scales],
+        "uneven": uneven_parts(table),
+        "settings": settings,
+        "columns": [ROWS[column] for column in columns],
+        "rows": [
+            {
+                "rank": row["rank"] or "-",
+                "bits": _cell(row, bits),
+                "settings": [setting_text(row[name]) for name in settings],
+                "scale": SCALES[row["scale"]],
+                "figures": [_cell(row, column) for column in columns],
+                "name": row["run"],
+                "report": report_address(group.runs[name], folder),
+            }
+            for name, row in table.iterrows()
+        ],
+    }
 
 
 def _cell(row: pd.Series, column: str) -> str:

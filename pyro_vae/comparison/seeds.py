@@ -247,11 +247,18 @@ def _title(column: str) -> str:
 def _text(mean: Any, error: Any) -> str:
     if isinstance(mean, str):
         return mean
-    if mean is None or pd.isna(mean):
-        return "-"
-    if error is None or pd.isna(error) or error == 0:
-        return f"{mean:,.0f}" if float(mean).is_integer() else f"{mean:.4g}"
+    return "-" if pd.isna(mean) else number_text(mean, math.nan if pd.isna(error) else error)
+
+
+def number_text(mean: float, error: float, sign: str = "") -> str:
+    """Return a number with two digits of its error, as in 1.23 ± 0.04, or alone where it has none.
+
+    Args:
+        sign: `+` to write the sign of positive numbers too.
+    """
+    if math.isnan(error) or error == 0:
+        return f"{mean:{sign},.0f}" if float(mean).is_integer() else f"{mean:{sign}.4g}"
     if error < SMALL:
-        return f"{mean:.3g} ± {error:.1g}"
+        return f"{mean:{sign}.3g} ± {error:.1g}"
     places = max(0, 1 - math.floor(math.log10(error)))
-    return f"{mean:,.{places}f} ± {error:,.{places}f}"
+    return f"{mean:{sign},.{places}f} ± {error:,.{places}f}"

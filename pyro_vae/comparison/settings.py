@@ -8,7 +8,6 @@ q(z|x) before the importance bound of the run's end.
 
 import csv
 import io
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pyro_vae.comparison.plots import Group
+from pyro_vae.comparison.seeds import number_text
 from pyro_vae.comparison.table import line_settings, lines
 from pyro_vae.evaluation.ladder import ESTIMATE
 from pyro_vae.evaluation.significance import Difference, all_differences, two_way_mean
@@ -35,6 +35,10 @@ class Source(NamedTuple):
     selects: bool  # whether the images were held out to choose by
     biased: bool  # whether it is looser for some settings than for others
     read: Callable[[Run], Values | None]
+
+
+def _mean_text(values: ArrayLike) -> str:
+    return figure_text(two_way_mean(values)._asdict())
 
 
 class Setting(NamedTuple):
@@ -89,8 +93,11 @@ class Matrix(NamedTuple):
     def cells(self, row: int) -> list[Cell]:
         """Return the row of a setting on a page, from the second column on, blank up to its own."""
         others = range(row + 1, len(self.shown))
-        cells = [Cell(_text(self.differences[row][n]), self.holds(row, n)) for n in others]
-        return [Cell("", False)] * row + cells
+        cells = [Cell("", False)] * row
+        for other in others:
+            mean, error = self.differences[row][other][:2]
+            cells.append(Cell(number_text(mean, error, sign="+"), self.holds(row, other)))
+        return cells
 
 
 def matrix_of(group: Group) -> Matrix | None:
@@ -156,18 +163,3 @@ SOURCES = (
     Source("AIS of test images", False, False, _annealed("test", "likelihood.csv")),
     Source("the importance bound of test images", False, True, _bound("test")),
 )
-
-
-# --- text ------------------------------------------------------------------------------------------
-
-
-def _mean_text(values: ArrayLike) -> str:
-    return figure_text(two_way_mean(values)._asdict())
-
-
-def _text(difference: Difference) -> str:
-    error = difference.standard_error
-    if math.isnan(error) or error == 0:
-        return f"{difference.mean:+.2f}"
-    places = max(0, 1 - math.floor(math.log10(error)))
-    return f"{difference.mean:+.{places}f} ± {error:.{places}f}"
