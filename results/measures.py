@@ -5,10 +5,10 @@ import torch
 
 from pyro_vae.evaluation.ais import Annealing, annealed_importance_sampling
 from pyro_vae.evaluation.bounds import importance_bound
-from pyro_vae.evaluation.latents import active_units
 from pyro_vae.evaluation.samples import frechet_distance
+from pyro_vae.evaluation.terms import active_units, mean_variance_per_component
+from pyro_vae.measures.samples import classifier_for
 from pyro_vae.models.elbo import elbo_terms
-from pyro_vae.runs.classifiers import classifier_for
 
 
 def anneal(vae, x, effort, times=1):
@@ -35,7 +35,7 @@ def split(vae, data, name, effort):
     figures = {name: value.mean().item() for name, value in columns.items()}
     figures["ais_error"] = annealed.standard_error.square().mean().sqrt().item()  # of one image
     figures["ais_chains"] = annealed.effective_sample_size.mean().item()
-    figures["active"] = active_units(vae, x)
+    figures["active"] = active_units(mean_variance_per_component(vae, x))
     if name == "validation":
         parts = {"encoder": vae.encoder, "decoder": vae.decoder, "likelihood": vae.likelihood}
         for part, module in parts.items():

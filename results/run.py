@@ -19,13 +19,13 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import measures
 import numpy as np
 import pandas as pd
 import torch
 import trainings
 import yaml
 
+import measures
 import pyro_vae as pv
 
 CELL = ("likelihood", "beta", "seed", "learning_rate")

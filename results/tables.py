@@ -12,9 +12,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pyro_vae.evaluation.best import confidence_set
-from pyro_vae.evaluation.paired import paired_difference, two_way_mean
-from pyro_vae.evaluation.significance import holm
+from pyro_vae.evaluation.significance import (
+    confidence_set,
+    holm,
+    paired_difference,
+    two_way_mean,
+)
 
 JUDGES = {  # how a beta is judged: the measure, its best, and whether each image has one
     "log P by AIS, validation images": ("validation_ais", "highest", True),
@@ -80,7 +83,9 @@ def families_at_one(measures):
             row["to the next, nats"] = within(pairs[n].mean, pairs[n].standard_error, 2)
             row["p"] = f"{adjusted[n]:.2g}"
         rows.append(row)
-    return rows
+    among = confidence_set([found[name] for name in order]) if len(order) > 1 else []
+    best = ", ".join(name for name, inside in zip(order, among) if inside)
+    return rows, f"95% confidence set of the family with the highest log P: {best}.\n\n"
 
 
 def best_betas(measures, measure, best, per_image):
@@ -146,7 +151,7 @@ if __name__ == "__main__":
     parser.add_argument("--pixels", type=int, default=64, help="of an image")
     folder, pixels = vars(parser.parse_args()).values()
     measures = Measures(folder, pixels)
-    parts = [markdown("Families at beta 1, test images", families_at_one(measures))]
+    parts = [markdown("Families at beta 1, test images", *families_at_one(measures))]
     for title, judge in JUDGES.items():
         parts.append(markdown(f"Beta by {title}", best_betas(measures, *judge)))
     parts.append(markdown("Order of families by bits and by other measures", agreement(measures)))
