@@ -1,5 +1,6 @@
 """What several notebooks draw: curves and points of means over seeds, from a table of runs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -22,6 +23,21 @@ APART = 0.16  # between the points of one name, in units of the distance of name
 
 
 # --- curves ----------------------------------------------------------------------------------------
+
+
+def mean_curve(label: str, number: int, x: ArrayLike, rows: ArrayLike) -> Curve:
+    """Return the curve of the mean of several rows, with their standard error as bars.
+
+    Args:
+        label: the curve's name.
+        number: the number of its colour and dashes.
+        x: (P,), the places of the points.
+        rows: (S, P), such as a curve for each seed. One row alone has no bars.
+    """
+    rows = np.asarray(rows, dtype=float)
+    count = len(rows)
+    errors = rows.std(0, ddof=1) / math.sqrt(count) if count > 1 else None
+    return Curve(label, number, number, x, rows.mean(0), errors)
 
 
 def curves_over(

@@ -22,12 +22,12 @@ from pyro_vae.evaluation.significance import (
     two_way_mean,
 )
 from pyro_vae.names import check_name
+from pyro_vae.pages.wording import number_text
 from pyro_vae.runs.measure import ERROR
 from pyro_vae.settings import setting_text
 
 Names = str | Sequence[str]
 ALL = "all"  # the name of all runs together
-SMALL = 1e-5  # an error under which figures are written with an exponent
 
 
 def over_seeds(table: pd.DataFrame, by: Names, columns: Names) -> pd.DataFrame:
@@ -248,17 +248,3 @@ def _text(mean: Any, error: Any) -> str:
     if isinstance(mean, str):
         return mean
     return "-" if pd.isna(mean) else number_text(mean, math.nan if pd.isna(error) else error)
-
-
-def number_text(mean: float, error: float, sign: str = "") -> str:
-    """Return a number with two digits of its error, as in 1.23 ± 0.04, or alone where it has none.
-
-    Args:
-        sign: `+` to write the sign of positive numbers too.
-    """
-    if math.isnan(error) or error == 0:
-        return f"{mean:{sign},.0f}" if float(mean).is_integer() else f"{mean:{sign}.4g}"
-    if error < SMALL:
-        return f"{mean:{sign}.3g} ± {error:.1g}"
-    places = max(0, 1 - math.floor(math.log10(error)))
-    return f"{mean:{sign},.{places}f} ± {error:,.{places}f}"

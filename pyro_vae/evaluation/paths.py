@@ -1,4 +1,4 @@
-"""Images that a model decodes along paths through the latent space."""
+"""Paths through the latent space and the images along them, and the plane where codes vary most."""
 
 from collections.abc import Callable
 
@@ -85,3 +85,17 @@ def traverse(
     for row, component in enumerate(components):
         codes[row, :, component] = values
     return model.decode(codes).mean.clamp(0, 1)
+
+
+def principal_plane(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first two principal axes of codes (N, latent_dim), and their shares of the variance.
+
+    The axes are orthonormal, (2, latent_dim); the largest number of each is positive. The shares are
+    0 for codes that are all alike.
+    """
+    centred = codes.double() - codes.double().mean(0)
+    variances, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    axes = vectors.T.flip(0)[:2]
+    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
+    total = variances.sum().clamp_min(torch.finfo(variances.dtype).tiny)
+    return axes * largest.sign(), variances.flip(0)[:2].clamp_min(0) / total

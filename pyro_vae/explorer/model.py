@@ -1,34 +1,30 @@
-"""A model as the page's JavaScript reads it: two networks, and the likelihood's expected image."""
+"""A model as the page's JavaScript reads it: two networks as lists of plain layers, and a likelihood.
 
+A layer is a dict with its `kind`, its sizes, and its weights as base64 of float16. Every kind has a
+function of the same name in `pages/templates/explorer/networks.js`, and every likelihood family one
+in `likelihoods.js`.
+"""
+
+from collections.abc import Callable
 from itertools import chain
 
-from pyro_vae.explorer.layers import layers_of
+import torch
+from torch import nn
+
+from pyro_vae import names
 from pyro_vae.explorer.weights import float16_text
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood
 from pyro_vae.models.vae import LatentImageModel
 
-EXPECTED_IMAGES = {  # the function in `likelihoods.js` that gives a family's expected image
-    "bernoulli": "bernoulli",
-    "continuous_bernoulli": "continuousBernoulli",
-    "gaussian_fixed_sigma": "normalOfGivenSigma",
-    "gaussian_shared_sigma": "normalOfSharedScale",
-    "gaussian_image_sigma": "normalOfImageScale",
-    "gaussian_pixel_sigma": "normalOfPixelScale",
-    "gaussian_optimal_sigma": "normalOfGivenSigma",
-    "laplace": "laplace",
-    "student_t": "studentT",
-    "beta": "beta",
-    "categorical": "categorical",
-    "discretized_logistic": "discretizedLogistic",
-    "discretized_logistic_mixture": "discretizedLogisticMixture",
-}
+Layer = dict[str, object]
+PLAIN = {"groups": 1, "dilation": (1, 1), "padding_mode": "zeros"}  # what the loops compute
 
 
 def describe(model: LatentImageModel) -> dict[str, object]:
     """Return a model as a table for JSON, with its weights as base64 of float16.
 
     Raises:
-        ValueError: if a network has a layer that the page cannot run.
+        ValueError: if a network has a layer, or the model a likelihood, that the page cannot run.
     """
     return {
         "image_shape": list(model.image_shape),
@@ -43,12 +39,103 @@ def describe_likelihood(likelihood: Likelihood) -> dict[str, object]:
     """Return how expected images follow from the decoder's outputs.
 
     `by_levels` says whether they are means over grey levels, and not means of the density.
+
+    Raises:
+        ValueError: if the family is not one of the package.
     """
+    name = {family: name for name, family in LIKELIHOODS.items()}.get(type(likelihood))
+    if name not in names.LIKELIHOODS:
+        kind = type(likelihood).__name__
+        raise ValueError(f"likelihood: the page knows the families of the package only, got {kind}")
     numbers = chain(likelihood.named_parameters(), likelihood.named_buffers())
-    (name,) = (name for name, family in LIKELIHOODS.items() if family is type(likelihood))
     return {
-        "expected": EXPECTED_IMAGES[name],
+        "family": name,
         "levels": likelihood.levels,
         "by_levels": likelihood.score == "levels",
         "numbers": {key: float16_text(values) for key, values in numbers},
     }
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+def layers_of(network: nn.Module) -> list[Layer]:
+    """Return the layers of a network in the order in which they are applied.
+
+    Raises:
+        ValueError: if the network has a layer that the page cannot run.
+
+    Example:
+        >>> [layer["kind"] for layer in layers_of(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))]
+        ['linear', 'relu']
+    """
+    if isinstance(network, nn.Sequential):
+        return [layer for part in network for layer in layers_of(part)]
+    if type(network) not in DESCRIPTIONS:
+        known = ", ".join(kind.__name__ for kind in DESCRIPTIONS)
+        raise ValueError(
+            f"network: the page cannot run the layer {type(network).__name__}; expected {known}"
+        )
+    return [DESCRIPTIONS[type(network)](network)]
+
+
+def _flatten(layer: nn.Flatten) -> Layer:
+    return {"kind": "flatten"}
+
+
+def _unflatten(layer: nn.Unflatten) -> Layer:
+    return {"kind": "unflatten", "shape": list(layer.unflattened_size)}
+
+
+def _linear(layer: nn.Linear) -> Layer:
+    return {"kind": "linear", "outputs": layer.out_features, **_weights(layer, layer.out_features)}
+
+
+def _convolution(layer: nn.Conv2d) -> Layer:
+    return {"kind": "convolution", **_window(layer)}
+
+
+def _transposed_convolution(layer: nn.ConvTranspose2d) -> Layer:
+    kind = {"kind": "transposedConvolution", "added": list(layer.output_padding)}
+    return kind | _window(layer)
+
+
+def _window(layer: nn.Conv2d | nn.ConvTranspose2d) -> Layer:
+    for name, expected in PLAIN.items():
+        found = getattr(layer, name)
+        if found != expected:
+            raise ValueError(
+                f"network: the page runs convolutions of {name}={expected}, got {found}"
+            )
+    if isinstance(layer.padding, str):
+        raise ValueError(
+            f"network: the page runs convolutions of a padding in numbers, got {layer.padding!r}"
+        )
+    return {
+        "outputs": layer.out_channels,
+        "kernel": list(layer.kernel_size),
+        "stride": list(layer.stride),
+        "padding": list(layer.padding),
+        **_weights(layer, layer.out_channels),
+    }
+
+
+def _weights(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, outputs: int) -> Layer:
+    bias = torch.zeros(outputs) if layer.bias is None else layer.bias
+    return {"weight": float16_text(layer.weight), "bias": float16_text(bias)}
+
+
+def _activation(kind: str) -> Callable[[nn.Module], Layer]:
+    return lambda layer: {"kind": kind}
+
+
+DESCRIPTIONS: dict[type[nn.Module], Callable[..., Layer]] = {
+    nn.Flatten: _flatten,
+    nn.Unflatten: _unflatten,
+    nn.Linear: _linear,
+    nn.Conv2d: _convolution,
+    nn.ConvTranspose2d: _transposed_convolution,
+    nn.ReLU: _activation("relu"),
+    nn.Tanh: _activation("tanh"),
+    nn.Softplus: _activation("softplus"),
+}

@@ -12,22 +12,18 @@ from pyro_vae.comparison.table import DATA
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
 from pyro_vae.explorer.model import describe
-from pyro_vae.explorer.planes import Plane, planes
-from pyro_vae.explorer.rounding import change_by_rounding
-from pyro_vae.explorer.weights import byte_text, float16_text, rounded
+from pyro_vae.explorer.planes import planes
+from pyro_vae.explorer.weights import byte_text, change_by_rounding, float16_text, rounded
 from pyro_vae.explorer.words import about_map, about_rounding, about_runs, page_title, run_titles
 from pyro_vae.files import replace_file
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.pages.frame import render
-from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.run import Run, load_data_again, load_run
 from pyro_vae.settings import setting_text
 
 MOST_CODES, MOST_IMAGES = 2000, 48  # test images on the map, and those to click
-MOST_ROUNDED = (
-    16  # those that tell what rounding changes; a mean over levels can take a second each
-)
+MOST_ROUNDED = 16  # those that tell what rounding changes, of which each can take a second
 MOST_CLASSES = 30  # labels that have a colour and a shape each
 INACTIVE_NATS = 0.1  # components with a lower mean rate are folded away
 FILE = "explore.html"
@@ -70,7 +66,7 @@ def explore(
 def _place(runs: list[Run], out: str | Path | None) -> Path:
     """Return where the page goes."""
     if out is None:
-        return RunFolder(runs[0].folder).explorer if len(runs) == 1 else Path(FILE)
+        return runs[0].explorer if len(runs) == 1 else Path(FILE)
     path = Path(out)
     if path.suffix not in (".html", ".htm") or path.is_dir():
         raise ValueError(f"out: expected the name of an .html file, got {path}")
@@ -133,22 +129,21 @@ def _rounding(
     """Return the sentence on what rounding changes."""
     images = data.test.images[evenly_spaced(len(data.test), MOST_ROUNDED)]
     changes = [
-        change_by_rounding(model, other, images.to(_weight(model)))
+        change_by_rounding(model, other, _for(model, images))
         for model, other in zip(models, on_page)
     ]
     return about_rounding(changes, len(images))
 
 
-def _weight(model: LatentImageModel) -> Tensor:
-    """Return a weight of the model, which has its type and its device."""
-    return next(model.parameters())
+def _for(model: LatentImageModel, images: Tensor) -> Tensor:
+    """Return images in the type and on the device of the model."""
+    return images.to(next(model.parameters()))
 
 
 @torch.no_grad()
 def _table(run: Run, model: LatentImageModel, images: Tensor) -> dict[str, object]:
     """Return what the page knows of a run."""
-    images = images.to(_weight(model))
-    codes = torch.cat([model.encode(x).mean for x in chunks(images)])
+    codes = torch.cat([model.encode(x).mean for x in chunks(_for(model, images))])
     importance = _importance(run, codes)
     return {
         "model": describe(model),
@@ -156,7 +151,7 @@ def _table(run: Run, model: LatentImageModel, images: Tensor) -> dict[str, objec
         "importance": importance.tolist(),
         "inactive": INACTIVE_NATS if model.has_rate else ACTIVE_VARIANCE,
         "codes": float16_text(codes, "codes"),
-        "planes": [_plane(plane) for plane in planes(codes, importance)],
+        "planes": planes(codes, importance),
     }
 
 
@@ -164,10 +159,6 @@ def _importance(run: Run, codes: Tensor) -> Tensor:
     """Return the mean KL of each component in nats, or the variance of its codes if it has none."""
     rates = (run.summary or {})["test"]["rate_per_component_nats"]
     return codes.var(0, correction=0) if rates is None else torch.tensor(rates)
-
-
-def _plane(plane: Plane) -> dict[str, object]:
-    return {"name": plane.name, "axes": plane.axes.tolist(), "words": plane.words}
 
 
 def _images(data: Dataset) -> dict[str, object]:

@@ -1,15 +1,18 @@
-"""Arrays as text for a page, and models whose weights are rounded to 16 bits."""
+"""Arrays as text for a page, models whose weights are rounded to 16 bits, and what that changes."""
 
 import base64
 import copy
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
+from pyro_vae.models.vae import LatentImageModel
+
 LARGEST = torch.finfo(torch.float16).max  # 65,504
+PIXELS_AT_ONCE = 2**12  # means over grey levels take much memory for each pixel
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -53,3 +56,36 @@ def rounded(model: Module) -> Module:
         _check_size(values, name)
         values.copy_(values.to(torch.float16))
     return model
+
+
+class Change(NamedTuple):
+    """The change of expected images and of posterior means, over images."""
+
+    largest_pixel: float  # where white is 1
+    root_mean_square: float  # of pixels
+    largest_code: float  # in units of the code
+
+
+@torch.no_grad()
+def change_by_rounding(
+    model: LatentImageModel, rounded: LatentImageModel, images: Tensor
+) -> Change:
+    """Return how far the images and codes of a model with rounded weights are from the model's.
+
+    Expected images are those of posterior means.
+
+    Args:
+        model, rounded: models in `eval` mode, on the images' device and in their type.
+        images: (N, C, H, W).
+    """
+    codes, pixels = [], []
+    for x in images.split(max(1, PIXELS_AT_ONCE // images[0].numel())):
+        z, other = model.encode(x).mean, rounded.encode(x).mean
+        codes.append((z - other).abs().max())
+        pixels.append(model.images(z) - rounded.images(other))
+    differences = torch.cat(pixels)
+    return Change(
+        differences.abs().max().item(),
+        differences.square().mean().sqrt().item(),
+        torch.stack(codes).max().item(),
+    )

@@ -9,16 +9,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE, COLLAPSED_RATE
-from pyro_vae.figures.palette import BLUE, GREY, INK, LABELS, ORANGE
+from pyro_vae.figures.palette import BLUE, GREY, INK, LABELS, ORANGE, blank
 
 STATES = ("active", "idle", "collapsed")  # of a component
 COLOURS, MARKERS = (BLUE, GREY, ORANGE), "oDs"  # of the states
-
-
-def _states(rates: np.ndarray, variances: np.ndarray) -> np.ndarray:
-    """Return the state of each component, as a place in `STATES`."""
-    in_use = np.where(variances > ACTIVE_VARIANCE, 0, 1)
-    return np.where(rates < COLLAPSED_RATE, 2, in_use)
 
 
 def _rate_bars(axes: Axes, rates: np.ndarray, states: np.ndarray) -> None:
@@ -55,25 +49,26 @@ def component_panels(rates: ArrayLike, variances: ArrayLike) -> tuple[Figure, Fi
         rates: mean KL of each component, nats (latent_dim,).
         variances: of its mean over images, (latent_dim,).
     """
-    rates, variances = np.asarray(rates, dtype=float), np.asarray(variances, dtype=float)
-    states = _states(rates, variances)
-    bars, plane = (Figure(figsize=(4, 3), layout="constrained") for _ in range(2))
-    _rate_bars(bars.subplots(), rates, states)
-    _thresholds(plane.subplots(), rates, variances, states)
+    (bars, left), (plane, right) = blank(4, 3), blank(4, 3)
+    _draw_components(left, right, rates, variances)
     plane.legend(loc="outside lower center", ncols=3, frameon=False)
     return bars, plane
 
 
 def components(rates: ArrayLike, variances: ArrayLike) -> Figure:
     """Draw both of `component_panels` in one figure, with the same arguments."""
-    rates, variances = np.asarray(rates, dtype=float), np.asarray(variances, dtype=float)
-    states = _states(rates, variances)
     figure = Figure(figsize=(9, 3.9), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _rate_bars(left, rates, states)
-    _thresholds(right, rates, variances, states)
+    _draw_components(*figure.subplots(1, 2), rates, variances)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure
+
+
+def _draw_components(bars: Axes, plane: Axes, rates: ArrayLike, variances: ArrayLike) -> None:
+    rates, variances = np.asarray(rates, dtype=float), np.asarray(variances, dtype=float)
+    in_use = np.where(variances > ACTIVE_VARIANCE, 0, 1)
+    states = np.where(rates < COLLAPSED_RATE, 2, in_use)  # as places in `STATES`
+    _rate_bars(bars, rates, states)
+    _thresholds(plane, rates, variances, states)
 
 
 def latent_map(points: ArrayLike, labels: ArrayLike | None, names: tuple[str, str]) -> Figure:
@@ -85,8 +80,7 @@ def latent_map(points: ArrayLike, labels: ArrayLike | None, names: tuple[str, st
         names: of the two axes.
     """
     points = np.asarray(points)
-    figure = Figure(figsize=(5, 4.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(5, 4.6)
     axes.set(xlabel=names[0], ylabel=names[1])
     axes.set_aspect("equal", adjustable="datalim")
     kinds = np.unique([] if labels is None else labels)
@@ -117,19 +111,14 @@ def marginals(loc: ArrayLike, scale: ArrayLike, at_most: int = 12) -> Figure:
     loc, scale = np.asarray(loc)[:2000], np.asarray(scale)[:2000]
     widest = np.argsort(-loc.var(0))[:at_most]
     t = np.linspace(-4, 4, 161)
-    figure = Figure(figsize=(6, 3.8), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(6, 3.8)
     for k in widest:
         density = np.exp(-0.5 * ((t[:, None] - loc[:, k]) / scale[:, k]) ** 2) / scale[:, k]
         axes.plot(t, density.mean(1) / math.sqrt(2 * math.pi), color=BLUE, alpha=0.6, linewidth=1)
     prior = np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi)
     axes.plot(t, prior, color=ORANGE, linestyle="--", linewidth=2)
-    axes.plot([], [], color=BLUE, label="aggregate posterior, a line per component")
-    axes.plot([], [], color=ORANGE, linestyle="--", linewidth=2, label="prior")
-    axes.set_xlabel("z")
-    axes.set_ylabel("density")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    return figure
+    axes.set(xlabel="z", ylabel="density")
+    return _beside_the_prior(figure, axes, "aggregate posterior")
 
 
 def quantiles(z: ArrayLike, at_most: int = 12) -> Figure:
@@ -137,15 +126,18 @@ def quantiles(z: ArrayLike, at_most: int = 12) -> Figure:
     z = np.asarray(z)
     shares = (np.arange(1, 100)) / 100
     normal = np.array([NormalDist().inv_cdf(s) for s in shares])
-    figure = Figure(figsize=(4.8, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(4.8, 4)
     for column in z.T[:at_most]:
         axes.plot(normal, np.quantile(column, shares), color=BLUE, alpha=0.6, linewidth=1)
     axes.plot(normal, normal, color=ORANGE, linestyle="--", linewidth=2)
-    axes.plot([], [], color=BLUE, label="after the last step, a line per component")
-    axes.plot([], [], color=ORANGE, linestyle="--", linewidth=2, label="prior")
-    axes.set_xlabel("quantile of the prior")
-    axes.set_ylabel("quantile of z")
+    axes.set(xlabel="quantile of the prior", ylabel="quantile of z")
     axes.grid(alpha=0.3)
+    return _beside_the_prior(figure, axes, "after the last step")
+
+
+def _beside_the_prior(figure: Figure, axes: Axes, name: str) -> Figure:
+    """Add the legend of lines that are drawn beside the dashed one of the prior."""
+    axes.plot([], [], color=BLUE, label=f"{name}, a line per component")
+    axes.plot([], [], color=ORANGE, linestyle="--", linewidth=2, label="prior")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from pyro_vae.figures.palette import plain
+from pyro_vae.figures.palette import blank, plain
 
 SMALLEST = 28  # pixels of a side: smaller images are drawn larger
 WIDTH = 480  # pixels of a picture, at least
@@ -54,8 +54,7 @@ def named_rows(rows: dict[str, ArrayLike], title: str) -> Figure:
     images = [enlarged(row) for row in rows.values()]
     picture = tile(np.concatenate(images), len(images[0]))
     height = 5.2 * picture.shape[0] / picture.shape[1] + 0.35
-    figure = Figure(figsize=(7, height), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(7, height)
     axes.imshow(picture, interpolation="none", vmin=0, vmax=1)
     pitch = (picture.shape[0] + 1) / len(rows)
     names = [plain(name) for name in rows]

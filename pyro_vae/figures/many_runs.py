@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
-from pyro_vae.figures.palette import BLUE, GREY, ORANGE, plain
+from pyro_vae.figures.palette import BLUE, GREY, ORANGE, blank, plain
 
 BLACK = "#000000"  # pages replace it by their text colour
 COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", BLACK, GREY)
@@ -35,21 +35,6 @@ class Curve(NamedTuple):
     x_error: ArrayLike | None = None
     best: int | None = None  # the point that gets a ring
     ends: tuple[str, str] | None = None  # texts at the first and the last point
-
-
-def mean_curve(label: str, number: int, x: ArrayLike, rows: ArrayLike) -> Curve:
-    """Return the curve of the mean of several rows, with their standard error as bars.
-
-    Args:
-        label: the curve's name.
-        number: the number of its colour and dashes.
-        x: (P,), the places of the points.
-        rows: (S, P), such as a curve for each seed. One row alone has no bars.
-    """
-    rows = np.asarray(rows, dtype=float)
-    count = len(rows)
-    errors = rows.std(0, ddof=1) / math.sqrt(count) if count > 1 else None
-    return Curve(label, number, number, x, rows.mean(0), errors)
 
 
 def _draw(axes: Axes, curve: Curve, markers: int | None = None) -> None:
@@ -82,8 +67,7 @@ def _legend_columns(curves: Sequence[Curve]) -> int:
 
 def _figure(curves: Sequence[Curve], title: str, named: bool = True) -> tuple[Figure, Axes]:
     rows = math.ceil(len(curves) / _legend_columns(curves)) if named else 0
-    figure = Figure(figsize=(4.0, 2.9 + 0.19 * rows), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(4.0, 2.9 + 0.19 * rows)
     axes.set_title(plain(title), fontsize=10)
     axes.grid(alpha=0.3)
     return figure, axes

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from pyro_vae.figures.palette import BLUE, GREY, ORANGE
+from pyro_vae.figures.palette import BLUE, GREY, ORANGE, blank
 
 TERMS = ("elbo", "rate", "distortion")
 
@@ -34,8 +34,8 @@ def _learning_curve(axes: Axes, metrics: dict[str, ArrayLike], term: str) -> Non
 
 def learning_curve(metrics: dict[str, ArrayLike], term: str) -> Figure:
     """Draw `elbo`, `rate` or `distortion` over epochs, from the columns of metrics.csv."""
-    figure = Figure(figsize=(4, 3), layout="constrained")
-    _learning_curve(figure.subplots(), metrics, term)
+    figure, axes = blank(4, 3)
+    _learning_curve(axes, metrics, term)
     return figure
 
 
@@ -55,8 +55,7 @@ def ladder(gaps: dict[str, tuple[float, float]], estimate: str) -> Figure:
             error of that mean, nats; the loosest bound first.
         estimate: log P(x) with its error, as text.
     """
-    figure = Figure(figsize=(6, 0.4 * len(gaps) + 1.3), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(6, 0.4 * len(gaps) + 1.3)
     means, errors = zip(*gaps.values())
     places = range(len(gaps))
     axes.barh(places, means, 0.6, xerr=np.nan_to_num(errors), color=BLUE, capsize=3)
@@ -75,8 +74,7 @@ def posterior_moments(shift: ArrayLike, scale_ratio: ArrayLike) -> Figure:
         shift: of the mean, in standard deviations of p(z|x), (N, latent_dim).
         scale_ratio: the scale of q over that of p(z|x), (N, latent_dim).
     """
-    figure = Figure(figsize=(4.8, 3.8), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(4.8, 3.8)
     axes.axhline(1, color=GREY, linewidth=1)
     axes.axvline(0, color=GREY, linewidth=1)
     for n, (x, y) in enumerate(zip(np.asarray(shift), np.asarray(scale_ratio))):
@@ -118,8 +116,7 @@ def pixel_calibration(shares: ArrayLike) -> Figure:
     bins = shares.shape[1]
     middles = (np.arange(bins) + 0.5) / bins
     errors = 2 * shares.std(0, ddof=1) / math.sqrt(len(shares))
-    figure = Figure(figsize=(5, 2.8), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(5, 2.8)
     axes.bar(middles, bins * shares.mean(0), 0.9 / bins, color=BLUE, yerr=bins * errors)
     axes.axhline(1, color=ORANGE, linestyle="--")
     axes.set(xlim=(0, 1), xlabel="where a pixel lies in its distribution")
@@ -129,8 +126,7 @@ def pixel_calibration(shares: ArrayLike) -> Figure:
 
 def power_spectra(curves: dict[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     """Draw power, on a logarithmic scale, over spatial frequency for sets of images by name."""
-    figure = Figure(figsize=(5, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = blank(5, 3.6)
     for (name, (frequency, power)), colour, style in zip(
         curves.items(), (GREY, BLUE, ORANGE), ("-", "--", "-.")
     ):

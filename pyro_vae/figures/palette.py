@@ -1,4 +1,7 @@
-"""Colours, and text as matplotlib draws it."""
+"""What figures share: colours, text as matplotlib draws it, and a figure with nothing in it yet."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#888888"  # for the colour-blind too (Okabe, Ito)
 INK = "#1b1f24"  # of text on white, whatever the colours of the page
@@ -12,3 +15,9 @@ def plain(text: str) -> str:
     """Return text that matplotlib draws as it is: no formula between dollars, no control characters."""
     readable = "".join(c if c.isprintable() else " " for c in text)
     return readable.replace("$", r"\$")
+
+
+def blank(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of so many inches, and its axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()

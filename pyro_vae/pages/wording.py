@@ -4,6 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 NATS = "nats per image"
+SMALL = 1e-5  # an error under which figures are written with an exponent
 
 
 class Compared(NamedTuple):
@@ -76,6 +77,20 @@ def _rounded(value: float) -> str:
     if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e6):
         return f"{value:.2g}"
     return f"{value:.{max(0, 3 - max(0, math.floor(math.log10(abs(value) or 1))))}f}"
+
+
+def number_text(mean: float, error: float, sign: str = "") -> str:
+    """Return a number with two digits of its error, as in 1.23 ± 0.04, or alone where it has none.
+
+    Args:
+        sign: `+` to write the sign of positive numbers too.
+    """
+    if math.isnan(error) or error == 0:
+        return f"{mean:{sign},.0f}" if float(mean).is_integer() else f"{mean:{sign}.4g}"
+    if error < SMALL:
+        return f"{mean:{sign}.3g} ± {error:.1g}"
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return f"{mean:{sign},.{places}f} ± {error:,.{places}f}"
 
 
 def shown_rows(rows: tuple[Row, ...], figures: dict[str, Any]) -> list[Shown]:

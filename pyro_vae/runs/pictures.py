@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import Dataset
-from pyro_vae.evaluation.paths import PATHS, interpolate, traverse
+from pyro_vae.evaluation.paths import PATHS, interpolate, principal_plane, traverse
 from pyro_vae.evaluation.terms import mean_variance_per_component, rate_per_component
 from pyro_vae.figures import codes, one_run
 from pyro_vae.figures.images import beside, grid, reconstruction_grid
@@ -52,20 +52,12 @@ def draw_map(folder: RunFolder, model: LatentImageModel, data: Dataset, test: Te
         return
     points, names = means, ("component 1", "component 2")
     if means.shape[1] > 2:
-        points, names = principal_plane(means)
+        axes, (first, second) = principal_plane(means)
+        points = (means - means.mean(0)) @ axes.T
+        names = (f"first principal component ({first:.0%})", f"second ({second:.0%})")
     labels = data.test.labels
     shown = None if labels is None else labels[:MOST_CODES].cpu().numpy()
     folder.save_figure("latent_map", codes.latent_map(to_numpy(points), shown, names))
-
-
-def principal_plane(means: Tensor) -> tuple[Tensor, tuple[str, str]]:
-    """Return codes (N, latent_dim) in the plane of their principal components, with names of axes."""
-    centred = means - means.mean(0)
-    _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
-    shares = singular.square() / singular.square().sum().clamp_min(1e-12)
-    first, second = shares[:2].tolist()
-    names = (f"first principal component ({first:.0%})", f"second ({second:.0%})")
-    return centred @ directions[:2].T, names
 
 
 def draw_paths(folder: RunFolder, model: LatentImageModel, test: Tensor, variances: Tensor) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pyro_vae.evaluation.exact import LinearGaussian
-from pyro_vae.evaluation.paths import interpolate, linear, slerp, traverse
+from pyro_vae.evaluation.paths import interpolate, linear, principal_plane, slerp, traverse
 from tests.support.linear_gaussian import drawn_images, linear_gaussian_vae, linear_layers
 
 T = torch.linspace(0, 1, 5, dtype=torch.float64)
@@ -70,3 +70,19 @@ def test_a_traversal_moves_one_component_of_a_linear_decoder(vae):
         expected = (moved @ exact.weight.T + exact.bias).view(3, 1, 4, 4)
         assert torch.allclose(row, expected)
         assert (row[0] - row[2]).abs().max() > 1e-3
+
+
+def test_the_principal_plane_has_the_largest_variance():
+    """Codes along (3, 4) and (-4, 3), with variances 9, 4 and 1 in the third direction."""
+    axes = torch.tensor([[0.6, 0.8, 0.0], [-0.8, 0.6, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    signs = torch.tensor([[a, b, c] for a in (1.0, -1) for b in (1.0, -1) for c in (1.0, -1)])
+    found, shares = principal_plane((signs.double() * torch.tensor([3.0, 2.0, 1.0])) @ axes + 5)
+    expected = torch.stack([axes[0], -axes[1]])  # the largest number of an axis is positive
+    assert (found - expected).abs().max() < 1e-12  # float64
+    assert shares.tolist() == pytest.approx([9 / 14, 4 / 14])
+
+
+def test_codes_that_are_all_alike_have_a_plane():
+    """As those of a model that ignores its images."""
+    axes, shares = principal_plane(torch.zeros(9, 3))
+    assert (axes @ axes.T - torch.eye(2)).abs().max() < 1e-12 and shares.tolist() == [0, 0]

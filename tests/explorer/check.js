@@ -18,7 +18,7 @@ function askLikelihood({ likelihood, outputs, colors, pixels }) {
   for (const [name, text] of Object.entries(likelihood.numbers)) numbers[name] = halvesOf(text);
   const about = { ...likelihood, numbers, colors, pixels };
   return outputs.map((channels) => {
-    const value = EXPECTED[likelihood.expected](Float64Array.from(channels), about);
+    const value = EXPECTED[likelihood.family](Float64Array.from(channels), about);
     return Array.from({ length: colors * pixels }, (_, k) => value(k));
   });
 }

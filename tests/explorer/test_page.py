@@ -1,6 +1,7 @@
 """The page that is written: what it holds and says, and which runs it refuses."""
 
 import base64
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -12,12 +13,10 @@ import torch
 import pyro_vae as pv
 from pyro_vae.cli.main import main
 from pyro_vae.explorer.page import MOST_CODES, MOST_IMAGES, evenly_spaced, page_of
-from pyro_vae.explorer.rounding import Change
-from pyro_vae.explorer.weights import rounded
+from pyro_vae.explorer.weights import Change, rounded
 from pyro_vae.explorer.words import about_rounding, about_runs, page_title, run_titles
 from tests.support.explored import made_up, some_data
 from tests.support.pages import Page
-from tests.support.runs import quick
 
 SMALL = {"latent_dim": 3, "hidden": (4,)}
 
@@ -104,11 +103,8 @@ def test_only_so_many_classes_have_colours(classes, there):
     data = pv.Dataset("made up", split, split, None)
     content = content_of(page_of([made_up(data, **SMALL)], data))
     assert (content["labels"] is not None) == there
-
-
-def test_data_without_labels():
-    data = some_data((1, 2, 2), labels=False)
-    content = content_of(page_of([made_up(data, **SMALL)], data))
+    unlabelled = some_data((1, 2, 2), labels=False)
+    content = content_of(page_of([made_up(unlabelled, **SMALL)], unlabelled))
     assert content["labels"] is content["image_labels"] is None
 
 
@@ -167,13 +163,12 @@ def test_the_sentence_on_rounding_has_the_largest_change():
 
 
 @pytest.fixture
-def two_folders(elsewhere, no_pictures):
+def two_folders(copy_run):
     """The run folders `a` and `b`, of two betas."""
-    for name, beta in (("a", 1), ("b", 4)):
-        pv.train(quick(epochs=1, beta=beta, engine="eager"), name)
+    copy_run("a")
+    copy_run("b", beta=4)
 
 
-@pytest.mark.slow
 def test_the_command_writes_a_page_into_the_runs_folder(two_folders, capsys):
     assert main(["explore", "a"]) == 0
     size = Path("a/explore.html").stat().st_size
@@ -181,11 +176,8 @@ def test_the_command_writes_a_page_into_the_runs_folder(two_folders, capsys):
     assert "principal" not in content_of(Path("a/explore.html").read_text())["runs"][0]["planes"][0]
     assert pv.explore(pv.load_run("a"), "one.html") == Path("one.html")
     assert Path("one.html").read_text() == Path("a/explore.html").read_text()
-    pv.train(quick(epochs=1, engine="eager"), "a", overwrite=True)
-    assert not Path("a/explore.html").exists()
 
 
-@pytest.mark.slow
 def test_several_runs_go_to_the_working_directory(two_folders, capsys):
     assert main(["explore", "a", "b"]) == 0
     assert "explore.html" in capsys.readouterr().out
@@ -193,9 +185,8 @@ def test_several_runs_go_to_the_working_directory(two_folders, capsys):
     assert [table["title"] for table in content["runs"]] == ["beta 1", "beta 4"]
 
 
-@pytest.mark.slow
-def test_what_is_wrong_is_said_in_one_line(two_folders, capsys):
-    pv.train(quick(epochs=1, engine="eager", binarize="threshold"), "binary")
+def test_what_is_wrong_is_said_in_one_line(two_folders, copy_run, capsys):
+    copy_run("binary", binarize="threshold")
     Path("a/summary.json").unlink()
     before = sorted(Path().rglob("*.html"))
     for arguments, message in [
@@ -220,12 +211,9 @@ def test_no_runs():
         pv.explore([], "x.html")
 
 
-@pytest.mark.slow
-def test_data_that_are_gone_fail(two_folders, capsys, monkeypatch):
-    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4), dtype=np.uint8)
-    np.save("own.npy", images)
-    pv.train(quick(dataset="./own.npy", epochs=1, engine="eager"), "own")
-    Path("own.npy").unlink()
-    assert main(["explore", "own"]) == 1
+def test_data_that_are_gone_fail(two_folders, capsys):
+    config = dataclasses.replace(pv.load_run("a").config, dataset="./own.npy")
+    config.save("a/config.yaml")
+    assert main(["explore", "a"]) == 1
     assert "the run's data cannot be read any more" in capsys.readouterr().err
-    assert not Path("own/explore.html").exists()
+    assert not Path("a/explore.html").exists()

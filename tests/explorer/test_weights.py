@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_vae.explorer.model import EXPECTED_IMAGES, describe_likelihood
-from pyro_vae.explorer.rounding import Change, change_by_rounding
-from pyro_vae.explorer.weights import byte_text, float16_text, rounded
-from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.explorer.weights import (
+    Change,
+    byte_text,
+    change_by_rounding,
+    float16_text,
+    rounded,
+)
 from pyro_vae.models.vae import VAE
-from tests.support.house import ROOT
-
-SCRIPT = (ROOT / "pyro_vae/pages/templates/explorer/likelihoods.js").read_text()
 
 
 def small_vae(**options):
@@ -67,27 +67,7 @@ def test_the_change_is_the_largest_and_the_root_mean_square():
 def test_many_images_are_taken_a_few_at_a_time(monkeypatch):
     vae, images = small_vae().double(), torch.rand(7, 1, 2, 2, dtype=torch.float64)
     whole = change_by_rounding(vae, rounded(vae), images)
-    monkeypatch.setattr("pyro_vae.explorer.rounding.PIXELS_AT_ONCE", 8)
+    monkeypatch.setattr("pyro_vae.explorer.weights.PIXELS_AT_ONCE", 8)
     parts = change_by_rounding(vae, rounded(vae), images)
     assert list(parts) == pytest.approx(list(whole), rel=1e-9)  # float64
     assert whole.largest_pixel > 0 and whole.largest_code > 0
-
-
-# --- likelihoods ------------------------------------------------------------------------------------
-
-
-def test_every_family_has_its_function_on_the_page():
-    assert list(EXPECTED_IMAGES) == list(LIKELIHOODS)
-    table = SCRIPT[SCRIPT.index("const EXPECTED") : SCRIPT.index("};")]
-    for name in EXPECTED_IMAGES.values():
-        assert f"\n  {name}:" in table or f"\n  {name}," in table, name
-
-
-@pytest.mark.parametrize("name", LIKELIHOODS)
-def test_a_description_has_the_numbers_of_its_family(name):
-    family = LIKELIHOODS[name]((1, 2, 2), 17)
-    described = describe_likelihood(family)
-    numbers = dict(family.named_parameters()) | dict(family.named_buffers())
-    assert described["levels"] == 17 and described["by_levels"] is False
-    assert described["expected"] == EXPECTED_IMAGES[name]
-    assert described["numbers"].keys() == numbers.keys()

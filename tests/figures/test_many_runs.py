@@ -5,7 +5,6 @@ import pytest
 from pyro_vae.figures.many_runs import (
     Curve,
     elbo_over_epochs,
-    mean_curve,
     over_setting,
     rate_distortion,
 )
@@ -56,10 +55,3 @@ def test_a_level_that_was_not_measured_is_not_drawn():
     curve = Curve("", 0, 0, [1, 2], [1, 2.0])
     figure = over_setting([curve], "t", "beta", "bits", float("nan"), "floor")
     assert len(figure.axes[0].lines) == 1 and figure.legends == []
-
-
-def test_a_curve_of_seeds_has_their_mean_and_standard_error():
-    curve = mean_curve("a", 2, [1, 2], [[1.0, 5.0], [3.0, 5.0]])
-    assert list(curve.y) == [2.0, 5.0] and (curve.colour, curve.dash) == (2, 2)
-    assert curve.y_error == pytest.approx([1.0, 0.0], abs=1e-12)  # half the distance of two values
-    assert mean_curve("a", 0, [1, 2], [[1.0, 5.0]]).y_error is None

@@ -14,6 +14,7 @@ from drawing import (
     curves_of,
     curves_over,
     marks_of,
+    mean_curve,
     named_points,
     relative_spectrum,
 )
@@ -104,3 +105,10 @@ def test_the_spectrum_of_images_of_half_the_contrast_is_a_quarter():
     curve = relative_spectrum(reference / 2, reference, "half", 2)
     assert curve.label == "half" and curve.x == [1, 2, 3, 4] and curve.colour == 2
     assert curve.y == pytest.approx([0.25] * 4, rel=1e-6)  # float32
+
+
+def test_a_curve_of_seeds_has_their_mean_and_standard_error():
+    curve = mean_curve("a", 2, [1, 2], [[1.0, 5.0], [3.0, 5.0]])
+    assert list(curve.y) == [2.0, 5.0] and (curve.colour, curve.dash) == (2, 2)
+    assert curve.y_error == pytest.approx([1.0, 0.0], abs=1e-12)  # half the distance of two values
+    assert mean_curve("a", 0, [1, 2], [[1.0, 5.0]]).y_error is None

@@ -1,8 +1,10 @@
 """How figures are written and looked up."""
 
+import math
+
 import pytest
 
-from pyro_vae.pages.wording import SUMMARY, Row, Shown, figure_text, lookup, shown_rows
+from pyro_vae.pages.wording import SUMMARY, Row, Shown, figure_text, lookup, number_text, shown_rows
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,12 @@ from pyro_vae.pages.wording import SUMMARY, Row, Shown, figure_text, lookup, sho
 )
 def test_figures_as_text(value, text):
     assert figure_text(value) == text
+
+
+def test_a_mean_has_as_many_digits_as_its_error_tells():
+    found = [number_text(1234.5, 12.3), number_text(2.0, 0.5, sign="+"), number_text(2.0, 2e-6)]
+    assert found == ["1,234 ± 12", "+2.00 ± 0.50", "2 ± 2e-06"]
+    assert [number_text(2000.0, math.nan), number_text(0.25, 0.0)] == ["2,000", "0.25"]
 
 
 def test_lookup_follows_dots():

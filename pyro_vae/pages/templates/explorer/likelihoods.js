@@ -6,20 +6,24 @@
 
 const EXPECTED = {
   bernoulli: (outputs) => (k) => sigmoid(outputs[k]),
-  continuousBernoulli,
-  normalOfGivenSigma: (outputs, about) =>
-    located(normalTail, outputs, () => about.numbers.sigma[0], about),
-  normalOfSharedScale: (outputs, about) => ofSharedScale(normalTail, outputs, about),
-  normalOfImageScale,
-  normalOfPixelScale: (outputs, about) =>
+  continuous_bernoulli: continuousBernoulli,
+  gaussian_fixed_sigma: normalOfGivenSigma,
+  gaussian_shared_sigma: (outputs, about) => ofSharedScale(normalTail, outputs, about),
+  gaussian_image_sigma: normalOfImageScale,
+  gaussian_pixel_sigma: (outputs, about) =>
     located(normalTail, outputs, pixelScale(outputs, about), about),
+  gaussian_optimal_sigma: normalOfGivenSigma,
   laplace: (outputs, about) => ofSharedScale(laplaceTail, outputs, about),
-  studentT: (outputs, about) => ofSharedScale(studentTail, outputs, about),
+  student_t: (outputs, about) => ofSharedScale(studentTail, outputs, about),
   beta,
   categorical,
-  discretizedLogistic,
-  discretizedLogisticMixture,
+  discretized_logistic: discretizedLogistic,
+  discretized_logistic_mixture: discretizedLogisticMixture,
 };
+
+function normalOfGivenSigma(outputs, about) {
+  return located(normalTail, outputs, () => about.numbers.sigma[0], about);
+}
 
 /** Return the mean of a symmetric family: its location, or its mean over the grey levels. */
 function located(tail, outputs, scale, about) {

@@ -20,7 +20,7 @@ class Model {
 
   /** Return the expected image of a code, a new array of pixels clamped to [0, 1]. */
   decode(code) {
-    const value = EXPECTED[this.about.expected](this.decoder(code), this.about);
+    const value = EXPECTED[this.about.family](this.decoder(code), this.about);
     const image = new Float64Array(sizeOf(this.shape));
     for (let k = 0; k < image.length; k++) image[k] = clamp(value(k), 0, 1);
     return image;

@@ -1,16 +1,18 @@
-"""Networks as lists of layers: every network is known, and what is not is refused by name."""
+"""Models as the page reads them: what it knows, and what is refused by name."""
 
 import base64
+import re
 
 import numpy as np
 import pytest
 from torch import nn
 
-from pyro_vae.explorer.layers import DESCRIPTIONS, layers_of
+from pyro_vae.explorer.model import DESCRIPTIONS, describe_likelihood, layers_of
+from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.models.networks import ACTIVATIONS, NETWORKS
 from tests.support.house import ROOT
 
-SCRIPT = (ROOT / "pyro_vae/pages/templates/explorer/networks.js").read_text()
+SCRIPTS = ROOT / "pyro_vae/pages/templates/explorer"
 
 
 def halves(text):
@@ -40,7 +42,9 @@ def test_every_kind_of_layer_has_a_function_of_the_page():
         nn.ConvTranspose2d(1, 2, 3), nn.ReLU(), nn.Tanh(), nn.Softplus(),
     ]  # fmt: skip
     assert [type(layer) for layer in made] == list(DESCRIPTIONS)
-    (table,) = [line for line in SCRIPT.split(";") if "const LAYERS" in line]
+    (table,) = [
+        line for line in (SCRIPTS / "networks.js").read_text().split(";") if "const LAYERS" in line
+    ]
     for (layer,) in map(layers_of, made):
         assert layer["kind"] in table
 
@@ -81,3 +85,29 @@ def test_a_subclass_may_do_anything_and_is_refused():
 
     with pytest.raises(ValueError, match="cannot run the layer Doubled"):
         layers_of(Doubled(1, 1))
+
+
+# --- likelihoods ------------------------------------------------------------------------------------
+
+
+def test_every_family_has_its_function_on_the_page():
+    script = (SCRIPTS / "likelihoods.js").read_text()
+    table = script[script.index("const EXPECTED") : script.index("};")]
+    assert re.findall(r"^  (\w+)[:,]", table, re.M) == list(LIKELIHOODS)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_a_description_has_the_numbers_of_its_family(name):
+    family = LIKELIHOODS[name]((1, 2, 2), 17)
+    described = describe_likelihood(family)
+    numbers = dict(family.named_parameters()) | dict(family.named_buffers())
+    assert described["levels"] == 17 and described["by_levels"] is False
+    assert described["family"] == name and described["numbers"].keys() == numbers.keys()
+
+
+def test_a_family_of_the_users_own_is_refused():
+    class Own(LIKELIHOODS["laplace"]):
+        """A family that the page does not know."""
+
+    with pytest.raises(ValueError, match="families of the package only, got Own"):
+        describe_likelihood(Own((1, 2, 2), 17))
