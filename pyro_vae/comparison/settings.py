@@ -19,7 +19,7 @@ from pyro_vae.comparison.table import line_settings, lines
 from pyro_vae.evaluation.ladder import ESTIMATE
 from pyro_vae.evaluation.significance import Difference, all_differences, two_way_mean
 from pyro_vae.files import read_file
-from pyro_vae.pages.wording import number_text
+from pyro_vae.pages.wording import figure_text, number_text
 from pyro_vae.runs.run import Run
 
 Values = tuple[object, np.ndarray]  # a mark of the images, and a number for each of them

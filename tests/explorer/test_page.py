@@ -17,6 +17,7 @@ from pyro_vae.explorer.weights import Change, rounded
 from pyro_vae.explorer.words import about_rounding, about_runs, page_title, run_titles
 from tests.support.explored import made_up, some_data
 from tests.support.pages import Page
+from tests.support.runs import quick
 
 SMALL = {"latent_dim": 3, "hidden": (4,)}
 
@@ -176,6 +177,8 @@ def test_the_command_writes_a_page_into_the_runs_folder(two_folders, capsys):
     assert "principal" not in content_of(Path("a/explore.html").read_text())["runs"][0]["planes"][0]
     assert pv.explore(pv.load_run("a"), "one.html") == Path("one.html")
     assert Path("one.html").read_text() == Path("a/explore.html").read_text()
+    pv.train(quick(epochs=1, engine="eager"), "a", overwrite=True)
+    assert not Path("a/explore.html").exists()
 
 
 def test_several_runs_go_to_the_working_directory(two_folders, capsys):
