@@ -248,7 +248,7 @@ def _check(values: list[np.ndarray]) -> None:
         raise ValueError("settings: expected finite values, got NaN or infinite ones")
 
 
-def _no_better(other: np.ndarray, one: np.ndarray, variance: float, degrees: int) -> float:
+def _no_better(other: np.ndarray, one: np.ndarray, variance: float, degrees: float) -> float:
     """Return the one-sided p-value of Student's t for `other` being no better than `one`.
 
     Args:

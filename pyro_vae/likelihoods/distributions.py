@@ -170,7 +170,7 @@ class Logistic(LocationScale):
 class OnInterval(TorchDistribution):
     """A distribution on [0, 1], stretched to [-half, 1 + half]."""
 
-    def __init__(self, half: float, *parameters: Tensor):
+    def __init__(self, *parameters: Tensor, half: float):
         self.half, self.width, self.parameters = half, 1 + 2 * half, parameters
         super().__init__(parameters[0].shape, validate_args=False)
 
@@ -179,7 +179,7 @@ class OnInterval(TorchDistribution):
         return constraints.interval(-self.half, 1 + self.half)
 
     def expand(self, batch_shape, _instance=None):
-        return type(self)(*(p.expand(batch_shape) for p in self.parameters), self.half)
+        return type(self)(*(p.expand(batch_shape) for p in self.parameters), half=self.half)
 
 
 class ContinuousBernoulli(OnInterval):
@@ -196,7 +196,7 @@ class ContinuousBernoulli(OnInterval):
 
     def __init__(self, logits: Tensor, half: float):
         self.logits = logits
-        super().__init__(half, logits)
+        super().__init__(logits, half=half)
 
     @property
     def mean(self) -> Tensor:
@@ -228,7 +228,7 @@ class StretchedBeta(OnInterval):
 
     def __init__(self, a: Tensor, b: Tensor, half: float):
         self.a, self.b = torch.broadcast_tensors(a, b)
-        super().__init__(half, self.a, self.b)
+        super().__init__(self.a, self.b, half=half)
 
     @property
     def mean(self) -> Tensor:

@@ -167,7 +167,7 @@ def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -
     closed = config.score == "density" and config.objective != "iwae" and config.beta > 0
     if not (linear and closed) or data.dynamic:
         return None
-    sigma = family.sigma.item() if family.one_sigma == "given" else None
+    sigma = float(family.sigma) if family.one_sigma == "given" else None
     optimum = linear_optimum(data.train.images, config.latent_dim, config.beta, sigma)
     return {
         "elbo_nats": optimum.elbo,

@@ -41,7 +41,7 @@ def test_a_perfect_code_has_the_highest_scores(grid):
     assert mutual_information_gap(twice, grid).gap == 0
     assert separated_attribute_predictability(twice[:600], grid[:600]).gap == 0
     assert mutual_information_gap(codes, grid).gap == pytest.approx(1, abs=1e-12)
-    parts = dci(codes[:2000], grid[:2000])
+    parts = dci(codes[:800], grid[:800])
     assert parts.disentanglement == pytest.approx(1, abs=1e-9)
     assert parts.completeness == pytest.approx(1, abs=1e-9)
     assert parts.informativeness == (1, 0)
@@ -83,7 +83,7 @@ def test_noise_scores_nothing(grid):
     p = chi2.cdf(2 * len(grid) * mig.scores.sum(), 10 * 19 * (SIZES - 1).sum())
     assert 5e-5 < p < 1 - 5e-5 and 0 < mig.gap < (mig.scores.max(0).values / SIZES.log()).mean()
     spread = math.sqrt(CHANCE / 256)  # about the standard deviation of an accuracy among 8 values
-    assert 0 <= separated_attribute_predictability(codes, grid).gap < 5 * spread
+    assert 0 <= separated_attribute_predictability(codes[:2000], grid[:2000]).gap < 5 * spread
     rows = torch.randint(len(grid), (1000,), generator=generator)
     parts = dci(torch.rand(1000, 10, generator=generator), grid[rows])
     assert max(parts.disentanglement, parts.completeness) < 0.03
@@ -150,10 +150,10 @@ def test_scores_follow_from_the_importances_as_published(grid):
     """Against scipy's entropy, where every component serves several factors."""
     mix = torch.eye(5, dtype=torch.float64) + 0.4
     codes = torch.cat([standardized(grid) @ mix, torch.randn(len(grid), 2)], 1)[::8]
-    parts = dci(codes, grid[::8])
+    parts = dci(codes, grid[::8, :3])
     r = parts.importances.numpy()
     assert r.sum(0) == pytest.approx(1) and (r >= 0).all()
-    expected = np.average(1 - entropy(r, base=5, axis=1), weights=r.sum(1))
+    expected = np.average(1 - entropy(r, base=3, axis=1), weights=r.sum(1))
     assert parts.disentanglement == pytest.approx(expected, abs=1e-9)
     assert parts.completeness == pytest.approx((1 - entropy(r, base=7)).mean(), abs=1e-9)
     assert 0.02 < parts.disentanglement < 0.8

@@ -18,9 +18,9 @@ from tests.support.linear_gaussian import (
 
 
 def test_the_chain_of_an_exact_posterior_stays_at_the_prior():
-    found = limiting_distribution(EXACT, 4096, 50)
+    found = limiting_distribution(EXACT, 4096, 100)
     assert found.p_value > ACCEPTED
-    assert found.images.shape == (51, 64, 1, 4, 4)
+    assert found.images.shape == (101, 64, 1, 4, 4)
     expected = EXACT.decode(found.z[:64]).mean.clamp(0, 1)
     assert torch.allclose(found.images[-1], expected.detach().to(found.images), atol=1e-5)
     assert found.r_hat.max() < 1.2

@@ -126,22 +126,13 @@ def test_nuts_samples_the_density_that_the_model_declares():
     assert energy.item() == pytest.approx(-program.log_prob_sum().item(), rel=1e-12)
 
 
-def test_nuts_counts_the_steps_of_all_chains():
-    seen = []
-
-    def count(*what):
-        seen.append(what)
-
-    nuts_reference(EXACT, drawn_images(EXACT, 1), 5, 4, 2, progress=count)
-    assert seen == [(n + 1, 18, "NUTS steps") for n in range(18)]
-
-
-def test_nuts_leaves_the_model_and_the_callers_state_alone():
+def test_nuts_counts_its_steps_and_leaves_the_model_and_the_callers_state_alone():
     pyro.param("mine", torch.ones(2))
-    vae, _ = linear_gaussian_vae()
+    (vae, _), counted = linear_gaussian_vae(), []
     x, before = drawn_images(vae, 1), {k: v.clone() for k, v in vae.state_dict().items()}
     state = torch.get_rng_state()
-    nuts_reference(vae, x, num_draws=5, num_warmup=5)
+    nuts_reference(vae, x, 5, 4, 2, progress=lambda *count: counted.append(count))
+    assert counted == [(n + 1, 18, "NUTS steps") for n in range(18)]  # of two chains
     assert list(pyro.get_param_store().keys()) == ["mine"]
     assert torch.equal(torch.get_rng_state(), state)
     assert all(p.requires_grad and p.grad is None for p in vae.parameters())
