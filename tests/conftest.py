@@ -12,11 +12,18 @@ from pyro_vae.evaluation.features import train_features
 from tests.support import seams
 from tests.support.runs import KeptRuns
 
-LONG = (
+LONG = (  # the longest first
     "test_notebooks",
-    "test_docs",
+    "test_ensembles",
+    "test_step",
+    "test_evaluate",
+    "test_replay",
+    "test_fit",
     "test_ray",
-    "test_campaign",
+    "test_distributed",
+    "test_sweep",
+    "test_trainer",
+    "test_docs",
     "test_resume",
     "test_benchmarks",
     "test_ranks",
@@ -25,7 +32,8 @@ LONG = (
 
 def pytest_collection_modifyitems(items):
     """Begin with the files that take minutes, so that no process has one of them left at the end."""
-    items.sort(key=lambda item: not item.path.stem.startswith(LONG))
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
     if not torch.cuda.is_available():
         skip = pytest.mark.skip(reason="no CUDA device")
         for item in items:

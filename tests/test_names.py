@@ -35,27 +35,26 @@ DICTS = {
 }
 
 
-@pytest.mark.parametrize("name", DICTS)
-def test_a_dict_has_the_names_in_their_order(name):
-    assert list(DICTS[name]) == list(getattr(names, name))
+def test_dicts_have_the_names_in_their_order():
+    for name, choices in DICTS.items():
+        assert list(choices) == list(getattr(names, name)), name
 
 
-@pytest.mark.parametrize("name", [n for n in vars(names) if n.isupper() and "DRAWS" not in n])
-def test_names_are_different_words(name):
-    words = list(getattr(names, name))
-    assert len(words) == len(set(words)) > 1
-    assert all(word == word.lower() and word.strip() for word in words)
+def test_names_are_different_words():
+    for name in (n for n in vars(names) if n.isupper() and "DRAWS" not in n):
+        words = list(getattr(names, name))
+        assert len(words) == len(set(words)) > 1, name
+        assert all(word == word.lower() and word.strip() for word in words), name
 
 
-@pytest.mark.parametrize("name", ["DATASETS", "LIKELIHOODS", "OBJECTIVES", "ENGINES", "PARTS"])
-def test_names_with_a_line_about_them(name):
-    for word, text in getattr(names, name).items():
-        assert text and "\n" not in text and text.strip() == text, word
+def test_names_with_a_line_about_them():
+    for name in ("DATASETS", "LIKELIHOODS", "OBJECTIVES", "ENGINES", "PARTS"):
+        for word, text in getattr(names, name).items():
+            assert text and "\n" not in text and text.strip() == text, word
 
 
-@pytest.mark.parametrize("name", ENGINES)
-def test_an_engine_knows_its_name(name):
-    assert ENGINES[name].name == name
+def test_engines_know_their_names():
+    assert [engine.name for engine in ENGINES.values()] == list(ENGINES)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

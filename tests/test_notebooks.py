@@ -69,34 +69,28 @@ def functions(notebook):
     return [n.name for walked in nodes for n in walked if isinstance(n, ast.FunctionDef)]
 
 
-@pytest.mark.parametrize(
-    "source, fault",
-    [
-        ("x = [[y for y in z] for z in w]", "a comprehension in a comprehension"),
-        ("x = {y: [*map(f, [v for v in z])] for y in w}", "a comprehension in a comprehension"),
-        ("x = [y for z in w for y in z]", "a comprehension in a comprehension"),
-        ("x = sorted(y, key=lambda z: -z)", "a lambda"),
-        ("found[name, family] = 1", "a store that tuples are the keys of"),
-        ("found = {(name, family): 1}", "a store that tuples are the keys of"),
-        ("found = {(name, 1): 1 for name in names}", "a store that tuples are the keys of"),
-        ("x = 1\n" * 11, "too many lines"),
-    ],
-)
-def test_cells_that_are_hard_to_read_are_found(source, fault):
-    assert faults(source) == [fault]
+def test_cells_that_are_hard_to_read_are_found():
+    for source, fault in {
+        "x = [[y for y in z] for z in w]": "a comprehension in a comprehension",
+        "x = {y: [*map(f, [v for v in z])] for y in w}": "a comprehension in a comprehension",
+        "x = [y for z in w for y in z]": "a comprehension in a comprehension",
+        "x = sorted(y, key=lambda z: -z)": "a lambda",
+        "found[name, family] = 1": "a store that tuples are the keys of",
+        "found = {(name, family): 1}": "a store that tuples are the keys of",
+        "found = {(name, 1): 1 for name in names}": "a store that tuples are the keys of",
+        "x = 1\n" * 11: "too many lines",
+    }.items():
+        assert faults(source) == [fault], source
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
+def test_cells_that_read_aloud_are_left_alone():
+    for source in (
         "x = [y for y in z]\nv = {w: 1 for w in x}",
         "table.loc[name, column] = 1",
         "%matplotlib inline\nimport os",
         "# why\n" * 9 + "x = 1",
-    ],
-)
-def test_cells_that_read_aloud_are_left_alone(source):
-    assert faults(source) == []
+    ):
+        assert faults(source) == [], source
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

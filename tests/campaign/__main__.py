@@ -53,7 +53,6 @@ ATTACKS = {
     "commas": machine.decimal_commas,
     "permissions": machine.folders_of_others,
     "names": machine.strange_names,
-    "words": machine.wrong_words,
 }
 
 

@@ -2,8 +2,6 @@
 
 import json
 import random
-import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,34 +13,27 @@ from tests.campaign.trial import TRAIN, quick_measures, run
 
 def mutated_files(campaign: Campaign) -> None:
     """Files of a run folder with bytes changed, cut off, or replaced; every command on them."""
-    original = campaign.new()
-    assert run([*TRAIN, "--out", str(original)]).status == 0
+    original = campaign.made()
     run(["evaluate", str(original), "--quick", "--only", "latents,limit"])
-    names = ["config.yaml", "metrics.csv", "summary.json", "evaluation.json"]
-    names += ["checkpoints/last.pt"]
+    names = ["config.yaml", "metrics.csv", "summary.json", "evaluation.json", "checkpoints/last.pt"]
     commands = {
-        "report": lambda out: ["report", str(out)],
-        "compare": lambda out: ["compare", str(out), str(original), "--out", str(out) + "-c"],
-        "resume": lambda out: [*TRAIN, "--resume", "--out", str(out)],
-        "resume for longer": lambda out: ["train", "--resume", "--out", str(out), "--epochs=7"],
-        "sample": lambda out: ["sample", str(out), "--count", "2", "--out", str(out) + ".png"],
-        "evaluate": lambda out: ["evaluate", str(out), "--quick", "--only", "latents"],
+        "report": ["report", "{}"],
+        "compare": ["compare", "{}", str(original), "--out", "{}-c"],
+        "resume": [*TRAIN, "--resume", "--out", "{}"],
+        "resume for longer": ["train", "--resume", "--out", "{}", "--epochs=7"],
+        "sample": ["sample", "{}", "--count", "2", "--out", "{}.png"],
+        "evaluate": ["evaluate", "{}", "--quick", "--only", "latents"],
     }
     for _ in campaign.trials(60):
-        out, start = campaign.new(), time.monotonic()
-        shutil.copytree(original, out)
-        path = out / campaign.rng.choice(names)
-        mutation = _mutate(path, campaign.rng)
-        name = campaign.rng.choice(list(commands))
-        ended = run(commands[name](out))
-        complaint = ended.complaint()
-        if complaint:
-            complaint = f"{name}, {path.name} {mutation}: {complaint}"
-        elif ended.status == 2 and name.startswith("resume"):
-            kept = all((out / n).exists() for n in names)
-            complaint = "" if kept else f"{name}, {path.name} {mutation}: results were deleted"
-        campaign.note(f"mutated file: {name}", complaint, start)
-        shutil.rmtree(out, ignore_errors=True)
+        file, name = campaign.rng.choice(names), campaign.rng.choice(list(commands))
+        with campaign.trial(f"mutated file: {name}", copy_of=original) as trial:
+            mutation = _mutate(trial.out / file, campaign.rng)
+            ended = run([word.format(trial.out) for word in commands[name]])
+            complaint = ended.complaint()
+            if not complaint and ended.status == 2 and name.startswith("resume"):
+                kept = all((trial.out / n).exists() for n in names)
+                complaint = "" if kept else "results were deleted"
+            trial.complaint = complaint and f"{name}, {file} {mutation}: {complaint}"
 
 
 def _mutate(path: Path, rng: random.Random) -> str:
@@ -70,34 +61,31 @@ def _mutate(path: Path, rng: random.Random) -> str:
 
 
 def hostile_files(campaign: Campaign) -> None:
-    """Bombs, pipes and devices where files are expected."""
+    """Bombs, pipes and devices where files are expected, and values that no setting takes."""
     folder = campaign.new()
     folder.mkdir()
     for name, arguments in hostile_inputs(folder):
-        start = time.monotonic()
-        ended = run([*arguments, "--out", str(campaign.new())] if "--out" not in arguments
-                    else arguments)  # fmt: skip
-        complaint = ended.complaint()
-        if not complaint and ended.status == 0:
-            complaint = "was accepted"
-        campaign.note(f"hostile: {name}", complaint, start)
+        with campaign.trial(f"hostile: {name}") as trial:
+            new = arguments[0] == "train" and "--out" not in arguments
+            out = ["--out", str(trial.out)] if new else []
+            ended = run([*arguments, *out])
+            trial.complaint = ended.complaint() or ("was accepted" if ended.status == 0 else "")
 
 
 def small_sets(campaign: Campaign) -> None:
     """`evaluate` on two to seven test images."""
     for count in range(2, 8):
-        start, path, out = time.monotonic(), campaign.new(), campaign.new()
-        rng = np.random.default_rng(count)
-        np.savez(
-            f"{path}.npz",
-            train_images=rng.integers(256, size=(40, 8, 8), dtype=np.uint8),
-            train_labels=np.arange(40) % 2,
-            test_images=rng.integers(256, size=(count, 8, 8), dtype=np.uint8),
-            test_labels=np.arange(count) % 2,
-        )
-        data = ["--hidden", "8", "--latent-dim", "2", "--epochs", "1"]
-        ended = run(["train", "--dataset", f"{path}.npz", *data, "--out", str(out)])
-        if not (complaint := ended.complaint()):
-            ended = run(["evaluate", str(out), "--quick"], quick_measures)
-            complaint = ended.complaint() or ("" if ended.status == 0 else ended.err[:160])
-        campaign.note("evaluate on few images", complaint, start)
+        with campaign.trial("evaluate on few images") as trial:
+            path, rng = campaign.new(), np.random.default_rng(count)
+            np.savez(
+                f"{path}.npz",
+                train_images=rng.integers(256, size=(40, 8, 8), dtype=np.uint8),
+                train_labels=np.arange(40) % 2,
+                test_images=rng.integers(256, size=(count, 8, 8), dtype=np.uint8),
+                test_labels=np.arange(count) % 2,
+            )
+            sizes = ["--hidden", "8", "--latent-dim", "2", "--epochs", "1"]
+            out = str(trial.out)
+            complaint = run(["train", "--dataset", f"{path}.npz", *sizes, "--out", out]).failure()
+            quickly = run(["evaluate", out, "--quick"], quick_measures)
+            trial.complaint = complaint or quickly.failure()

@@ -6,6 +6,19 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+WRONG = (
+    ["train", "--epochs", "99999999999999999999"],
+    ["train", "--seed", str(2**70)],
+    ["train", "--num-particles", "100000"],
+    ["train", "--data-dir", "/", "--dataset", "mnist"],
+    ["train", "--out", "x" * 300],
+    ["sweep", "--out", "/dev/null", "--beta", "1", "2"],
+    ["evaluate", "/dev/null"],
+    ["report", "/"],
+    ["compare", "/proc"],
+    ["sample", "absent"],
+)
+
 
 def hostile_inputs(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Names of files that are no proper input, and commands that are given them."""
@@ -35,6 +48,8 @@ def hostile_inputs(folder: Path) -> Iterator[tuple[str, list[str]]]:
     os.mkfifo(pictures / "a.png")
     yield "a pipe among pictures", ["train", "--dataset", str(pictures)]
     yield from _bombs(folder)
+    for words in WRONG:
+        yield "wrong words", words
     runs = folder / "run"
     runs.mkdir()
     for name in ("config.yaml", "summary.json", "metrics.csv"):

@@ -3,43 +3,34 @@
 import contextlib
 import importlib.util
 import os
-import shutil
 import signal
-import sys
 import time
 from pathlib import Path
 
 from tests.campaign.campaign import Campaign
 from tests.campaign.promises import difference, killed, sweep_difference
-from tests.campaign.trial import (
-    SWEEP,
-    TRAIN,
-    Child,
-    Ended,
-    run,
-    stacked,
-    stacked_arguments,
-)
+from tests.campaign.trial import SWEEP, TRAIN, Child, Ended, run, stacked, stacked_arguments
 from tests.support.seams import do_without_pictures
 
 HEARD = 10  # seconds in which a signal must be heard: a scheduler kills after 30
+COMPILED = [*TRAIN[: TRAIN.index("--engine")], "--engine", "compiled", *TRAIN[-4:]]
 
 
 def kills_of_train(campaign: Campaign) -> None:
     """SIGKILL and SIGTERM at random moments; the run resumes to the same bits."""
-    expected, start = campaign.new(), time.monotonic()
-    assert run([*TRAIN, "--out", str(expected)], do_without_pictures).status == 0
+    start = time.monotonic()
+    expected = campaign.made(setup=do_without_pictures)
     whole = time.monotonic() - start
+    command = [*TRAIN, "--resume"]
     for name, numbers, count in (
         ("train: SIGKILL", (signal.SIGKILL,), 12),
         ("train: SIGTERM, SIGINT", (signal.SIGTERM, signal.SIGINT), 6),
     ):
         for _ in campaign.trials(count):
-            out, start = campaign.new(), time.monotonic()
-            command = [*TRAIN, "--resume"]
-            complaint = killed(command, out, campaign.rng, whole, do_without_pictures, numbers)
-            campaign.note(name, complaint or difference(out, expected), start)
-            shutil.rmtree(out, ignore_errors=True)
+            with campaign.trial(name) as trial:
+                trial.complaint = killed(
+                    command, trial.out, campaign.rng, whole, do_without_pictures, numbers
+                ) or difference(trial.out, expected)
 
 
 def kills_of_sweeps(campaign: Campaign) -> None:
@@ -48,37 +39,35 @@ def kills_of_sweeps(campaign: Campaign) -> None:
         ("sweep: SIGKILL", SWEEP, do_without_pictures),
         ("stacked sweep: SIGKILL", stacked_arguments(), stacked),
     ):
-        expected, start = campaign.new(), time.monotonic()
-        assert run([*arguments, "--out", str(expected)], setup).status == 0
+        start = time.monotonic()
+        expected = campaign.made(*arguments, setup=setup)
         whole = time.monotonic() - start
         for _ in campaign.trials(4):
-            out, start = campaign.new(), time.monotonic()
-            complaint = killed(arguments, out, campaign.rng, whole, setup)
-            campaign.note(name, complaint or sweep_difference(out, expected), start)
-            shutil.rmtree(out, ignore_errors=True)
+            with campaign.trial(name) as trial:
+                trial.complaint = killed(arguments, trial.out, campaign.rng, whole, setup)
+                trial.complaint = trial.complaint or sweep_difference(trial.out, expected)
 
 
 def pairs(campaign: Campaign) -> None:
     """Two processes in one folder: one works, the other says who does."""
-    alone, together = campaign.new(), campaign.new()
-    assert run([*TRAIN, "--out", str(alone)], do_without_pictures).status == 0
-    assert run([*SWEEP, "--out", str(together)], do_without_pictures).status == 0
+    alone = campaign.made(setup=do_without_pictures)
+    together = campaign.made(*SWEEP, setup=do_without_pictures)
     for name, arguments, expected, compared, count in (
         ("pair of train", [*TRAIN, "--resume"], alone, difference, 4),
         ("pair of sweep", SWEEP, together, sweep_difference, 2),
     ):
         for _ in campaign.trials(count):
-            out, start = campaign.new(), time.monotonic()
-            command = [*arguments, "--out", str(out)]
-            first = Child(command, do_without_pictures)
-            time.sleep(campaign.rng.choice([0, 0.01, 0.1, 0.4]))
-            both = [Child(command, do_without_pictures), first]
-            complaint = _pair_complaint([child.wait() for child in both])
-            if not complaint and (again := run(command, do_without_pictures)).status != 0:
-                complaint = f"afterwards: {again.err[:200]}"
-            campaign.note(name, complaint or compared(out, expected), start)
-            shutil.rmtree(out, ignore_errors=True)
-    _readers_beside_a_training(campaign, alone)
+            with campaign.trial(name) as trial:
+                command = [*arguments, "--out", str(trial.out)]
+                first = Child(command, do_without_pictures)
+                time.sleep(campaign.rng.choice([0, 0.01, 0.1, 0.4]))
+                both = [Child(command, do_without_pictures), first]
+                complaint = _pair_complaint([child.wait() for child in both])
+                complaint = complaint or run(command, do_without_pictures).failure()
+                trial.complaint = complaint or compared(trial.out, expected)
+    for _ in campaign.trials(2):
+        with campaign.trial("readers beside a training") as trial:
+            trial.complaint = _readers_beside_a_training(campaign, trial.out, alone)
 
 
 def _pair_complaint(ends: list[Ended]) -> str:
@@ -92,45 +81,41 @@ def _pair_complaint(ends: list[Ended]) -> str:
     return "" if statuses in ([0, 2], [0, 0]) else f"statuses {statuses}"
 
 
-def _readers_beside_a_training(campaign: Campaign, expected: Path) -> None:
-    for _ in campaign.trials(2):
-        out, start = campaign.new(), time.monotonic()
-        command = [*TRAIN, "--epochs", "300", "--resume", "--out", str(out)]
-        child = Child(command, do_without_pictures)
-        time.sleep(campaign.rng.uniform(0.4, 0.8))
-        complaints = []
-        for command in (["report", str(out)], ["compare", str(out), str(expected)]):
-            complaints.append(run(command).complaint())
-        ended = run(["evaluate", str(out), "--only", "latents", "--quick"])
-        still = os.waitpid(child.pid, os.WNOHANG)[0] == 0
-        if still and ended.status != 2:
+def _readers_beside_a_training(campaign: Campaign, out: Path, other: Path) -> str:
+    command = [*TRAIN, "--epochs", "300", "--resume", "--out", str(out)]
+    child = Child(command, do_without_pictures)
+    time.sleep(campaign.rng.uniform(0.4, 0.8))
+    complaints = []
+    for command in (["report", str(out)], ["compare", str(out), str(other)]):
+        complaints.append(run(command).complaint())
+    ended = run(["evaluate", str(out), "--only", "latents", "--quick"])
+    if os.waitpid(child.pid, os.WNOHANG)[0] == 0:
+        if ended.status != 2:
             complaints.append(f"evaluate beside a training ended with {ended.status}")
-        if still:
-            child.kill()
-            child.wait()
-        campaign.note("readers beside a training", "; ".join(filter(None, complaints)), start)
-        shutil.rmtree(out, ignore_errors=True)
+        child.kill()
+        child.wait()
+    return "; ".join(filter(None, complaints))
 
 
 def signals_while_compiling(campaign: Campaign) -> None:
     """SIGTERM while inductor compiles is heard within seconds, and the run resumes."""
-    command = [*TRAIN[: TRAIN.index("--engine")], "--engine", "compiled", *TRAIN[-4:]]
     for _ in campaign.trials(1):
-        out, cache, start = campaign.new(), campaign.new(), time.monotonic()
+        cache = campaign.new()
         setup = lambda cache=cache: _compile_anew(cache)  # noqa: E731
-        child = Child([*command, "--out", str(out)], setup)
-        time.sleep(campaign.rng.uniform(0.5, 6))
-        sent = time.monotonic()
-        child.kill(signal.SIGTERM)
-        ended = child.wait()
-        seconds = time.monotonic() - sent
-        complaint = "" if ended.status in (0, 143) else f"status {ended.status}: {ended.err[:160]}"
-        if seconds > HEARD:
-            complaint = f"heard after {seconds:.0f} s"
-        if not complaint:
-            ended = run([*command, "--resume", "--out", str(out)], setup)
-            complaint = ended.complaint() or ended.err[:160] * (ended.status != 0)
-        campaign.note("SIGTERM while compiling", complaint, start)
+        with campaign.trial("SIGTERM while compiling") as trial:
+            command = [*COMPILED, "--out", str(trial.out)]
+            child = Child(command, setup)
+            time.sleep(campaign.rng.uniform(0.5, 6))
+            sent = time.monotonic()
+            child.kill(signal.SIGTERM)
+            ended = child.wait()
+            seconds = time.monotonic() - sent
+            if seconds > HEARD:
+                trial.complaint = f"heard after {seconds:.0f} s"
+            elif ended.status not in (0, 143):
+                trial.complaint = f"status {ended.status}: {ended.err[:160]}"
+            else:
+                trial.complaint = run([*command, "--resume"], setup).failure()
 
 
 def _compile_anew(cache: Path) -> None:
@@ -141,25 +126,22 @@ def _compile_anew(cache: Path) -> None:
 def kills_on_a_cluster(campaign: Campaign) -> None:
     """SIGKILL of Ray's workers and of the process that started them; the sweep ends the same."""
     if importlib.util.find_spec("ray") is None:
-        print("kills on a cluster: left out, since Ray is not installed", file=sys.stderr)
+        campaign.leave_out("kills on a cluster", "since Ray is not installed")
         return
-    expected = campaign.new()
     command = [*SWEEP, "--epochs", "40"]
-    assert run([*command, "--out", str(expected)], do_without_pictures).status == 0
+    expected = campaign.made(*command, setup=do_without_pictures)
     for _ in campaign.trials(1):
-        out, start = campaign.new(), time.monotonic()
-        for _ in range(campaign.rng.randint(1, 3)):
-            child = Child([*command, "--out", str(out), "--ray", "local"])
-            time.sleep(campaign.rng.uniform(4, 14))
-            if campaign.rng.random() < 0.5:
-                child.kill()
-            else:
-                _kill_a_worker(campaign)
-            child.wait()
-        ended = run([*command, "--out", str(out), "--ray", "local"])
-        complaint = ended.complaint() or ended.err[:160] * (ended.status != 0)
-        campaign.note("Ray: SIGKILL", complaint or sweep_difference(out, expected), start)
-        shutil.rmtree(out, ignore_errors=True)
+        with campaign.trial("Ray: SIGKILL") as trial:
+            on_cluster = [*command, "--out", str(trial.out), "--ray", "local"]
+            for _ in range(campaign.rng.randint(1, 3)):
+                child = Child(on_cluster)
+                time.sleep(campaign.rng.uniform(4, 14))
+                if campaign.rng.random() < 0.5:
+                    child.kill()
+                else:
+                    _kill_a_worker(campaign)
+                child.wait()
+            trial.complaint = run(on_cluster).failure() or sweep_difference(trial.out, expected)
 
 
 def _kill_a_worker(campaign: Campaign) -> None:

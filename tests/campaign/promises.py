@@ -60,7 +60,4 @@ def killed(
         expected = {0, -number} | ({128 + number} if number != signal.SIGKILL else set())
         if ended.status not in expected:
             return f"after signal {number}: {ended.complaint() or ended.status} {ended.err[:200]}"
-    ended = run(command, setup)
-    if ended.status != 0:
-        return f"status {ended.status}: {ended.err.strip()[:200]}"
-    return ended.complaint()
+    return run(command, setup).failure()

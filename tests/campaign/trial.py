@@ -52,6 +52,10 @@ class Ended(NamedTuple):
             return f"expected one line of error, got {len(lines)}: {self.err[:100]!r}"
         return ""
 
+    def failure(self) -> str:
+        """What is wrong where the command was to succeed."""
+        return self.complaint() or ("" if self.status == 0 else self.err.strip()[:160])
+
 
 class Child:
     """A command in a forked process, its output in files beside the folder it works in."""
