@@ -2,8 +2,6 @@
 
 import numpy as np
 import torch
-from pyro_vae.evaluation.latents import active_units
-from pyro_vae.runs.classifiers import classifier_for
 
 from pyro_vae.evaluation.ais import Annealing, annealed_importance_sampling
 from pyro_vae.evaluation.bounds import importance_bound
