@@ -2,6 +2,7 @@
 
 import math
 from argparse import Namespace
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -10,14 +11,12 @@ from pyro_vae.comparison.page import write_comparison
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import RunFolder
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.runs.observer import Observer
 from pyro_vae.runs.run import Run, resolve_device
 from pyro_vae.runs.summary import parameter_counts
 from pyro_vae.runs.train import train
 from pyro_vae.settings import FIRST_RUN
-from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.sweep import sweep
 from pyro_vae.training.epochs import Record
@@ -52,16 +51,14 @@ class _TrainingProgress(Observer):
         self.bar: tqdm | None = None
         self.counting: CountingBar | None = None
 
-    def started(
-        self, folder: RunFolder, config: RunConfig, data: Dataset, training: Training
-    ) -> None:
+    def started(self, folder: Path, config: RunConfig, data: Dataset, training: Training) -> None:
         if self.first_run:
             chosen = ", ".join(f"{name} {value}" for name, value in FIRST_RUN.items())
             say(wrapped(f"No model was asked for, so this is a first run: {chosen}"))
         say(_announcement(config, data, training))
         if training.step:
             where = f"after step {training.step}, epoch {training.epoch}"
-            say(f"Resuming {folder.path} {where}")
+            say(f"Resuming {folder} {where}")
         self.total, self.done = config.epochs, training.epoch
         steps = training.schedule.steps
         if steps < FEW_STEPS:
@@ -184,13 +181,14 @@ def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:
         sweep(parsed.settings, parsed.out, **places, observer=progress)
     finally:
         progress.close()
-    failed = [str(member.path) for member in progress.members if member.failed]
-    finished = [member.path for member in progress.members if not member.failed]
+    runs = [run.reread() for run in progress.runs]
+    failed = [str(run.folder) for run in runs if run.failed]
+    finished = [run.folder for run in runs if not run.failed]
     page = write_comparison(finished, parsed.out)[0] if len(finished) > 1 else None
     if failed:
         more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise RuntimeError(
-            f"{len(failed)} of {len(progress.members)} runs failed, as failed.txt in their folders"
+            f"{len(failed)} of {len(runs)} runs failed, as failed.txt in their folders"
             f" says: {', '.join(failed[:3])}{more}; delete a folder to try its run again"
         )
     say(f"All {len(finished)} runs are finished: look at {page or finished[0] / 'report.html'}")
@@ -202,22 +200,22 @@ class _SweepProgress(SweepObserver):
     def __init__(self, interrupts: Interrupts, out: str):
         super().__init__(interrupts)
         self.out, self.bar = out, None
-        self.members: list[Member] = []
+        self.runs: list[Run] = []
         self.epochs: dict[str, int] = {}  # finished epochs of each run
 
-    def started(self, members: list[Member]) -> None:
-        self.members = members
-        self.left = {m.name for m in members if not m.ended}
-        self.failures = sum(m.failed for m in members)
-        say(f"{len(members)} runs in {self.out}, {len(self.left)} of them to train")
-        done = sum(m.config.epochs for m in members if m.ended)
-        total = sum(m.config.epochs for m in members)
+    def started(self, runs: list[Run]) -> None:
+        self.runs = runs
+        self.left = {run.name for run in runs if not run.ended}
+        self.failures = sum(bool(run.failed) for run in runs)
+        say(f"{len(runs)} runs in {self.out}, {len(self.left)} of them to train")
+        done = sum(run.config.epochs for run in runs if run.ended)
+        total = sum(run.config.epochs for run in runs)
         self.bar = epochs_bar(total, done, postfix=self._counts())
 
     def _counts(self) -> str:
         failed = f", {self.failures} failed" if self.failures else ""
-        done = len(self.members) - len(self.left) - self.failures
-        return f"{done} of {len(self.members)} runs done{failed}"
+        done = len(self.runs) - len(self.left) - self.failures
+        return f"{done} of {len(self.runs)} runs done{failed}"
 
     def epoch(self, name: str, record: Record, last: bool) -> None:
         before = self.epochs.get(name)
@@ -227,13 +225,13 @@ class _SweepProgress(SweepObserver):
         self.bar.update(max(0, record.epoch - before))
         self.epochs[name] = max(before, record.epoch)
 
-    def ended(self, member: Member) -> None:
-        self.left.discard(member.name)
-        self.failures += member.failed
-        self._skip(member.config.epochs - self.epochs.get(member.name, 0))
+    def ended(self, run: Run) -> None:
+        self.left.discard(run.name)
+        self.failures += bool(run.failed)
+        self._skip(run.config.epochs - self.epochs.get(run.name, 0))
         self.bar.set_postfix_str(self._counts())
         with tqdm.external_write_mode():
-            say(f"{member.name}: {_outcome(member)} ({self._counts()})")
+            say(f"{run.name}: {_outcome(run)} ({self._counts()})")
 
     def _skip(self, epochs: int) -> None:
         """Count epochs as done, but leave them out of the estimate of the time that remains."""
@@ -247,7 +245,5 @@ class _SweepProgress(SweepObserver):
             self.bar.close()
 
 
-def _outcome(member: Member) -> str:
-    if member.failed:
-        return f"failed: {member.mark.read_text().strip()}"
-    return elbo_line("test", member.summary()["test"])
+def _outcome(run: Run) -> str:
+    return f"failed: {run.failed}" if run.failed else elbo_line("test", run.summary["test"])

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 
 from pyro_vae.data import Dataset, load_dataset
 from pyro_vae.devices import computing_on, one_thread
@@ -16,14 +15,12 @@ from pyro_vae.measures import PARTS
 from pyro_vae.measures.part import FULL, QUICK, Measured, Part, Subject
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import DATASETS, check_name
-from pyro_vae.runs.claim import check_sweep_unused
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.evaluation import load_evaluation
-from pyro_vae.runs.folder import RunFolder
-from pyro_vae.runs.lock import FolderLock
+from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import save_json
 from pyro_vae.runs.run import Run, load_data_again
+from pyro_vae.runs.writer import save_columns, save_drawings
 
 SMALL_MODEL = 200_000  # parameters
 
@@ -75,21 +72,20 @@ def evaluate(
     effort = QUICK if quick else FULL
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
-    folder = RunFolder(run.folder)
-    check_sweep_unused(folder)
-    with FolderLock(folder.path).acquire(), _only_measured(run.vae, device):
+    check_sweep_unused(run.folder)
+    with FolderLock(run.folder).acquire(), _only_measured(run.vae, device):
         subject = subject_of(run, load_data_again(config), config, effort=effort, seed=seed)
-        folder.figures.mkdir(exist_ok=True)
+        run.figures.mkdir(exist_ok=True)
         for name in chosen:
             progress(name, 0, 0, "")
             told = dataclasses.replace(subject, progress=partial(progress, name))
             found = _measure(PARTS[name], told)
-            _write(folder, found)
+            _write(run, found)
             about = {"seed": seed, "quick": quick, "checkpoint": run.fingerprint}
             figures = _as_dicts(found.figures | about) if found.figures else None
-            _keep(folder, name, figures)
+            _keep(run, name, figures)
             measured(name, figures)
-    return load_evaluation(folder.evaluation)
+    return run.reread().evaluation
 
 
 def evaluate_missing(runs: Sequence[Run], only: Sequence[str], quick: bool = False) -> None:
@@ -108,7 +104,7 @@ def evaluate_missing(runs: Sequence[Run], only: Sequence[str], quick: bool = Fal
     for name in only:
         check_name("only", name, PARTS)
     for run in runs:
-        known = Run(run.folder, run.config)  # what lies in the folder now
+        known = run.reread()
         missing = [name for name in only if not _is_measured(name, known)]
         if missing:
             evaluate(run, missing, quick)
@@ -160,26 +156,23 @@ def _measure(part: Part, subject: Subject) -> Measured:
     return part.measure(subject)
 
 
-def _write(folder: RunFolder, found: Measured) -> None:
+def _write(run: Run, found: Measured) -> None:
     """Write what a part found beside its figures."""
     for name, columns in found.columns.items():
-        folder.save_columns(name, {key: values.tolist() for key, values in columns.items()})
+        plain = {key: values.tolist() for key, values in columns.items()}
+        save_columns(run.folder / f"{name}.csv", plain)
     for name, tree in found.draws.items():
-        folder.save_netcdf(name, tree)
-    for name, drawing in found.drawings.items():
-        if isinstance(drawing, Figure):
-            folder.save_figure(name, drawing)
-        else:
-            replace_file(folder.figures / name, drawing)
+        replace_file(run.folder / f"{name}.nc", bytes(tree.to_netcdf()))
+    save_drawings(run.figures, found.drawings)
 
 
-def _keep(folder: RunFolder, name: str, figures: dict | None) -> None:
+def _keep(run: Run, name: str, figures: dict | None) -> None:
     """Write the figures of a part beside those of the others, and the report again."""
-    save_json(folder.evaluation, load_evaluation(folder.evaluation) | {name: figures})
+    save_json(run.evaluation_file, run.reread().evaluation | {name: figures})
     try:
-        write_report(folder.path)
+        write_report(run.reread())
     except KeyboardInterrupt:
-        write_report(folder.path)  # else the page would lack the figures that are kept
+        write_report(run.reread())  # else the page would lack the figures that are kept
         raise
 
 

@@ -12,13 +12,16 @@ from pyro_vae.evaluation.thresholds import (
 from pyro_vae.measures.baselines import NAMES, not_beaten
 from pyro_vae.pages.wording import lookup
 
-HELD, LOOK, WRONG, OPEN = "held", "look", "wrong", "not measured"
-CONVERGED = {"converged": HELD, "stopped early": HELD, "still climbs": LOOK, "past its best": LOOK}
+YES, LOOK, NO, NOT_MEASURED = "yes", "look", "no", "not measured"
+CONVERGED = {"converged": YES, "stopped early": YES, "still climbs": LOOK, "past its best": LOOK}
 Table = dict[str, Any]
 
 
 class Judgement(NamedTuple):
-    """A question, a mark (held, look, wrong, not measured), and the answer as a sentence."""
+    """A question, a mark (yes, look, no, not measured), and the answer as a sentence.
+
+    Each question is put so that `yes` is good news. `look` asks the reader to look closer.
+    """
 
     question: str
     mark: str
@@ -34,9 +37,9 @@ def judgements(summary: Table, evaluation: Table) -> list[Judgement]:
     """
     found = [
         _converged(summary),
-        _over_fits(summary),
+        _generalises(summary),
         _better_than_trivial(summary),
-        _collapsed(summary),
+        _components(summary),
         _posterior(summary, evaluation),
         _samples(evaluation),
         _decoder(summary, evaluation),
@@ -53,7 +56,7 @@ def _converged(summary: Table) -> Judgement | None:
     return Judgement("Has training converged?", mark, answer)
 
 
-def _over_fits(summary: Table) -> Judgement | None:
+def _generalises(summary: Table) -> Judgement | None:
     gap = summary.get("generalisation")
     nats, bits = lookup(gap or {}, "gap_nats"), lookup(gap or {}, "gap_bits_per_dim")
     if nats is None or bits is None:
@@ -70,7 +73,7 @@ def _over_fits(summary: Table) -> Judgement | None:
         answer += " The test curve has turned down: stop earlier, as --patience does."
     elif over:
         answer += " More images, fewer parameters or a larger beta make it smaller."
-    return Judgement("Does it over-fit?", _mark(wrong=past, look=over), answer)
+    return Judgement("Does it generalise?", _mark(wrong=past, look=over), answer)
 
 
 def _better_than_trivial(summary: Table) -> Judgement | None:
@@ -84,24 +87,26 @@ def _better_than_trivial(summary: Table) -> Judgement | None:
     if worse := not_beaten(baselines):
         names = " and ".join(", ".join(worse).rsplit(", ", 1))
         answer = (
-            f"No: it is not trained far enough, or worse than {names}. Its log P(x) is"
+            f"It is not trained far enough, or worse than {names}. Its log P(x) is"
             f" {least:+.1f} nats per image beside the best of them. {beside}"
         )
-        return Judgement("Is it better than trivial models?", WRONG, answer)
-    answer = f"Yes, by {least:.1f} nats per image or more. {beside}"
-    return Judgement("Is it better than trivial models?", HELD, answer)
+        return Judgement("Is it better than trivial models?", NO, answer)
+    answer = f"Its log P(x) is {least:.1f} nats per image larger, or more. {beside}"
+    return Judgement("Is it better than trivial models?", YES, answer)
 
 
-def _collapsed(summary: Table) -> Judgement | None:
+def _components(summary: Table) -> Judgement | None:
     test, size = summary["test"], summary.get("latent_dim")
     collapsed, active = test.get("collapsed_units"), test.get("active_units")
     if collapsed is None or active is None or not size:
         return None
     idle = max(0, size - active - collapsed)
-    question = "Are latent components collapsed?"
+    question = "Are all latent components used?"
     if collapsed == size:
-        answer = "All of them: codes say nothing about images. A smaller beta lets more through."
-        return Judgement(question, WRONG, answer)
+        answer = (
+            "All are collapsed: codes say nothing about images. A smaller beta lets more through."
+        )
+        return Judgement(question, NO, answer)
     counts = (
         f"Of {size}, {active} are active (their mean varies by more than {ACTIVE_VARIANCE}),"
         f" {collapsed} collapsed (rate under {COLLAPSED_RATE} nats), {idle} between."
@@ -109,7 +114,7 @@ def _collapsed(summary: Table) -> Judgement | None:
     if collapsed or idle:
         answer = f"{counts} A latent space of {active} would do as well."
         return Judgement(question, LOOK, answer)
-    return Judgement(question, HELD, f"{counts} A larger latent space may pay.")
+    return Judgement(question, YES, f"{counts} A larger latent space may pay.")
 
 
 def _posterior(summary: Table, evaluation: Table) -> Judgement | None:
@@ -122,7 +127,7 @@ def _posterior(summary: Table, evaluation: Table) -> Judgement | None:
     share = over / images if known else None
     p_value = _mean(lookup(evaluation, "posterior.calibration_on_data_p_value"))
     if share is None or p_value is None:
-        return Judgement(question, OPEN, "")
+        return Judgement(question, NOT_MEASURED, "")
     gap = _mean(lookup(evaluation, "likelihood.ladder.amortization_gap_nats"))
     answer = (
         f"k-hat is over {UNRELIABLE_K_HAT} for {share:.0%} of images, and calibration on codes of"
@@ -140,8 +145,8 @@ def _samples(evaluation: Table) -> Judgement:
     question = "Are samples as good as reconstructions?"
     verdict = lookup(evaluation, "samples.verdict")
     if not verdict or "word" not in verdict:
-        return Judgement(question, OPEN, "")
-    mark = {"well regularised": HELD, "not over-regularised": LOOK}.get(verdict["word"], WRONG)
+        return Judgement(question, NOT_MEASURED, "")
+    mark = {"well regularised": YES, "not over-regularised": LOOK}.get(verdict["word"], NO)
     if verdict.get("borderline"):
         mark = LOOK
     answer = f"{verdict['word'].capitalize()}: {verdict.get('reason', 'no reason is known')}."
@@ -155,7 +160,7 @@ def _decoder(summary: Table, evaluation: Table) -> Judgement | None:
     half = _mean(lookup(evaluation, "decoder.coverage_50"))
     most = _mean(lookup(evaluation, "decoder.coverage_90"))
     if half is None or most is None:
-        return Judgement(question, OPEN, "")
+        return Judgement(question, NOT_MEASURED, "")
     off = max(abs(half - 0.5), abs(most - 0.9))
     answer = f"Its central 50% and 90% hold {half:.0%} and {most:.0%} of the pixels of test images."
     if off > MISCALIBRATED[0]:
@@ -174,5 +179,5 @@ def _p_text(p_value: float) -> str:
 
 def _mark(wrong: bool, look: bool) -> str:
     if wrong:
-        return WRONG
-    return LOOK if look else HELD
+        return NO
+    return LOOK if look else YES

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from pyro_vae.files import replace_file
 
 LOCK, HOLDER = ".lock", ".holder"
+SWEEP_FILE = "sweep.yaml"  # what a sweep's folder holds
 PATIENCE = 10.0  # seconds, for the holder's name to appear
 
 
@@ -109,6 +110,17 @@ def check_unused(folder: Path, wait: float = 0) -> None:
     """
     if (folder / LOCK).exists():
         FolderLock(folder).acquire(wait).release()
+
+
+def check_sweep_unused(folder: Path) -> None:
+    """Check that no sweep that the run folder belongs to is being trained.
+
+    Raises:
+        FolderInUse: one is.
+    """
+    parent = folder.resolve().parent
+    if (parent / SWEEP_FILE).exists():
+        check_unused(parent)
 
 
 def _holder(folder: Path) -> str:

@@ -4,6 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 from pyro_vae.figures import one_run
 from pyro_vae.figures.codes import component_panels
 from pyro_vae.files import replace_file
@@ -12,66 +14,12 @@ from pyro_vae.measures.part import Part
 from pyro_vae.pages.frame import Drawing, Section, drawn, image, render, video
 from pyro_vae.pages.wording import Shown, lookup
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.judgements import HELD, LOOK, OPEN, WRONG, judgements
+from pyro_vae.runs.judgements import NOT_MEASURED, judgements
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import setting_text
 
-LOOK_AT_RECONSTRUCTIONS = {
-    "vae": "Each row of originals stands over the row of its reconstructions. Look at whether the"
-    " reconstructions tell the originals apart. If all are alike, there is too much regularisation:"
-    " a smaller beta lets more through. If they are sharp and the samples are bad, there is"
-    " too little.",
-    "autoencoder": "Each row of originals stands over the row of its reconstructions. Look at how"
-    " much sharper they are than a VAE's: nothing makes an autoencoder share codes between images.",
-}
-LOOK_AT_SAMPLES = {
-    "vae": "Codes drawn from the prior, decoded to expected images. Look at whether they could pass"
-    " for data. Bad samples beside good reconstructions mean too little regularisation, since the"
-    " codes of real images then leave parts of the prior empty. Blurred ones are averages over what"
-    " a code leaves open.",
-    "autoencoder": "Codes drawn from a standard Normal, decoded. An autoencoder was never trained to"
-    " match that prior: expect images that look like nothing, and compare them with a VAE's.",
-}
-LOOK_AT_CURVES = {
-    "vae": "The ELBO should rise and level off. Look for a test curve that turns down while training"
-    " continues to rise (over-fitting), for a rate that stays near 0 (the decoder ignores the"
-    " codes),"
-    " and for curves that still climb at the end (train for longer).",
-    "autoencoder": "The distortion should fall and level off.",
-}
-LOOK_AT_PICTURES = (
-    "All are expected values of the pixels, without the likelihood's noise. Images of under 28 pixels"
-    " are drawn larger, by interpolation."
-)
-LOOK_AT_CODES = (
-    "What the mean codes of test images tell about them, and what the decoder makes of codes."
-)
-CODES = {
-    "latent_map": "Mean codes of test images, coloured by label. Labels that lie apart are told apart"
-    " by the codes, though the model never saw a label.",
-    "traversals": "Each row moves one component of a code from -3 to 3. A row that changes nothing"
-    " belongs to an idle component; one that changes several things together is entangled.",
-    "interpolation": "From one image to another: on a line in the upper four rows, on an arc in the"
-    " lower four. Every picture on the way should be a possible image. Ghosts of two overlaid images"
-    " mean holes in the latent space.",
-}
-LOOK_AT_COMPONENTS = (
-    "What each latent component tells about an image. Look at how many carry nothing: a smaller"
-    " latent space would do as well. If all carry much, a larger one may pay."
-)
-LOOK_AT_RATES = "Dotted: the rate under which a component counts as collapsed."
-LOOK_AT_STATES = (
-    "A component is active where its mean varies, to the right of the dotted line; collapsed where"
-    " it has no rate, under the other one; idle in between."
-)
-LOOK_AT_PROGRESS = (
-    "Originals over reconstructions, and samples, of the same images and codes after 1, 2, 4, 8, ..."
-    " epochs. Look for shapes that settle early and for detail that comes late. Where all pictures"
-    " are alike from the first, nothing was learned after it."
-)
+FILES = ("reconstructions", "samples", "latent_map", "traversals", "interpolation")
 LOOK_AT_VIDEO = "The chains step by step; the first steps are shown slowly."
-MARKS = {HELD: "held", LOOK: "look-at", WRONG: "wrong", OPEN: "open"}  # to classes of the style
-
 
 EARLIER_CHECKPOINT = Shown(
     "Measured earlier", "the run has been trained on since then; evaluate it again", "", "words"
@@ -93,19 +41,18 @@ class Measured(NamedTuple):
     terms: tuple[tuple[str, str], ...]
 
 
-def write_report(path: str | Path, summary: dict | None = None) -> Path:
-    """Write `report.html` of the run folder `path` from its files, and return the page's path.
+def write_report(run: Run | str | Path) -> Path:
+    """Write `report.html` into a run folder, and return the page's path.
 
     Args:
-        summary: that of the finished run (default: read from the folder).
+        run: the run, or its folder.
 
     Raises:
         ValueError: a folder that is not a run folder, or one with damaged files.
         OSError: the page cannot be written.
     """
-    run = Run(path)
-    if summary is not None:
-        run.summary = summary
+    if not isinstance(run, Run):
+        run = Run(run)
     try:
         text = _page(run)
     except KeyError as error:
@@ -119,9 +66,8 @@ def write_report(path: str | Path, summary: dict | None = None) -> Path:
 def _page(run: Run) -> str:
     config, summary = run.config, run.summary
     settings = ((name, setting_text(value)) for name, value in asdict(config).items())
-    sections = (_pictures, _codes, _curves, _components, _progress)
     answers = [] if summary is None else judgements(summary, run.current_parts)
-    unanswered = any(judgement.mark == OPEN for judgement in answers)
+    unanswered = any(judgement.mark == NOT_MEASURED for judgement in answers)
     return render(
         "run.html",
         generator="pyro-vae",
@@ -129,13 +75,14 @@ def _page(run: Run) -> str:
         unfinished=_unfinished(run) if summary is None else "",
         cautions=[] if summary is None else _cautions(run, summary),
         judgements=answers,
-        marks=MARKS,
         still_open=f"pyro-vae evaluate {run.folder} --quick" if unanswered else "",
         cards=[] if summary is None else _cards(summary, config),
         words=_words(config, summary),
         command=f"pyro-vae train --config {run.config_file}",
         settings=settings,
-        sections=[part for draw in sections if (part := draw(run))],
+        autoencoder=config.model == "autoencoder",
+        figures=_files(run) | _curves(run) | _components(run),
+        progress=_progress(run),
         measured=_measured(run),
     )
 
@@ -207,60 +154,39 @@ def _loss(config: RunConfig) -> str:
 # --- the results of training ------------------------------------------------------------------------
 
 
-def _curves(run: Run) -> Section | None:
+def _files(run: Run) -> dict[str, Markup]:
+    """Return those of the pictures that were drawn, by name."""
+    paths = {name: run.picture(name) for name in FILES}
+    return {name: image(path, name.replace("_", " ")) for name, path in paths.items() if path}
+
+
+def _curves(run: Run) -> dict[str, Markup]:
     if not run.records:
-        return None
+        return {}
     terms = one_run.TERMS if run.config.model == "vae" else ("distortion",)
-    drawings = [
-        Drawing(drawn(one_run.learning_curve(run.metrics, term), f"{term} over epochs"))
-        for term in terms
-    ]
-    return Section("Learning curves", LOOK_AT_CURVES[run.config.model], drawings)
+    figures = {term: one_run.learning_curve(run.metrics, term) for term in terms}
+    return {term: drawn(figure, f"{term} over epochs") for term, figure in figures.items()}
 
 
-def _pictures(run: Run) -> Section | None:
-    look = {"reconstructions": LOOK_AT_RECONSTRUCTIONS, "samples": LOOK_AT_SAMPLES}
-    captions = {name: words[run.config.model] for name, words in look.items()}
-    return _section_of("Reconstructions and samples", LOOK_AT_PICTURES, run, captions)
-
-
-def _codes(run: Run) -> Section | None:
-    return _section_of("What codes mean", LOOK_AT_CODES, run, CODES)
-
-
-def _section_of(title: str, look: str, run: Run, captions: dict[str, str]) -> Section | None:
-    """Return a section with those of the figures that are there, by name with their captions."""
-    drawings = []
-    for name, caption in captions.items():
-        if path := run.picture(name):
-            drawings.append(Drawing(image(path, name.replace("_", " ")), caption))
-    return Section(title, look, drawings) if drawings else None
-
-
-def _components(run: Run) -> Section | None:
+def _components(run: Run) -> dict[str, Markup]:
     test = run.summary["test"] if run.summary else {}
     rates, variances = (
         test.get(name) for name in ("rate_per_component_nats", "mean_variance_per_component")
     )
     if not rates or not variances:
-        return None
+        return {}
     bars, plane = component_panels(rates, variances)
-    drawings = [
-        Drawing(drawn(bars, "rate of each latent component"), LOOK_AT_RATES),
-        Drawing(drawn(plane, "rate over variance of each component"), LOOK_AT_STATES),
-    ]
-    return Section("Latent components", LOOK_AT_COMPONENTS, drawings)
+    return {
+        "rates": drawn(bars, "rate of each latent component"),
+        "states": drawn(plane, "rate over variance of each component"),
+    }
 
 
-def _progress(run: Run) -> Section | None:
+def _progress(run: Run) -> list[Drawing]:
     epochs = sorted(int(p.stem.split("_")[1]) for p in run.figures.glob("progress_*.png"))
-    paths = {epoch: run.picture(f"progress_{epoch:04d}") for epoch in epochs}
-    drawings = [
-        Drawing(image(path, f"after epoch {n}"), f"after epoch {n}")
-        for n, path in paths.items()
-        if path
-    ]
-    return Section("Progress", LOOK_AT_PROGRESS, drawings, "strip") if drawings else None
+    words = {f"progress_{epoch:04d}": f"after epoch {epoch}" for epoch in epochs}
+    paths = {name: run.picture(name) for name in words}
+    return [Drawing(image(path, words[n]), words[n]) for n, path in paths.items() if path]
 
 
 # --- the results of the evaluation ------------------------------------------------------------------

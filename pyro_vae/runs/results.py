@@ -1,13 +1,25 @@
-"""The JSON files of a run folder, checked when they are read: people edit them, and disks fail."""
+"""The files of results in a run folder, checked when they are read: people edit them, and disks fail.
+
+They are `summary.json`, `evaluation.json`, and `per_image.npz` for paired comparisons.
+"""
 
 import json
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
 from pyro_vae.files import read_file, replace_file
+from pyro_vae.kept import load_arrays, mark_of, save_arrays
+from pyro_vae.measures import PARTS
+from pyro_vae.pages.wording import Row, lookup
 
 LARGEST = 2**26  # bytes
+MARK = "mark"  # no column of measures of images has this name
 NUMBER = (int, float, type(None))
 SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is there at all
     "test": dict,
@@ -124,3 +136,87 @@ def load_table(path: Path, otherwise: str) -> dict | None:
     if not isinstance(content, dict):
         raise ValueError(f"{path.stem}: {path} is {otherwise}: it holds no table")
     return content
+
+
+def load_evaluation(path: Path) -> dict:
+    """Return the content of an `evaluation.json`; an empty dict where there is no file yet.
+
+    Raises:
+        ValueError: the file is no evaluation of a run.
+    """
+    evaluation = load_table(path, "no evaluation of a run") or {}
+    for name, part in PARTS.items():
+        figures = evaluation.get(name)
+        if figures is not None and not isinstance(figures, dict):
+            raise ValueError(f"evaluation: {path} is no evaluation of a run: {name} is no table")
+        for row in part.rows:
+            if not _fits(row, lookup(figures or {}, row.key)):
+                raise ValueError(
+                    f"evaluation: {path} is no evaluation of a run: {name}.{row.key} is of another"
+                    " type"
+                )
+    return evaluation
+
+
+def _fits(row: Row, value: Any) -> bool:
+    """Return whether a figure is of the kind that its row declares."""
+    if value is None:
+        return True
+    if row.kind == "words":
+        return isinstance(value, str)
+    if isinstance(value, dict):
+        return all(isinstance(value.get(k), NUMBER) for k in ("mean", "standard_error"))
+    return isinstance(value, (int, float))
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """The measures of each image of one split, in nats, and the mark of these images.
+
+    The columns (N,) are those of `pyro_vae.evaluation.terms.per_image`. Runs with the same mark
+    were measured on the same images in the same order.
+    """
+
+    mark: int
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def save_per_image(path: Path, splits: Mapping[str, tuple[Tensor, dict[str, Tensor]]]) -> None:
+    """Write the measures of each image.
+
+    Args:
+        splits: by name, images (N, C, H, W) and columns (N,) of measures.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    arrays = {}
+    for split, (images, columns) in splits.items():
+        arrays[f"{split}.{MARK}"] = np.array(mark_of(images), dtype=np.int64)
+        for name, values in columns.items():
+            arrays[f"{split}.{name}"] = values.detach().cpu().float().numpy()
+    save_arrays(path, arrays)
+
+
+def load_per_image(path: Path) -> dict[str, PerImage]:
+    """Return the measures of each image by split; none where there is no file.
+
+    Raises:
+        ValueError: a file that `save_per_image` did not write.
+    """
+    splits: dict[str, PerImage] = {}
+    try:
+        arrays = load_arrays(path)
+        for whole, values in arrays.items():
+            split, _, name = whole.partition(".")
+            if split not in splits:
+                splits[split] = PerImage(int(arrays[f"{split}.{MARK}"]))
+            if name != MARK:
+                splits[split].columns[name] = values
+        if not all(v.ndim == 1 for split in splits.values() for v in split.columns.values()):
+            raise ValueError("expected columns")
+    except FileNotFoundError:
+        return {}
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise ValueError(f"per_image: {path} holds no measures of images: {error}") from error
+    return splits

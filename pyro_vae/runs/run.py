@@ -14,10 +14,8 @@ from pyro_vae.models.vae import VAE, LatentImageModel
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.card import run_card
 from pyro_vae.runs.config import RunConfig, check_run_folder
-from pyro_vae.runs.evaluation import load_evaluation
 from pyro_vae.runs.metrics import COLUMNS, read_rows, records_of
-from pyro_vae.runs.per_image import PerImage, load_per_image
-from pyro_vae.runs.results import load_summary
+from pyro_vae.runs.results import PerImage, load_evaluation, load_per_image, load_summary
 from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name
 from pyro_vae.training.epochs import Record
 from pyro_vae.training.fit import PRECISIONS
@@ -99,12 +97,26 @@ class Run:
         """
         return self.report.exists() and self.summary is not None
 
+    @property
+    def name(self) -> str:
+        """Return the name of the folder."""
+        return self.folder.name
+
+    def reread(self) -> "Run":
+        """Return the run as its folder is now."""
+        return Run(self.folder, self.config, self.device)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run is finished or has failed."""
+        return bool(self.failed) or self.finished
+
     @cached_property
     def failed(self) -> str | None:
         """Return why the run of a sweep failed; None if it did not."""
         if not self.failure_file.exists():
             return None
-        return self.failure_file.read_text(errors="replace").strip()
+        return self.failure_file.read_text(errors="replace").strip() or "no reason given"
 
     @cached_property
     def evaluation(self) -> dict:

@@ -1,12 +1,10 @@
-"""`train`: trains a configuration into a run folder, after three steps: locate, load, build."""
+"""`train`: trains a configuration into a run folder."""
 
 import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
 
 import pyro
 
@@ -14,12 +12,11 @@ from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.data import Dataset
 from pyro_vae.files import check_path_name, exists
 from pyro_vae.names import is_path
-from pyro_vae.runs.claim import check_free, check_resumable, check_sweep_unused, claim, free_folder
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import RunFolder
-from pyro_vae.runs.lock import FolderLock
+from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.observer import Observer
 from pyro_vae.runs.report import write_report
+from pyro_vae.runs.resume import check_free, free_folder, settings_to_resume
 from pyro_vae.runs.run import (
     Run,
     build_model,
@@ -29,9 +26,9 @@ from pyro_vae.runs.run import (
     load_run,
     resolve_device,
 )
-from pyro_vae.runs.writer import Onlooker, RunWriter
+from pyro_vae.runs.writer import RunWriter, resume_folder, start_folder
 from pyro_vae.settings import TrainingSettings, by_name, default_batch_size
-from pyro_vae.training.epochs import Splits
+from pyro_vae.training.epochs import Record, Splits
 from pyro_vae.training.fit import make_training
 from pyro_vae.training.loop import Stopped, Training
 from pyro_vae.training.processes import ALONE, RankLost, Ranks
@@ -74,47 +71,59 @@ def train(
         >>> run = train(RunConfig(epochs=20), "runs/first")  # doctest: +SKIP
     """
     observer = observer or Observer()
-    with ranks.joined(resolve_device(config.device, ranks.local)):
+    with ranks.joined(resolve_device(config.device, ranks.local)), ExitStack() as held:
         with ranks.in_turn():  # data are downloaded once
-            start = locate(config, out, resume, overwrite, lock=ranks.first)
-            with start.released_on_error():
-                if start.finished:
-                    return _finished_run(start)
-                data = start.load()
-        with start.released_on_error():
-            job = build(start, data, observer, ranks)
-        return job.train(observer)
+            job = locate(config, out, resume, overwrite, lock=ranks.first)
+            held.callback(job.release)
+            if job.finished:
+                if ranks.first and not job.run.report.exists():
+                    write_report(job.run)
+                return load_run(job.run.folder)
+            data = job.load()
+        job.build(data, observer, ranks)
+        try:
+            job.train()
+            ranks.gather()  # all is written
+        except RankLost as error:
+            raise RankLost(f"{error}; the last checkpoint stays: {job.again}") from error
+        return load_run(job.run.folder)
 
 
-def _finished_run(start: "Start") -> Run:
-    """Return a run that is measured already; its page is written again where it was deleted."""
-    folder = start.known_folder
-    if start.lock and not folder.report.exists():
-        write_report(folder.path)
-    start.release()
-    return load_run(folder.path)
+@dataclass(eq=False)
+class Job:
+    """A run that is about to begin or to resume.
 
+    Nothing is written before `claim`, so that all that does not fit is found first. The order is:
+    `locate`, `load`, `build`, `train`.
 
-@dataclass(frozen=True)
-class Start:
-    """The place of a run and what it resumes from.
-
-    `folder` is None if a new one is still to be chosen, `checkpoint` is None if the run begins with
-    new weights. `lock` is held where the folder exists already; `covered` says that the lock of a
-    sweep covers this run.
+    Args:
+        run: its folder and its settings.
+        unnamed: whether a new folder is still to be chosen.
+        covered: whether the lock of a sweep covers the folder.
+        lock: that of a folder that exists already.
+        resumes: whether it resumes from a checkpoint.
     """
 
-    config: RunConfig
-    folder: RunFolder | None
-    lock: FolderLock | None = None
-    checkpoint: dict | None = None
-    finished: bool = False
+    run: Run
+    unnamed: bool = False
     covered: bool = False
+    lock: FolderLock | None = None
+    resumes: bool = False
+    ranks: Ranks = ALONE
+    observer: Observer = field(default_factory=Observer)
+    data: Dataset = field(init=False)
+    training: Training = field(init=False)
+    writer: RunWriter | None = None  # of the first rank, when the run has begun
 
     @property
-    def known_folder(self) -> RunFolder:
-        """Return the folder of a run that resumes, which has one."""
-        return cast(RunFolder, self.folder)
+    def finished(self) -> bool:
+        """Return whether nothing is left to be trained or measured."""
+        return self.resumes and self.run.summary is not None
+
+    @property
+    def again(self) -> str:
+        """Return the command that resumes the run."""
+        return f"pyro-vae train --resume --out {self.run.folder}"
 
     def load(self, load: Load = load_data) -> Dataset:
         """Return the data set.
@@ -123,98 +132,107 @@ class Start:
             ValueError: there are no such data, or they are unreadable.
             OSError: the data of a run that resumes cannot be read any more.
         """
-        return load_data_again(self.config, load) if self.checkpoint else load(self.config)
+        return load_data_again(self.run.config, load) if self.resumes else load(self.run.config)
+
+    def build(self, data: Dataset, observer: Observer, ranks: Ranks = ALONE) -> None:
+        """Build the model, with the state of a run that resumes.
+
+        Raises:
+            ValueError: a configuration or a checkpoint that does not fit the data.
+        """
+        batch_size = self.run.config.batch_size or default_batch_size(len(data.train))
+        config = replace(self.run.config, batch_size=batch_size)
+        self.data, self.observer, self.ranks = data, observer, ranks
+        self.training = _untrained(config, data, observer, ranks)
+        if self.resumes:
+            self.training.restore(load_checkpoint(self.run.last))
+        folder = self.run.folder
+        if self.unnamed and ranks.first:
+            folder = free_folder(config)
+            self.lock = FolderLock(folder).acquire()
+        self.run = Run(ranks.gather(folder)[0], config)  # and from here on the first rank may write
+
+    def claim(self) -> None:
+        """Create the folder if it does not exist, and lock it.
+
+        Raises:
+            FolderInUse: another process has just created the folder.
+            OSError: the folder cannot be written.
+        """
+        if not self.ranks.first:
+            return  # the first rank creates the folder and locks it
+        if self.covered:
+            self.run.folder.mkdir(parents=True, exist_ok=True)
+        elif self.lock is None:
+            self.lock = FolderLock(self.run.folder).create()
 
     def release(self) -> None:
         """Release the folder."""
         if self.lock:
             self.lock.release()
 
-    @contextmanager
-    def released_on_error(self) -> Iterator[None]:
-        """Inside, an error releases the folder."""
-        try:
-            yield
-        except BaseException:
-            self.release()
-            raise
+    def begin(self) -> None:
+        """Write the settings, and tell the observer that the run begins or resumes."""
+        if self.ranks.first:
+            if self.resumes:
+                resume_folder(self.run, self.training.epoch)
+            else:
+                start_folder(self.run)
+            self.writer = RunWriter(self.run, self.data, self.training)
+        self.observer.started(self.run.folder, self.run.config, self.data, self.training)
+
+    def train(self) -> None:
+        """Train to the end, measure, and write the results; errors as those of the function."""
+        training, observer, interrupts = self.training, self.observer, self.observer.interrupts
+        alone = self.ranks.count == 1
+        self.claim()
+        self.begin()
+        for caution in cautions(self.run.config, self.data, training.model):
+            observer.notice(caution)
+        with pyro.validation_enabled(False):  # images and weights are checked elsewhere
+            if alone:  # other ranks wait for one that fails to prepare
+                training.prepare()  # while signals end the work: there is nothing to save yet
+            observer.prepared()
+            with interrupts.deferred(patient=not alone):  # torchrun repeats a signal to all ranks
+                try:
+                    for record in training:
+                        self.add(record)
+                except Stopped:
+                    self.save()
+                    signals = self.ranks.gather(interrupts.pending)  # one may be another rank's
+                    interrupts.pending = next(filter(None, signals), None)
+                    if interrupts.pending is None:  # the observer asked for it in another way
+                        raise
+                    interrupts.note = f" after step {training.step}; all is saved: {self.again}"
+                except FloatingPointError as error:
+                    raise self.failure(error) from error
+            interrupts.note = f"; training is done and saved, measuring resumes with: {self.again}"
+            self.finish()
+
+    def add(self, record: Record) -> None:
+        """Write the record of an epoch, and tell the observer of it."""
+        if self.writer:
+            self.writer.add(record)
+        self.observer.epoch(record, self.training.finished)
+
+    def save(self) -> None:
+        """Write the checkpoint from which the run can resume."""
+        if self.writer:
+            self.writer.save()
+
+    def finish(self) -> None:
+        """Measure the trained model, write the results, and tell the observer."""
+        if self.writer:
+            self.writer.finish(self.observer.measuring)
+        self.observer.finished()
+
+    def failure(self, error: FloatingPointError) -> FloatingPointError:
+        """Return the error of a training that diverged, with its last finite checkpoint."""
+        kept = self.run.last if self.run.last.exists() else "none yet"
+        return FloatingPointError(f"{error}; last finite checkpoint: {kept}")
 
 
-def locate(
-    config: RunConfig,
-    out: str | Path | None,
-    resume: bool = False,
-    overwrite: bool = False,
-    lock: bool = True,
-) -> Start:
-    """Return where a run begins or resumes; arguments as those of `train`.
-
-    Nothing is written but the lock of a folder that exists.
-
-    Args:
-        lock: whether to lock the folder; one of a sweep is covered by the sweep's lock.
-
-    Raises:
-        ValueError: a folder that is taken, is no run folder, or holds other settings.
-        FolderInUse: another process writes to the folder.
-    """
-    config = _with_whole_paths(config)
-    if out is None:
-        if resume or overwrite:
-            raise ValueError(
-                f"{'resume' if resume else 'overwrite'}: name the run folder with --out"
-            )
-        return Start(config, None)
-    if resume and overwrite:
-        raise ValueError("resume: resumes a run that --overwrite deletes; give one of the two")
-    folder = RunFolder(out)
-    check_free(folder, overwrite or resume)
-    if not exists(folder.path):
-        if lock:
-            check_sweep_unused(folder)
-        return Start(config, folder, covered=not lock)
-    start = Start(config, folder, claim(folder) if lock else None, covered=not lock)
-    with start.released_on_error():
-        return _resumed(start) if resume and folder.last.exists() else start
-
-
-def _with_whole_paths(config: RunConfig) -> RunConfig:
-    """Return the settings with paths that hold wherever the run is resumed."""
-    config = replace(config, data_dir=os.path.abspath(config.data_dir))
-    if not is_path(config.dataset):
-        return config
-    check_path_name("dataset", config.dataset)
-    return replace(config, dataset=os.path.abspath(config.dataset))
-
-
-def _resumed(start: Start) -> Start:
-    folder = start.known_folder
-    config = check_resumable(folder, start.config)
-    checkpoint = load_checkpoint(folder.last)
-    finished = Run(folder.path, config).summary is not None
-    return replace(start, config=config, checkpoint=checkpoint, finished=finished)
-
-
-def build(start: Start, data: Dataset, observer: Observer, ranks: Ranks = ALONE) -> "Job":
-    """Return the job to be done, with its model, and with the state of a run that resumes.
-
-    Raises:
-        ValueError: a configuration or a checkpoint that does not fit the data.
-    """
-    batch_size = start.config.batch_size or default_batch_size(len(data.train))
-    config = replace(start.config, batch_size=batch_size)
-    training = _training(config, data, observer, ranks)
-    if start.checkpoint:
-        training.restore(start.checkpoint)
-    folder, lock = start.folder, start.lock
-    if folder is None and ranks.first:
-        folder = free_folder(config)
-        lock = FolderLock(folder.path).acquire()
-    folder = ranks.gather(folder)[0]  # and from here on the first rank may write
-    return Job(folder, config, data, training, lock, start.covered, bool(start.checkpoint), ranks)
-
-
-def _training(config: RunConfig, data: Dataset, observer: Observer, ranks: Ranks) -> Training:
+def _untrained(config: RunConfig, data: Dataset, observer: Observer, ranks: Ranks) -> Training:
     model = build_model(config, data.image_shape, data.levels)
     if data.levels is None and not model.likelihood.scores_grey:
         raise ValueError(
@@ -231,94 +249,53 @@ def _training(config: RunConfig, data: Dataset, observer: Observer, ranks: Ranks
     )
 
 
-@dataclass(frozen=True)
-class Job:
-    """A training that is ready to begin or to resume; nothing has been written for it yet."""
+def locate(
+    config: RunConfig,
+    out: str | Path | None,
+    resume: bool = False,
+    overwrite: bool = False,
+    lock: bool = True,
+) -> Job:
+    """Return the job of a run that begins or resumes; arguments as those of `train`.
 
-    folder: RunFolder
-    config: RunConfig
-    data: Dataset
-    training: Training
-    lock: FolderLock | None
-    covered: bool
-    resumed: bool
-    ranks: Ranks = ALONE
+    Nothing is written but the lock of a folder that exists.
 
-    def start(self) -> RunWriter | Onlooker:
-        """Create the folder, or prepare that of a run that resumes; return the folder's writer.
+    Args:
+        lock: whether to lock the folder; one of a sweep is covered by the sweep's lock.
 
-        Raises:
-            FolderInUse: another process has just created the folder.
-            OSError: the folder cannot be written.
-        """
-        if not self.ranks.first:
-            return Onlooker(self.folder)
-        if self.resumed:
-            self.folder.resume(self.config, self.training.epoch)
-        else:
-            self.folder.start(self.config)
-        return RunWriter(self.folder, self.config, self.data, self.training)
+    Raises:
+        ValueError: a folder that is taken, is no run folder, or holds other settings.
+        FolderInUse: another process writes to the folder.
+    """
+    config = _with_whole_paths(config)
+    if out is None:
+        if resume or overwrite:
+            asked = "resume" if resume else "overwrite"
+            raise ValueError(f"{asked}: name the run folder with --out")
+        return Job(Run("runs", config), unnamed=True)
+    if resume and overwrite:
+        raise ValueError("resume: resumes a run that --overwrite deletes; give one of the two")
+    job = Job(Run(out, config), covered=not lock)
+    folder = job.run.folder
+    check_free(job.run, overwrite or resume)
+    if lock:
+        check_sweep_unused(folder)
+    if exists(folder) and lock:
+        job.lock = FolderLock(folder).acquire()
+    try:
+        if resume and job.run.last.exists():
+            job.run = Run(folder, settings_to_resume(Run(folder).config, config, folder))
+            job.resumes = True
+    except BaseException:
+        job.release()
+        raise
+    return job
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Inside, no other process writes to the folder, which is created if it does not exist."""
-        lock = self.lock
-        if not self.ranks.first:
-            pass  # the first rank creates the folder and locks it
-        elif self.covered:
-            self.folder.path.mkdir(parents=True, exist_ok=True)
-        elif lock is None:
-            lock = FolderLock(self.folder.path).create()
-        try:
-            yield
-        finally:
-            if lock:
-                lock.release()
 
-    def train(self, observer: Observer) -> Run:
-        """Train to the end and return the run; errors as those of the function `train`."""
-        try:
-            with self.locked():
-                self._train(self.start(), observer)
-            self.ranks.gather()  # all is written
-        except RankLost as error:
-            raise RankLost(f"{error}; the last checkpoint stays: {self._again}") from error
-        return load_run(self.folder.path)
-
-    @property
-    def _again(self) -> str:
-        return f"pyro-vae train --resume --out {self.folder.path}"
-
-    def _train(self, writer: RunWriter | Onlooker, observer: Observer) -> None:
-        observer.started(self.folder, self.config, self.data, self.training)
-        for caution in cautions(self.config, self.data, self.training.model):
-            observer.notice(caution)
-        with pyro.validation_enabled(False):  # images and weights are checked elsewhere
-            self._take_epochs(writer, observer)
-            if observer.interrupts:
-                observer.interrupts.note = (
-                    f"; training is done and saved, measuring resumes with: {self._again}"
-                )
-            writer.finish(observer.measuring)
-        observer.finished()
-
-    def _take_epochs(self, writer: RunWriter | Onlooker, observer: Observer) -> None:
-        interrupts = observer.interrupts
-        if self.ranks.count == 1:  # others wait for one that fails to prepare
-            self.training.prepare()  # while signals end the work: there is nothing to save yet
-        observer.prepared()
-        patient = self.ranks.count > 1  # torchrun repeats a signal to all ranks
-        with interrupts.deferred(patient) if interrupts else nullcontext():
-            try:
-                for record in self.training:
-                    writer.add(record)
-                    observer.epoch(record, self.training.finished)
-            except Stopped:
-                writer.save()
-                if interrupts is None:  # the observer asked for it in another way
-                    raise
-                self.ranks.gather()  # torchrun ends all ranks as soon as one ends
-                interrupts.pending = interrupts.pending or signal.SIGTERM  # sent to another rank
-                interrupts.note = f" after step {self.training.step}; all is saved: {self._again}"
-            except FloatingPointError as error:
-                raise writer.failure(error) from error
+def _with_whole_paths(config: RunConfig) -> RunConfig:
+    """Return the settings with paths that hold wherever the run is resumed."""
+    config = replace(config, data_dir=os.path.abspath(config.data_dir))
+    if not is_path(config.dataset):
+        return config
+    check_path_name("dataset", config.dataset)
+    return replace(config, dataset=os.path.abspath(config.dataset))

@@ -1,58 +1,118 @@
-"""The writer of a run folder, during training and at its end."""
+"""How a run folder is written: when a run begins or resumes, during training and at its end."""
 
+import csv
+import io
+import shutil
 import time
+from pathlib import Path
 from typing import cast
 
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from pyro_vae.checkpoints import load_checkpoint
+from pyro_vae.checkpoints import load_checkpoint, save_checkpoint
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.progress import Progress, no_progress
-from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import RunFolder
-from pyro_vae.runs.per_image import save_per_image
-from pyro_vae.runs.pictures import draw_pictures, draw_progress
+from pyro_vae.files import PART, replace_file
+from pyro_vae.pages.frame import svg
+from pyro_vae.runs.metrics import append_row, drop_rows_after
+from pyro_vae.runs.pictures import Drawings, png_of, progress_picture, trained_pictures
 from pyro_vae.runs.report import write_report
-from pyro_vae.runs.results import finite, save_json
+from pyro_vae.runs.results import finite, save_json, save_per_image
 from pyro_vae.runs.run import Run
 from pyro_vae.runs.summary import score, summarise
 from pyro_vae.training.epochs import Record
 from pyro_vae.training.loop import Training
 
 SAVING_SHARE = 0.05  # of the time, at most, to be spent on checkpoints
+MEASURED = ("likelihood.csv", "validation_likelihood.csv", "posterior.nc")  # by an evaluation
+
+
+def start_folder(run: Run) -> None:
+    """Delete the files of an earlier run in the folder, and write the settings."""
+    for folder in (run.checkpoints, run.figures):
+        if folder.exists():
+            shutil.rmtree(folder)
+    results = (run.summary_file, run.evaluation_file, run.report, run.explorer, run.per_image_file)
+    measured = (run.folder / name for name in MEASURED)
+    for file in (run.metrics_file, run.failure_file, *results, *measured):
+        file.unlink(missing_ok=True)
+    _delete_parts(run)
+    run.config.save(run.config_file)  # after deleting: no old checkpoints beside new settings
+    run.checkpoints.mkdir()
+    run.figures.mkdir()
+
+
+def resume_folder(run: Run, epoch: int) -> None:
+    """Prepare the folder for a run that has finished `epoch` epochs and is to resume.
+
+    Rows of later epochs are deleted. Final results stay until their successors are written.
+
+    Raises:
+        ValueError: a file that is not a table of metrics; nothing is changed then.
+    """
+    drop_rows_after(run.metrics_file, epoch)
+    run.config.save(run.config_file)
+    run.failure_file.unlink(missing_ok=True)
+    _delete_parts(run)
+    run.figures.mkdir(exist_ok=True)
+
+
+def _delete_parts(run: Run) -> None:
+    """Delete files that a killed process has begun to write."""
+    for folder in (run.folder, run.checkpoints, run.figures):
+        for part in folder.glob(f".*{PART}"):
+            part.unlink(missing_ok=True)
+
+
+def save_columns(path: Path, columns: dict[str, list[float]]) -> None:
+    """Write a CSV file with a row for each image."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(["image", *columns])
+    table.writerows([n, *values] for n, values in enumerate(zip(*columns.values())))
+    replace_file(path, text.getvalue())
+
+
+def save_drawings(folder: Path, drawings: Drawings) -> None:
+    """Write figures as NAME.png and, for pages, as NAME.svg, and all else as it is."""
+    for name, drawing in drawings.items():
+        if isinstance(drawing, Figure):
+            replace_file(folder / f"{name}.svg", svg(drawing))
+            replace_file(folder / f"{name}.png", png_of(drawing))
+        else:
+            replace_file(folder / name, drawing)
 
 
 class RunWriter:
-    """The writer of a run folder, from the start of the run to its end."""
+    """The writer of a run folder, from the first epoch to the end."""
 
-    def __init__(self, folder: RunFolder, config: RunConfig, data: Dataset, training: Training):
-        self.folder, self.config, self.data, self.training = folder, config, data, training
+    def __init__(self, run: Run, data: Dataset, training: Training):
+        self.run, self.data, self.training = run, data, training
         self.model = training.model
         self.saved_at, self.cost = time.monotonic(), 0.0
         self.about = {"image_shape": list(data.image_shape), "levels": data.levels}
 
     def add(self, record: Record) -> None:
         """Append the row of metrics, and write weights and a picture of progress when they are due."""
-        self.folder.add(record)
+        append_row(self.run.metrics_file, record)
         last = self.training.finished
         if last or is_power_of_two(record.epoch):
-            draw_progress(self.folder, self.model, self.test, record.epoch, self.config.seed)
+            seed = self.run.config.seed
+            drawings = progress_picture(self.model, self.test, record.epoch, seed)
+            save_drawings(self.run.figures, drawings)
         if self.training.best_epoch == record.epoch:
             best = {"epoch": record.epoch, "model": self.model.state_dict()}
-            self.folder.save_checkpoint(self.folder.best, self.about | best)
+            save_checkpoint(self.run.best, self.about | best)
         if last or (time.monotonic() - self.saved_at) * SAVING_SHARE >= self.cost:
             self.save()
 
     def save(self) -> None:
         """Write the checkpoint from which the run can resume."""
         start = time.monotonic()
-        self.folder.save_checkpoint(self.folder.last, self.about | self.training.state())
+        save_checkpoint(self.run.last, self.about | self.training.state())
         self.saved_at = time.monotonic()
         self.cost = self.saved_at - start
-
-    def failure(self, error: FloatingPointError) -> FloatingPointError:
-        """Return the error of a training that diverged, with its last finite checkpoint."""
-        return _failure(error, self.folder)
 
     def finish(self, progress: Progress = no_progress) -> None:
         """Write the final figures, the summary and the report.
@@ -60,47 +120,27 @@ class RunWriter:
         They are those of the best weights if the run selects by validation images, and else of the
         last ones.
         """
+        trained = Run(self.run.folder, self.run.config)  # with the rows of metrics as they are now
         if self.training.best_epoch is not None:
-            self.model.load_state_dict(load_checkpoint(self.folder.best)["model"])
-        draw_pictures(self.folder, self.model, self.data, self.test, self.config.seed)
-        scored = score(self.data, self.training, progress)
-        save_per_image(self.folder.per_image, scored)
-        summary = finite(
-            summarise(self.config, self.data, self.training, scored, Run(self.folder.path).metrics)
+            self.model.load_state_dict(load_checkpoint(trained.best)["model"])
+        drawings = trained_pictures(
+            self.model, self.data, self.test, trained.metrics, trained.config.seed
         )
-        write_report(self.folder.path, summary)  # before the summary, which says that all is there
-        save_json(self.folder.summary, summary)
+        save_drawings(trained.figures, drawings)
+        scored = score(self.data, self.training, progress)
+        save_per_image(trained.per_image_file, scored)
+        trained.summary = finite(
+            summarise(trained.config, self.data, self.training, scored, trained.metrics)
+        )
+        write_report(trained)  # before the summary, which says that all is there
+        save_json(trained.summary_file, trained.summary)
 
     @property
     def test(self) -> Tensor:
+        """Return the test images on the model's device."""
         return cast(Tensor, self.training.splits.test)  # a run has test images
-
-
-class Onlooker:
-    """A writer that writes nothing, for the ranks that leave all writing to the first one."""
-
-    def __init__(self, folder: RunFolder):
-        self.folder = folder
-
-    def add(self, record: Record) -> None:
-        """Do nothing."""
-
-    def save(self) -> None:
-        """Do nothing."""
-
-    def failure(self, error: FloatingPointError) -> FloatingPointError:
-        """Return the same error as the writer."""
-        return _failure(error, self.folder)
-
-    def finish(self, progress: Progress = no_progress) -> None:
-        """Do nothing."""
 
 
 def is_power_of_two(epoch: int) -> bool:
     """Return whether an epoch is 1, 2, 4, 8, ...: a model changes most in its first epochs."""
     return epoch & (epoch - 1) == 0
-
-
-def _failure(error: FloatingPointError, folder: RunFolder) -> FloatingPointError:
-    kept = folder.last if folder.last.exists() else "none yet"
-    return FloatingPointError(f"{error}; last finite checkpoint: {kept}")

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pyro_vae.files import check_path_name, exists, replace_file
-from pyro_vae.runs.claim import SWEEP_FILE, check_free, compare_settings, visible_entries
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import RunFolder
-from pyro_vae.runs.lock import FolderLock, check_unused
+from pyro_vae.runs.lock import SWEEP_FILE, FolderLock, check_unused
+from pyro_vae.runs.resume import check_free, compare_settings, visible_entries
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import DEFAULT_BATCH_SIZE
 from pyro_vae.sweeps.grid import Grid, save_grid
@@ -23,48 +22,17 @@ MAY_DIFFER_FROM_FOLDER = (
 )  # settings of runs that it holds already
 
 
-@dataclass(frozen=True)
-class Member:
-    """A run of a sweep, with its name, its settings, and the path of its folder."""
+def mark_failed(run: Run, error: Exception) -> None:
+    """Write into the folder of a run that it has failed, with the reason in one line.
 
-    name: str
-    config: RunConfig
-    path: Path
-
-    @property
-    def mark(self) -> Path:
-        """Return the path of the file that says why the run failed, if it did."""
-        return RunFolder(self.path).failure
-
-    @property
-    def failed(self) -> bool:
-        """Return whether the run has failed; it is not tried again."""
-        return self.mark.exists()
-
-    @property
-    def ended(self) -> bool:
-        """Return whether the run is finished or has failed."""
-        return self.failed or Run(self.path, self.config).finished
-
-    def summary(self) -> dict | None:
-        """Return the content of the finished run's `summary.json`, or None if the run failed.
-
-        Raises:
-            ValueError: a file that is not JSON.
-        """
-        return None if self.failed else Run(self.path, self.config).summary
-
-    def fail(self, error: Exception) -> None:
-        """Mark the run as failed, with the reason in one line.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        if not RunFolder(self.path).config.exists():
-            self.config.save(RunFolder(self.path).config)
-        reason = " ".join(str(error).split()) or type(error).__name__
-        replace_file(self.mark, f"{reason}\n")
+    Raises:
+        OSError: the file cannot be written.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    if not run.config_file.exists():
+        run.config.save(run.config_file)
+    reason = " ".join(str(error).split()) or type(error).__name__
+    replace_file(run.failure_file, f"{reason}\n")
 
 
 class SweepFolder:
@@ -89,7 +57,7 @@ class SweepFolder:
                 self.lock.acquire()
             yield
 
-    def members(self, configs: dict[str, RunConfig]) -> list[Member]:
+    def runs(self, configs: dict[str, RunConfig]) -> list[Run]:
         """Return the runs of the configurations, with the folders that they have or will get.
 
         A run to which an earlier grid gave another name keeps its folder and its name.
@@ -100,14 +68,14 @@ class SweepFolder:
         """
         self._check()
         earlier = self._earlier(configs)
-        members = []
+        runs = []
         for name, config in configs.items():
             if _identity(config) in earlier and not (self.path / name).exists():
                 name = earlier[_identity(config)]
                 earlier = {c: other for c, other in earlier.items() if other != name}
-            members.append(Member(name, config, self.path / name))
-            self._check_member(members[-1])
-        return members
+            runs.append(Run(self.path / name, config))
+            _check_run(runs[-1])
+        return runs
 
     def start(self, grid: Grid) -> None:
         """Create the folder and write the grid.
@@ -136,24 +104,22 @@ class SweepFolder:
         unset = {replace(config, batch_size=None): names[config] for config in default_last}
         return names | unset
 
-    def _check_member(self, member: Member) -> None:
-        folder = RunFolder(member.path)
-        check_unused(folder.path, ENDING)
-        check_free(folder, overwrite=True)
-        if not folder.config.exists():
-            return
-        saved = RunConfig.load(folder.config)
-        _, difference = compare_settings(saved, member.config, MAY_DIFFER_FROM_FOLDER)
-        if difference:
-            name, before, now = difference
-            raise ValueError(
-                f"out: {name} is {before} in {member.path}, got {now}; name another folder"
-            )
+
+def _check_run(run: Run) -> None:
+    check_unused(run.folder, ENDING)
+    check_free(run, overwrite=True)
+    if not run.config_file.exists():
+        return
+    saved = Run(run.folder).config
+    _, difference = compare_settings(saved, run.config, MAY_DIFFER_FROM_FOLDER)
+    if difference:
+        name, before, now = difference
+        raise ValueError(f"out: {name} is {before} in {run.folder}, got {now}; name another folder")
 
 
 def _saved(path: Path) -> RunConfig | None:
     try:
-        return RunConfig.load(RunFolder(path).config)
+        return Run(path).config
     except ValueError:
         return None
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from pyro_vae.notices import Notice
 from pyro_vae.runs.interrupts import SIGNALS, Interrupts
-from pyro_vae.runs.lock import FolderLock
+from pyro_vae.runs.lock import SWEEP_FILE, FolderLock
 from pyro_vae.runs.run import Run
-from pyro_vae.sweeps.folder import Member
+from pyro_vae.sweeps.folder import mark_failed
 from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.trainer import Trainer, Unit, units
 from pyro_vae.training.epochs import Record
@@ -83,8 +83,8 @@ def _train(unit: Unit, sweep: Path) -> list[str]:
             " file system that all machines of the cluster share"
         )
 
-    unit.members[0].path.mkdir(parents=True, exist_ok=True)
-    with FolderLock(unit.members[0].path) as lock:  # a lost worker may still be alive
+    unit.runs[0].folder.mkdir(parents=True, exist_ok=True)
+    with FolderLock(unit.runs[0].folder) as lock:  # a lost worker may still be alive
         lock.acquire(WAIT)
         with Interrupts() as interrupts, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", Notice)
@@ -94,10 +94,10 @@ def _train(unit: Unit, sweep: Path) -> list[str]:
     return [str(warning.message) for warning in caught if warning.category is Notice]
 
 
-def _anywhere(member: Member) -> Member:
+def _anywhere(run: Run) -> Run:
     """Return the run with paths that hold in the working folder of any worker."""
-    config = replace(member.config, data_dir=os.path.abspath(member.config.data_dir))
-    return replace(member, path=member.path.resolve(), config=config)
+    config = replace(run.config, data_dir=os.path.abspath(run.config.data_dir))
+    return Run(run.folder.resolve(), config)
 
 
 class ClusterTrainer:
@@ -126,7 +126,7 @@ class ClusterTrainer:
             )
         return "cuda" if self.gpus and name != "cpu" else "cpu"
 
-    def train(self, groups: list[list[Member]]) -> None:
+    def train(self, groups: list[list[Run]]) -> None:
         """Train the rest of each group of runs, on as many workers as it fills.
 
         Args:
@@ -141,32 +141,32 @@ class ClusterTrainer:
             for group in groups:
                 for unit in self._units(group):
                     running[self._submit(unit)] = _Watched(unit, self.observer)
-            with self.interrupts.deferred() if self.interrupts else nullcontext():
+            with self.interrupts.deferred():
                 self._follow(running)
         finally:
             self._stop(running)
 
-    def _units(self, group: list[Member]) -> list[Unit]:
-        if all(member.ended for member in group):
+    def _units(self, group: list[Run]) -> list[Unit]:
+        if Unit(group, None).ended:
             return []
         try:
             parts = units(group, self.device_type(group[0].config.device))
         except (ValueError, OSError) as error:
             parts = [Unit(group, None)]
             _Watched(parts[0], self.observer).give_up(error)
-        return [unit for unit in parts if not all(member.ended for member in unit.members)]
+        return [unit for unit in parts if not unit.ended]
 
     def _submit(self, unit: Unit) -> object:
         """Submit the unit to the next free worker, and return the task."""
-        on_gpu = self.device_type(unit.members[0].config.device) == "cuda"
-        members = [_anywhere(member) for member in unit.members]
-        sweep = members[0].path.parent / "sweep.yaml"
+        on_gpu = self.device_type(unit.runs[0].config.device) == "cuda"
+        runs = [_anywhere(run) for run in unit.runs]
+        sweep = runs[0].folder.parent / SWEEP_FILE
         task = self.on_gpu if on_gpu else self.on_cpu
-        return task.remote(unit._replace(members=members), sweep)
+        return task.remote(unit._replace(runs=runs), sweep)
 
     def _follow(self, running: dict[object, "_Watched"]) -> None:
         """Watch the tasks until all are done or a signal comes."""
-        while running and not (self.interrupts and self.interrupts.pending):
+        while running and not self.interrupts.pending:
             done, _ = self.ray.wait(list(running), timeout=LOOK_EVERY)
             for watched in running.values():
                 watched.look()
@@ -205,40 +205,39 @@ class _Watched:
 
     def __init__(self, unit: Unit, observer: SweepObserver):
         self.unit, self.observer = unit, observer
-        self.stamps: dict[Member, int] = {}  # of the tables of metrics when last read
+        self.stamps: dict[Run, int] = {}  # of the tables of metrics when last read
         self.epochs = {  # the last reported one of each run that has not ended
-            member: max((record.epoch for record in self._records(member)), default=0)
-            for member in unit.members
-            if not member.ended
+            run: max((record.epoch for record in self._records(run)), default=0)
+            for run in unit.runs
+            if not run.reread().ended
         }
         self.losses, self.at_loss = 0, dict(self.epochs)
 
     def look(self) -> None:
         """Report new epochs and runs that have ended."""
-        for member in list(self.epochs):
-            ended = member.ended
-            records = self._records(member, again=ended)
-            for record in records if ended else records[:-1]:  # the newest may be the run's last
-                if record.epoch > self.epochs[member]:
-                    self.epochs[member] = record.epoch
-                    last = ended and not member.failed and record is records[-1]
-                    self.observer.epoch(member.name, record, last)
-            if ended:
-                del self.epochs[member]
-                self.observer.ended(member)
+        for run in list(self.epochs):
+            now = run.reread()
+            records = self._records(run, again=now.ended)
+            for record in records if now.ended else records[:-1]:  # the newest may be the last
+                if record.epoch > self.epochs[run]:
+                    self.epochs[run] = record.epoch
+                    last = now.ended and not now.failed and record is records[-1]
+                    self.observer.epoch(run.name, record, last)
+            if now.ended:
+                del self.epochs[run]
+                self.observer.ended(now)
 
-    def _records(self, member: Member, again: bool = False) -> list[Record]:
+    def _records(self, run: Run, again: bool = False) -> list[Record]:
         """Return the records in the run's folder, or none if the file has not changed.
 
         With `again`, the records are returned in any case.
         """
-        run = Run(member.path)
         try:
             stamp = run.metrics_file.stat().st_mtime_ns
-            if stamp == self.stamps.get(member) and not again:
+            if stamp == self.stamps.get(run) and not again:
                 return []
-            self.stamps[member] = stamp
-            return run.records
+            self.stamps[run] = stamp
+            return run.reread().records
         except (OSError, ValueError):  # it does not exist yet, or is being written
             return []
 
@@ -254,7 +253,7 @@ class _Watched:
         self.look()
         while self.epochs:
             if time.monotonic() > until:
-                path = next(iter(self.epochs)).path
+                path = next(iter(self.epochs)).folder
                 raise OSError(f"out: {path} is complete for a worker, but not for this machine")
             time.sleep(LOOK_EVERY)
             self.look()
@@ -274,6 +273,6 @@ class _Watched:
 
     def give_up(self, error: Exception) -> None:
         """Mark the runs that have not ended as failed."""
-        for member in self.epochs:
-            member.fail(error)
+        for run in self.epochs:
+            mark_failed(run, error)
         self.look()

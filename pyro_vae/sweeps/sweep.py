@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.interrupts import Interrupted
-from pyro_vae.sweeps.folder import Member, SweepFolder
+from pyro_vae.runs.run import Run
+from pyro_vae.sweeps.folder import SweepFolder
 from pyro_vae.sweeps.grid import combinations, common_settings, read_grid
 from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.ray import on_cluster
@@ -61,24 +62,28 @@ def sweep(
     configs = combinations(values)
     folder = SweepFolder(out)
     with folder.claimed():
-        members = folder.members(configs)
+        runs = folder.runs(configs)
         place = on_cluster(ray, observer, gpu_share) if ray else nullcontext(Trainer(observer))
         with place as trainer:
             for device, engine in {(c.device, c.engine) for c in configs.values()}:
                 kind = trainer.device_type(device)
                 choose_engine(engine, 0, kind)  # refuses an engine that this machine lacks
             folder.start(values)
-            observer.started(members)
+            observer.started(runs)
             try:
-                trainer.train(_alike(members))
+                trainer.train(_alike(runs))
             except Interrupted as error:
                 raise Interrupted(error.signal, RESUMES) from error
-        return {member.name: member.summary() for member in members}
+        return {run.name: _summary(run.reread()) for run in runs}
 
 
-def _alike(members: list[Member]) -> list[list[Member]]:
-    """Return the members in groups that can be trained together."""
-    groups: dict[RunConfig, list[Member]] = {}
-    for member in members:
-        groups.setdefault(common_settings(member.config), []).append(member)
+def _summary(run: Run) -> dict | None:
+    return None if run.failed else run.summary
+
+
+def _alike(runs: list[Run]) -> list[list[Run]]:
+    """Return the runs in groups that can be trained together."""
+    groups: dict[RunConfig, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(common_settings(run.config), []).append(run)
     return list(groups.values())

@@ -1,7 +1,7 @@
 """Runs of the same architecture, trained in one batched step."""
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +9,11 @@ import pyro
 
 from pyro_vae.data import Dataset
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.runs.observer import Observer
 from pyro_vae.runs.run import Run, load_data, load_run, resolve_device
-from pyro_vae.runs.train import Job, Load, build, locate
-from pyro_vae.runs.writer import RunWriter
+from pyro_vae.runs.train import Job, Load, locate
 from pyro_vae.sweeps.grid import MAY_DIFFER, common_settings
-from pyro_vae.training.ensembles import Ensemble
+from pyro_vae.training.ensembles import Ensemble, Outcome
 from pyro_vae.training.fit import PRECISIONS
 from pyro_vae.training.loop import Stopped
 
@@ -51,15 +49,17 @@ def train_many(
     """
     _check_alike(configs, folders)
     observers = observers or [Observer() for _ in configs]
-    load, jobs = load_once(load_on_device), {}
-    with ExitStack() as locks:
+    load, jobs, going = load_once(load_on_device), [], []
+    with ExitStack() as held:
         for observer, config, folder in zip(observers, configs, folders):
-            start = locate(replace(config, engine="compiled"), folder, resume, overwrite)
-            locks.callback(start.release)
-            if not start.finished:
-                jobs[observer] = build(start, start.load(load), observer)
-        failures = train_jobs(jobs)
-    return [failures.get(o) or load_run(folder) for o, folder in zip(observers, folders)]
+            job = locate(replace(config, engine="compiled"), folder, resume, overwrite)
+            held.callback(job.release)
+            jobs.append(job)
+            if not job.finished:
+                job.build(job.load(load), observer)
+                going.append(job)
+        failures = train_together(going)
+    return [failures.get(job) or load_run(folder) for job, folder in zip(jobs, folders)]
 
 
 def _check_alike(configs: Sequence[RunConfig], folders: Sequence[str | Path]) -> None:
@@ -98,85 +98,61 @@ def load_on_device(config: RunConfig, load: Load = load_data) -> Dataset:
     return load(config).to(resolve_device(config.device), PRECISIONS[config.precision])
 
 
-def train_jobs(
-    jobs: Mapping[Observer, Job],
-    *,
-    idle: Collection[Observer] = (),
-    stack: int | None = None,
-) -> dict[Observer, FloatingPointError]:
-    """Train jobs of the same architecture in one batched step, each with its observer.
+def train_together(
+    jobs: Sequence[Job], *, idle: Collection[Job] = (), stack: int | None = None
+) -> dict[Job, FloatingPointError]:
+    """Train jobs of the same architecture in one batched step.
 
     Args:
-        idle: the observers of jobs that are not trained. These jobs keep their places in the
-            stacks, so that the others are computed as before to the last bit.
+        jobs: the jobs, which have been built.
+        idle: those of them that are not trained. They keep their places in the stacks, so that the
+            others are computed as before to the last bit.
         stack: places in a stack, as in `Ensemble`.
 
     Returns:
-        The errors of the jobs that diverged, by their observers.
+        The errors of the jobs that diverged.
 
     Raises:
         OSError: a folder cannot be written.
         Interrupted: a signal came; the state has been saved.
     """
-    observers = list(jobs)
-    if set(observers) <= set(idle):
+    going = [job for job in jobs if job not in idle]
+    if not going:
         return {}
-    ensemble = Ensemble([job.training for job in jobs.values()], stack)
-    ensemble.failed |= {i for i, observer in enumerate(observers) if observer in idle}
-    with ExitStack() as locks:
-        for observer, job in jobs.items():
-            if observer not in idle:
-                locks.enter_context(job.locked())
-        return _train_locked(ensemble, observers, jobs, idle)
-
-
-def _train_locked(
-    ensemble: Ensemble,
-    observers: list[Observer],
-    jobs: Mapping[Observer, Job],
-    idle: Collection[Observer],
-) -> dict[Observer, FloatingPointError]:
-    """Train in folders that are locked; arguments and results as those of `train_jobs`."""
-    interrupts = observers[0].interrupts
-    writers = {o: job.start() for o, job in jobs.items() if o not in idle}
-    for observer in writers:
-        job = jobs[observer]
-        observer.started(job.folder, job.config, job.data, job.training)
+    ensemble = Ensemble([job.training for job in jobs], stack)
+    ensemble.failed |= {n for n, job in enumerate(jobs) if job in idle}
+    for job in going:
+        job.claim()
+    for job in going:
+        job.begin()
+    interrupts = going[0].observer.interrupts
+    failures: dict[Job, FloatingPointError] = {}
     with pyro.validation_enabled(False):  # images and weights are checked elsewhere
         ensemble.prepare()  # while signals end the work: there is nothing to save yet
-        with interrupts.deferred() if interrupts else nullcontext():
-            failures = _train(ensemble, observers, writers, interrupts)
-        for observer, writer in writers.items():
-            writer.finish()
-            observer.finished()
+        with interrupts.deferred():
+            try:
+                for outcomes in ensemble:
+                    failures |= _failures({jobs[n]: each for n, each in outcomes.items()})
+            except Stopped:
+                for job in going:
+                    if job not in failures:
+                        job.save()
+                if interrupts.pending is None:  # an observer asked for it in another way
+                    raise
+                interrupts.note = RESUMES
+        for job in going:
+            if job not in failures:
+                job.finish()
     return failures
 
 
-def _train(
-    ensemble: Ensemble,
-    observers: list[Observer],
-    writers: dict[Observer, RunWriter],
-    interrupts: Interrupts | None,
-) -> dict[Observer, FloatingPointError]:
-    """Run the ensemble to its end, and return the errors of the jobs that diverged.
-
-    The writers of these jobs are removed from `writers`.
-    """
+def _failures(outcomes: Mapping[Job, Outcome]) -> dict[Job, FloatingPointError]:
+    """Write the records of an epoch, and return the errors of the jobs that diverged in it."""
     failures = {}
-    try:
-        for outcomes in ensemble:
-            for member, outcome in outcomes.items():
-                observer = observers[member]
-                if isinstance(outcome, FloatingPointError):
-                    failures[observer] = writers.pop(observer).failure(outcome)
-                    observer.failed(failures[observer])
-                else:
-                    writers[observer].add(outcome)
-                    observer.epoch(outcome, writers[observer].training.finished)
-    except Stopped:
-        for writer in writers.values():
-            writer.save()
-        if interrupts is None:  # an observer asked for it in another way
-            raise
-        interrupts.note = RESUMES
+    for job, outcome in outcomes.items():
+        if isinstance(outcome, FloatingPointError):
+            failures[job] = job.failure(outcome)
+            job.observer.failed(failures[job])
+        else:
+            job.add(outcome)
     return failures

@@ -1,7 +1,6 @@
 """The trainer of a sweep's runs, which trains them together where that pays."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -11,12 +10,11 @@ import torch
 from pyro_vae.devices import broken
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.report import write_report
-from pyro_vae.runs.run import build_model, load_data, resolve_device
-from pyro_vae.runs.train import Job, Load, Start, build, locate
+from pyro_vae.runs.run import Run, build_model, load_data, resolve_device
+from pyro_vae.runs.train import Job, Load, locate
 from pyro_vae.settings import default_batch_size
-from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.observer import MemberObserver, SweepObserver
-from pyro_vae.sweeps.together import load_on_device, load_once, train_jobs
+from pyro_vae.sweeps.together import load_on_device, load_once, train_together
 from pyro_vae.training.engines import choose_engine
 from pyro_vae.training.ensembles import stack_size
 
@@ -44,11 +42,16 @@ def pays_together(configs: Sequence[RunConfig], training_images: int, device: st
 class Unit(NamedTuple):
     """The runs of a group that one process trains: as many as fill a stack, or a single one."""
 
-    members: list[Member]
+    runs: list[Run]
     stack: int | None  # its places; None where a single run is trained
 
+    @property
+    def ended(self) -> bool:
+        """Return whether all its runs are finished or have failed."""
+        return all(run.reread().ended for run in self.runs)
 
-def units(group: list[Member], device: str, load: Load = load_data) -> list[Unit]:
+
+def units(group: list[Run], device: str, load: Load = load_data) -> list[Unit]:
     """Return the units of a group of runs, which different processes can train.
 
     A unit ends where a stack would end in a single process, so no result depends on the cuts where
@@ -62,8 +65,8 @@ def units(group: list[Member], device: str, load: Load = load_data) -> list[Unit
         ValueError, OSError: data that do not exist, cannot be read, or do not fit.
     """
     first, data = group[0].config, load(group[0].config)
-    if not pays_together([member.config for member in group], len(data.train), device):
-        return [Unit([member], None) for member in group]
+    if not pays_together([run.config for run in group], len(data.train), device):
+        return [Unit([run], None) for run in group]
     model = build_model(first, data.image_shape, data.levels)
     size = stack_size(len(group), model, device)
     return [Unit(group[start : start + size], size) for start in range(0, len(group), size)]
@@ -83,45 +86,46 @@ class Trainer:
         """
         return resolve_device(name).type
 
-    def train(self, groups: list[list[Member]]) -> None:
+    def train(self, groups: list[list[Run]]) -> None:
         """Train the rest of each group of runs.
 
         Args:
             groups: runs that differ in beta, seed, learning rate or sigma only.
         """
         for group in groups:
-            if not all(member.ended for member in group):
-                self._train_group(group)
+            if Unit(group, None).ended:
+                continue
+            load = load_once(self.load, keep=False)
+            try:
+                num_images = len(load(group[0].config).train)
+            except (ValueError, OSError) as error:
+                self._fail(group, error)
+                continue
+            device = self.device_type(group[0].config.device)
+            together = pays_together([run.config for run in group], num_images, device)
+            self._train_runs(group, together, load)
 
-    def _train_group(self, group: list[Member]) -> None:
-        load = load_once(self.load, keep=False)
-        try:
-            num_images = len(load(group[0].config).train)
-        except (ValueError, OSError) as error:
-            for member in group:
-                if not member.ended:
-                    MemberObserver(self.observer, member).failed(error)
-            return
-        device = self.device_type(group[0].config.device)
-        together = pays_together([member.config for member in group], num_images, device)
-        self._train_members(group, together, load)
+    def _fail(self, group: list[Run], error: Exception) -> None:
+        for run in group:
+            if not run.reread().ended:
+                MemberObserver(self.observer, run).failed(error)
 
     def train_unit(self, unit: Unit) -> None:
         """Train the rest of a unit."""
         load = load_once(self.load, keep=False)
-        self._train_members(unit.members, unit.stack is not None, load, unit.stack)
+        self._train_runs(unit.runs, unit.stack is not None, load, unit.stack)
 
-    def _train_members(
-        self, group: list[Member], together: bool, load: Load, stack: int | None = None
+    def _train_runs(
+        self, group: list[Run], together: bool, load: Load, stack: int | None = None
     ) -> None:
         """Train runs together or, where that fails or does not pay, one by one."""
         if together:
             self._train_in_stacks(group, stack)
-        for member in group:
-            if not member.ended:
-                self._train_alone(member, load)
+        for run in group:
+            if not run.reread().ended:
+                self._train_alone(run, load)
 
-    def _train_in_stacks(self, group: list[Member], stack: int | None) -> None:
+    def _train_in_stacks(self, group: list[Run], stack: int | None) -> None:
         """Train runs in one batched step, in smaller stacks if the GPU is full; else leave them.
 
         Raises:
@@ -141,63 +145,57 @@ class Trainer:
             reason = str(error).strip().partition("\n")[0]
             self.observer.notice(f"engine: one run after the other, since {reason}")
 
-    def _train_alone(self, member: Member, load: Load) -> None:
-        observer = MemberObserver(self.observer, member)
-        start = self._locate(member, member.config, observer)
-        if start is None:
-            return
-        job = None if start.finished else self._build(start, load, observer)
+    def _train_alone(self, run: Run, load: Load) -> None:
+        observer = MemberObserver(self.observer, run)
         try:
-            if job:
-                job.train(observer)
-            elif start.finished:  # it stopped before its report was written
-                write_report(member.path)
+            job = _prepared(run, run.config, load, observer)
+        except (ValueError, OSError) as error:
+            observer.failed(error)
+            return
+        try:
+            if job.finished:  # it stopped before its report was written
+                write_report(job.run)
                 observer.finished()
+            else:
+                job.train()
         except torch.AcceleratorError as error:
             raise broken(error) from error
         except OWN_ERRORS as error:
             observer.failed(error)
 
-    def _train_together(self, group: list[Member], stack: int | None = None) -> None:
+    def _train_together(self, group: list[Run], stack: int | None = None) -> None:
         """Train the rest of a group in one batched step."""
-        load, jobs = load_once(partial(load_on_device, load=self.load)), {}
-        for member in group:
-            if member.ended and not member.failed:
+        load = load_once(partial(load_on_device, load=self.load))
+        jobs, idle = [], []
+        for run in map(Run.reread, group):
+            if run.finished and not run.failed:
                 continue
-            observer = MemberObserver(self.observer, member)
-            config = replace(member.config, engine="compiled")
-            if not member.failed:
-                start = self._locate(member, config, observer)
-                job = self._build(start, load, observer) if start and not start.finished else None
-            if member.failed:
-                job = _placeholder(member, config, load, observer)
-            if job:
-                jobs[observer] = job
-        idle = [observer for observer in jobs if observer.member.failed]
-        train_jobs(jobs, idle=idle, stack=stack)
-
-    def _locate(self, member: Member, config: RunConfig, observer: MemberObserver) -> Start | None:
-        """Return where the run begins or resumes; where that fails, mark the run and return None."""
-        try:
-            return locate(config, member.path, resume=True, lock=False)
-        except (ValueError, OSError) as error:
-            observer.failed(error)
-            return None
-
-    def _build(self, start: Start, load: Load, observer: MemberObserver) -> Job | None:
-        """Return the job of the run; where that fails, mark the run and return None."""
-        try:
-            return build(start, start.load(load), observer)
-        except (ValueError, OSError) as error:
-            observer.failed(error)
-            return None
+            observer = MemberObserver(self.observer, run)
+            config = replace(run.config, engine="compiled")
+            try:
+                job = _prepared(run, config, load, observer)
+            except (ValueError, OSError) as error:
+                if not run.failed:
+                    observer.failed(error)
+                continue
+            if job.finished:
+                continue
+            jobs.append(job)
+            if run.failed:
+                idle.append(job)
+        train_together(jobs, idle=idle, stack=stack)
 
 
-def _placeholder(
-    member: Member, config: RunConfig, load: Load, observer: MemberObserver
-) -> Job | None:
-    """Return a job that holds the place of a failed run in its stack, or None."""
-    with suppress(ValueError, OSError):
-        start = locate(config, member.path, overwrite=True, lock=False)
-        return build(start, load(config), observer)
-    return None
+def _prepared(run: Run, config: RunConfig, load: Load, observer: MemberObserver) -> Job:
+    """Return the job of a run, which is built unless it is finished.
+
+    The job of a run that has failed begins anew: it only holds a place in a stack.
+
+    Raises:
+        ValueError, OSError: settings, data or a checkpoint that cannot be read or do not fit.
+    """
+    failed = bool(run.failed)
+    job = locate(config, run.folder, resume=not failed, overwrite=failed, lock=False)
+    if not job.finished:
+        job.build(job.load(load), observer)
+    return job

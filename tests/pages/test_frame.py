@@ -23,15 +23,16 @@ def run_page(**values):
     empty = dict.fromkeys(
         ("generator", "title", "unfinished", "words", "command", "still_open"), ""
     )
-    lists = ("cards", "cautions", "judgements", "marks", "settings", "sections", "measured")
-    empty |= {key: [] for key in lists}
+    lists = ("cards", "cautions", "judgements", "settings", "figures", "progress", "measured")
+    empty |= {key: [] for key in lists} | {"autoencoder": False}
     return render("run.html", **(empty | values))
 
 
 def test_text_is_escaped_and_markup_is_not():
     drawing = Drawing(drawn(Figure(), NASTY), caption=NASTY)
     section = Section(NASTY, NASTY, [drawing])
-    page = Page(run_page(title=NASTY, words=NASTY, cautions=[NASTY], sections=[section]))
+    part = {"section": section, "rows": [], "terms": []}
+    page = Page(run_page(title=NASTY, words=NASTY, cautions=[NASTY], measured=[part]))
     assert page.count("b") == 0 and page.count("img") == 1
     # Twice the title; words, caution, heading, look and caption.
     assert page.text.count(NASTY) == 2 + 5

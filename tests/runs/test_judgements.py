@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyro_vae.runs.judgements import HELD, LOOK, OPEN, WRONG, judgements
+from pyro_vae.runs.judgements import LOOK, NO, NOT_MEASURED, YES, judgements
 
 SUMMARY = {
     "latent_dim": 4,
@@ -45,13 +45,13 @@ def with_part(name, **figures):
 
 def test_all_is_well():
     found = judgements(SUMMARY, EVALUATION)
-    assert [j.mark for j in found] == [HELD] * 7
+    assert [j.mark for j in found] == [YES] * 7
     assert all(j.answer.endswith(".") and j.question.endswith("?") for j in found)
 
 
-def test_what_was_not_measured_is_open():
+def test_what_was_not_measured_says_so():
     marks = {j.question: j.mark for j in judgements(SUMMARY, {})}
-    assert [q for q, mark in marks.items() if mark == OPEN] == [
+    assert [q for q, mark in marks.items() if mark == NOT_MEASURED] == [
         "Is the posterior right?",
         "Are samples as good as reconstructions?",
         "Is the decoder calibrated?",
@@ -60,44 +60,44 @@ def test_what_was_not_measured_is_open():
 
 @pytest.mark.parametrize(
     "word, mark",
-    [("converged", HELD), ("stopped early", HELD), ("still climbs", LOOK), ("cannot tell", LOOK)],
+    [("converged", YES), ("stopped early", YES), ("still climbs", LOOK), ("cannot tell", LOOK)],
 )
 def test_convergence(word, mark):
     found = answered("converged", convergence={"word": word, "reason": "since"})
     assert found.mark == mark and found.answer == f"{word.capitalize()}: since."
 
 
-def test_over_fitting():
+def test_generalisation():
     gap = {"gap_nats": 9.0, "gap_error": 1.0, "gap_bits_per_dim": 0.2}
-    found = answered("over-fit", generalisation=gap)
+    found = answered("generalise", generalisation=gap)
     assert found.mark == LOOK and "9.00 ± 1.00 nats" in found.answer
-    assert answered("over-fit", generalisation=gap | {"gap_error": 5.0}).mark == HELD  # by chance
+    assert answered("generalise", generalisation=gap | {"gap_error": 5.0}).mark == YES  # by chance
     past = {"word": "past its best", "reason": "it fell"}
-    assert answered("over-fit", convergence=past).mark == WRONG
+    assert answered("generalise", convergence=past).mark == NO
 
 
 def test_trivial_models():
     worse = {"one_gaussian": {"bits_per_dim": 2.0, "gain_nats": 1.0, "gain_error": 1.0}}
     found = answered("trivial", baselines=worse)
-    assert found.mark == WRONG and "one Gaussian" in found.answer
+    assert found.mark == NO and "one Gaussian" in found.answer
 
 
 @pytest.mark.parametrize(
     "active, collapsed, mark, words",
     [
-        (4, 0, HELD, "larger latent space may pay"),
+        (4, 0, YES, "larger latent space may pay"),
         (2, 1, LOOK, "1 between. A latent space of 2"),
-        (0, 4, WRONG, "All of them"),
+        (0, 4, NO, "All are collapsed"),
     ],
 )
 def test_components(active, collapsed, mark, words):
     test = with_test(active_units=active, collapsed_units=collapsed)
-    found = answered("collapsed", test=test)
+    found = answered("components", test=test)
     assert found.mark == mark and words in found.answer
 
 
 @pytest.mark.parametrize(
-    "over, p_value, mark", [(1, 0.4, HELD), (1, 0.001, LOOK), (12, 0.4, LOOK), (12, 1e-9, WRONG)]
+    "over, p_value, mark", [(1, 0.4, YES), (1, 0.001, LOOK), (12, 0.4, LOOK), (12, 1e-9, NO)]
 )
 def test_the_posterior(over, p_value, mark):
     part = with_part("posterior", k_hat_over_0_7=over, calibration_on_data_p_value=p_value)
@@ -109,10 +109,10 @@ def test_the_posterior(over, p_value, mark):
 @pytest.mark.parametrize(
     "word, borderline, mark",
     [
-        ("well regularised", False, HELD),
+        ("well regularised", False, YES),
         ("well regularised", True, LOOK),
-        ("over-regularised", False, WRONG),
-        ("under-regularised", False, WRONG),
+        ("over-regularised", False, NO),
+        ("under-regularised", False, NO),
         ("not over-regularised", False, LOOK),
     ],
 )
@@ -124,9 +124,9 @@ def test_samples(word, borderline, mark):
 @pytest.mark.parametrize(
     "half, most, mark, words",
     [
-        (0.5, 0.9, HELD, "50% and 90%"),
+        (0.5, 0.9, YES, "50% and 90%"),
         (0.55, 0.93, LOOK, "not sure enough"),
-        (0.4, 0.7, WRONG, "too sure"),
+        (0.4, 0.7, NO, "too sure"),
     ],
 )
 def test_the_decoder(half, most, mark, words):
@@ -141,7 +141,7 @@ def test_an_autoencoder_is_not_asked_for_what_it_lacks():
     asked = [j.question for j in found]
     assert asked == [
         "Has training converged?",
-        "Does it over-fit?",
+        "Does it generalise?",
         "Are samples as good as reconstructions?",
     ]
     assert "distortion of training images" in found[1].answer
@@ -149,4 +149,4 @@ def test_an_autoencoder_is_not_asked_for_what_it_lacks():
 
 def test_a_summary_of_an_earlier_version_answers_what_it_can():
     found = judgements({"test": {"elbo_nats": -1.0, "rate_nats": 1.0}}, {})
-    assert [j.mark for j in found] == [OPEN, OPEN]
+    assert [j.mark for j in found] == [NOT_MEASURED, NOT_MEASURED]

@@ -6,7 +6,7 @@ import torch
 import pyro_vae as pv
 from pyro_vae.evaluation.bounds import bits_per_dim
 from pyro_vae.kept import mark_of, save_arrays
-from pyro_vae.runs.per_image import load_per_image, save_per_image
+from pyro_vae.runs.results import load_per_image, save_per_image
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 

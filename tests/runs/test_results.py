@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from pyro_vae.cli.main import main
-from pyro_vae.runs.evaluation import load_evaluation
-from pyro_vae.runs.results import load_summary, save_json
+from pyro_vae.runs.results import load_evaluation, load_summary, save_json
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 

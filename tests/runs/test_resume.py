@@ -104,48 +104,22 @@ def test_a_signal_outside_training_ends_the_command_at_once(
     assert main(arguments) == 0
 
 
-@pytest.mark.slow
-@no_pictures
-def test_a_finished_run_is_left_as_it_is():
-    arguments = [*TRAIN_QUICK, "--out", "a", "--resume"]
-    assert main([*arguments, "--epochs", "3"]) == 0
+def test_a_finished_run_is_left_as_it_is(copy_run):
+    copy_run("a")
     before = modified("a")
-    assert main([*arguments, "--epochs", "3"]) == 0
+    assert main([*TRAIN_QUICK, "--out", "a", "--resume", "--epochs", "2"]) == 0
     assert main(["train", "--out", "a", "--resume"]) == 0  # with the settings of the folder
     assert modified("a") == before
 
 
-@pytest.mark.slow
 @no_pictures
-def test_a_run_resumes_under_another_engine(capsys):
-    assert main([*TRAIN_QUICK, "--epochs", "3", "--out", "a"]) == 0
-    assert main(["train", "--out", "a", "--resume", "--epochs", "5", "--engine", "svi"]) == 0
-    assert "Resuming a after step 33, epoch 3" in capsys.readouterr().out
-    assert pv.load_run("a").metrics["epoch"] == [1, 2, 3, 4, 5]
-    assert pv.load_run("a").config.engine == "svi"
-    assert main([*TRAIN_QUICK, "--epochs", "5", "--out", "b"]) == 0
-    one, other = (pv.load_run(run).vae.state_dict() for run in "ab")
-    assert_same_weights(one, other, 1e-3)  # svi, in float32
-
-
-@pytest.mark.slow
-@no_pictures
-def test_longer_training_is_the_same_training():
-    assert main([*TRAIN_QUICK, "--epochs", "2", "--out", "a"]) == 0
-    assert main([*TRAIN_QUICK, "--epochs", "5", "--out", "a", "--resume"]) == 0
-    assert main([*TRAIN_QUICK, "--epochs", "5", "--out", "whole"]) == 0
-    assert_same_run("a", "whole")
-
-
-@pytest.mark.slow
-@no_pictures
-def test_a_kill_in_the_middle_of_a_row_is_mended():
-    assert main([*TRAIN_QUICK, "--epochs", "2", "--out", "a"]) == 0
-    with open("a/metrics.csv", "a") as file:
-        file.write("3,33,0.5,1.0,12.")
-    assert pv.load_run("a").metrics["epoch"] == [1, 2]
-    assert main([*TRAIN_QUICK, "--epochs", "3", "--out", "a", "--resume"]) == 0
-    assert pv.load_run("a").metrics["epoch"] == [1, 2, 3]
+def test_a_run_resumes_under_another_engine(copy_run, capsys):
+    copy_run("a")
+    assert main(["train", "--out", "a", "--resume", "--epochs", "4", "--engine", "svi"]) == 0
+    assert "Resuming a after step 22, epoch 2" in capsys.readouterr().out
+    run, whole = pv.load_run("a"), pv.load_run(copy_run("b", epochs=4))
+    assert run.metrics["epoch"] == [1, 2, 3, 4] and run.config.engine == "svi"
+    assert_same_weights(run.vae.state_dict(), whole.vae.state_dict(), 1e-3)  # svi, in float32
 
 
 @pytest.mark.slow
@@ -159,33 +133,24 @@ def test_a_full_disk_while_overwriting_leaves_no_old_checkpoint_with_new_setting
 
 
 @pytest.mark.slow
-def test_overwrite_leaves_nothing_of_the_old_run():
-    assert main([*TRAIN_QUICK, "--epochs", "2", "--patience", "2", "--out", "a"]) == 0
-    assert main(["evaluate", "a", "--quick", "--only", "factors"]) == 0
-    Path("a/posterior.nc").touch()
+def test_overwrite_leaves_nothing_of_the_old_run(finished_run, no_pictures):
+    Path("a/checkpoints/best.pt").touch()
+    assert Path("a/posterior.nc").exists() and Path("a/likelihood.csv").exists()
     assert main([*TRAIN_QUICK, "--epochs", "1", "--out", "a", "--overwrite"]) == 0
-    assert not Path("a/posterior.nc").exists()
-    assert not Path("a/checkpoints/best.pt").exists() and not Path("a/evaluation.json").exists()
-    assert sorted(p.name for p in Path("a/figures").glob("progress*")) == ["progress_0001.png"]
+    for name in ("posterior.nc", "likelihood.csv", "evaluation.json", "checkpoints/best.pt"):
+        assert not Path("a", name).exists()
+    assert list(Path("a/figures").iterdir()) == []
     assert pv.load_run("a").metrics["epoch"] == [1]
 
 
-@pytest.mark.slow
 @no_pictures
 def test_a_folder_without_a_checkpoint_is_started():
-    config = quick(epochs=1)
     Path("a").mkdir()
+    Path("a/config.yaml.part").write_text("dataset: dig")  # half a configuration
+    config = quick(epochs=1)
     assert pv.train(config, "a", resume=True).summary["epochs"] == 1
     LAST.unlink()
     assert pv.train(config, "a", resume=True).metrics["epoch"] == [1]
-
-
-@pytest.mark.slow
-@no_pictures
-def test_a_folder_with_half_a_configuration_is_started():
-    Path("a").mkdir()
-    Path("a/config.yaml.part").write_text("dataset: dig")
-    assert pv.train(quick(epochs=1), "a", resume=True).metrics["epoch"] == [1]
 
 
 @pytest.mark.slow

@@ -57,8 +57,8 @@ class Noting(pv.Observer):
         self.told = []
 
     def started(self, folder, config, data, training):
-        assert training.epoch == 0 or folder.last.exists()
-        self.told.append(("started", str(folder.path), data.name, training.epoch))
+        assert training.epoch == 0 or Path(folder, "checkpoints/last.pt").exists()
+        self.told.append(("started", str(folder), data.name, training.epoch))
 
     def notice(self, message):
         self.told.append(("notice", message))
@@ -128,12 +128,12 @@ def test_where_a_run_goes_is_settled_before_anything_is_written():
     before = contents(".")
     new, old = locate(quick(), "b"), locate(quick(epochs=5), "a", resume=True)
     old.release()
-    assert new.checkpoint is None and not new.finished
-    assert old.checkpoint["step"] == 22 and not old.finished and old.config.epochs == 5
+    assert not new.resumes and not new.finished
+    assert old.resumes and not old.finished and old.run.config.epochs == 5
     again = locate(quick(), "a", resume=True)
     again.release()
     assert again.finished
-    assert locate(quick(), None).folder is None  # it is chosen when the data are there
+    assert locate(quick(), None).unnamed  # it is chosen when the data are there
     assert contents(".") == before
 
 

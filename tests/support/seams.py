@@ -9,7 +9,6 @@ from unittest.mock import MagicMock
 from pyro_vae.comparison import page, plots
 from pyro_vae.measures import limit
 from pyro_vae.runs import evaluate, report, writer
-from pyro_vae.runs.folder import RunFolder
 from pyro_vae.training import engines, ensembles
 
 
@@ -41,16 +40,20 @@ def stack_at_most(count, setattr=setattr):
 
 def do_without_pictures(setattr=setattr):
     """Draw nothing: neither the figures of a run nor those of a comparison."""
-    for name in ("draw_pictures", "draw_progress"):
-        setattr(writer, name, lambda *arguments: None)
+    for name in ("trained_pictures", "progress_picture"):
+        setattr(writer, name, lambda *arguments: {})
     for name in ("one_run", "component_panels"):
         setattr(report, name, MagicMock(return_value=(None, None)))
     for module in (report, plots):
         setattr(module, "drawn", lambda figure, description: "")
     setattr(page, "pictures", lambda runs, folder: None)
     setattr(limit, "encode_video", lambda pictures, ending: b"")
-    for name in ("save_figure", "save_png", "save_picture"):
-        setattr(RunFolder, name, lambda self, name, drawn: None)
+    setattr(evaluate, "save_drawings", _save_files)
+
+
+def _save_files(folder, drawings):
+    files = {name: content for name, content in drawings.items() if isinstance(content, bytes)}
+    writer.save_drawings(folder, files)
 
 
 def evaluate_with(effort, setattr=setattr):

@@ -3,21 +3,21 @@
 import pytest
 
 import pyro_vae as pv
-from pyro_vae.sweeps.folder import Member, SweepFolder
+from pyro_vae.sweeps.folder import SweepFolder, mark_failed
 from pyro_vae.sweeps.grid import combinations, read_grid
 
 
 def leave(folder, **settings):
     """What a sweep leaves at least."""
     grid = read_grid(settings)
-    members = folder.members(combinations(grid))
+    runs = folder.runs(combinations(grid))
     folder.start(grid)
-    for member in members:
-        member.path.mkdir(exist_ok=True)
-        batch_size = member.config.batch_size or 128
-        config = {**vars(member.config), "batch_size": batch_size, "engine": "compiled"}
-        pv.RunConfig(**config).save(member.path / "config.yaml")
-    return [member.name for member in members]
+    for run in runs:
+        run.folder.mkdir(exist_ok=True)
+        batch_size = run.config.batch_size or 128
+        config = {**vars(run.config), "batch_size": batch_size, "engine": "compiled"}
+        pv.RunConfig(**config).save(run.config_file)
+    return [run.name for run in runs]
 
 
 def test_runs_keep_their_folders_in_a_larger_grid(tmp_path):
@@ -63,7 +63,7 @@ def test_no_other_setting_may_change(tmp_path, settings, message):
     folder = SweepFolder(tmp_path / "a")
     leave(folder, beta=[1, 4])
     with pytest.raises(ValueError, match=message):
-        folder.members(combinations(read_grid({"beta": [1, 4], **settings})))
+        folder.runs(combinations(read_grid({"beta": [1, 4], **settings})))
 
 
 # --- what is no sweep -----------------------------------------------------------------------------
@@ -83,39 +83,39 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     message = r"is no sweep: it has no sweep\.yaml; name another folder"
     with pytest.raises(ValueError, match=message):
-        SweepFolder(tmp_path).members(CONFIGS)
+        SweepFolder(tmp_path).runs(CONFIGS)
 
 
 def test_a_file_is_no_sweep(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(ValueError, match="is there already, and is not a folder"):
-        SweepFolder(tmp_path / "thesis.tex").members(CONFIGS)
+        SweepFolder(tmp_path / "thesis.tex").runs(CONFIGS)
 
 
 def test_an_empty_folder_is_that_of_a_run(sweep_folder):
-    names = [member.name for member in SweepFolder(sweep_folder).members(CONFIGS)]
+    names = [run.name for run in SweepFolder(sweep_folder).runs(CONFIGS)]
     assert names == ["beta=1", "beta=4"]
 
 
 def test_a_folder_of_something_else_is_no_run(sweep_folder):
     (sweep_folder / "beta=4" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"beta=4 is not a run folder: it has no config\.yaml"):
-        SweepFolder(sweep_folder).members(CONFIGS)
+        SweepFolder(sweep_folder).runs(CONFIGS)
 
 
 def test_damaged_settings_of_a_run_are_named(sweep_folder):
     (sweep_folder / "beta=4" / "config.yaml").write_text("{")
     with pytest.raises(ValueError, match=r"config: .*beta=4/config\.yaml cannot be read"):
-        SweepFolder(sweep_folder).members(CONFIGS)
+        SweepFolder(sweep_folder).runs(CONFIGS)
 
 
 # --- a member -------------------------------------------------------------------------------------
 
 
 def test_a_run_that_fails_leaves_the_reason_in_one_line(tmp_path):
-    member = Member("beta=4", pv.RunConfig(beta=4), tmp_path / "beta=4")
-    assert not member.failed and not member.ended
-    member.fail(ValueError("no such\n  data"))
-    assert member.failed and member.ended and member.summary() is None
-    assert member.mark.read_text() == "no such data\n"
+    run = pv.Run(tmp_path / "beta=4", pv.RunConfig(beta=4))
+    assert not run.failed and not run.ended
+    mark_failed(run, ValueError("no such\n  data"))
+    assert run.reread().ended and run.reread().failed == "no such data"
+    assert run.failure_file.read_text() == "no such data\n"
     assert pv.RunConfig.load(tmp_path / "beta=4" / "config.yaml").beta == 4

@@ -13,7 +13,6 @@ import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
-from pyro_vae.sweeps.folder import Member
 from pyro_vae.sweeps.ray import LOSSES, ClusterTrainer, _Watched
 from pyro_vae.sweeps.trainer import Unit
 from tests.support.runs import assert_same_run
@@ -28,13 +27,13 @@ class Noting(pv.SweepObserver):
 
     def __init__(self):
         super().__init__()
-        self.epochs, self.members = {}, []
+        self.epochs, self.names = {}, []
 
     def epoch(self, name, record, last):
         self.epochs.setdefault(name, []).append((record.epoch, last))
 
-    def ended(self, member):
-        self.members.append(member.name)
+    def ended(self, run):
+        self.names.append(run.name)
 
 
 # --- without a cluster ----------------------------------------------------------------------------
@@ -82,15 +81,15 @@ def test_a_cluster_that_is_not_there(capsys):
 def test_runs_whose_workers_are_lost_without_progress_have_failed():
     observer, names = Noting(), ["0", "1"]
     configs = [pv.RunConfig(**SMALL, seed=int(name)) for name in names]
-    unit = Unit([Member(n, config, Path("a", n)) for n, config in zip(names, configs)], 2)
+    unit = Unit([pv.Run(Path("a", n), config) for n, config in zip(names, configs)], 2)
     watched = _Watched(unit, observer)
     for _ in range(LOSSES - 1):
         assert not watched.lost_too_often("Lost")
-    watched.epochs[unit.members[1]] = 7  # progress: its losses are counted anew
+    watched.epochs[unit.runs[1]] = 7  # progress: its losses are counted anew
     for _ in range(LOSSES - 1):
         assert not watched.lost_too_often("Lost")
-    assert observer.members == []
-    assert watched.lost_too_often("Lost") and observer.members == names
+    assert observer.names == []
+    assert watched.lost_too_often("Lost") and observer.names == names
     reasons = [Path("a", name, "failed.txt").read_text() for name in names]
     assert reasons == ["its worker was lost 3 times in a row (Lost)\n"] * 2
 
@@ -120,7 +119,7 @@ def prepare_worker():
 
     def add_or_die(writer, record):
         add(writer, record)
-        run = writer.folder.path
+        run = writer.run.folder
         order = run.parent.with_name(f"{run.parent.name}-kill") / run.name
         if record.epoch == 2 and order.exists():
             order.unlink()
@@ -162,7 +161,7 @@ def test_a_killed_worker_changes_no_bit(cluster):
     summaries = pv.sweep(grid, "a", ray=cluster, observer=observer)
     assert not order.exists(), "no worker was killed"
     expected = pv.sweep(grid, "b")
-    assert sorted(observer.members) == sorted(expected) and list(summaries) == list(expected)
+    assert sorted(observer.names) == sorted(expected) and list(summaries) == list(expected)
     for name, summary in expected.items():
         assert_same_run(f"a/{name}", f"b/{name}")
         assert summaries[name]["test"] == summary["test"]

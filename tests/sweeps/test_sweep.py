@@ -24,27 +24,21 @@ pytestmark = pytest.mark.usefixtures("small_sweeps")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine, expected", [("auto", "compiled"), ("eager", "eager")])
-def test_the_folders_are_those_of_single_runs(engine, expected):
-    assert main([*SWEEP, *BETAS, "--precision", "float64", "--engine", engine]) == 0
+def test_the_folders_are_those_of_single_runs(capsys):
+    assert main([*SWEEP, *BETAS, "--precision", "float64"]) == 0
     assert run_names() == NAMES
-    assert engines_of_runs() == dict.fromkeys(NAMES, expected)
+    assert engines_of_runs() == dict.fromkeys(NAMES, "compiled")
     config = pv.RunConfig.load(f"a/{NAMES[1]}/config.yaml")
     assert (config.beta, config.seed) == (0.5, 1)
     pv.train(config, "alone")
     assert_same_folder(f"a/{NAMES[1]}", "alone")
-
-
-@pytest.mark.slow
-def test_a_sweep_says_what_it_does_and_compares_its_runs(capsys):
-    assert main([*SWEEP, *BETAS]) == 0
+    assert "Comparison of 4 runs" in Path("a/report.html").read_text()
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0] == "4 runs in a, 4 of them to train" and len(lines) == 6 and err == ""
     assert [line.split(": ")[0] for line in lines[1:5]] == NAMES
     assert lines[1].startswith("beta=0.5,seed=0: test  ELBO -") and "(1 of 4 runs done)" in lines[1]
     assert lines[-1] == "All 4 runs are finished: look at a/report.html"
-    assert "Comparison of 4 runs" in Path("a/report.html").read_text()
 
 
 @pytest.mark.slow
@@ -68,14 +62,14 @@ class Noting(pv.SweepObserver):
         super().__init__()
         self.told = []
 
-    def started(self, members):
-        self.told.append(("started", [member.ended for member in members]))
+    def started(self, runs):
+        self.told.append(("started", [run.ended for run in runs]))
 
     def epoch(self, name, record, last):
         self.told.append((name, record.epoch, last))
 
-    def ended(self, member):
-        self.told.append(("ended", member.name, member.ended))
+    def ended(self, run):
+        self.told.append(("ended", run.name, run.ended))
 
 
 def test_a_sweep_from_python():
@@ -86,17 +80,6 @@ def test_a_sweep_from_python():
     ended = [("ended", name, True) for name in names]
     assert observer.told == [("started", [False, False]), *steps, *ended]
     assert summaries == {name: pv.load_run(f"a/{name}").summary for name in names}
-
-
-@pytest.mark.slow
-def test_a_larger_grid_adds_runs_and_keeps_those_that_are_there():
-    assert main([*SWEEP, "--beta", "0.5", "2"]) == 0
-    before = written("a/beta=0.5", "a/beta=2")
-    assert main([*SWEEP, "--beta", "0.5", "2", "8", "--seed", "0", "1"]) == 0
-    assert run_names() == [
-        "beta=0.5", "beta=0.5,seed=1", "beta=2", "beta=2,seed=1", "beta=8,seed=0", "beta=8,seed=1",
-    ]  # fmt: skip
-    assert before == written("a/beta=0.5", "a/beta=2") and len(engines_of_runs()) == 6
 
 
 # --- kills and signals ----------------------------------------------------------------------------
@@ -129,7 +112,7 @@ def status_of(folder, arguments, writes=10**9):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine, seed", [("auto", 0), ("auto", 1), ("eager", 2)])
+@pytest.mark.parametrize("engine, seed", [("auto", 0), ("eager", 2)])
 def test_a_sweep_that_is_killed_twice_resumes_to_the_same_bits(tmp_path, engine, seed):
     """Without a kill it writes 28 files at least: 4 runs x (settings, 3 epochs, 3 at the end)."""
     moments = random.Random(seed)

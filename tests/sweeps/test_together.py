@@ -1,6 +1,7 @@
 """Runs that are trained in one batched step leave the folders of runs trained one by one."""
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,13 @@ from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
 from pyro_vae.runs.run import build_model
 from pyro_vae.training.loop import Stopped
+from tests.support import seams
 from tests.support.runs import assert_same_folder, modified, quick
 
-pytestmark = pytest.mark.usefixtures("elsewhere", "no_inductor")
-no_pictures = pytest.mark.usefixtures("no_pictures")
+pytestmark = pytest.mark.usefixtures("elsewhere", "no_inductor", "no_pictures")
 BASE = quick(
     likelihood="bernoulli", binarize="dynamic", epochs=3, precision="float64", engine="compiled",
-    beta_schedule="linear", warmup_epochs=1,
+    beta_schedule="linear", warmup_epochs=1, data_dir=os.devnull,  # the same from any folder
 )  # fmt: skip
 CONFIGS = [
     replace(BASE, beta=0.5),
@@ -48,32 +49,35 @@ class Noting(pv.Observer):
         self.told.append((self.number, "finished"))
 
 
-def assert_as_single_runs():
-    for config, name in zip(CONFIGS, NAMES):
-        pv.train(config, f"{name}-alone")
-        assert_same_folder(name, f"{name}-alone")
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folder of the same runs, trained one by one."""
+    folder = tmp_path_factory.mktemp("alone")
+    with pytest.MonkeyPatch.context() as patch:
+        seams.do_without_inductor(patch.setattr)
+        seams.do_without_pictures(patch.setattr)
+        for config, name in zip(CONFIGS, NAMES):
+            pv.train(config, folder / name)
+    return folder
+
+
+def assert_as_single_runs(alone):
+    for name in NAMES:
+        assert_same_folder(name, f"{alone}/{name}")
 
 
 @pytest.mark.slow
-def test_folders_are_those_of_single_runs():
-    runs = pv.train_many(CONFIGS, NAMES)
-    assert [run.config for run in runs] == [pv.RunConfig.load(f"{n}/config.yaml") for n in NAMES]
-    assert all(Path(name, "report.html").exists() for name in NAMES)
-    assert_as_single_runs()
-
-
-@pytest.mark.slow
-@no_pictures
-def test_each_observer_is_told_of_its_run():
+def test_folders_are_those_of_single_runs_and_each_observer_is_told_of_its_own(alone):
     told = []
-    pv.train_many(CONFIGS, NAMES, observers=[Noting(n, told) for n in range(3)])
+    runs = pv.train_many(CONFIGS, NAMES, observers=[Noting(n, told) for n in range(3)])
+    assert [run.config for run in runs] == [pv.RunConfig.load(f"{n}/config.yaml") for n in NAMES]
+    assert_as_single_runs(alone)
     assert told[:3] == [(n, "started") for n in range(3)]
     assert told[3:-3] == [(n, epoch, epoch == 3) for epoch in (1, 2, 3) for n in range(3)]
     assert told[-3:] == [(n, "finished") for n in range(3)]
 
 
 @pytest.mark.slow
-@no_pictures
 def test_finished_runs_are_left_alone_and_others_are_added():
     pv.train_many(CONFIGS[:2], NAMES[:2])
     before = modified(*NAMES[:2])
@@ -112,37 +116,28 @@ class Wishing(Stopping):
         return Wishing.wish
 
 
-@pytest.fixture
-def fresh_wishes(monkeypatch):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "observer, error, message",
+    [
+        (Signalled, Interrupted, "all is saved, and the same command resumes"),
+        (Wishing, Stopped, None),
+    ],
+)
+def test_runs_that_are_stopped_are_saved_and_resume(alone, monkeypatch, observer, error, message):
+    """An observer that stops training without a signal hears `Stopped`."""
     monkeypatch.setattr(Stopping, "told", 0)
     monkeypatch.setattr(Wishing, "wish", False)
-
-
-@pytest.mark.slow
-@no_pictures
-def test_a_signal_saves_and_the_same_runs_resume(fresh_wishes):
     interrupts = Interrupts()
-    observers = [Signalled(interrupts) for _ in NAMES]
-    with pytest.raises(Interrupted, match="all is saved, and the same command resumes"):
-        pv.train_many(CONFIGS, NAMES, observers=observers)
+    with pytest.raises(error, match=message):
+        pv.train_many(CONFIGS, NAMES, observers=[observer(interrupts) for _ in NAMES])
     steps = [load_checkpoint(f"{name}/checkpoints/last.pt")["step"] for name in NAMES]
     assert 0 < min(steps) <= max(steps) < 33
     pv.train_many(CONFIGS, NAMES, resume=True)
-    assert_as_single_runs()
+    assert_as_single_runs(alone)
 
 
 @pytest.mark.slow
-@no_pictures
-def test_a_wish_to_stop_saves_and_the_same_runs_resume(fresh_wishes):
-    """An observer that stops training without a signal hears `Stopped`."""
-    with pytest.raises(Stopped):
-        pv.train_many(CONFIGS, NAMES, observers=[Wishing() for _ in NAMES])
-    pv.train_many(CONFIGS, NAMES, resume=True)
-    assert_as_single_runs()
-
-
-@pytest.mark.slow
-@no_pictures
 def test_one_that_diverges_stops_alone(monkeypatch):
     def broken(config, *arguments):
         model = build_model(config, *arguments)

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from pyro_vae.runs.claim import (
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.metrics import COLUMNS, append_row
+from pyro_vae.runs.results import save_json
+from pyro_vae.runs.resume import (
     MAY_CHANGE_ON_RESUME,
-    check_resumable,
     compare_settings,
     free_folder,
+    settings_to_resume,
 )
-from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import RunFolder
-from pyro_vae.runs.metrics import COLUMNS
-from pyro_vae.runs.results import save_json
 from pyro_vae.runs.run import Run
+from pyro_vae.runs.writer import resume_folder, save_columns, start_folder
 from pyro_vae.training.epochs import Record
 from tests.support.runs import quick
 
@@ -36,18 +36,18 @@ RECORD = Record(
 
 
 @pytest.fixture
-def folder():
-    """The folder of a run that is about to begin."""
-    run = RunFolder("a")
-    run.path.mkdir()
-    run.start(quick())
+def run():
+    """A run that is about to begin."""
+    run = Run("a", quick())
+    run.folder.mkdir()
+    start_folder(run)
     return run
 
 
-def test_records_are_read_as_they_were_written(folder):
+def test_records_are_read_as_they_were_written(run):
     later = replace(RECORD, epoch=2, step=22, test_elbo=None, train_rate=math.nan)
     for record in (RECORD, later):
-        folder.add(record)
+        append_row(run.metrics_file, record)
     assert Path("a/metrics.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
     assert Run("a").metrics["epoch"] == [1, 2] and Run("a").metrics["test_elbo"] == [-4, None]
     first, second = Run("a").records
@@ -55,47 +55,49 @@ def test_records_are_read_as_they_were_written(folder):
     assert math.isnan(second.train_rate) and second.test_elbo is None
 
 
-def test_a_row_that_was_cut_off_does_not_count(folder):
-    folder.add(RECORD)
+def test_a_row_that_was_cut_off_does_not_count(run):
+    append_row(run.metrics_file, RECORD)
     with open("a/metrics.csv", "a") as file:
         file.write("2,22,0.5")
     assert Run("a").metrics["epoch"] == [1]
 
 
-def test_a_resumed_run_loses_the_rows_after_its_checkpoint(folder):
+def test_a_resumed_run_loses_the_rows_after_its_checkpoint(run):
     for epoch in (1, 2, 3):
-        folder.add(replace(RECORD, epoch=epoch))
+        append_row(run.metrics_file, replace(RECORD, epoch=epoch))
+    with open("a/metrics.csv", "a") as file:
+        file.write("4,44,0.5")  # it was killed in the middle of a row
     Path("a/summary.json").touch()
-    folder.resume(quick(epochs=9), epoch=2)
+    resume_folder(Run("a", quick(epochs=9)), epoch=2)
     assert Run("a").metrics["epoch"] == [1, 2]
     assert Path("a/summary.json").exists()  # until its successor is written
 
 
-def test_numbers_that_json_does_not_have_are_null(folder):
-    save_json(folder.summary, {"a": math.nan, "b": {"c": (2, -math.inf, 1.5)}})
+def test_numbers_that_json_does_not_have_are_null(run):
+    save_json(run.summary_file, {"a": math.nan, "b": {"c": (2, -math.inf, 1.5)}})
     assert json.loads(Path("a/summary.json").read_text()) == {"a": None, "b": {"c": [2, None, 1.5]}}
 
 
-def test_columns_have_a_row_for_each_image(folder):
-    folder.save_columns("likelihood", {"elbo": [-1.5, -2.0], "bound": [-1.0, -1.25]})
+def test_columns_have_a_row_for_each_image(run):
+    save_columns(Path("a/likelihood.csv"), {"elbo": [-1.5, -2.0], "bound": [-1.0, -1.25]})
     expected = ["image,elbo,bound", "0,-1.5,-1.0", "1,-2.0,-1.25"]
     assert Path("a/likelihood.csv").read_text().splitlines() == expected
 
 
 def test_a_new_run_takes_the_first_free_folder():
-    paths = [str(free_folder(quick(likelihood="laplace")).path) for _ in range(2)]
+    paths = [str(free_folder(quick(likelihood="laplace"))) for _ in range(2)]
     assert paths == ["runs/digits-laplace-1", "runs/digits-laplace-2"]
-    assert free_folder(quick(model="autoencoder")).path == Path("runs/digits-autoencoder-1")
+    assert free_folder(quick(model="autoencoder")) == Path("runs/digits-autoencoder-1")
 
 
-def test_settings_that_may_change_on_resuming(folder):
+def test_settings_that_may_change_on_resuming():
     changed = quick(epochs=50, engine="svi", device="cpu")
-    quick(batch_size=128).save(folder.config)
-    assert check_resumable(folder, changed) == replace(changed, batch_size=128)
+    saved = quick(batch_size=128)
+    assert settings_to_resume(saved, changed, "a") == replace(changed, batch_size=128)
     with pytest.raises(
         ValueError, match=r"resume: beta is 1\.0 in a, got 2.0; only epochs, device"
     ):
-        check_resumable(folder, quick(beta=2.0))
+        settings_to_resume(saved, quick(beta=2.0), "a")
 
 
 def test_what_may_change_on_resuming():

@@ -1,4 +1,4 @@
-"""Who may write to a run folder: new ones, existing ones, and the settings that may change."""
+"""What a run may do with a folder: begin in it, or resume what is there with other settings."""
 
 import dataclasses
 from dataclasses import fields
@@ -6,45 +6,44 @@ from pathlib import Path
 
 from pyro_vae.files import PART, check_path_name, exists
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import RunFolder
-from pyro_vae.runs.lock import FolderLock, check_unused
+from pyro_vae.runs.run import Run
 
 MAY_CHANGE_ON_RESUME = ("epochs", "device", "engine", "data_dir", "data_limit")
-SWEEP_FILE = "sweep.yaml"  # what a sweep's folder holds
 
 
-def free_folder(config: RunConfig) -> RunFolder:
+def free_folder(config: RunConfig) -> Path:
     """Create and return the first free `runs/DATASET-LIKELIHOOD-NUMBER`."""
     number = 1
     while True:
-        folder = RunFolder(Path("runs", f"{config.data_name}-{config.kind}-{number}"))
+        folder = Path("runs", f"{config.data_name}-{config.kind}-{number}")
         try:
-            folder.path.mkdir(parents=True)
+            folder.mkdir(parents=True)
             return folder
         except FileExistsError:
             number += 1
 
 
-def check_free(folder: RunFolder, overwrite: bool = False) -> None:
-    """Check that a run may begin in the folder.
+def check_free(run: Run, overwrite: bool = False) -> None:
+    """Check that a run may begin in its folder.
 
     Raises:
         ValueError: it exists already, unless it may be overwritten; it is not a run's; its name
             cannot be written into a file.
     """
-    path = folder.path
-    check_path_name("out", path)
-    if not exists(path):
+    check_path_name("out", run.folder)
+    if not exists(run.folder):
         return
-    if not path.is_dir():
-        raise ValueError(f"out: {path} is there already, and is not a folder")
+    if not run.folder.is_dir():
+        raise ValueError(f"out: {run.folder} is there already, and is not a folder")
     if not overwrite:
         raise ValueError(
-            f"out: {path} is there already; name another folder, resume its run with --resume, or"
-            " replace it with --overwrite"
+            f"out: {run.folder} is there already; name another folder, resume its run with"
+            " --resume, or replace it with --overwrite"
         )
-    if visible_entries(path) and not folder.config.exists():
-        raise ValueError(f"out: {path} is not a run folder: it has no config.yaml; left as it is")
+    if visible_entries(run.folder) and not run.config_file.exists():
+        raise ValueError(
+            f"out: {run.folder} is not a run folder: it has no config.yaml; left as it is"
+        )
 
 
 def visible_entries(path: Path) -> list[Path]:
@@ -55,40 +54,17 @@ def visible_entries(path: Path) -> list[Path]:
     return sorted(visible)
 
 
-def claim(folder: RunFolder) -> FolderLock:
-    """Lock an existing run folder.
+def settings_to_resume(saved: RunConfig, config: RunConfig, folder: Path) -> RunConfig:
+    """Return the settings with which the run in a folder resumes.
 
     Raises:
-        FolderInUse: another process writes to it, or to the sweep that it belongs to.
+        ValueError: settings that differ from the folder's and may not change.
     """
-    check_sweep_unused(folder)
-    return FolderLock(folder.path).acquire()
-
-
-def check_sweep_unused(folder: RunFolder) -> None:
-    """Check that no sweep writes to the folder.
-
-    Raises:
-        FolderInUse: one does.
-    """
-    parent = folder.path.resolve().parent
-    if (parent / SWEEP_FILE).exists():
-        check_unused(parent)
-
-
-def check_resumable(folder: RunFolder, config: RunConfig) -> RunConfig:
-    """Return the settings to resume with.
-
-    Raises:
-        ValueError: other settings than the folder's.
-    """
-    config, difference = compare_settings(
-        RunConfig.load(folder.config), config, MAY_CHANGE_ON_RESUME
-    )
+    config, difference = compare_settings(saved, config, MAY_CHANGE_ON_RESUME)
     if difference:
         name, before, now = difference
         raise ValueError(
-            f"resume: {name} is {before} in {folder.path}, got {now};"
+            f"resume: {name} is {before} in {folder}, got {now};"
             f" only {', '.join(MAY_CHANGE_ON_RESUME)} may change"
         )
     return config
