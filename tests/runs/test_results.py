@@ -62,8 +62,8 @@ def test_what_is_not_there_yet_is_nothing():
 @pytest.mark.parametrize("name", ["summary.json", "evaluation.json"])
 @pytest.mark.parametrize("command", ["report", "compare"])
 def test_commands_name_the_file(name, command, copy_run, capsys):
-    for folder in ("a", "b"):
-        copy_run(folder)
+    for seed, folder in enumerate("ab"):
+        copy_run(folder, seed=seed)
     Path("a", name).write_text(json.dumps({"test": 1, "limit": 2}))
     assert main({"report": ["report", "a"], "compare": ["compare", "a", "b"]}[command]) == 2
     error = capsys.readouterr().err
