@@ -74,28 +74,21 @@ def _check_alike(configs: Sequence[RunConfig], folders: Sequence[str | Path]) ->
             raise ValueError(f"configs: {number} differs from 0 in more than {names}")
 
 
-def load_once(load: Load, keep: bool = True) -> Load:
-    """Return a loader that loads the data set of runs on the same images only once.
-
-    Args:
-        keep: whether to keep all data sets that were loaded, and not the last one only.
-    """
-    loaded: dict[int | None, Dataset] = {}
+def load_once(load: Load) -> Load:
+    """Return a loader for runs on the same images, which loads their data set once."""
+    loaded: list[Dataset] = []
 
     def load_again(config: RunConfig) -> Dataset:
-        key = config.seed if config.binarize in ("static", "dynamic") else None
-        if key not in loaded:
-            if not keep:
-                loaded.clear()
-            loaded[key] = load(config)
-        return loaded[key]
+        if not loaded:
+            loaded.append(load(config))
+        return loaded[0]
 
     return load_again
 
 
-def load_on_device(config: RunConfig, load: Load = load_data) -> Dataset:
+def load_on_device(config: RunConfig) -> Dataset:
     """Return the data set on the run's device, in the run's number format."""
-    return load(config).to(resolve_device(config.device), PRECISIONS[config.precision])
+    return load_data(config).to(resolve_device(config.device), PRECISIONS[config.precision])
 
 
 def train_together(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -51,7 +50,7 @@ class Unit(NamedTuple):
         return all(run.reread().ended for run in self.runs)
 
 
-def units(group: list[Run], device: str, load: Load = load_data) -> list[Unit]:
+def units(group: list[Run], device: str) -> list[Unit]:
     """Return the units of a group of runs, which different processes can train.
 
     A unit ends where a stack would end in a single process, so no result depends on the cuts where
@@ -64,7 +63,7 @@ def units(group: list[Run], device: str, load: Load = load_data) -> list[Unit]:
     Raises:
         ValueError, OSError: data that do not exist, cannot be read, or do not fit.
     """
-    first, data = group[0].config, load(group[0].config)
+    first, data = group[0].config, load_data(group[0].config)
     if not pays_together([run.config for run in group], len(data.train), device):
         return [Unit([run], None) for run in group]
     model = build_model(first, data.image_shape, data.levels)
@@ -75,8 +74,8 @@ def units(group: list[Run], device: str, load: Load = load_data) -> list[Unit]:
 class Trainer:
     """A trainer of a sweep's runs in this process, which marks those that fail."""
 
-    def __init__(self, observer: SweepObserver, load: Load = load_data):
-        self.observer, self.load = observer, load
+    def __init__(self, observer: SweepObserver):
+        self.observer = observer
 
     def device_type(self, name: str) -> str:
         """Return the type of the device that a name stands for on this machine.
@@ -95,7 +94,7 @@ class Trainer:
         for group in groups:
             if Unit(group, None).ended:
                 continue
-            load = load_once(self.load, keep=False)
+            load = load_once(load_data)
             try:
                 num_images = len(load(group[0].config).train)
             except (ValueError, OSError) as error:
@@ -112,8 +111,8 @@ class Trainer:
 
     def train_unit(self, unit: Unit) -> None:
         """Train the rest of a unit."""
-        load = load_once(self.load, keep=False)
-        self._train_runs(unit.runs, unit.stack is not None, load, unit.stack)
+        together = unit.stack is not None
+        self._train_runs(unit.runs, together, load_once(load_data), unit.stack)
 
     def _train_runs(
         self, group: list[Run], together: bool, load: Load, stack: int | None = None
@@ -165,7 +164,7 @@ class Trainer:
 
     def _train_together(self, group: list[Run], stack: int | None = None) -> None:
         """Train the rest of a group in one batched step."""
-        load = load_once(partial(load_on_device, load=self.load))
+        load = load_once(load_on_device)
         jobs, idle = [], []
         for run in map(Run.reread, group):
             if run.finished and not run.failed:
