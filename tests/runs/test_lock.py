@@ -107,8 +107,8 @@ def test_a_folder_that_another_process_has_just_created(tmp_path, ended):
     ],
     ids=["resume", "overwrite", "evaluate"],
 )
-def test_commands_leave_a_folder_in_use_alone(arguments, capsys):
-    pv.train(quick(), "a")
+def test_commands_leave_a_folder_in_use_alone(arguments, copy_run, capsys):
+    copy_run("a")
     before = {path: path.read_bytes() for path in Path("a").rglob("*.*") if path.is_file()}
     ready = PROCESSES.Event()
     process = PROCESSES.Process(target=hold, args=(str(Path("a").resolve()), ready))

@@ -18,9 +18,8 @@ from tests.support.runs import quick
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
-@pytest.mark.slow
-def test_the_summary_says_what_was_measured(digits):
-    run = pv.train(quick(beta=2.0), "a")
+def test_the_summary_says_what_was_measured(digits, copy_run):
+    run = pv.load_run(copy_run("a", beta=2.0))
     summary = json.loads(Path("a/summary.json").read_text())
     assert summary == run.summary
     terms = elbo_terms(run.vae, digits.test.images)
@@ -38,9 +37,8 @@ def test_the_summary_says_what_was_measured(digits):
     assert summary["linear_optimum"] is None
 
 
-@pytest.mark.slow
-def test_a_linear_run_is_held_against_its_closed_form(digits):
-    run = pv.train(quick(network="linear", hidden=None), "a")
+def test_a_linear_run_is_held_against_its_closed_form(digits, copy_run):
+    run = pv.load_run(copy_run("a", network="linear", hidden=None))
     exact = run.summary["linear_optimum"]
     optimum = linear_optimum(digits.train.images, 2)
     assert exact["elbo_nats"] == pytest.approx(optimum.elbo)
@@ -62,8 +60,8 @@ def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LIKELIHOODS)
-def test_every_family_leaves_a_complete_summary(no_pictures, name):
-    run = pv.train(quick(likelihood=name, epochs=1), "a")
+def test_every_family_leaves_a_complete_summary(copy_run, name):
+    run = pv.load_run(copy_run("a", likelihood=name, epochs=1))
     bits = run.summary["test"]["bits_per_dim"]
     assert (bits is None) == (name == "bernoulli")
     test = run.summary["test"]

@@ -40,12 +40,11 @@ def test_a_run_folder_holds_what_the_contract_says():
     assert run.metrics["epoch"] == [1, 2] and run.metrics["step"] == [11, 22]
 
 
-@pytest.mark.slow
-def test_the_configuration_repeats_the_run():
-    first = pv.train(quick(binarize="dynamic", likelihood="bernoulli"), "a")
+def test_the_configuration_repeats_the_run(copy_run, no_pictures):
+    copy_run("a", binarize="dynamic", likelihood="bernoulli")
     config = pv.RunConfig.load("a/config.yaml")
-    assert config == first.config and config.batch_size == 128
-    pv.train(config, "b")
+    assert config.batch_size == 128
+    assert pv.train(config, "b").config == config
     assert_same_run("a", "b")
 
 
@@ -82,26 +81,20 @@ def test_an_observer_is_told_from_start_to_end():
     assert observer.measured == (360, 360, "images")
 
 
-@pytest.mark.slow
-def test_an_observer_of_a_resumed_run_is_told_of_what_is_left():
-    pv.train(quick(), "a")
+def test_an_observer_of_a_resumed_run_is_told_of_what_is_left(copy_run, no_pictures):
+    copy_run("a")
     observer = Noting()
     pv.train(quick(epochs=3), "a", resume=True, observer=observer)
     assert observer.told == [("started", "a", "digits", 2), ("epoch", 3, True), ("finished",)]
 
 
-@pytest.mark.slow
-def test_a_notice_is_for_the_observer():
-    observer = Noting()
-    pv.train(quick(likelihood="bernoulli", epochs=1), "a", observer=observer)
+def test_a_notice_is_for_the_observer_and_else_a_warning(no_pictures):
+    observer, config = Noting(), quick(likelihood="bernoulli", epochs=1)
+    pv.train(config, "a", observer=observer)
     (message,) = [what[1] for what in observer.told if what[0] == "notice"]
     assert message.startswith("bernoulli is no likelihood of 17 grey levels")
-
-
-@pytest.mark.slow
-def test_without_an_observer_a_notice_is_a_warning():
     with pytest.warns(UserWarning, match="bernoulli is no likelihood of 17 grey levels"):
-        pv.train(quick(likelihood="bernoulli"), "a")
+        pv.train(config, "b")
 
 
 class Impatient(pv.Observer):
@@ -112,19 +105,16 @@ class Impatient(pv.Observer):
         self.should_stop = stop_after(3)
 
 
-@pytest.mark.slow
-def test_an_observer_that_stops_training_hears_so_and_all_is_saved():
+def test_an_observer_that_stops_training_hears_so_and_all_is_saved(copy_run, no_pictures):
     with pytest.raises(Stopped):
         pv.train(quick(), "a", observer=Impatient())
     assert load_checkpoint("a/checkpoints/last.pt")["step"] == 3
     pv.train(quick(), "a", resume=True)
-    pv.train(quick(), "whole")
-    assert_same_run("a", "whole")
+    assert_same_run("a", copy_run("whole"))
 
 
-@pytest.mark.slow
-def test_where_a_run_goes_is_settled_before_anything_is_written():
-    pv.train(quick(), "a")
+def test_where_a_run_goes_is_settled_before_anything_is_written(copy_run):
+    copy_run("a")
     before = contents(".")
     new, old = locate(quick(), "b"), locate(quick(epochs=5), "a", resume=True)
     old.release()
@@ -137,8 +127,7 @@ def test_where_a_run_goes_is_settled_before_anything_is_written():
     assert contents(".") == before
 
 
-@pytest.mark.slow
-def test_your_own_images_train(tmp_path, monkeypatch):
+def test_your_own_images_train(tmp_path, monkeypatch, no_pictures):
     np.save("floats.npy", np.random.default_rng(0).random((30, 4, 4)))
     run = pv.train(quick(dataset="floats.npy", epochs=1), "a")
     assert run.summary["test"]["bits_per_dim"] is None and run.summary["test"]["elbo_nats"]
