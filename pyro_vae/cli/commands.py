@@ -65,9 +65,9 @@ examples:
 
 
 def _settings(parsed: Namespace) -> dict:
-    """Return the settings that the command line names."""
-    given = vars(parsed)
-    return {name: given[name] for name in given.keys() & RunConfig.__dataclass_fields__}
+    """Return the settings that the command line names, in its order."""
+    known = RunConfig.__dataclass_fields__
+    return {name: given for name, given in vars(parsed).items() if name in known}
 
 
 def _check_train(parsed: Namespace) -> None:
