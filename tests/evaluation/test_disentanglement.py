@@ -33,6 +33,7 @@ def grid():
 # --- known scores ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_perfect_code_has_the_highest_scores(grid):
     """Factors permuted, scaled and shifted, beside a constant: exact, up to rounding."""
     codes = standardized(grid)[:, [3, 0, 4, 2, 1]] * torch.tensor([1, -2, 0.5, 3, 1]) + 7

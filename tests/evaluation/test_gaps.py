@@ -79,6 +79,7 @@ def quadrature(vae, x):
     return (joint.logsumexp(0) + math.log(16 / 20_000)).sum()
 
 
+@pytest.mark.slow
 def test_a_flow_finds_the_shape_that_no_normal_has():
     """Two equal modes per component: a Normal takes one and loses log 2, a flow takes both."""
     vae = folded_vae(tilt=0.0, loc=1.0, latent_dim=2)
@@ -92,6 +93,7 @@ def test_a_flow_finds_the_shape_that_no_normal_has():
     assert -5 * fit.errors["elbo_flow"] < left < shape / 2
 
 
+@pytest.mark.slow
 def test_another_start_finds_the_higher_mode():
     """The encoder sits in the lower of two modes, and a fit from there stays there."""
     vae = folded_vae(tilt=0.5, loc=-2.0)

@@ -160,6 +160,7 @@ def test_calibration_fails_a_wrong_posterior(name):
         assert found.p_values[:-1].min() > ACCEPTED and found.p_values[-1] < REJECTED
 
 
+@pytest.mark.slow
 def test_calibration_keeps_its_level():
     """200 repeats on the exact posterior: as many p-values under 0.05 as there should be, or fewer."""
     p = [simulation_based_calibration(EXACT, 300, 19, 10, seed=s).p_value for s in range(200)]

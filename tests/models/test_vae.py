@@ -246,6 +246,7 @@ def test_beta_must_not_be_negative(beta):
         small().model(images(), beta)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_drawn_images_have_the_noise_of_the_likelihood_and_expected_ones_have_none(name):
     torch.manual_seed(0)

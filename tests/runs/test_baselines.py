@@ -9,6 +9,7 @@ from tests.support.runs import quick
 pytestmark = pytest.mark.usefixtures("elsewhere", "no_pictures")
 
 
+@pytest.mark.slow
 def test_a_run_says_whether_it_beats_them():
     """One epoch is worse than one Gaussian of the digits; the report says so in words."""
     run = pv.train(quick(likelihood="discretized_logistic", epochs=1), "a")
@@ -18,12 +19,14 @@ def test_a_run_says_whether_it_beats_them():
     assert "Cannot tell: it is shorter than 20 epochs" in text
 
 
+@pytest.mark.slow
 def test_what_has_no_probability_has_no_baseline():
     assert pv.train(quick(likelihood="bernoulli"), "a").summary["baselines"] is None
     run = pv.train(quick(model="autoencoder", epochs=25), "b")
     assert run.summary["baselines"] is None and run.summary["convergence"]["word"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings, word",
     [

@@ -155,6 +155,7 @@ def test_of_two_trainings_one_gives_way():
     assert_same_run("a", "whole")
 
 
+@pytest.mark.slow
 def test_a_lock_ends_with_its_run():
     pv.train(quick(), "a")
     check_unused(Path("a"))

@@ -72,6 +72,7 @@ class Noting(pv.SweepObserver):
         self.told.append(("ended", run.name, run.ended))
 
 
+@pytest.mark.slow
 def test_a_sweep_from_python():
     observer, names = Noting(), ("seed=0", "seed=1")
     grid = {**DYNAMIC, "seed": range(2), "epochs": 2}

@@ -51,6 +51,7 @@ def test_without_a_compiler_no_group_pays_together(monkeypatch):
     assert pays_together(configs, 1280) is False
 
 
+@pytest.mark.slow
 def test_groups_are_judged_by_their_own_steps(monkeypatch):
     """Two groups of two runs, 33 steps each: none has enough, though all four would."""
     grid = ["--likelihood", "bernoulli", "--seed", "0", "1", "--latent-dim", "2", "3"]
@@ -100,6 +101,7 @@ FULL = torch.OutOfMemoryError(
 )
 
 
+@pytest.mark.slow
 def test_a_gpu_that_fails_ends_the_sweep_and_blames_no_run(capsys, monkeypatch):
     """Its runs are not marked as failed: the same command resumes them."""
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
@@ -112,6 +114,7 @@ def test_a_gpu_that_fails_ends_the_sweep_and_blames_no_run(capsys, monkeypatch):
     assert main([*SWEEP, *BETAS]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_most", [1, 2])
 def test_a_full_gpu_takes_smaller_stacks(capsys, monkeypatch, at_most):
     """And single runs in the end."""
@@ -125,6 +128,7 @@ def test_a_full_gpu_takes_smaller_stacks(capsys, monkeypatch, at_most):
     assert not list(Path().rglob("failed.txt")) and len(engines_of_runs()) == 4
 
 
+@pytest.mark.slow
 def test_a_single_run_that_does_not_fit_says_what_it_wanted(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     Gpu(monkeypatch, FULL)

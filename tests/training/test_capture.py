@@ -33,6 +33,7 @@ def test_an_autoencoder_is_captured(no_inductor, engine, tolerance):
     assert_same_weights(weights, expected, tolerance)
 
 
+@pytest.mark.slow
 def test_a_users_own_programs_are_captured(no_inductor):
     _, weights = trained(model(kind=Warping), engine="compiled", epochs=10)
     _, expected = trained(model(kind=Warping), engine="eager", epochs=10)
@@ -40,6 +41,7 @@ def test_a_users_own_programs_are_captured(no_inductor):
     assert expected["shift"].abs().min() > 0
 
 
+@pytest.mark.slow
 def test_what_has_no_gradient_gets_none(no_inductor):
     """A block under `torch.no_grad`, whose tensors have a gradient outside of it."""
     _, weights = trained(model(kind=Pausing), engine="compiled", epochs=10)
@@ -47,6 +49,7 @@ def test_what_has_no_gradient_gets_none(no_inductor):
     assert_same_weights(weights, expected, 1e-10)
 
 
+@pytest.mark.slow
 def test_single_precision_is_captured(no_inductor):
     """Losses of the first epoch, to rounding."""
     (record,), _ = trained(model(), engine="compiled", precision="float32", epochs=1)

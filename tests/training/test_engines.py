@@ -75,6 +75,7 @@ def test_the_state_resumes_under_every_engine(no_inductor, other):
 # --- the choice -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind, engine", [(Dropping, "eager"), (Choosy, "svi")])
 def test_auto_turns_to_a_plainer_engine(monkeypatch, kind, engine):
     seams.set_steps_that_pay(0, monkeypatch.setattr)
@@ -117,6 +118,7 @@ def test_a_compiler_that_fails_is_named(broken_compiler):
         trained(model(), engine="compiled")
 
 
+@pytest.mark.slow
 def test_auto_does_without_a_compiler_that_fails(broken_compiler, monkeypatch):
     seams.set_steps_that_pay(0, monkeypatch.setattr)
     with pytest.warns(UserWarning, match="engine: eager, since no space left"):

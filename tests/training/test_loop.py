@@ -159,6 +159,7 @@ def test_a_state_of_no_steps_holds_no_averages_of_adam():
     assert len(list(second)) == second.epoch == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["svi", "eager", "compiled"])
 def test_a_state_can_be_restored_twice(no_inductor, engine):
     """What is trained from it does not change it."""
@@ -248,6 +249,7 @@ def test_the_validation_loss_is_distortion_and_beta_times_rate():
     assert run.best_epoch is None  # still warming up
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden, alone", [((8,), True), ((512,), False)])
 def test_a_small_compiled_step_has_one_thread(hidden, alone, monkeypatch):
     """While it is compiled and while it is taken, and nowhere else."""

@@ -49,6 +49,7 @@ def assert_equal(one, other, tolerance=ROUNDING):
 # --- the KL ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_monte_carlo_rate_is_the_closed_form():
     """Random posteriors, 200,000 draws: within 5 standard errors, per image."""
     q = Normal(torch.randn(8, 3, dtype=torch.float64), torch.rand(8, 3, dtype=torch.float64) + 0.1)

@@ -25,6 +25,7 @@ def cuda(monkeypatch, no_inductor):
     return fake_cuda.pretend(monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ROUNDING)
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_replayed_steps_are_eager_steps(cuda, engine, dynamic):
@@ -49,6 +50,7 @@ def test_a_graph_of_every_family(cuda, name, score):
     assert_same_weights(weights, reference, 1e-6)
 
 
+@pytest.mark.slow
 def test_recording_belongs_to_preparing(cuda):
     """Two graphs, of one step and of sixteen, before a step is taken; none later."""
     run = pv.fit(model(), images(), engine="graph", epochs=2, batch_size=2)
@@ -62,6 +64,7 @@ def test_recording_belongs_to_preparing(cuda):
     assert (many.replays, one.replays) == (2, 8)  # twenty steps an epoch
 
 
+@pytest.mark.slow
 def test_errors_of_other_threads_do_not_end_a_recording(cuda):
     pv.fit(model(), images(), engine="graph", epochs=1).prepare()
     assert [mode for mode, _ in cuda.modes] == ["thread_local"] * 2
@@ -82,6 +85,7 @@ def fail_to_record(monkeypatch):
     monkeypatch.setattr(replay, "_renew", lambda generator, state: generator.set_state(state))
 
 
+@pytest.mark.slow
 def test_a_recording_that_fails_falls_back(cuda, monkeypatch):
     """`auto` goes on with the next plainer engine, and trains as that one would have."""
     monkeypatch.setattr("pyro_vae.training.engines.STEPS_THAT_PAY", {"cpu": {"graph": 0}})
@@ -91,6 +95,7 @@ def test_a_recording_that_fails_falls_back(cuda, monkeypatch):
     assert_same_weights(weights, trained(model(), engine="eager")[1])
 
 
+@pytest.mark.slow
 def test_a_recording_that_fails_ends_a_training_that_asked_for_it(cuda, monkeypatch):
     fail_to_record(monkeypatch)
     with pytest.raises(RuntimeError, match=r"^engine: CUDA error: out of memory$"):
@@ -121,6 +126,7 @@ def test_a_recording_that_failed_leaves_usable_generators(cuda, monkeypatch):
     assert said == ["new", "before"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version, registered", [("2.11.0", 2), ("2.13.1", 2), ("2.14.0", 0)])
 def test_generators_are_registered_where_torch_wants_it(cuda, monkeypatch, version, registered):
     monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion(version))
@@ -129,6 +135,7 @@ def test_generators_are_registered_where_torch_wants_it(cuda, monkeypatch, versi
     assert [len(graph.registered) for graph in fake_cuda.Graph.made] == [registered] * 2
 
 
+@pytest.mark.slow
 def test_an_ensemble_replays_what_its_members_would_take(cuda):
     options = {"epochs": 2, "batch_size": 2, "precision": "float64"}
     models = [model(seed=seed) for seed in range(3)]
@@ -139,6 +146,7 @@ def test_an_ensemble_replays_what_its_members_would_take(cuda):
         assert_same_weights(vae.state_dict(), alone.state_dict(), 1e-9)
 
 
+@pytest.mark.slow
 def test_a_graph_resumes_within_an_epoch(cuda, monkeypatch):
     assert_resumes_within_an_epoch(monkeypatch, engine="graph")
 
@@ -157,6 +165,7 @@ def test_a_second_gpu_records_and_waits_on_itself(monkeypatch):
     assert {current for _, current in cuda.seen} == {1} and cuda.current == 0
 
 
+@pytest.mark.slow
 def test_a_training_computes_on_its_own_device(cuda, monkeypatch):
     """All of preparing, recording, stepping and waiting happens inside `computing_on`."""
     second = torch.device("cuda", 1)

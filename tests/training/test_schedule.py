@@ -48,6 +48,7 @@ def test_beta_follows_its_schedule():
     assert [r.beta for r in cyclical] == [0.5, 1.5, 2.0, 2.0, 0.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["svi", "eager"])
 def test_the_learning_rate_follows_its_schedule(engine):
     """A cosine ends near 0: the last of 40 epochs moves the weights far less than the first."""
