@@ -85,12 +85,12 @@ def test_a_flow_finds_the_shape_that_no_normal_has():
     vae = folded_vae(tilt=0.0, loc=1.0, latent_dim=2)
     x = torch.tensor([[[[1.0, 1.2]]]]).double()
     truth = quadrature(vae, x)
-    fit = refit_posterior(vae, x, num_steps=600, num_samples=2000, score="density")
+    fit = refit_posterior(vae, x, num_steps=1000, num_samples=4000, score="density")
     shape = truth - fit.elbos["elbo_full_covariance"]
     assert shape > 1.2  # two components, log 2 each
     assert gap(fit, "elbo_refitted", "elbo_full_covariance").abs() < 0.05
     left = truth - fit.elbos["elbo_flow"]
-    assert -5 * fit.errors["elbo_flow"] < left < shape / 2
+    assert -5 * fit.errors["elbo_flow"] < left < shape / 3
 
 
 @pytest.mark.slow
