@@ -5,11 +5,10 @@ import math
 import pandas as pd
 import pytest
 
-from pyro_vae.comparison.plots import Group, curve_over, rate_distortion_curve
-from pyro_vae.comparison.runs import find_runs
-from pyro_vae.comparison.table import COMPARED, lines, table_of
+from pyro_vae.comparison.plots import curve_over, rate_distortion_curve
+from pyro_vae.comparison.table import COMPARED, lines
 from pyro_vae.figures.many_runs import Curve
-from tests.support.made_up import make_up_run, make_up_study
+from tests.support.made_up import group_of, make_up_run, make_up_study
 
 TABLE = pd.DataFrame(
     {
@@ -44,11 +43,6 @@ def test_the_plane_leads_from_the_smallest_beta_to_the_largest():
     assert curve.x_error[0] == pytest.approx(1.0) and curve.y_error[0] == pytest.approx(2.0)
 
 
-def group_of(folder):
-    runs = find_runs(folder).finished
-    return Group("g", runs, table_of(runs))
-
-
 @pytest.mark.usefixtures("elsewhere")
 def test_families_have_dashes_and_other_settings_colours():
     make_up_study("x")
@@ -73,4 +67,4 @@ def test_families_have_dashes_and_other_settings_colours():
 def test_runs_have_their_folders_names_where_these_differ():
     for seed, folder in enumerate(("x/a", "y/a", "x/b")):
         make_up_run(folder, seed=seed)
-    assert group_of(["x", "y"]).table["run"].tolist() == ["x/a", "b", "y/a"]
+    assert group_of("x", "y").table["run"].tolist() == ["x/a", "b", "y/a"]

@@ -9,24 +9,22 @@ import pytest
 import pyro_vae as pv
 from pyro_vae.checkpoints import fingerprint
 from pyro_vae.cli.main import main
-from pyro_vae.comparison.runs import find_runs
 from pyro_vae.comparison.table import (
     bits_column,
     line_settings,
     lines,
     ranked,
     scale_of,
-    table_of,
     uneven_parts,
     varying,
 )
-from tests.support.made_up import make_up_run, make_up_study
+from tests.support.made_up import group_of, make_up_run, make_up_study
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def table_at(*folders):
-    return table_of(find_runs(folders).finished)
+    return group_of(*folders).table
 
 
 def test_rows_have_what_varies_and_what_was_measured():

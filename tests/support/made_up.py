@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 
 import pyro_vae as pv
+from pyro_vae.comparison.plots import Group
+from pyro_vae.comparison.runs import find_runs
+from pyro_vae.comparison.table import table_of
 
 SMALL = {"hidden": (8,), "latent_dim": 3, "epochs": 1, "batch_size": 128}
 
@@ -65,3 +68,9 @@ def make_up_study(root="study"):
                     likelihood=likelihood, beta=beta, seed=seed,
                 )  # fmt: skip
     return root
+
+
+def group_of(*folders):
+    """The runs in folders, as a group of a page."""
+    runs = find_runs(folders).finished
+    return Group("g", runs, table_of(runs))
