@@ -57,7 +57,7 @@ def test_near_is_near_and_not_far(got, near):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tutorial", "own_data", "own_likelihood"])
-def test_a_page_shows_what_happens(name, tmp_path, monkeypatch):
+def test_a_page_shows_what_happens(name, no_pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     families = dict(pv.LIKELIHOODS)  # a page may add to them
     page = DOCS / f"{name}.md"
