@@ -4,8 +4,9 @@
 
 The folder holds `plan.yaml`. After each cell its tables are written beside it: `cells.csv`, a row
 for each trained cell; `chains.csv`, annealing against longer annealing; `per_image.npz`, the
-measures of each image, as arrays FAMILY/BETA/SEED/SPLIT_MEASURE. What is needed to go on is kept
-under `--runs`. Several processes may work on one plan: each takes families that no other one has.
+measures of each image, as arrays FAMILY/BETA/SEED/SPLIT_MEASURE; `curves.npz`, the validation loss
+after each epoch, as arrays FAMILY/BETA/SEED. What is needed to go on is kept under `--runs`.
+Several processes may work on one plan: each takes families that no other one has.
 
 The first stage tries several learning rates at beta 1. That of the lowest validation loss, averaged
 over seeds, is taken for all other cells of the family.
@@ -133,7 +134,7 @@ class Work:
         return figures | {f"{name}_cpu_seconds": time.process_time() - start}
 
     def write_tables(self):
-        rows, checks, arrays = [], [], {}
+        rows, checks, arrays, curves = [], [], {}, {}
         for file in sorted(self.runs.glob("*/*/cell.json")):
             row = load(file)
             rows.append(row | self.figures(row))
@@ -143,12 +144,14 @@ class Work:
             for kept in file.parent.glob("*.npz"):
                 columns = np.load(kept).items()
                 arrays |= {f"{name}/{kept.stem}_{key}": value.round(2) for key, value in columns}
+                curves[name] = np.loadtxt(file.with_name("validation_loss.txt"), np.float32)
         with claimed(self.runs / "tables.lock") as free:
             if free:
                 for table, name in ((rows, "cells.csv"), (checks, "chains.csv")):
                     frame = pd.DataFrame(table).sort_values([*CELL]) if table else pd.DataFrame()
                     frame.to_csv(self.folder / name, index=False, float_format="%.6g")
                 np.savez_compressed(self.folder / "per_image.npz", **arrays)
+                np.savez_compressed(self.folder / "curves.npz", **curves)
 
     def figures(self, cell):
         files = (self.at(cell) / f"{split}.json" for split in ("validation", "test"))
