@@ -1,5 +1,6 @@
 """Engines train alike; which of them `auto` takes, what it turns to, and what is said of it."""
 
+import itertools
 import math
 
 import pyro
@@ -15,13 +16,13 @@ from tests.support.programs import Choosy, Dropping, Straying, images, model
 from tests.support.training import assert_same_records, assert_same_weights, trained
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("name, objective", list(zip(LIKELIHOODS, itertools.cycle(OBJECTIVES))))
 def test_svi_and_eager_train_alike(name, objective):
     """Records and weights after 6 steps, on the same noise, in float64.
 
-    Adam divides by the root of the squared gradient, which magnifies rounding where that is tiny:
-    hence 1e-7 on weights that moved by 6e-3.
+    Each family takes one objective, since the gradients of all pairs agree. Adam divides by the root
+    of the squared gradient, which magnifies rounding where that is tiny: hence 1e-7 on weights that
+    moved by 6e-3.
     """
     options = {"objective": objective, "num_particles": 3 if objective == "iwae" else 1}
     options |= {"test_images": images()}
@@ -47,29 +48,11 @@ def test_what_needs_pyros_estimators_is_for_svi_alone(kind):
     assert [math.isfinite(record.loss) for record in records] == [True] * 3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["svi", "eager", "compiled"])
-def test_the_seed_decides(no_inductor, engine):
-    first, same, other = (trained(model(), engine=engine, seed=seed)[1] for seed in (1, 1, 2))
+def test_the_seed_decides():
+    """Under `eager`, whose noise the other engines draw."""
+    first, same, other = (trained(model(), engine="eager", seed=seed)[1] for seed in (1, 1, 2))
     assert_same_weights(first, same)
     assert any(not torch.equal(weight, other[name]) for name, weight in first.items())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("other", ["svi", "eager", "compiled"])
-def test_the_state_resumes_under_every_engine(no_inductor, other):
-    def start(engine):
-        settings = {"epochs": 6, "batch_size": 16, "precision": "float64", "dynamic": True}
-        return pv.fit(model(), images() * 0.7, engine=engine, **settings)
-
-    first, second, whole = start("compiled"), start(other), start("compiled")
-    next(first)
-    next(first)
-    second.restore(first.state())
-    list(second)
-    list(whole)
-    tolerance = 0 if other == "compiled" else 1e-7
-    assert_same_weights(second.model.state_dict(), whole.model.state_dict(), tolerance)
 
 
 # --- the choice -----------------------------------------------------------------------------------
@@ -126,20 +109,16 @@ def test_auto_does_without_a_compiler_that_fails(broken_compiler, monkeypatch):
     assert_same_weights(weights, trained(model(), engine="eager")[1])
 
 
-@pytest.mark.slow
-def test_auto_resumes_as_it_began(no_inductor, monkeypatch):
-    options = {"batch_size": 16, "precision": "float64", "epochs": 5}
+def test_auto_resumes_as_it_began(monkeypatch):
+    """Whatever it would choose for the steps that remain, or after a change of the machine."""
     seams.set_steps_that_pay(10, monkeypatch.setattr)
-    first = pv.fit(model(), images(), **options)
-    next(first)
+    first = pv.fit(model(), images(), batch_size=16, epochs=5)
     seams.set_steps_that_pay(11, monkeypatch.setattr)
-    second = pv.fit(model(), images(), **options)
+    second = pv.fit(model(), images(), batch_size=16, epochs=5)
     assert (first.engine.name, second.engine.name) == ("compiled", "eager")
     second.restore(first.state())
     assert second.choice == ("compiled", True, "as before")
-    list(first)
-    list(second)
-    assert_same_weights(first.model.state_dict(), second.model.state_dict())
+    assert second.engine.name == "compiled"
 
 
 # --- CUDA -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.training.ensembles import stack_size
 from pyro_vae.training.loop import Stopped
 from tests.support import seams
 from tests.support.programs import images, model
@@ -62,8 +63,8 @@ def assert_as_alone(likelihood="bernoulli", network=(), betas=BETAS, **options):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_every_family_as_alone(no_inductor, name):
-    """Four betas, seeds and learning rates, ten epochs of dynamic pixels, in float64."""
-    options = {"test_images": images(7), "beta_schedule": "linear", "warmup_epochs": 4}
+    """Four betas, seeds and learning rates, four epochs of dynamic pixels, in float64."""
+    options = {"test_images": images(7), "beta_schedule": "linear", "warmup_epochs": 2, "epochs": 4}
     assert_as_alone(name, dynamic=True, **options)
 
 
@@ -89,27 +90,6 @@ def test_machine_code_as_alone():
 
 
 @pytest.mark.slow
-def test_models_of_other_sizes_come_one_after_the_other():
-    """Each step is compiled for its own sizes, whatever was compiled before it."""
-    for kind, hidden in [(pv.VAE, (8,)), (pv.Autoencoder, (5,))]:
-        each = models(kind=kind, count=2, hidden=hidden)
-        single = model("bernoulli", kind, 1, hidden=hidden)
-        for _ in pv.fit_many(each, images(), seeds=[0, 1], **OPTIONS):
-            pass
-        for _ in pv.fit(single, images(), seed=1, engine="eager", **OPTIONS):
-            pass
-        assert_same_weights(single.state_dict(), each[1].state_dict(), 1e-9)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("most", [1, 2, 3])
-def test_several_stacks_as_alone(no_inductor, monkeypatch, most):
-    """Four models in stacks of one and of two (with three at most, two and two)."""
-    seams.stack_at_most(most, monkeypatch.setattr)
-    assert_as_alone("gaussian_optimal_sigma", dynamic=True)
-
-
-@pytest.mark.slow
 def test_a_stack_may_have_idle_places(no_inductor, monkeypatch):
     seams.stack_at_most(2, monkeypatch.setattr)
     stacked, single = models(count=3), models(count=3)
@@ -121,34 +101,22 @@ def test_a_stack_may_have_idle_places(no_inductor, monkeypatch):
     assert_same_models(stacked, single)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("network, stacks", [("mlp", 1), ("conv", 4)])
-def test_convolutions_are_not_stacked_on_a_cpu(no_inductor, network, stacks):
-    run = pv.fit_many(models(network=network, hidden=(4,)), images(), epochs=1)
-    next(run)
-    assert len(run.stacks) == stacks
+@pytest.mark.parametrize("options, size", [({}, 4), ({"network": "conv", "hidden": (4,)}, 1)])
+def test_convolutions_are_not_stacked_on_a_cpu(options, size):
+    assert stack_size(4, model(**options), "cpu") == size
 
 
 @pytest.mark.slow
-def test_fixed_sigmas_may_differ(no_inductor):
-    sigmas = (0.1, 0.25, 0.5, 1.0)
+def test_fixed_sigmas_and_images_may_differ(no_inductor):
+    sigmas, data = (0.1, 0.25, 0.5, 1.0), [images(), 1 - images(), images(), images()]
     stacked, single = (
         [model("gaussian_fixed_sigma", seed=n, sigma=sigma) for n, sigma in enumerate(sigmas)]
         for _ in range(2)
     )
-    together(stacked)
-    alone(single)
-    assert [vae.likelihood.sigma.item() for vae in stacked] == pytest.approx(sigmas)
-    assert_same_models(stacked, single)
-
-
-@pytest.mark.slow
-def test_images_may_differ(no_inductor):
-    data = [images(), 1 - images(), images(), images()]
-    stacked, single = models(), models()
     list(pv.fit_many(stacked, data, seeds=SEEDS, **OPTIONS))
     for vae, x, seed in zip(single, data, SEEDS):
         list(pv.fit(vae, x, engine="eager", seed=seed, **OPTIONS))
+    assert [vae.likelihood.sigma.item() for vae in stacked] == pytest.approx(sigmas)
     assert_same_models(stacked, single)
 
 

@@ -33,12 +33,6 @@ def test_a_record_says_what_was_trained():
         assert r.test_elbo == pytest.approx(-r.test_distortion - r.test_rate)
 
 
-def test_a_record_without_test_images_has_no_test_figures():
-    record = trained(model())[0][0]
-    assert (record.test_elbo, record.test_rate, record.test_distortion) == (None, None, None)
-    assert record.validation_loss is None
-
-
 def test_test_figures_are_those_of_the_weights_at_the_epochs_end():
     vae, x = model(), images(7)
     for record in pv.fit(vae, images(), test_images=x, epochs=2, batch_size=16):
@@ -56,11 +50,6 @@ def test_an_epoch_takes_every_image_once_in_an_order_of_its_own():
     assert [sorted(order.tolist()) for order in orders] == [list(range(40))] * 2
     assert not torch.equal(*orders)
     assert torch.equal(orders[0], full_training(dynamic=False).draw_epoch().rows.flatten())
-
-
-def test_the_last_images_of_an_order_are_dropped():
-    run = pv.fit(model(), images(), batch_size=16)
-    assert run.draw_epoch().rows.shape == (2, 16)
 
 
 def test_dynamic_pixels_are_drawn_anew_each_epoch(monkeypatch):
@@ -91,10 +80,9 @@ def test_the_optimal_sigma_is_the_training_sets_error():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Encountered NaN")
 @pytest.mark.parametrize("engine", ["svi", "eager", "compiled"])
-@pytest.mark.parametrize("name", ["bernoulli", "laplace"])
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
-def test_a_loss_that_is_not_finite_stops_training_and_is_named(no_inductor, part, name, engine):
-    vae = model(name)
+def test_a_loss_that_is_not_finite_stops_training_and_is_named(no_inductor, part, engine):
+    vae = model("laplace" if part == "encoder" else "bernoulli")
     with torch.no_grad():
         next(getattr(vae, part).parameters()).fill_(math.nan)
     with pytest.raises(FloatingPointError, match="is not finite at epoch 1, step 1; try a smaller"):
@@ -121,56 +109,38 @@ def stopped(steps, engine="eager", **options):
     return run, records
 
 
-@pytest.mark.parametrize("engine", ["svi", "eager"])
-@pytest.mark.parametrize("steps", [0, 1, 4, 5, 13, 24])
-def test_a_restored_training_is_the_uninterrupted_one(engine, steps):
-    """Five steps make an epoch: it is stopped before, at the end of, and within epochs."""
-    whole = full_training(engine)
+@pytest.mark.parametrize(
+    "first, second, steps",
+    [
+        *(("eager", "eager", steps) for steps in (0, 4, 5, 24)),  # five steps make an epoch
+        ("svi", "svi", 13),
+        pytest.param("compiled", "compiled", 12, marks=pytest.mark.slow),
+        ("eager", "svi", 0),
+        ("svi", "eager", 12),
+        ("eager", "svi", 12),
+        pytest.param("compiled", "eager", 12, marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:engine. .* continues")
+def test_a_restored_training_is_the_uninterrupted_one(no_inductor, first, second, steps):
+    """Stopped before, at the end of, and within epochs; restored twice, also under another engine.
+
+    In float64; Adam magnifies rounding where gradients are tiny, hence 1e-7 between engines.
+    """
+    tolerance = 0 if first == second else 1e-7
+    whole = full_training(second, precision="float64")
     expected = list(whole)
-    first, records = stopped(steps, engine)
-    torch.rand(99)
-    second = full_training(engine)
-    second.restore(through_a_file(first.state()))
-    records += list(second)
-    assert len(records) == 5
-    assert_same_records(records, expected)
-    assert_same_weights(second.model.state_dict(), whole.model.state_dict())
-    assert (second.best_epoch, second.best_loss) == (whole.best_epoch, whole.best_loss)
-    assert second.seconds > first.seconds
-
-
-@pytest.mark.parametrize("engines", [("svi", "eager"), ("eager", "svi")])
-def test_the_state_of_one_engine_resumes_under_another(engines):
-    """In float64; Adam magnifies rounding where gradients are tiny, hence 1e-7."""
-    first, _ = stopped(12, engines[0], precision="float64")
-    second = full_training(engines[1], precision="float64")
-    whole = full_training("svi", precision="float64")
-    second.restore(through_a_file(first.state()))
-    list(second)
-    list(whole)
-    assert_same_weights(second.model.state_dict(), whole.model.state_dict(), 1e-7)
-
-
-def test_a_state_of_no_steps_holds_no_averages_of_adam():
-    first, _ = stopped(0)
-    assert first.state()["adam"] == {}
-    second = full_training("svi")
-    second.restore(through_a_file(first.state()))
-    assert len(list(second)) == second.epoch == 5
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["svi", "eager", "compiled"])
-def test_a_state_can_be_restored_twice(no_inductor, engine):
-    """What is trained from it does not change it."""
-    state = through_a_file(stopped(12, engine)[0].state())
-    outcomes = []
-    for _ in range(2):
-        run = full_training(engine)
-        run.restore(state)
-        list(run)
-        outcomes.append(run.model.state_dict())
-    assert_same_weights(*outcomes)
+    begun, records = stopped(steps, first, precision="float64")
+    state = through_a_file(begun.state())
+    assert (state["adam"] == {}) == (steps == 0)
+    for _ in range(2):  # what is trained from a state does not change it
+        torch.rand(99)
+        resumed = full_training(second, precision="float64")
+        resumed.restore(state)
+        assert_same_records(records + list(resumed), expected, tolerance)
+        assert_same_weights(resumed.model.state_dict(), whole.model.state_dict(), tolerance)
+        assert resumed.best_epoch == whole.best_epoch and resumed.seconds > begun.seconds
+        assert resumed.best_loss == pytest.approx(whole.best_loss, rel=tolerance)
 
 
 def without(*path):

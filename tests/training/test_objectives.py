@@ -1,5 +1,6 @@
 """Rates against the closed form; losses and gradients against formulas written by hand, and Pyro."""
 
+import itertools
 import math
 
 import pyro
@@ -73,20 +74,6 @@ def test_monte_carlo_rate_is_the_closed_form():
     assert analytic.item() == pytest.approx(exact.mean().item(), rel=1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["bernoulli", "laplace"])
-def test_rate_of_a_vae_is_torchs_kl_divergence(name):
-    vae, x = scenario(name)
-    q = vae.encode(x)
-    p = Normal(torch.zeros(LATENT).double(), torch.ones(LATENT).double())
-    exact = kl_divergence(Normal(q.base_dist.loc, q.base_dist.scale), p).sum(-1)
-    terms = ElboAnalytic.terms(vae.model, vae.guide, x, 1.0)
-    assert terms.rate.item() == pytest.approx(exact.mean().item(), rel=1e-6)
-    drawn = torch.stack([Elbo.terms(vae.model, vae.guide, x, 1.0, 500).rate for _ in range(200)])
-    error = drawn.std() / math.sqrt(len(drawn))
-    assert (drawn.mean() - exact.mean()).abs() < 5 * error
-
-
 # --- by hand --------------------------------------------------------------------------------------
 
 
@@ -110,7 +97,7 @@ def by_hand(vae, x, objective, beta, num_particles):
 
 
 @pytest.mark.parametrize("num_particles", [1, 4])
-@pytest.mark.parametrize("beta", [0, 0.25, 1.0, 4.0])
+@pytest.mark.parametrize("beta", [0, 1.0, 4.0])
 @pytest.mark.parametrize("as_tensor", [False, True])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_loss_and_gradients_equal_the_formulas(objective, beta, as_tensor, num_particles):
@@ -164,18 +151,17 @@ def test_scaling_one_side_only_is_caught(objective, side):
 # --- Pyro -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("num_particles", [1, 3])
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("score", ["density", "levels"])
 @pytest.mark.parametrize("name", LIKELIHOODS)
-def test_both_forms_of_an_objective_agree(name, score, objective, num_particles):
+def test_both_forms_of_an_objective_agree(name, objective):
     """svi and eager: the same loss and gradients on the same noise, every family and objective."""
-    vae, x = scenario(name, score=score)
     beta = 1.0 if objective == "iwae" else 0.7
-    torch.manual_seed(2)
-    terms = OBJECTIVES[objective].terms(vae.model, vae.guide, x, beta, num_particles)
-    ours = gradients(vae, terms.loss)
-    assert_equal(ours, pyro_form(vae, x, objective, beta, num_particles))
+    for score, num_particles in itertools.product(["density", "levels"], [1, 3]):
+        vae, x = scenario(name, score=score)
+        torch.manual_seed(2)
+        terms = OBJECTIVES[objective].terms(vae.model, vae.guide, x, beta, num_particles)
+        ours = gradients(vae, terms.loss)
+        assert_equal(ours, pyro_form(vae, x, objective, beta, num_particles))
 
 
 def pyro_form(vae, x, objective, beta, num_particles):
@@ -204,16 +190,6 @@ def test_the_scaled_order_is_renyis_order_zero():
     stock = RenyiELBO(alpha=0, num_particles=5, vectorize_particles=True, max_plate_nesting=1)
     loss = stock.loss_and_grads(vae.model, vae.guide, x)
     assert_equal(ours, (loss / BATCH, [p.grad / BATCH for p in vae.parameters()]))
-
-
-def test_iwae_is_at_least_the_elbo():
-    vae, x = scenario()
-    for seed in range(20):
-        bounds = []
-        for objective in (Elbo, Iwae):
-            torch.manual_seed(seed)
-            bounds.append(objective.terms(vae.model, vae.guide, x, 1.0, 8).loss.item())
-        assert bounds[1] < bounds[0]  # Jensen, on the same draws
 
 
 def test_masked_plates_of_a_users_own_programs():

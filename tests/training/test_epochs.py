@@ -1,4 +1,6 @@
-"""Schedules of beta and of the learning rate."""
+"""Schedules of beta and of the learning rate, and the record of an epoch."""
+
+import math
 
 import numpy as np
 import pytest
@@ -6,7 +8,13 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.settings import TrainingSettings
-from pyro_vae.training.epochs import BETA_SCHEDULES, LEARNING_RATE_SCHEDULES, Schedule
+from pyro_vae.training.epochs import (
+    BETA_SCHEDULES,
+    LEARNING_RATE_SCHEDULES,
+    SMALL,
+    Schedule,
+    all_finite,
+)
 from tests.support.programs import images, model
 from tests.support.training import trained
 
@@ -59,3 +67,46 @@ def test_the_learning_rate_follows_its_schedule(engine):
         path.append(torch.cat([p.detach().flatten().clone() for p in vae.parameters()]))
     moves = [(after - before).norm().item() for before, after in zip(path, path[1:])]
     assert moves[-1] < 0.01 * moves[0]
+
+
+# --- the record ------------------------------------------------------------------------------------
+
+FIGURES = {"loss": 41.234, "train_elbo": -40.5, "train_rate": 9.0, "train_distortion": 31.5}
+
+
+def test_a_record_is_shown_in_a_line():
+    record = pv.Record(3, 33, 1.25, 1.0, **FIGURES)
+    assert repr(record) == "Record(epoch 3, step 33, loss 41.23, train_elbo -40.50)"
+    tested = pv.Record(3, 33, 1.25, 1.0, **FIGURES, test_elbo=-41.0, validation_loss=42.0)
+    assert repr(tested) == (
+        "Record(epoch 3, step 33, loss 41.23, train_elbo -40.50, test_elbo -41.00,"
+        " validation_loss 42.00)"
+    )
+
+
+def numbers():
+    """Small and large tensors of several types, with the largest numbers of theirs."""
+    most = torch.finfo(torch.float32).max
+    large = torch.full((SMALL,), most)
+    return [
+        torch.ones(3, 4),
+        large,
+        torch.tensor(7),
+        torch.full((5,), -most),
+        torch.zeros(2).double(),
+    ]
+
+
+def test_large_numbers_are_finite():
+    assert all_finite(numbers()) and all_finite([])
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 1, 3, 4])
+def test_one_number_that_is_not_is_seen(place, wrong):
+    tensors = numbers()
+    tensors[place].view(-1)[-1] = wrong
+    assert not all_finite(tensors)
+    if math.isinf(wrong):
+        tensors[3][0] = -wrong  # the other infinity does not hide it
+        assert not all_finite(tensors)
