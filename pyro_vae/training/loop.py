@@ -171,7 +171,6 @@ class Training(Lazy[Record]):
 
     def prepare(self) -> None:
         """Make the engine ready, as the first epoch would; it may compile for a minute."""
-        self.unused = False
         if not self.finished:
             with self.clock(), self.private.swapped_in():
                 self._prepare(self.draw_epoch())
@@ -211,6 +210,7 @@ class Training(Lazy[Record]):
 
         Images that do not fill a last minibatch are left out.
         """
+        self.unused = False
         self.order.set_state(self.epoch_order)
         order = torch.randperm(len(self.images), generator=self.order)
         steps_per_epoch = self.schedule.steps_per_epoch
