@@ -66,8 +66,8 @@ def lookup(figures: dict[str, Any], key: str) -> Any:
 def figure_text(value: Any) -> str:
     """Return a figure as text; an estimate has its standard error."""
     if isinstance(value, dict):
-        error = value.get("standard_error")
-        return figure_text(value.get("mean")) + ("" if error is None else f" ± {_rounded(error)}")
+        mean, error = value.get("mean"), value.get("standard_error")
+        return figure_text(mean) if mean is None or error is None else number_text(mean, error)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return _rounded(value) if isinstance(value, float) else str(value)

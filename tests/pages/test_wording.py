@@ -19,7 +19,7 @@ from pyro_vae.pages.wording import SUMMARY, Row, Shown, figure_text, lookup, num
         (False, "no"),
         (7, "7"),
         ("word", "word"),
-        ({"mean": -1.25, "standard_error": 0.5}, "-1.250 ± 0.500"),
+        ({"mean": -1.25, "standard_error": 0.5}, "-1.25 ± 0.50"),
         ({"mean": 2.0, "standard_error": None}, "2.000"),
     ],
 )
