@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,36 +54,26 @@ def measure(runs: Sequence[Run], function: Measure, **settings: object) -> pd.Da
         ...     return {"brightness": subject.model.sample(images).mean().item()}
         >>> measure(load_runs("runs/betas"), brightness, images=100)  # doctest: +SKIP
     """
-    data = _LastData()
-    rows = [_figures(run, function, settings, data) for run in runs]
+    load = lru_cache(maxsize=1)(load_data_again)  # runs on the same data read it once
+    rows = [_figures(run, function, settings, load) for run in runs]
     folders = [str(run.folder) for run in runs]
     return pd.DataFrame(rows, index=pd.Index(folders, name="folder"))
 
 
-class _LastData:
-    """The data set of the last configuration, so that runs on the same data read it once."""
-
-    def __init__(self):
-        self._settings: dict | None = None
-        self._data: Dataset | None = None
-
-    def of(self, config: RunConfig) -> Dataset:
-        """Return the data set of a configuration."""
-        settings = by_name(config, DataSettings) | {"patience": config.patience}
-        if self._data is None or settings != self._settings:
-            self._data, self._settings = load_data_again(config), settings
-        return self._data
-
-
 def _figures(
-    run: Run, function: Measure, settings: Mapping[str, object], data: _LastData
+    run: Run,
+    function: Measure,
+    settings: Mapping[str, object],
+    load: Callable[[RunConfig], Dataset],
 ) -> dict[str, Any]:
     """Return the figures of a run, from its folder or newly measured."""
     text, lock = _text(settings), FolderLock(run.folder)
 
     def compute() -> dict[str, np.ndarray]:
         lock.acquire()
-        subject = subject_of(run, data.of(run.config), run.config, seed=run.config.seed)
+        of_data = by_name(run.config, DataSettings)
+        data = load(RunConfig(**of_data, patience=run.config.patience))
+        subject = subject_of(run, data, run.config, seed=run.config.seed)
         return _columns(function.__name__, function(subject, **settings))
 
     path = run.folder / FOLDER / f"{function.__name__}-{zlib.crc32(text.encode()):08x}.npz"
