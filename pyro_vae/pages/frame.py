@@ -76,24 +76,25 @@ def png_bytes(picture: np.ndarray) -> bytes:
     return content.getvalue()
 
 
+def address(content: bytes, kind: str) -> str:
+    """Return the address of a file that stands in the page itself."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
 def _image(content: bytes, kind: str, description: str) -> Markup:
-    data = base64.b64encode(content).decode()
-    return Markup('<img class="{}" alt="{}" src="data:{};base64,{}">').format(
-        kind.partition("/")[2].partition("+")[0], description, kind, data
-    )
+    name = kind.partition("/")[2].partition("+")[0]
+    shown = Markup('<img class="{}" alt="{}" src="{}">')
+    return shown.format(name, description, address(content, kind))
 
 
 def video(path: Path, poster: Path | None = None) -> Markup:
     """Return the MP4 file as a video inside the page, with a PNG file to show before it plays."""
-    data = base64.b64encode(path.read_bytes()).decode()
     shown = Markup("")
     if poster is not None:
-        picture = base64.b64encode(poster.read_bytes()).decode()
-        shown = Markup(' poster="data:image/png;base64,{}"').format(picture)
+        shown = Markup(' poster="{}"').format(address(poster.read_bytes(), KINDS[".png"]))
     return Markup(
-        '<video controls loop muted playsinline preload="metadata"{}'
-        ' src="data:video/mp4;base64,{}"></video>'
-    ).format(shown, data)
+        '<video controls loop muted playsinline preload="metadata"{} src="{}"></video>'
+    ).format(shown, address(path.read_bytes(), "video/mp4"))
 
 
 def svg(figure: Figure) -> str:

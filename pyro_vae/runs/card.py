@@ -1,11 +1,12 @@
 """How a run is shown in a notebook: what was set, how it ended, and pictures of it."""
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+
+from pyro_vae.pages.frame import KINDS, address
 
 PICTURES = {"reconstructions.png": "Reconstructions", "samples.png": "Samples"}
 FIGURES = {  # of `summary.json`, by their names on the card
@@ -16,7 +17,7 @@ FIGURES = {  # of `summary.json`, by their names on the card
     "active_units": "active components",
 }
 ROW = Markup('<tr><th style="text-align:left">{}</th><td style="text-align:left">{}</td></tr>')
-PICTURE = Markup('<img alt="{}" style="width:22em;max-width:100%" src="data:image/png;base64,{}">')
+PICTURE = Markup('<img alt="{}" style="width:22em;max-width:100%" src="{}">')
 CARD = Markup(
     "<div><h4>{}</h4><table>{}</table>"
     '<div style="display:flex;flex-wrap:wrap;gap:1em;align-items:start">{}</div></div>'
@@ -39,15 +40,11 @@ def run_card(
         if test is not None and test.get(key) is not None:
             rows.append(ROW.format(name, _text(test[key])))
     pictures = [
-        PICTURE.format(description, _encoded(figures / name))
+        PICTURE.format(description, address((figures / name).read_bytes(), KINDS[".png"]))
         for name, description in PICTURES.items()
         if (figures / name).exists()
     ]
     return str(CARD.format(title, Markup("").join(rows), Markup("").join(pictures)))
-
-
-def _encoded(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
 
 
 def _text(value: Any) -> str:
