@@ -231,7 +231,9 @@ class _SweepProgress(SweepObserver):
         self._skip(run.config.epochs - self.epochs.get(run.name, 0))
         self.bar.set_postfix_str(self._counts())
         with tqdm.external_write_mode():
-            say(f"{run.name}: {_outcome(run)} ({self._counts()})")
+            failure = f"failed: {run.failed}"
+            outcome = failure if run.failed else elbo_line("test", run.summary["test"])
+            say(f"{run.name}: {outcome} ({self._counts()})")
 
     def _skip(self, epochs: int) -> None:
         """Count epochs as done, but leave them out of the estimate of the time that remains."""
@@ -243,7 +245,3 @@ class _SweepProgress(SweepObserver):
         """Remove the bar."""
         if self.bar is not None:
             self.bar.close()
-
-
-def _outcome(run: Run) -> str:
-    return f"failed: {run.failed}" if run.failed else elbo_line("test", run.summary["test"])

@@ -36,9 +36,10 @@ def measure_posterior(subject: Subject) -> Measured:
     with torch.no_grad():
         q = model.encode(chosen)
         moments = compare_moments(q, reference.draws)
+    drawn = one_run.posterior_moments(to_numpy(moments.shift), to_numpy(moments.scale_ratio))
     found = Measured(
         _weight_figures(fit) | _reference_figures(reference, moments),
-        drawings={"posterior_moments": _moments_drawn(moments)},
+        drawings={"posterior_moments": drawn},
         draws={"posterior": draws_tree(reference, q, seed)},
     )
     if not model.likelihood.is_likelihood:
@@ -68,10 +69,6 @@ def _reference_figures(reference: Reference, moments: MomentComparison) -> Figur
         "smallest_scale_ratio": moments.scale_ratio.min().item(),
         "largest_scale_ratio": moments.scale_ratio.max().item(),
     }
-
-
-def _moments_drawn(moments: MomentComparison) -> Figure:
-    return one_run.posterior_moments(to_numpy(moments.shift), to_numpy(moments.scale_ratio))
 
 
 def _ranks_drawn(calibration: Calibration) -> Figure:

@@ -67,12 +67,14 @@ def _page(run: Run) -> str:
     config, summary = run.config, run.summary
     settings = ((name, setting_text(value)) for name, value in asdict(config).items())
     answers = [] if summary is None else judgements(summary, run.current_parts)
+    model = "VAE" if config.model == "vae" else config.model
+    so_far = f"{len(run.records)} of {config.epochs} epochs, and not measured."
     unanswered = any(judgement.mark == NOT_MEASURED for judgement in answers)
     return render(
         "run.html",
         generator="pyro-vae",
-        title=f"{config.data_name}: {config.likelihood} {_model_name(config)}",
-        unfinished=_unfinished(run) if summary is None else "",
+        title=f"{config.data_name}: {config.likelihood} {model}",
+        unfinished=so_far if summary is None else "",
         cautions=[] if summary is None else _cautions(run, summary),
         judgements=answers,
         still_open=f"pyro-vae evaluate {run.folder} --quick" if unanswered else "",
@@ -85,14 +87,6 @@ def _page(run: Run) -> str:
         progress=_progress(run),
         measured=_measured(run),
     )
-
-
-def _model_name(config: RunConfig) -> str:
-    return {"vae": "VAE", "autoencoder": "autoencoder"}[config.model]
-
-
-def _unfinished(run: Run) -> str:
-    return f"{len(run.records)} of {run.config.epochs} epochs, and not measured."
 
 
 def _cautions(run: Run, summary: dict) -> list[str]:

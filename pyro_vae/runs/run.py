@@ -179,12 +179,9 @@ class Run:
         settings = f"{config.data_name}, {config.kind}, beta {config.beta:g}"
         result = f"unfinished after {epochs} of {config.epochs} epochs"
         if self.summary is not None:
-            result = f"{epochs} epochs{self._test_elbo()}"
+            elbo = self.summary["test"]["elbo_nats"]
+            result = f"{epochs} epochs" + ("" if elbo is None else f", test ELBO {elbo:.2f}")
         return f"Run({str(self.folder)!r}, {settings}, {config.latent_dim} latents, {result})"
-
-    def _test_elbo(self) -> str:
-        elbo = self.summary["test"]["elbo_nats"] if self.summary else None
-        return "" if elbo is None else f", test ELBO {elbo:.2f}"
 
     def _repr_html_(self) -> str:
         main = {name: getattr(self.config, name) for name in ("dataset", "likelihood", "beta")}

@@ -8,18 +8,20 @@ from pathlib import Path
 from pyro_vae.files import check_path_name, exists, replace_file
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.lock import SWEEP_FILE, FolderLock, check_unused
-from pyro_vae.runs.resume import check_free, compare_settings, visible_entries
+from pyro_vae.runs.resume import (
+    MAY_CHANGE_ON_RESUME,
+    check_free,
+    compare_settings,
+    visible_entries,
+)
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import DEFAULT_BATCH_SIZE
 from pyro_vae.sweeps.grid import Grid, save_grid
 
 ENDING = 10.0  # seconds, for the workers of a sweep that was killed to end
-MAY_DIFFER_FROM_FOLDER = (
-    "device",
-    "engine",
-    "data_dir",
-    "data_limit",
-)  # settings of runs that it holds already
+MAY_DIFFER_FROM_FOLDER = tuple(  # settings of runs that it holds already
+    name for name in MAY_CHANGE_ON_RESUME if name != "epochs"
+)
 
 
 def mark_failed(run: Run, error: Exception) -> None:

@@ -73,7 +73,7 @@ def combinations(grid: Grid) -> dict[str, RunConfig]:
     rows = [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
     configs = [_config(name, row) for name, row in zip(names, rows)]
     if not labels:
-        names = [_only_name(configs[0])]
+        names = [f"{_label(configs[0].dataset)}-{configs[0].kind}"]
     return {_shortened(name): config for name, config in zip(names, configs)}
 
 
@@ -83,10 +83,6 @@ def _config(name: str, settings: dict) -> RunConfig:
     except ValueError as error:
         where = f"combination {name}: " if name else ""
         raise ValueError(f"{where}{error}") from error
-
-
-def _only_name(config: RunConfig) -> str:
-    return f"{_label(config.dataset)}-{config.kind}"
 
 
 def _labels(values: list) -> list[str]:

@@ -74,11 +74,8 @@ def sweep(
                 trainer.train(_alike(runs))
             except Interrupted as error:
                 raise Interrupted(error.signal, RESUMES) from error
-        return {run.name: _summary(run.reread()) for run in runs}
-
-
-def _summary(run: Run) -> dict | None:
-    return None if run.failed else run.summary
+        now = [run.reread() for run in runs]
+        return {run.name: None if run.failed else run.summary for run in now}
 
 
 def _alike(runs: list[Run]) -> list[list[Run]]:
