@@ -1,6 +1,5 @@
 """The bars of a measurement, and what is left of an evaluation that is stopped."""
 
-import io
 import json
 import os
 import shlex
@@ -20,21 +19,7 @@ from pyro_vae.runs import evaluate
 from tests.support import seams
 from tests.support.pages import Page
 from tests.support.runs import TINY
-
-
-class Terminal(io.StringIO):
-    """A terminal that remembers what was drawn."""
-
-    def isatty(self):
-        return True
-
-    def drawings(self, count):
-        """At least so many drawings of the bar, which half a minute has to bring."""
-        until = time.monotonic() + 30
-        while len(drawn := self.getvalue().split("\r")[1:]) < count and time.monotonic() < until:
-            time.sleep(0.01)
-        assert len(drawn) >= count
-        return drawn
+from tests.support.terminal import Terminal
 
 
 @pytest.mark.parametrize("columns", [40, 80])

@@ -67,14 +67,6 @@ def test_bernoulli_on_grey_levels_trains_with_a_notice(capsys):
     assert "bits per dimension (" not in out
 
 
-@pytest.mark.slow
-def test_flags_win_over_the_file():
-    Path("c.yaml").write_text("beta: 3\nseed: 4\nhidden: [8]\n")
-    assert train("--config", "c.yaml", "--beta", "0.5", "--out", "a") == 0
-    config = pv.load_run("a").config
-    assert (config.seed, config.beta) == (4, 0.5)
-
-
 def first_run(*arguments, monkeypatch):
     """The configuration that a command comes to."""
     found = []
@@ -101,10 +93,13 @@ def test_a_first_run_is_announced(capsys, monkeypatch):
 
 
 def test_no_setting_that_is_given_meets_another_default(capsys, monkeypatch):
-    Path("c.yaml").write_text("beta: 1\n")
+    Path("c.yaml").write_text("beta: 3\nseed: 4\n")
     for given in (["--epochs", "7"], ["--dataset", "digits"], ["--config", "c.yaml"]):
         config = first_run(*given, monkeypatch=monkeypatch)
         assert config.patience is None and config.likelihood == "gaussian_shared_sigma"
+    assert config.beta == 3
+    config = first_run("--config", "c.yaml", "--beta", "0.5", monkeypatch=monkeypatch)
+    assert (config.seed, config.beta) == (4, 0.5), "flags win over the file"
     assert "first run" not in capsys.readouterr().out
 
 

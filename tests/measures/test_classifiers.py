@@ -1,14 +1,11 @@
 """The classifiers of data sets, which judge samples and are kept in the data folder."""
 
-import math
-
 import pytest
 import torch
 
 from pyro_vae.data import Dataset, Split
 from pyro_vae.evaluation.features import train_features
 from pyro_vae.measures.samples import classifier_for
-from pyro_vae.notices import Notice
 
 
 @pytest.fixture
@@ -40,16 +37,6 @@ def test_a_data_sets_classifier_is_trained_once(trainings, tmp_path):
     classifier_for(data, tmp_path, seed=1)
     classifier_for(labelled(torch.rand(30, 1, 8, 8)), tmp_path)  # same name, other images
     assert len(trainings) == 3 and len(list((tmp_path / "features").iterdir())) == 3
-
-
-def test_a_damaged_classifier_is_trained_again(trainings, tmp_path):
-    data = labelled(torch.rand(30, 1, 8, 8))
-    classifier_for(data, tmp_path)
-    (file,) = (tmp_path / "features").iterdir()
-    file.write_bytes(b"damaged")
-    with pytest.warns(Notice, match=f"kept: {file} cannot be read"):
-        net = classifier_for(data, tmp_path)
-    assert len(trainings) == 2 and math.isfinite(net.accuracy.mean)
 
 
 def test_a_data_set_without_labels_has_no_classifier(tmp_path):

@@ -1,18 +1,16 @@
 """One process at a time writes to a folder, however the others end."""
 
 import os
-import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-import pyro_vae as pv
 from pyro_vae.cli.main import main
 from pyro_vae.runs.lock import FolderInUse, FolderLock, check_unused
 from tests.support.processes import PROCESSES, start_command
-from tests.support.runs import TRAIN_QUICK, assert_same_run, quick
+from tests.support.runs import TRAIN_QUICK, assert_same_run, contents
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -25,9 +23,14 @@ def hold(folder, ready):
 
 
 @pytest.fixture
+def run(copy_run):
+    return copy_run("a")
+
+
+@pytest.fixture
 def holder():
     """A process that holds the lock of the folder `a`."""
-    Path("a").mkdir()
+    Path("a").mkdir(exist_ok=True)
     ready = PROCESSES.Event()
     process = PROCESSES.Process(target=hold, args=(str(Path("a").resolve()), ready))
     process.start()
@@ -79,12 +82,6 @@ def test_a_holder_says_who_it_is_without_waiting_for_the_disk(tmp_path, monkeypa
         assert f"process {os.getpid()}" in (tmp_path / ".holder").read_text()
 
 
-def test_a_folder_is_created_by_one_process_only():
-    message = "a has just been created by process"
-    with FolderLock(Path("a")).create(), pytest.raises(FolderInUse, match=message):
-        FolderLock(Path("a")).create()
-
-
 @pytest.mark.parametrize("ended", [False, True])
 def test_a_folder_that_another_process_has_just_created(tmp_path, ended):
     rival = FolderLock(tmp_path / "a").create()
@@ -107,23 +104,13 @@ def test_a_folder_that_another_process_has_just_created(tmp_path, ended):
     ],
     ids=["resume", "overwrite", "evaluate"],
 )
-def test_commands_leave_a_folder_in_use_alone(arguments, copy_run, capsys):
-    copy_run("a")
-    before = {path: path.read_bytes() for path in Path("a").rglob("*.*") if path.is_file()}
-    ready = PROCESSES.Event()
-    process = PROCESSES.Process(target=hold, args=(str(Path("a").resolve()), ready))
-    process.start()
-    assert ready.wait(60)
-    try:
-        assert main(arguments) == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1 and f"a is in use by process {process.pid} on" in error
-        after = {path: path.read_bytes() for path in before}
-        assert after == before
-        assert main(["report", "a"]) == 0  # which only reads
-    finally:
-        process.kill()
-        process.join()
+def test_commands_leave_a_folder_in_use_alone(arguments, run, holder, capsys):
+    before = contents(run)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f"a is in use by process {holder.pid} on" in error
+    assert contents(run) == before
+    assert main(["report", "a"]) == 0  # which only reads
 
 
 def test_a_run_of_a_sweep_is_not_trained_beside_the_sweep(capsys):
@@ -153,13 +140,3 @@ def test_of_two_trainings_one_gives_way():
     assert sorted(process.exitcode for process in both) in ([0, 2], [0, 0])
     assert main([*TRAIN_QUICK, "--epochs", "40", "--out", "whole"]) == 0
     assert_same_run("a", "whole")
-
-
-@pytest.mark.slow
-def test_a_lock_ends_with_its_run():
-    pv.train(quick(), "a")
-    check_unused(Path("a"))
-    with pytest.raises(ValueError, match="batch_size"):
-        pv.train(quick(batch_size=10**6), "b")
-    assert not Path("b").exists()
-    assert signal.getsignal(signal.SIGINT) is not None

@@ -11,7 +11,6 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.evaluation.estimates import Estimate
-from pyro_vae.notices import Notice
 from pyro_vae.runs.evaluate import evaluate_missing
 from pyro_vae.runs.lock import FolderInUse, FolderLock
 from pyro_vae.runs.measure import measure
@@ -80,15 +79,6 @@ def test_figures_come_back_as_they_were(run):
         assert (row["mean"], row["mean.standard_error"]) == (1.5, 0.25)
         assert np.array_equal(row["images"], values.numpy()) and row["draws"].shape == (1, 2, 3)
         assert isinstance(row["word"], str) and isinstance(row["mean"], float)
-
-
-def test_a_damaged_file_is_measured_again(run):
-    function = Counted()
-    measure([run], function)
-    kept_files(run)[0].write_bytes(b"damaged")
-    with pytest.warns(Notice, match="cannot be read"):
-        measure([run], function)
-    assert function.calls == 2
 
 
 def test_what_cannot_be_kept_is_refused(run):

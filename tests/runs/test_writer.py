@@ -17,7 +17,7 @@ from pyro_vae.runs.resume import (
     settings_to_resume,
 )
 from pyro_vae.runs.run import Run
-from pyro_vae.runs.writer import resume_folder, save_columns, start_folder
+from pyro_vae.runs.writer import is_power_of_two, resume_folder, save_columns, start_folder
 from pyro_vae.training.epochs import Record
 from tests.support.runs import quick
 
@@ -82,6 +82,10 @@ def test_columns_have_a_row_for_each_image(run):
     save_columns(Path("a/likelihood.csv"), {"elbo": [-1.5, -2.0], "bound": [-1.0, -1.25]})
     expected = ["image,elbo,bound", "0,-1.5,-1.0", "1,-2.0,-1.25"]
     assert Path("a/likelihood.csv").read_text().splitlines() == expected
+
+
+def test_pictures_of_progress_are_drawn_at_powers_of_two():
+    assert [n for n in range(1, 70) if is_power_of_two(n)] == [1, 2, 4, 8, 16, 32, 64]
 
 
 def test_a_new_run_takes_the_first_free_folder():
