@@ -35,34 +35,40 @@ def replace_file(path: str | Path, content: bytes | str, lasting: bool = True) -
         raise OSError(error.errno, f"{path} cannot be written: {error.strerror}") from error
 
 
-def read_file(path: str | Path, most: int | None = None) -> bytes:
+def read_file(path: str | Path, most: int | None = None, within: str | Path | None = None) -> bytes:
     """Return the content of a regular file.
 
     Args:
         most: the largest number of bytes that is read (default: no limit).
+        within: a folder out of which no link may lead (default: links lead anywhere).
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a folder, a pipe, a device or a larger file, which is not opened.
+        ValueError: a folder, a pipe, a device, a larger file or one elsewhere, which is not opened.
         OSError: the file cannot be read.
     """
-    check_regular(path)
+    check_regular(path, within)
     size = Path(path).stat().st_size
     if most is not None and size > most:
         raise ValueError(f"{path} has {size:,} bytes; expected at most {most:,}")
     return Path(path).read_bytes()
 
 
-def check_regular(path: str | Path) -> None:
+def check_regular(path: str | Path, within: str | Path | None = None) -> None:
     """Check that a path leads to a regular file; pipes and devices would never end.
+
+    Args:
+        within: a folder out of which no link may lead (default: links lead anywhere).
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: something else is there.
+        ValueError: something else is there, or a link that leads out of the folder.
         OSError: the path cannot be followed.
     """
     if not stat.S_ISREG(Path(path).stat().st_mode):
         raise ValueError(f"{path} is no regular file")
+    if within is not None and not Path(path).resolve().is_relative_to(Path(within).resolve()):
+        raise ValueError(f"{path} is a link that leads out of {within}")
 
 
 def exists(path: str | Path) -> bool:

@@ -1,4 +1,4 @@
-"""Every file that the package writes goes through the one atomic writer."""
+"""Files are written by the one atomic writer, and those of a run are read by the one checked reader."""
 
 import ast
 
@@ -12,16 +12,35 @@ WRITERS = {  # modules that may open a file to write: the writer itself, and the
     "pyro_vae.runs.metrics": "append_row",
 }
 ALWAYS = {"write_text", "write_bytes", "imsave"}
+READERS = (  # modules that read by themselves: the reader, images, and what the machine tells
+    "pyro_vae.files",
+    "pyro_vae.data.declared",
+    "pyro_vae.data.own",
+    "pyro_vae.data.published",
+    "pyro_vae.devices",
+    "pyro_vae.training.onednn",
+)
+READ = {"read_text", "read_bytes", "fromfile", "genfromtxt", "loadtxt", "imread", "memmap"}
+LOADED = {"load", "ZipFile", "reader", "safe_load"}  # of a buffer in memory alone
 
 
 def writes(source: str) -> list[tuple[str, str]]:
     """The functions of a source that write a file by themselves, and the call that does."""
+    return _calls(source, _writes)
+
+
+def reads(source: str) -> list[tuple[str, str]]:
+    """The functions of a source that read a file by themselves, and the call that does."""
+    return _calls(source, _reads)
+
+
+def _calls(source, wanted):
     found = []
     for function in ast.walk(ast.parse(source)):
         if isinstance(function, ast.FunctionDef):
             buffers = _buffers(function)
             calls = (node for node in ast.walk(function) if isinstance(node, ast.Call))
-            found += [(function.name, ast.unparse(c)) for c in calls if _writes(c, buffers)]
+            found += [(function.name, ast.unparse(c)) for c in calls if wanted(c, buffers)]
     return found
 
 
@@ -48,6 +67,35 @@ def _writes(call: ast.Call, buffers: set[str]) -> bool:
         target = call.args[1] if owner == "torch" else call.args[0]
         return not (isinstance(target, ast.Name) and target.id in buffers)
     return name == "to_netcdf" and bool(call.args)
+
+
+def _reads(call: ast.Call, buffers: set[str]) -> bool:
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    owner = ast.unparse(call.func).rpartition(".")[0]
+    if name == "open":
+        return owner != "os" and not _writes(call, buffers)
+    if name in READ or (owner in ("pd", "pandas") and name.startswith("read_")):
+        return True
+    if name in LOADED and owner in ("np", "torch", "zipfile", "json", "yaml", "imageio"):
+        target = call.args[0]
+        return isinstance(target, ast.Name) and target.id not in buffers
+    return False
+
+
+def test_files_of_runs_are_read_by_the_checked_reader():
+    found = {module: reads(source) for module, source in SOURCES.items() if module not in READERS}
+    assert {module: calls for module, calls in found.items() if calls} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open(path)", "path.open('rb')", "path.read_text()", "path.read_bytes()", "np.load(path)",
+        "torch.load(path)", "Image.open(path)", "zipfile.ZipFile(path)", "pd.read_csv(path)",
+    ],
+)  # fmt: skip
+def test_other_ways_of_reading_are_found(line):
+    assert reads(f"def function(path):\n    {line}\n") == [("function", line)]
 
 
 def test_files_are_written_whole_or_not_at_all():

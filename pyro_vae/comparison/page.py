@@ -23,7 +23,7 @@ from pyro_vae.comparison.table import (
     uneven_parts,
     varying,
 )
-from pyro_vae.files import replace_file
+from pyro_vae.files import read_file, replace_file
 from pyro_vae.measures.baselines import NAMES as BASELINES
 from pyro_vae.measures.baselines import not_beaten
 from pyro_vae.pages.frame import render
@@ -80,7 +80,7 @@ def check_place(folder: Path) -> None:
         raise ValueError(f"out: {folder} is a run folder; name another one")
     for name, mark in ("report.html", f'content="{GENERATOR}"'), ("compare.csv", "folder,"):
         path = folder / name
-        if path.exists() and mark not in path.read_text(errors="replace")[:1000]:
+        if path.exists() and mark not in read_file(path)[:1000].decode(errors="replace"):
             raise ValueError(
                 f"out: {path} is there already, and no comparison's; name another folder"
             )

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pyro_vae.figures.palette import BLUE, ORANGE
+from pyro_vae.files import check_regular, read_file
+from pyro_vae.notices import notice
 
 COLOURS = (  # those of the pages, in the light and in the dark
     f"svg{{color:#1b1f24;--blue:{BLUE};--orange:{ORANGE}}}"
@@ -54,9 +56,24 @@ def render(template: str, **values: object) -> str:
 KINDS = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
+def can_be_shown(path: Path, folder: Path) -> bool:
+    """Return whether a page, which people pass on, can show a file: a regular one in the folder.
+
+    A notice tells of anything else, such as a link that leads out of the folder.
+    """
+    try:
+        check_regular(path, within=folder)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        notice(f"figures: {error}; it is left out of the page")
+        return False
+    return True
+
+
 def image(path: Path, description: str) -> Markup:
     """Return a PNG or SVG file as an image inside the page."""
-    return _image(path.read_bytes(), KINDS[path.suffix], description)
+    return _image(read_file(path), KINDS[path.suffix], description)
 
 
 def drawn(figure: Figure, description: str) -> Markup:
@@ -91,10 +108,10 @@ def video(path: Path, poster: Path | None = None) -> Markup:
     """Return the MP4 file as a video inside the page, with a PNG file to show before it plays."""
     shown = Markup("")
     if poster is not None:
-        shown = Markup(' poster="{}"').format(address(poster.read_bytes(), KINDS[".png"]))
+        shown = Markup(' poster="{}"').format(address(read_file(poster), KINDS[".png"]))
     return Markup(
         '<video controls loop muted playsinline preload="metadata"{} src="{}"></video>'
-    ).format(shown, address(path.read_bytes(), "video/mp4"))
+    ).format(shown, address(read_file(path), "video/mp4"))
 
 
 def svg(figure: Figure) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pyro_vae.pages.frame import KINDS, address
+from pyro_vae.files import read_file
+from pyro_vae.pages.frame import KINDS, address, can_be_shown
 
 PICTURES = {"reconstructions.png": "Reconstructions", "samples.png": "Samples"}
 FIGURES = {  # of `summary.json`, by their names on the card
@@ -33,16 +34,16 @@ def run_card(
         title: the heading.
         settings: the settings to show, by name.
         test: the figures of the test images in `summary.json`, or None before the run is finished.
-        figures: the folder of the run's pictures.
+        figures: the folder of the pictures, inside that of the run.
     """
     rows = [ROW.format(name, _text(value)) for name, value in settings.items()]
     for key, name in FIGURES.items():
         if test is not None and test.get(key) is not None:
             rows.append(ROW.format(name, _text(test[key])))
     pictures = [
-        PICTURE.format(description, address((figures / name).read_bytes(), KINDS[".png"]))
+        PICTURE.format(description, address(read_file(figures / name), KINDS[".png"]))
         for name, description in PICTURES.items()
-        if (figures / name).exists()
+        if can_be_shown(figures / name, figures.parent)
     ]
     return str(CARD.format(title, Markup("").join(rows), Markup("").join(pictures)))
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pyro_vae.files import replace_file
+from pyro_vae.files import read_file, replace_file
 
 LOCK, HOLDER = ".lock", ".holder"
 SWEEP_FILE = "sweep.yaml"  # what a sweep's folder holds
+LONGEST_NAME = 1000  # bytes of a holder
 PATIENCE = 10.0  # seconds, for the holder's name to appear
 
 
@@ -127,8 +128,8 @@ def _holder(folder: Path) -> str:
     """Return who holds the lock; whoever has just taken it may still be writing that down."""
     until = time.monotonic() + PATIENCE
     while True:
-        with suppress(OSError):
-            if text := (folder / HOLDER).read_text().strip():
+        with suppress(OSError, ValueError):
+            if text := read_file(folder / HOLDER, LONGEST_NAME).decode().strip():
                 return text
         if time.monotonic() > until:
             return "another process"

@@ -1,5 +1,6 @@
 """`report.html`: a run on one page, which needs no other file."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from pyro_vae.figures.codes import component_panels
 from pyro_vae.files import replace_file
 from pyro_vae.measures import PARTS
 from pyro_vae.measures.part import Part
-from pyro_vae.pages.frame import Drawing, Section, drawn, image, render, video
+from pyro_vae.pages.frame import Drawing, Section, can_be_shown, drawn, image, render, video
 from pyro_vae.pages.wording import Shown, lookup
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.judgements import NOT_MEASURED, judgements
@@ -177,7 +178,8 @@ def _components(run: Run) -> dict[str, Markup]:
 
 
 def _progress(run: Run) -> list[Drawing]:
-    epochs = sorted(int(p.stem.split("_")[1]) for p in run.figures.glob("progress_*.png"))
+    found = (re.fullmatch(r"progress_(\d+)\.png", p.name) for p in run.figures.glob("progress_*"))
+    epochs = sorted(int(match[1]) for match in found if match)
     words = {f"progress_{epoch:04d}": f"after epoch {epoch}" for epoch in epochs}
     paths = {name: run.picture(name) for name in words}
     return [Drawing(image(path, words[n]), words[n]) for n, path in paths.items() if path]
@@ -209,6 +211,7 @@ def _section(run: Run, part: Part) -> Section:
 
 def _video(run: Run, name: str) -> list[Drawing]:
     path, poster = run.figures / f"{name}.mp4", run.figures / f"{name}_poster.png"
-    if not path.exists():
+    if not can_be_shown(path, run.folder):
         return []
-    return [Drawing(video(path, poster if poster.exists() else None), LOOK_AT_VIDEO)]
+    first = poster if can_be_shown(poster, run.folder) else None
+    return [Drawing(video(path, first), LOOK_AT_VIDEO)]

@@ -9,11 +9,13 @@ import torch
 
 from pyro_vae.checkpoints import fingerprint, load_checkpoint
 from pyro_vae.data import Dataset, load_dataset
+from pyro_vae.files import read_file
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
+from pyro_vae.pages.frame import can_be_shown
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.card import run_card
-from pyro_vae.runs.config import RunConfig, check_run_folder
+from pyro_vae.runs.config import LARGEST, RunConfig, check_run_folder
 from pyro_vae.runs.metrics import COLUMNS, read_rows, records_of
 from pyro_vae.runs.results import PerImage, load_evaluation, load_per_image, load_summary
 from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name
@@ -116,7 +118,8 @@ class Run:
         """Return why the run of a sweep failed; None if it did not."""
         if not self.failure_file.exists():
             return None
-        return self.failure_file.read_text(errors="replace").strip() or "no reason given"
+        text = read_file(self.failure_file, LARGEST, within=self.folder)
+        return text.decode(errors="replace").strip() or "no reason given"
 
     @cached_property
     def evaluation(self) -> dict:
@@ -172,7 +175,7 @@ class Run:
     def picture(self, name: str) -> Path | None:
         """Return the file of a figure that a page shows best, or None where it was not drawn."""
         paths = (self.figures / f"{name}{ending}" for ending in (".svg", ".png"))
-        return next((path for path in paths if path.exists()), None)
+        return next((path for path in paths if can_be_shown(path, self.folder)), None)
 
     def __repr__(self) -> str:
         config, epochs = self.config, len(self.metrics["epoch"])

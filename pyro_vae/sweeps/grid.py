@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pyro_vae.files import replace_file
+from pyro_vae.files import read_file, replace_file
 from pyro_vae.names import check_name, is_path
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.settings import check_setting
@@ -124,7 +124,7 @@ def save_grid(path: Path, grid: Grid) -> None:
     plain = {n: [list(v) if isinstance(v, tuple) else v for v in vs] for n, vs in grid.items()}
     content = {name: values if len(values) > 1 else values[0] for name, values in plain.items()}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    if not path.exists() or path.read_bytes() != text.encode():
+    if not path.exists() or read_file(path) != text.encode():
         replace_file(path, text)
 
 

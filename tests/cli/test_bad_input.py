@@ -1,7 +1,10 @@
 """Bad input: one line, exit 2, nothing written; and whatever is thrown at it, nothing worse."""
 
+import base64
 import io
+import os
 import shutil
+import stat
 import warnings
 from pathlib import Path
 
@@ -17,7 +20,13 @@ import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
 from tests.support.faults import unreachable
-from tests.support.hostile import write_configs, write_idx, write_images, write_runs
+from tests.support.hostile import (
+    write_configs,
+    write_idx,
+    write_images,
+    write_pipes_and_links,
+    write_runs,
+)
 from tests.support.runs import modified
 from tests.support.training import assert_same_weights
 
@@ -26,7 +35,7 @@ from tests.support.training import assert_same_weights
 def inputs(tmp_path_factory):
     """A folder with everything that may go wrong."""
     root = tmp_path_factory.mktemp("inputs")
-    for write in (write_images, write_idx, write_configs, write_runs):
+    for write in (write_images, write_idx, write_configs, write_runs, write_pipes_and_links):
         write(root)
     return root
 
@@ -145,6 +154,9 @@ WRONG = [
     (["report", "folder"], "run: folder is no run folder: it has no config.yaml"),
     (["report", "run_rows"], "metrics: run_rows/metrics.csv is no table of metrics"),
     (["report", "run_json"], "summary: run_json/summary.json is not JSON"),
+    (["compare", "run_pipe_failedtxt"], "run_pipe_failedtxt/failed.txt is no regular file"),
+    (["compare", "run_zero"], "run_zero/failed.txt is no regular file"),
+    (["compare", "run_link"], "run_link/failed.txt is a link that leads out of run_link"),
     # checkpoints
     (["evaluate", "run_truncated"], "checkpoint: run_truncated/checkpoints/last.pt cannot be read"),
     (["evaluate", "run_garbage"], "checkpoint: run_garbage/checkpoints/last.pt cannot be read"),
@@ -175,6 +187,25 @@ def test_bad_input_is_one_line_and_writes_nothing(among_inputs, capsys, argument
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert message in err and err.count("\n") == 1 and err.startswith("pyro-vae: ") and out == ""
+
+
+FIGURES = ("pipe_samplessvg", "pipe_samplespng", "zero_figure", "link_figure", "link_figures")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_page_shows_what_lies_in_the_run_folder_alone(inputs, tmp_path, capsys, name):
+    """Else a picture would never end, or carry a file of its reader's along."""
+    shutil.copytree(inputs / f"run_{name}", tmp_path / "a", symlinks=True, copy_function=_copy)
+    assert main(["report", str(tmp_path / "a")]) == 0
+    err = capsys.readouterr().err
+    assert "it is left out of the page" in err and str(tmp_path / "a" / "figures") in err
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert base64.b64encode(b"<svg>secret</svg>").decode() not in page
+    assert "secret" not in pv.Run(tmp_path / "a")._repr_html_()
+
+
+def _copy(source, target):
+    os.mkfifo(target) if stat.S_ISFIFO(os.stat(source).st_mode) else shutil.copy2(source, target)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
