@@ -14,13 +14,10 @@ from pyro_vae.comparison.table import line_settings, lines, ranked
 from pyro_vae.figures.images import enlarged, tile
 from pyro_vae.measures.part import to_numpy
 from pyro_vae.models.vae import LatentImageModel
-from pyro_vae.names import is_path
 from pyro_vae.pages.frame import Markup, png
-from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.run import Run, load_data
+from pyro_vae.runs.run import Run, load_data_again
 
 IMAGES = 8  # of each kind
-EMBEDDED = ("digits", "sprites")  # data that no folder has to hold
 MOST = 24  # settings that are shown
 
 
@@ -48,11 +45,9 @@ def pictures(group: Group, page: Path) -> Pictures | None:
         page: the folder of the page, from which reports are linked.
     """
     config = next(iter(group.runs.values())).config
-    if not _data_are_here(config):
-        return None
     try:
-        images = load_data(config).test.images[:IMAGES]
-    except (OSError, ValueError):
+        images = load_data_again(config).test.images[:IMAGES]
+    except OSError:
         return None
     strips: list[Strip] = []
     for name, line in lines(ranked(group.table), line_settings(group.table)).items():
@@ -60,12 +55,6 @@ def pictures(group: Group, page: Path) -> Pictures | None:
         if len(strips) < MOST and (strip := _strip(name, run, images, page)):
             strips.append(strip)
     return Pictures(_row(images, "test images"), strips) if strips else None
-
-
-def _data_are_here(config: RunConfig) -> bool:
-    """Return whether to look for the data: a comparison downloads none."""
-    needs_folder = config.dataset not in EMBEDDED and not is_path(config.dataset)
-    return not needs_folder or Path(config.data_dir).is_dir()
 
 
 def _strip(name: str, run: Run, images: Tensor, page: Path) -> Strip | None:

@@ -1,6 +1,5 @@
 """Loading of data sets by name or by path, with binarization and a validation set."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,12 +7,12 @@ import torch
 
 from pyro_vae.data.images import Dataset, Split, draw_binary
 from pyro_vae.data.own import load_own
-from pyro_vae.data.published import PUBLISHED, load_digits
+from pyro_vae.data.published import PUBLISHED, Loader, load_digits
 from pyro_vae.data.sprites import load_sprites
 from pyro_vae.names import BINARIZE, check_dataset_name, check_name, is_path
 from pyro_vae.settings import DATA_LIMIT
 
-LOADERS: dict[str, Callable[[Path], Dataset]] = {
+LOADERS: dict[str, Loader] = {
     "digits": load_digits,
     "sprites": load_sprites,
     **PUBLISHED,
@@ -57,6 +56,7 @@ def load_dataset(
     seed: int = 0,
     levels: int | None = None,
     limit: float = DATA_LIMIT,
+    download: bool = True,
 ) -> Dataset:
     """Return a data set: images in [0, 1], labels, true factors and the published split.
 
@@ -84,6 +84,7 @@ def load_dataset(
         seed: the seed of the pixels that are drawn once.
         levels: the number of grey levels of your own images, if their type does not determine it.
         limit: the gigabytes of memory that your own images may take.
+        download: whether to download files that are missing.
 
     Raises:
         ValueError: if the name is unknown; if files are missing or damaged and cannot be
@@ -102,6 +103,6 @@ def load_dataset(
     elif levels is not None:
         raise ValueError(f"levels: {name} has its own; only your own images take {levels}")
     else:
-        data = LOADERS[name](Path(root))
+        data = LOADERS[name](Path(root), download)
     data = _with_validation(data) if validation else replace(data, validation=None)
     return _binarized(data, binarize, seed)

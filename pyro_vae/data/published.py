@@ -11,8 +11,10 @@ import torch
 from pyro_vae.data.images import Dataset, Split, random_test_rows, split_from_integers
 from pyro_vae.files import check_regular, read_file
 
+Loader = Callable[[Path, bool], Dataset]  # of the root folder, and of whether to download
 
-def load_digits(root: Path) -> Dataset:
+
+def load_digits(root: Path, download: bool) -> Dataset:
     """Return the 1,797 digits that come with scikit-learn; the last 360 are the test set."""
     from sklearn import datasets  # slow to import, and needed for this data set only
 
@@ -24,18 +26,18 @@ def load_digits(root: Path) -> Dataset:
 _FOLDERS = ("MNIST", "FashionMNIST", "KMNIST", "SVHN", "BinarizedMNIST", "dsprites")
 
 
-def _published(name: str, read: Callable[[Path], Dataset]) -> Callable[[Path], Dataset]:
+def _published(name: str, read: Loader) -> Loader:
     """Return a loader that reports any failure in one line and leaves no empty folders behind."""
 
-    def load(root: Path) -> Dataset:
+    def load(root: Path, download: bool) -> Dataset:
         there = {folder for folder in _folders(root) if folder.exists()}
         try:
-            return read(root)
+            return read(root, download)
         except Exception as error:  # readers, unpackers and the network share no class
             for folder in _folders(root):
                 if folder not in there and folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
-            raise ValueError(_cannot_load(name, root, error)) from error
+            raise ValueError(_cannot_load(name, root, download, error)) from error
 
     return load
 
@@ -46,41 +48,45 @@ def _folders(root: Path) -> list[Path]:
     return [*raw, *(root / name for name in _FOLDERS), root]
 
 
-def _cannot_load(name: str, root: Path, error: Exception) -> str:
+def _cannot_load(name: str, root: Path, download: bool, error: Exception) -> str:
     reason = " ".join(str(error).split())[:200].rstrip(" :") or type(error).__name__
+    why = "could not be downloaded" if download else "is downloaded by train and datasets alone"
     return (
-        f"dataset: {name} is not complete under {root} and could not be downloaded ({reason});"
+        f"dataset: {name} is not complete under {root} and {why} ({reason});"
         " delete what is damaged there,"
         f" run 'pyro-vae datasets {name} --data-dir DIR' where there is a network"
         " and give that folder as --data-dir"
     )
 
 
-def _in_two_parts(name: str, read: Callable[[Path, bool], Split]) -> Callable[[Path], Dataset]:
-    return _published(name, lambda root: Dataset(name, read(root, True), read(root, False), 256))
+def _in_two_parts(name: str, read: Callable[[Path, bool, bool], Split]) -> Loader:
+    def load(root: Path, download: bool) -> Dataset:
+        return Dataset(name, read(root, True, download), read(root, False, download), 256)
+
+    return _published(name, load)
 
 
-def _mnist_like(class_name: str) -> Callable[[Path, bool], Split]:
-    def read(root: Path, train: bool) -> Split:
+def _mnist_like(class_name: str) -> Callable[[Path, bool, bool], Split]:
+    def read(root: Path, train: bool, download: bool) -> Split:
         import torchvision
 
-        source = getattr(torchvision.datasets, class_name)(root, train=train, download=True)
+        source = getattr(torchvision.datasets, class_name)(root, train=train, download=download)
         return split_from_integers(source.data.numpy(), source.targets)
 
     return read
 
 
-def _svhn(root: Path, train: bool) -> Split:
+def _svhn(root: Path, train: bool, download: bool) -> Split:
     from torchvision.datasets import SVHN
 
-    source = SVHN(root / "SVHN", split="train" if train else "test", download=True)
+    source = SVHN(root / "SVHN", split="train" if train else "test", download=download)
     return split_from_integers(source.data, source.labels)
 
 
-def _cifar10(root: Path, train: bool) -> Split:
+def _cifar10(root: Path, train: bool, download: bool) -> Split:
     from torchvision.datasets import CIFAR10
 
-    source = CIFAR10(root, train=train, download=True)
+    source = CIFAR10(root, train=train, download=download)
     return split_from_integers(source.data.transpose(0, 3, 1, 2), source.targets)
 
 
@@ -93,14 +99,14 @@ _AMAT_SHA256 = {  # as published by TensorFlow Datasets
 }
 
 
-def _amat_text(root: Path, part: str) -> bytes:
+def _amat_text(root: Path, part: str, download: bool) -> bytes:
     path = root / "BinarizedMNIST" / f"binarized_mnist_{part}.amat"
     zipped = path.with_name(path.name + ".gz")
     if zipped.exists():
         check_regular(zipped)
         with gzip.open(zipped) as file:
             return file.read(_AMAT_BYTES[part] + 1)  # no more, whatever it would unpack to
-    if not path.exists():
+    if download and not path.exists():
         from torchvision.datasets.utils import download_url
 
         arriving = path.with_name(path.name + ".part")
@@ -111,9 +117,9 @@ def _amat_text(root: Path, part: str) -> bytes:
     return read_file(path, _AMAT_BYTES[part])
 
 
-def _amat(root: Path, part: str) -> Split:
+def _amat(root: Path, part: str, download: bool) -> Split:
     """Return one part of Larochelle's binarized MNIST: lines of 784 digits with single blanks."""
-    text = np.frombuffer(_amat_text(root, part), np.uint8)
+    text = np.frombuffer(_amat_text(root, part, download), np.uint8)
     if text.size == 0 or text.size % 1568:
         raise RuntimeError(f"binarized_mnist_{part}.amat is truncated: {text.size} bytes")
     pixels = text.reshape(-1, 1568)[:, ::2] - ord("0")
@@ -122,8 +128,8 @@ def _amat(root: Path, part: str) -> Split:
     return Split(torch.from_numpy(pixels).float().view(-1, 1, 28, 28))
 
 
-def _binarized_mnist(root: Path) -> Dataset:
-    train, valid, test = (_amat(root, part) for part in ("train", "valid", "test"))
+def _binarized_mnist(root: Path, download: bool) -> Dataset:
+    train, valid, test = (_amat(root, part, download) for part in ("train", "valid", "test"))
     return Dataset("binarized_mnist", train, test, 2, validation=valid)
 
 
@@ -133,11 +139,11 @@ _DSPRITES_PARTS = ("dsprites_downsampled.npz", "dsprites_subset.npz")  # by Gill
 _DSPRITES_FACTORS = ("shape", "scale", "orientation", "x", "y")
 
 
-def _dsprites(root: Path) -> Dataset:
+def _dsprites(root: Path, download: bool) -> Dataset:
     """Return the whole set, or the part of it under `root`; a random tenth is the test set."""
     candidates = [root / "dsprites" / name for name in (_DSPRITES, *_DSPRITES_PARTS)]
     path = next((p for p in candidates if p.exists()), candidates[0])
-    if not path.exists():
+    if download and not path.exists():
         from torchvision.datasets.utils import download_url
 
         download_url(_DSPRITES_URL + path.name, path.parent, path.name + ".part")

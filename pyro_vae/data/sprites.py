@@ -46,7 +46,7 @@ def draw_sprites(factors: np.ndarray) -> np.ndarray:
     return np.select([shape == n for n in range(len(SHAPES))], [draw(u, v) for draw in SHAPES])
 
 
-def load_sprites(root: Path) -> Dataset:
+def load_sprites(root: Path, download: bool) -> Dataset:
     """Return all 6,144 combinations of the factors; a random tenth is the test set."""
     grid = np.indices(tuple(FACTORS.values())).reshape(len(FACTORS), -1).T
     pictures = np.concatenate([draw_sprites(part) for part in np.array_split(grid, 16)])

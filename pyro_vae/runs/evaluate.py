@@ -143,7 +143,7 @@ def _labelled(config: RunConfig, data: Dataset) -> Dataset | None:
         return None
     levels = None if name in DATASETS else config.levels
     try:
-        return load_dataset(name, config.data_dir, levels=levels)
+        return load_dataset(name, config.data_dir, levels=levels, download=False)
     except ValueError:
         return None
 

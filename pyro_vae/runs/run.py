@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -217,7 +217,7 @@ def resolve_device(name: str, index: int = 0) -> torch.device:
     return torch.device(name, index) if name == "cuda" else torch.device(name)
 
 
-def load_data(config: RunConfig) -> Dataset:
+def load_data(config: RunConfig, download: bool = True) -> Dataset:
     """Return the data set of a configuration, with validation images if it holds some out.
 
     The pixels that `binarize` draws once are the same for all seeds, so that runs are compared on
@@ -233,11 +233,17 @@ def load_data(config: RunConfig) -> Dataset:
         validation=config.patience is not None or config.validation == "always",
         levels=config.levels,
         limit=config.data_limit,
+        download=download,
     )
 
 
-def load_data_again(config: RunConfig, load: Callable[[RunConfig], Dataset] = load_data) -> Dataset:
-    """Return the data set of a run that was trained on it.
+load_local_data = partial(load_data, download=False)
+
+
+def load_data_again(
+    config: RunConfig, load: Callable[[RunConfig], Dataset] = load_local_data
+) -> Dataset:
+    """Return the data set of a run that was trained on it; by default nothing is downloaded.
 
     Raises:
         OSError: data that can no longer be read.

@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import re
 import shutil
 import stat
 import warnings
@@ -19,6 +20,7 @@ from hypothesis.extra import numpy as arrays_of
 import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
+from pyro_vae.names import DATASETS
 from tests.support.faults import unreachable
 from tests.support.hostile import (
     write_configs,
@@ -221,6 +223,27 @@ def test_a_download_that_fails_leaves_no_folders(elsewhere, tmp_path, monkeypatc
     assert main(["train", "--dataset", name]) == 2
     assert "could not be downloaded" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+NAMES = [name for name in DATASETS if name not in ("digits", "sprites")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_of_others_ask_no_server_and_make_no_folders(copy_run, monkeypatch, capsys, name):
+    """Whatever data folder their settings name."""
+    asked = []
+    monkeypatch.setattr("urllib.request.urlopen", lambda *request, **options: asked.append(request))
+    for seed in (0, 1):
+        config = copy_run(f"x/{seed}", seed=seed) / "config.yaml"
+        text = re.sub("data_dir: .*", "data_dir: empty", config.read_text())
+        config.write_text(text.replace("dataset: digits", f"dataset: {name}"))
+    for command in (["evaluate", "x/0"], ["explore", "x/0"]):
+        assert main(command) == 1
+        assert f"datasets {name} --data-dir DIR" in capsys.readouterr().err
+    assert main(["compare", "x"]) == 0
+    with pytest.raises(OSError, match="cannot be read any more"):
+        pv.measure([pv.load_run("x/0")], len)
+    assert asked == [] and not Path("empty").exists()
 
 
 def test_hostile_files_run_nothing(among_inputs):
