@@ -1,11 +1,7 @@
 """Bad input: one line, exit 2, nothing written; and whatever is thrown at it, nothing worse."""
 
-import base64
 import io
-import os
-import re
 import shutil
-import stat
 import warnings
 from pathlib import Path
 
@@ -20,15 +16,8 @@ from hypothesis.extra import numpy as arrays_of
 import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
-from pyro_vae.names import DATASETS
 from tests.support.faults import unreachable
-from tests.support.hostile import (
-    write_configs,
-    write_idx,
-    write_images,
-    write_pipes_and_links,
-    write_runs,
-)
+from tests.support.hostile import write_configs, write_idx, write_images, write_runs
 from tests.support.runs import modified
 from tests.support.training import assert_same_weights
 
@@ -37,7 +26,7 @@ from tests.support.training import assert_same_weights
 def inputs(tmp_path_factory):
     """A folder with everything that may go wrong."""
     root = tmp_path_factory.mktemp("inputs")
-    for write in (write_images, write_idx, write_configs, write_runs, write_pipes_and_links):
+    for write in (write_images, write_idx, write_configs, write_runs):
         write(root)
     return root
 
@@ -156,9 +145,6 @@ WRONG = [
     (["report", "folder"], "run: folder is no run folder: it has no config.yaml"),
     (["report", "run_rows"], "metrics: run_rows/metrics.csv is no table of metrics"),
     (["report", "run_json"], "summary: run_json/summary.json is not JSON"),
-    (["compare", "run_pipe_failedtxt"], "run_pipe_failedtxt/failed.txt is no regular file"),
-    (["compare", "run_zero"], "run_zero/failed.txt is no regular file"),
-    (["compare", "run_link"], "run_link/failed.txt is a link that leads out of run_link"),
     # checkpoints
     (["evaluate", "run_truncated"], "checkpoint: run_truncated/checkpoints/last.pt cannot be read"),
     (["evaluate", "run_garbage"], "checkpoint: run_garbage/checkpoints/last.pt cannot be read"),
@@ -191,25 +177,6 @@ def test_bad_input_is_one_line_and_writes_nothing(among_inputs, capsys, argument
     assert message in err and err.count("\n") == 1 and err.startswith("pyro-vae: ") and out == ""
 
 
-FIGURES = ("pipe_samplessvg", "pipe_samplespng", "zero_figure", "link_figure", "link_figures")
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_a_page_shows_what_lies_in_the_run_folder_alone(inputs, tmp_path, capsys, name):
-    """Else a picture would never end, or carry a file of its reader's along."""
-    shutil.copytree(inputs / f"run_{name}", tmp_path / "a", symlinks=True, copy_function=_copy)
-    assert main(["report", str(tmp_path / "a")]) == 0
-    err = capsys.readouterr().err
-    assert "it is left out of the page" in err and str(tmp_path / "a" / "figures") in err
-    page = (tmp_path / "a" / "report.html").read_text()
-    assert base64.b64encode(b"<svg>secret</svg>").decode() not in page
-    assert "secret" not in pv.Run(tmp_path / "a")._repr_html_()
-
-
-def _copy(source, target):
-    os.mkfifo(target) if stat.S_ISFIFO(os.stat(source).st_mode) else shutil.copy2(source, target)
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 @pytest.mark.parametrize("command", [["train"], ["evaluate", "run"], ["sample", "run"]])
 def test_cuda_where_there_is_none(among_inputs, capsys, command):
@@ -223,27 +190,6 @@ def test_a_download_that_fails_leaves_no_folders(elsewhere, tmp_path, monkeypatc
     assert main(["train", "--dataset", name]) == 2
     assert "could not be downloaded" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-NAMES = [name for name in DATASETS if name not in ("digits", "sprites")]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_runs_of_others_ask_no_server_and_make_no_folders(copy_run, monkeypatch, capsys, name):
-    """Whatever data folder their settings name."""
-    asked = []
-    monkeypatch.setattr("urllib.request.urlopen", lambda *request, **options: asked.append(request))
-    for seed in (0, 1):
-        config = copy_run(f"x/{seed}", seed=seed) / "config.yaml"
-        text = re.sub("data_dir: .*", "data_dir: empty", config.read_text())
-        config.write_text(text.replace("dataset: digits", f"dataset: {name}"))
-    for command in (["evaluate", "x/0"], ["explore", "x/0"]):
-        assert main(command) == 1
-        assert f"datasets {name} --data-dir DIR" in capsys.readouterr().err
-    assert main(["compare", "x"]) == 0
-    with pytest.raises(OSError, match="cannot be read any more"):
-        pv.measure([pv.load_run("x/0")], len)
-    assert asked == [] and not Path("empty").exists()
 
 
 def test_hostile_files_run_nothing(among_inputs):

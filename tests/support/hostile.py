@@ -1,9 +1,7 @@
 """Files that are wrong, damaged or hostile, written into a folder."""
 
-import os
 import shutil
 import struct
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -101,30 +99,6 @@ def damage(run, name, content):
         path.write_bytes(content)
     else:
         torch.save(content, path)
-
-
-def write_pipes_and_links(root):
-    """Copies of the run whose files are pipes, devices, or links out of the folder."""
-    (root / "secret").mkdir()
-    (root / "secret" / "samples.svg").write_text("<svg>secret</svg>")
-    for name in ("failed.txt", "figures/samples.svg", "figures/samples.png"):
-        copy = root / f"run_pipe_{Path(name).stem}{Path(name).suffix[1:]}"
-        shutil.copytree(root / "run", copy)
-        (copy / name).unlink(missing_ok=True)
-        os.mkfifo(copy / name)
-    places = {
-        "run_zero": ("failed.txt", "/dev/zero"),
-        "run_link": ("failed.txt", root / "secret" / "samples.svg"),
-        "run_zero_figure": ("figures/samples.svg", "/dev/zero"),
-        "run_link_figure": ("figures/samples.svg", root / "secret" / "samples.svg"),
-    }
-    for name, (path, target) in places.items():
-        shutil.copytree(root / "run", root / name)
-        (root / name / path).unlink(missing_ok=True)
-        (root / name / path).symlink_to(target)
-    shutil.copytree(root / "run", root / "run_link_figures")
-    shutil.rmtree(root / "run_link_figures" / "figures")
-    (root / "run_link_figures" / "figures").symlink_to(root / "secret")
 
 
 def write_runs(root):
