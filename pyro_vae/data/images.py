@@ -18,9 +18,11 @@ def check_unit_interval(images: Tensor) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("images: expected finite pixels, got NaN or infinite ones")
     if low < 0 or high > 1:
+        ends = (end.cpu().numpy()[()] for end in images.aminmax())
+        shown = " to ".join(np.format_float_positional(end, trim="-") for end in ends)
         raise ValueError(
-            f"images: expected pixels in [0, 1], got {low:.4g} to {high:.4g};"
-            " divide by the largest value that a pixel can have"
+            f"images: expected pixels in [0, 1], got {shown}; divide by the largest value that a"
+            " pixel can have, or clip what rounding left outside"
         )
 
 

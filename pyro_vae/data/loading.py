@@ -68,10 +68,11 @@ def load_dataset(
     - an `.npz` archive of `images` (or a single array), with `labels`, `factors` and `factor_names`
       if there are any. Disentanglement is scored if the factors are whole numbers and have names.
       The archive may instead hold `train_images`, `train_labels`, `test_images` and `test_labels`;
-    - a folder of 8-bit pictures of one size. Its subfolders are labels, unless they are `train` and
-      `test`.
+    - a folder of 8-bit pictures of one size. Its subfolders are labels, unless they are called
+      train, test or validation. Each frame of a file is a picture.
 
-    If there is no test set, a random tenth of the images becomes one, the same tenth each time.
+    If there is no test set, the validation set is taken, or else a random tenth of the images, the
+    same tenth each time. A notice says what is left out.
 
     Args:
         name: one of `DATASETS`, or a path.

@@ -1,19 +1,17 @@
 """The user's own images: an array, an archive of arrays, or a folder of pictures."""
 
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from pyro_vae.data.declared import check_declared_size, declared_numbers
+from pyro_vae.data.declared import Arrays, check_declared_size, declared_bytes, reading
 from pyro_vae.data.images import Dataset, Split, check_unit_interval, random_test_rows
+from pyro_vae.data.pictures import read_folder
 from pyro_vae.files import check_regular, exists
+from pyro_vae.notices import notice
 
 # The names to look for in an .npz; the first one present counts. They are our own and those of
 # dSprites, Keras and MedMNIST.
@@ -29,17 +27,6 @@ PARTS = {
     "validation": {"images": ("val_images", "x_val"), "labels": ("val_labels", "y_val")},
 }
 NOT_NUMBERS = "truncated, or not plain numbers; objects are never unpickled"
-NOT_A_PICTURE = "damaged, or not a picture"
-PLAIN_MODES = ("1", "L", "RGB", "P", "RGBA", "LA", "PA", "CMYK", "YCbCr")
-
-
-class Arrays(NamedTuple):
-    """The images, labels and factors of a file, before they are checked."""
-
-    images: np.ndarray
-    labels: np.ndarray | None = None
-    factors: np.ndarray | None = None
-    factor_names: np.ndarray | None = None
 
 
 def load_own(path: Path, levels: int | None, limit: float) -> Dataset:
@@ -55,7 +42,7 @@ def load_own(path: Path, levels: int | None, limit: float) -> Dataset:
     if not exists(path):
         raise ValueError(f"dataset: there is no file or folder {path.absolute()}")
     if path.is_dir():
-        parts = _read_folder(path, limit)
+        parts = read_folder(path, limit)
     elif path.suffix in (".npy", ".npz"):
         parts = _read_arrays(path, limit)
     else:
@@ -67,6 +54,9 @@ def load_own(path: Path, levels: int | None, limit: float) -> Dataset:
     (_, levels), splits = kinds.pop(), {name: split for name, (split, _) in read.items()}
     if "train" not in splits:
         splits = _divide(path, splits["whole"])
+    elif "test" not in splits:
+        notice(f"dataset: {path} has no test images: its validation images are the test set")
+        splits["test"] = splits.pop("validation")
     names = _factor_names(parts.get("whole"), path)
     validation = splits.get("validation")
     return Dataset(path.stem, splits["train"], splits["test"], levels, validation, False, names)
@@ -98,45 +88,44 @@ def _divide(path: Path, whole: Split) -> dict[str, Split]:
 
 def _read_arrays(path: Path, limit: float) -> dict[str, Arrays]:
     check_regular(path)
-    with _reading(path, NOT_NUMBERS):
-        declared = declared_numbers(path)
+    with reading(path, NOT_NUMBERS):
+        declared = declared_bytes(path)
     check_declared_size(path, declared, limit)
-    with _reading(path, NOT_NUMBERS):
+    with reading(path, NOT_NUMBERS):
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             return {"whole": Arrays(content)}
         with content as archive:
-            parts, listed = _read_archive(archive), ", ".join(archive.files) or "nothing"
+            parts, listed = _read_archive(archive, path), ", ".join(archive.files) or "nothing"
     if not parts:
         expected = "expected images, or train_images and test_images"
         raise ValueError(f"dataset: {path} holds {listed}; {expected}")
     return parts
 
 
-@contextmanager
-def _reading(path: Path, reason: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # numpy, zipfile, zlib and Pillow's decoders share no error class
-        kind = type(error).__name__
-        raise ValueError(f"dataset: {path} cannot be read: {reason} ({kind})") from error
-
-
-def _read_archive(archive: np.lib.npyio.NpzFile) -> dict[str, Arrays]:
+def _read_archive(archive: np.lib.npyio.NpzFile, path: Path) -> dict[str, Arrays]:
     """Return the parts of an archive, the whole alone, or nothing if it holds no images."""
+    unread = set(archive.files)
 
     def pick(names: Mapping[str, tuple[str, ...]]) -> Arrays | None:
         known = {role: next((n for n in ns if n in archive), None) for role, ns in names.items()}
-        columns = {role: archive[name] for role, name in known.items() if name}
-        return Arrays(**columns) if "images" in columns else None
+        if known["images"] is None:
+            return None
+        unread.difference_update(known.values())
+        return Arrays(**{role: archive[name] for role, name in known.items() if name})
 
     parts = {part: arrays for part, names in PARTS.items() if (arrays := pick(names))}
-    if "train" in parts and "test" in parts:
-        return parts
-    whole = pick(WHOLE)
-    if whole is None and len(archive.files) == 1:
-        whole = Arrays(archive[archive.files[0]])
-    return {} if whole is None else {"whole": whole}
+    if "train" not in parts or len(parts) == 1:
+        unread.update(archive.files)
+        whole = pick(WHOLE)
+        if whole is None and len(unread) == 1:
+            whole = Arrays(archive[unread.pop()])
+            if archive.files != ["arr_0"]:  # as numpy calls an array that is saved without a name
+                notice(f"dataset: {path}: took {archive.files[0]} as the images")
+        parts = {"whole": whole} if whole else {}
+    if parts and unread:
+        notice(f"dataset: {path}: left out {', '.join(sorted(unread))}")
+    return parts
 
 
 def _split(arrays: Arrays, levels: int | None, where: str) -> tuple[Split, int | None]:
@@ -220,62 +209,3 @@ def _column(values: np.ndarray | None, count: int, dim: int, what: str) -> Tenso
     if not np.isfinite(values).all():
         raise ValueError(f"dataset: expected finite {what}")
     return torch.from_numpy(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
-
-
-# --- pictures ------------------------------------------------------------------------------------
-
-
-def _read_folder(folder: Path, limit: float) -> dict[str, Arrays]:
-    if all((folder / part).is_dir() for part in ("train", "test")):
-        return {part: _read_pictures(folder / part, limit) for part in ("train", "test")}
-    return {"whole": _read_pictures(folder, limit)}
-
-
-def _read_pictures(folder: Path, limit: float) -> Arrays:
-    """Return all pictures of a folder, labelled by subfolder if all of them lie in subfolders."""
-    known = Image.registered_extensions()
-    files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in known and p.name[0] != "."]
-    if not files:
-        raise ValueError(f"dataset: expected pictures in the folder {folder}, found none")
-    check_declared_size(folder, sum(map(_declared_pixels, files)), limit)
-    pictures = [_open(file) for file in files]
-    for file, picture in zip(files, pictures):
-        if picture.size != pictures[0].size:
-            raise ValueError(
-                f"dataset: expected pictures of one size, got {_size(pictures[0])} in"
-                f" {files[0].name} and {_size(picture)} in {file.name}"
-            )
-    modes = {picture.mode for picture in pictures}
-    mode = "1" if modes == {"1"} else "L" if modes <= {"1", "L"} else "RGB"
-    images = np.stack([np.asarray(picture.convert(mode)) for picture in pictures])
-    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    classes = [file.relative_to(folder).parts[0] for file in files]
-    labelled = all(file.parent != folder for file in files)
-    return Arrays(images, np.unique(classes, return_inverse=True)[1] if labelled else None)
-
-
-def _size(picture: Image.Image) -> str:
-    return "x".join(map(str, picture.size))
-
-
-def _declared_pixels(file: Path) -> int:
-    """Return the pixels of a picture, over its channels, by its header alone."""
-    check_regular(file)
-    with _reading(file, NOT_A_PICTURE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
-        with Image.open(file) as picture:
-            return picture.width * picture.height * len(picture.getbands())
-
-
-def _least_alpha(picture: Image.Image) -> int:
-    return int(np.asarray(picture.convert("RGBA").getchannel("A")).min())
-
-
-def _open(file: Path) -> Image.Image:
-    with _reading(file, NOT_A_PICTURE), Image.open(file) as picture:
-        picture.load()
-    if picture.mode not in PLAIN_MODES:
-        raise ValueError(f"dataset: expected 8-bit pictures, got mode {picture.mode} in {file}")
-    if picture.has_transparency_data and _least_alpha(picture) < 255:
-        raise ValueError(f"dataset: expected pictures without transparency, got some in {file}")
-    return picture

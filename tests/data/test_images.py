@@ -36,6 +36,8 @@ def test_a_data_set_in_another_number_format_keeps_its_labels():
         ([0.5, torch.inf], "images: expected finite pixels, got NaN or infinite ones"),
         ([-0.25, 1.0], r"images: expected pixels in \[0, 1\], got -0.25 to 1; divide by"),
         ([0.0, 255.0], r"images: expected pixels in \[0, 1\], got 0 to 255; divide by"),
+        ([0.0, 1.0000001], r"images: expected pixels in \[0, 1\], got 0 to 1.0000001; divide by"),
+        ([-1e-9, 1.0], r"images: expected pixels in \[0, 1\], got -0.000000001 to 1; divide by"),
     ],
 )
 def test_pixels_outside_the_unit_interval_are_refused(pixels, message):

@@ -1,11 +1,14 @@
-"""The user's own images: arrays, archives, folders of pictures."""
+"""The user's own images: arrays and archives."""
+
+import re
+import zipfile
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import pyro_vae as pv
+from pyro_vae.notices import Notice
 
 rng = np.random.default_rng(0)
 
@@ -109,38 +112,43 @@ def test_an_archive_with_a_split_of_its_own(tmp_path, style):
     assert len(pv.load_dataset(tmp_path / "b.npz", validation=True).validation) == 7
 
 
-def save_pictures(folder, images, mode="L", suffix="png"):
-    folder.mkdir(parents=True)
-    for k, image in enumerate(images):
-        Image.fromarray(image).convert(mode).save(folder / f"{k:02d}.{suffix}")
+@pytest.mark.parametrize(
+    "arrays, said",
+    [
+        ({"masks": GREY}, "took masks as the images"),
+        ({"images": GREY, "label": GREY[:, 0, 0], "masks": GREY}, "left out label, masks"),
+        ({"x": GREY, "pictures": GREY}, "left out pictures"),
+        ({"train_images": GREY, "test_images": GREY, "images": GREY}, "left out images"),
+        ({"x_train": GREY, "x_val": GREY[:4]}, "its validation images are the test set"),
+    ],
+)
+def test_an_archive_is_not_read_in_part_without_a_word(tmp_path, arrays, said):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.warns(Notice, match=said):
+        pv.load_dataset(tmp_path / "a.npz")
 
 
-def test_a_folder_of_pictures(tmp_path):
-    save_pictures(tmp_path / "mine", GREY)
-    (tmp_path / "mine" / "notes.txt").write_text("not a picture")
-    (tmp_path / "mine" / "._00.png").write_bytes(b"nor this")
-    data = pv.load_dataset(tmp_path / "mine")
-    assert data.levels == 256 and data.image_shape == (1, 4, 5) and data.train.labels is None
-    assert everything(data) == as_rows(GREY.astype(np.float32) / 255)
+def declares(path, dtype, shape):
+    """Write an array that says more of itself than it holds."""
+    with open(path, "wb") as file:
+        header = {"descr": dtype, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
 
 
-def test_subfolders_are_labels(tmp_path):
-    for k, name in enumerate(["cats", "dogs", "eels"]):
-        save_pictures(tmp_path / "zoo" / name, np.full((4, 6, 6), 10 * k, np.uint8))
-    data = pv.load_dataset(tmp_path / "zoo")
-    for split in (data.train, data.test):
-        assert torch.equal(split.labels, (split.images[:, 0, 0, 0] * 25.5).round().long())
-
-
-def test_train_and_test_are_splits(tmp_path):
-    save_pictures(tmp_path / "mine" / "train" / "a", GREY[:9])
-    save_pictures(tmp_path / "mine" / "test" / "a", GREY[9:11])
-    data = pv.load_dataset(tmp_path / "mine")
-    assert (len(data.train), len(data.test)) == (9, 2) and data.test.labels.tolist() == [0, 0]
-
-
-@pytest.mark.parametrize("mode, channels, levels", [("1", 1, 2), ("RGB", 3, 256), ("P", 3, 256)])
-def test_kinds_of_pictures(tmp_path, mode, channels, levels):
-    save_pictures(tmp_path / "mine", GREY, mode)
-    data = pv.load_dataset(tmp_path / "mine")
-    assert data.image_shape == (channels, 4, 5) and data.levels == levels
+@pytest.mark.parametrize(
+    "dtype, shape, limit, said",
+    [
+        ("|S1073741824", (20, 4, 4), 4, "declares images of 343.597 GB in memory, more than 4;"),
+        ("<f8", (10, 4, 4), 1e-6, "declares images of 1.28e-06 GB in memory, more than 1e-06;"),
+        ("|u1", (-20, 4, 4), 4, "cannot be read"),
+    ],
+)
+def test_the_limit_counts_bytes(tmp_path, dtype, shape, limit, said):
+    declares(tmp_path / "a.npy", dtype, shape)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        pv.load_dataset(tmp_path / "a.npy", limit=limit)
+    declares(tmp_path / "images.npy", dtype, shape)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.write(tmp_path / "images.npy", "images.npy")
+    with pytest.raises(ValueError, match=re.escape(said)):
+        pv.load_dataset(tmp_path / "a.npz", limit=limit)

@@ -1,0 +1,200 @@
+"""Folders of pictures: their split and their labels, which folders tell, and their pixels."""
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, ImageSequence
+
+from pyro_vae.data.declared import BYTES_PER_PIXEL, Arrays, check_declared_size, reading
+from pyro_vae.files import check_regular, exists
+from pyro_vae.notices import notice
+
+FRAMES = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # the frames of others are layers or previews
+FORMATS = (*FRAMES, "BMP", "DIB", "JPEG", "JPEG2000", "PCX", "PPM", "SGI", "TGA")  # whole in Pillow
+PLAIN_MODES = ("1", "L", "RGB", "P", "RGBA", "LA", "PA", "CMYK", "YCbCr")
+NOT_A_PICTURE = "damaged, or not a picture"
+SPLIT = re.compile(
+    r"(?i:(train|test|val|dev)(?:ing|id|idation)?)(?i:[\W\d_].*|set|data|images)?[A-Z]?"
+)
+PARTS = {"train": "train", "test": "test", "val": "validation", "dev": "validation"}
+SYSTEM = (".", "$", "@", "__MACOSX")  # begin the names of what no owner put there
+
+Names = tuple[str, ...]  # of the folders of a picture and of its file, under the data set's folder
+
+
+def read_folder(folder: Path, limit: float) -> dict[str, Arrays]:
+    """Return the parts of a folder of pictures: `train`, `test` and `validation`, or `whole`.
+
+    Folders that are named as parts of a split are the split; other folders are labels, with the
+    same numbers in all parts. Each frame of a file is a picture. A notice says what is left out.
+
+    Args:
+        limit: gigabytes of memory that the pictures may take.
+
+    Raises:
+        ValueError: no pictures, or pictures that are damaged, of different sizes, too large, of
+            more than 8 bits or transparent; folders that look like a split and are none.
+    """
+    known = {end for end, kind in Image.registered_extensions().items() if kind in FORMATS}
+    found = sorted(_visible_files(folder))
+    files = [path for path in found if path.suffix.lower() in known and exists(path)]
+    if not files:
+        raise ValueError(f"dataset: expected pictures in the folder {folder}, found none")
+    rows, parts, classes = _arranged([file.relative_to(folder).parts for file in files], folder)
+    kept = [files[row] for row in rows]
+    check_declared_size(folder, sum(map(_declared_bytes, kept)), limit)
+    counts, images = _read(kept)
+    if others := sorted(set(found).difference(files)):
+        notice(f"dataset: {folder}: left out what is no picture that can be read: {_some(others)}")
+    if left := sorted(set(files).difference(kept)):
+        notice(
+            f"dataset: {folder}: left out {len(left)} of {len(files)} pictures, which lie beside"
+            f" the folders of the others: {_some(left)}"
+        )
+    part = np.repeat(parts, counts)
+    labels = classes if classes is None else np.repeat(classes, counts)
+    return {
+        name: Arrays(images[part == name], labels if labels is None else labels[part == name])
+        for name in dict.fromkeys(parts)
+    }
+
+
+def _some(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(path.name for path in paths[:3]) + more
+
+
+# --- folders -------------------------------------------------------------------------------------
+
+
+def _visible_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield the files under a folder and behind its links, without hidden ones and circles."""
+    here = folder.resolve()
+    if here in above:
+        return
+    for path in folder.iterdir():
+        if path.name.startswith(SYSTEM):
+            continue
+        if path.is_dir():
+            yield from _visible_files(path, (*above, here))
+        else:
+            yield path
+
+
+def _arranged(names: list[Names], folder: Path) -> tuple[list[int], list[str], np.ndarray | None]:
+    """Return the rows of the pictures to read, the part of each, and its class where it has one."""
+    names = _without_wrapper(names)
+    rows, parts = list(range(len(names))), ["whole"] * len(names)
+    for depth in (0, 1):  # a split has classes, or each class has a split
+        if split := _split_folders({n[depth] for n in names if len(n) > depth + 1}, folder):
+            rows = [row for row, n in enumerate(names) if n[depth] in split and len(n) > depth + 1]
+            parts = [split[names[row][depth]] for row in rows]
+            names = _without_wrapper([names[r][:depth] + names[r][depth + 1 :] for r in rows])
+            break
+    inside = [k for k, n in enumerate(names) if len(n) > 1]
+    if 2 * len(inside) <= len(names):
+        if inside:
+            notice(f"dataset: {folder}: no labels, since most pictures lie beside its folders")
+        return rows, parts, None
+    classes = np.unique([names[k][0] for k in inside], return_inverse=True)[1]
+    return [rows[k] for k in inside], [parts[k] for k in inside], classes
+
+
+def _without_wrapper(names: list[Names]) -> list[Names]:
+    """Return names without the outer folders that hold all the others."""
+    while len({n[0] for n in names if len(n) > 1}) == 1 and any(len(n) > 2 for n in names):
+        names = [n[1:] if len(n) > 1 else n for n in names]
+    return names
+
+
+def _split_folders(folders: set[str], where: Path) -> dict[str, str]:
+    """Return the part that each folder of a split is, or nothing if they are no split."""
+    matches = {folder: SPLIT.fullmatch(folder) for folder in sorted(folders)}
+    split = {folder: PARTS[match[1].lower()] for folder, match in matches.items() if match}
+    parts = set(split.values())
+    if len(split) > 1 and (len(parts) < len(split) or "train" not in parts):
+        raise ValueError(
+            f"dataset: the folders {', '.join(split)} in {where} look like parts of a split;"
+            " expected one of each of train, test and val"
+        )
+    return split if len(split) > 1 else {}
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def _declared_bytes(file: Path) -> int:
+    """Return the bytes of a picture as float32, over its channels and frames, by its headers."""
+    check_regular(file)
+    with reading(file, NOT_A_PICTURE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
+        with Image.open(file) as picture:
+            pixels = picture.width * picture.height * len(picture.getbands())
+            return pixels * _frames(picture) * BYTES_PER_PIXEL
+
+
+def _frames(picture: Image.Image) -> int:
+    return getattr(picture, "n_frames", 1) if picture.format in FRAMES else 1
+
+
+def _read(files: list[Path]) -> tuple[list[int], np.ndarray]:
+    """Return the number of pictures in each file, and all of them (N, C, H, W)."""
+    frames = [_open(file) for file in files]
+    first = frames[0][0]
+    for file, pictures in zip(files, frames):
+        for picture in pictures:
+            if picture.size != first.size:
+                raise ValueError(
+                    f"dataset: expected pictures of one size, got {_size(first)} in"
+                    f" {files[0].name} and {_size(picture)} in {file.name}"
+                )
+    all_of_them = [picture for pictures in frames for picture in pictures]
+    modes = {picture.mode for picture in all_of_them}
+    mode = "1" if modes == {"1"} else "L" if modes <= {"1", "L"} else "RGB"
+    images = np.stack([np.asarray(picture.convert(mode)) for picture in all_of_them])
+    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return [len(pictures) for pictures in frames], images
+
+
+def _size(picture: Image.Image) -> str:
+    return "x".join(map(str, picture.size))
+
+
+def _open(file: Path) -> list[Image.Image]:
+    """Return the frames of a file, upright, in mode 1, L or RGB."""
+    with reading(file, NOT_A_PICTURE), Image.open(file) as picture:
+        deep = ";16" in str(picture.tile) or ", 65535)" in str(picture.tile)
+        palette = picture.format == "GIF" or picture.mode in ("P", "PA")
+        mode, frames = picture.mode, []
+        for _, frame in zip(range(_frames(picture)), ImageSequence.Iterator(picture)):
+            frame.load()
+            frames.append(ImageOps.exif_transpose(frame))
+    if mode not in PLAIN_MODES:
+        raise ValueError(f"dataset: expected 8-bit pictures, got mode {mode} in {file}")
+    if deep:
+        raise ValueError(
+            f"dataset: expected 8-bit pictures, got 16 bits in {file}; an .npy array with --levels"
+            " keeps them"
+        )
+    if any(f.has_transparency_data and _least_alpha(f) < 255 for f in frames):
+        raise ValueError(f"dataset: expected pictures without transparency, got some in {file}")
+    return [_plain(frame, palette) for frame in frames]
+
+
+def _least_alpha(picture: Image.Image) -> int:
+    return int(np.asarray(picture.convert("RGBA").getchannel("A")).min())
+
+
+def _plain(picture: Image.Image, palette: bool) -> Image.Image:
+    """Return an opaque picture in mode 1, L or RGB; grey ones have one channel."""
+    if picture.mode in ("1", "L"):
+        return picture
+    if picture.mode == "LA":
+        return picture.getchannel("L")
+    picture = picture.convert("RGB")
+    red, green, blue = picture.split()
+    grey = palette and red.tobytes() == green.tobytes() == blue.tobytes()
+    return red if grey else picture
