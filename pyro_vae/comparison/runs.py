@@ -6,24 +6,24 @@ from typing import Any, NamedTuple, overload
 
 import pandas as pd
 
-from pyro_vae.comparison.table import PLACE, SETTINGS, differing, named, table_of
+from pyro_vae.comparison.table import SETTINGS, differing, named, table_of
 from pyro_vae.names import check_name
 from pyro_vae.notices import notice
-from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.run import Run, load_run
+from pyro_vae.runs.run import Run, distinct, without_repeats
 
 Paths = str | Path | Iterable[str | Path]
 
 
 class Runs(Sequence[Run]):
-    """Finished runs, in the order of their folders.
+    """Finished runs, in the order given, each once.
 
     Args:
-        runs: the runs.
+        runs: the runs. One with the settings and the seed of an earlier one is left out, with a
+            notice that names both.
     """
 
     def __init__(self, runs: Iterable[Run]):
-        self._runs = tuple(runs)
+        self._runs = tuple(without_repeats("runs", runs))
 
     @overload
     def __getitem__(self, index: int) -> Run: ...
@@ -70,7 +70,7 @@ class Runs(Sequence[Run]):
         `test.elbo_nats` of `summary.json` and `samples.frechet_distance_samples` of
         `evaluation.json`. Where a standard error is known, its column ends in `.standard_error`.
         """
-        table = named(table_of(Run(run.folder, run.config) for run in self))
+        table = named(table_of(run.reread() for run in self))
         return table.infer_objects().copy()  # in one piece, to which columns can be added
 
 
@@ -100,7 +100,7 @@ def find_runs(folders: Paths) -> FoundRuns:
     Raises:
         ValueError: a folder that does not exist or has no runs; a damaged file.
     """
-    finished: dict[tuple, Run] = {}
+    finished: list[Run] = []
     found = FoundRuns(Runs([]), {}, {}, {})
     for run in map(Run, _run_folders(folders)):
         if run.failed is not None:
@@ -109,14 +109,10 @@ def find_runs(folders: Paths) -> FoundRuns:
         elif run.summary is None:
             done = len(run.metrics["epoch"])
             found.unfinished[str(run.folder)] = f"{done} of {run.config.epochs} epochs"
-        elif (first := finished.setdefault(_identity(run.config), run)) is not run:
-            found.repeated[str(run.folder)] = f"settings and seed are those of {first.folder}"
-    return found._replace(finished=Runs(finished.values()))
-
-
-def _identity(config: RunConfig) -> tuple:
-    """Return what a run's results depend on: a run that has all of it repeats another."""
-    return tuple(getattr(config, name) for name in SETTINGS if name not in PLACE)
+        else:
+            finished.append(run)
+    kept, repeated = distinct(finished)
+    return found._replace(finished=Runs(kept), repeated=repeated)
 
 
 def _run_folders(folders: Paths) -> list[Path]:
@@ -142,8 +138,9 @@ def is_run(path: Path) -> bool:
 def load_runs(folders: Paths) -> Runs:
     """Return the finished runs in folders, with their models on the CPU in `eval` mode.
 
-    Runs that are not finished and runs that failed are left out, and a notice counts them. A run
-    with the settings and the seed of another one is left out too, with a notice that names both.
+    Models and metrics are read when they are first asked for. Runs that are not finished and runs
+    that failed are left out, and a notice counts them. A run with the settings and the seed of
+    another one is left out too, with a notice that names both.
 
     Args:
         folders: run folders and folders that hold run folders, or one of them.
@@ -162,7 +159,7 @@ def load_runs(folders: Paths) -> Runs:
         notice(f"load_runs: {others} of {count} runs are not finished")
     for folder, reason in found.repeated.items():
         notice(f"load_runs: {folder} is left out: {reason}")
-    return Runs(load_run(run.folder) for run in found.finished)
+    return found.finished
 
 
 def compare(runs: Paths) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Tables of runs summed up over seeds: means with errors, differences, and the best settings.
 
-A table has a row for each run. A cell of a measure is a number, or an array (N,) with a number for
+A table has a row for each run; where it has the seeds, a row with the settings and the seed of an
+earlier one is left out. A cell of a measure is a number, or an array (N,) with a number for
 each of N images. The standard error of a column NAME stands in the column NAME.standard_error.
 """
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pyro_vae.comparison.table import ROWS
+from pyro_vae.comparison.table import ROWS, distinct_rows
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.significance import (
     SIGNS,
@@ -105,7 +106,7 @@ def differences(
         row = {"difference": found.mean, "difference" + ERROR: found.standard_error}
         return row | {"p-value": found.p_value, "error over": covered}
 
-    return _row_for_each(table, by, compared)
+    return _row_for_each(table, by, compared, setting)
 
 
 def best_settings(
@@ -147,7 +148,7 @@ def best_settings(
         words = _can_be_best(runs, column, setting, best, level)
         return {"best": top, "value": value, "value" + ERROR: error, "can be best": words}
 
-    return _row_for_each(table[table[column].notna()], by, chosen)
+    return _row_for_each(table[table[column].notna()], by, chosen, setting)
 
 
 def _can_be_best(runs: pd.DataFrame, column: str, setting: str, best: str, level: float) -> str:
@@ -179,10 +180,15 @@ def _groups(table: pd.DataFrame, by: Names) -> list[tuple[Any, pd.DataFrame]]:
 
 
 def _row_for_each(
-    table: pd.DataFrame, by: Names, row_of: Callable[[pd.DataFrame], dict]
+    table: pd.DataFrame, by: Names, row_of: Callable[[pd.DataFrame], dict], *others: str
 ) -> pd.DataFrame:
-    """Return a row of figures for the runs that agree in `by`, which names the rows."""
-    names, rows = _names(table, by), {name: row_of(runs) for name, runs in _groups(table, by)}
+    """Return a row of figures for the runs that agree in `by`, which names the rows.
+
+    Runs that differ in `others` are no repeats of each other.
+    """
+    names = _names(table, by)
+    table = distinct_rows(table, [*names, *others])
+    rows = {name: row_of(runs) for name, runs in _groups(table, names)}
     if len(names) > 1:
         index = pd.MultiIndex.from_tuples(rows, names=names)
     else:

@@ -8,15 +8,15 @@ import pandas as pd
 
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.measures import PARTS
+from pyro_vae.notices import notice
 from pyro_vae.pages.wording import PARAMETERS, SUMMARY, Row, lookup
-from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.config import IDENTITY, PLACE, RunConfig
 from pyro_vae.runs.measure import ERROR
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import setting_text
 
 SETTINGS = tuple(field.name for field in fields(RunConfig))
 DATA = ("dataset", "binarize", "levels")  # figures of other data are on another scale
-PLACE = ("data_dir", "data_limit", "device", "engine")  # settings that change no result
 NO_MATTER = ("seed", *PLACE)  # settings in which runs may differ that are averaged
 EFFORT = ("images", "quick", "bits_per_dim_samples")  # keys that state a part's effort
 SUMMARY_OF = "summary: "  # begins the columns of figures that have the name of a setting
@@ -92,6 +92,24 @@ def named(table: pd.DataFrame) -> pd.DataFrame:
         if column.removeprefix(SUMMARY_OF) in table:
             table[column.removeprefix(SUMMARY_OF)] = table.pop(column)
     return table.rename(columns=lambda column: column.removeprefix(SUMMARY_OF))
+
+
+def distinct_rows(table: pd.DataFrame, names: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the table without rows that have the settings and the seed of an earlier one.
+
+    They count for no second seed, and a notice names them. A table without seeds stays as it is.
+
+    Args:
+        table: a row for each run, with all or some of its settings.
+        names: other columns; rows that differ in them are kept.
+    """
+    if "seed" not in table:
+        return table
+    repeated = table.duplicated([n for n in dict.fromkeys([*IDENTITY, *names]) if n in table])
+    if repeated.any():
+        left_out = ", ".join(map(str, table.index[repeated]))
+        notice(f"seeds: left out, as another row has their settings and seed: {left_out}")
+    return table[~repeated]
 
 
 def csv_text(table: pd.DataFrame) -> str:

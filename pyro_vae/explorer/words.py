@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from pyro_vae.comparison.table import PLACE, label, varying
+from pyro_vae.comparison.table import label, varying
 from pyro_vae.explorer.weights import Change
+from pyro_vae.runs.config import PLACE
 from pyro_vae.runs.run import Run
 
 KINDS = {"vae": "VAE", "autoencoder": "autoencoder"}

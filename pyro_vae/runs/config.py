@@ -12,6 +12,7 @@ from pyro_vae.names import DEVICES, check_name, shortened
 from pyro_vae.settings import DataSettings, ModelSettings, TrainingSettings, meaning, setting
 
 LARGEST = 2**20  # bytes of a file of settings
+PLACE = ("device", "engine", "data_dir", "data_limit")  # settings that change no result
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class RunConfig(TrainingSettings, ModelSettings, DataSettings):
         return self.likelihood if self.model == "vae" else self.model
 
     @property
+    def identity(self) -> tuple:
+        """Return the values of `IDENTITY`, in which runs that repeat each other agree."""
+        return tuple(getattr(self, name) for name in IDENTITY)
+
+    @property
     def data_name(self) -> str:
         """Return the data set's name, without the folder and the suffix of a path."""
         return Path(self.dataset).stem
@@ -73,6 +79,10 @@ class RunConfig(TrainingSettings, ModelSettings, DataSettings):
         """
         return cls(**load_settings(path) | flags)
 
+
+IDENTITY = tuple(f.name for f in fields(RunConfig) if f.name not in PLACE)
+"""The settings that results depend on. Runs that agree in them repeat each other to rounding: they
+are no two seeds, whatever engine or device computed them."""
 
 if RunConfig.__doc__:  # Python may run with -OO
     _explained = (f"        {f.name}: {meaning(f)}." for f in fields(RunConfig))

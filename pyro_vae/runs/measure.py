@@ -16,7 +16,7 @@ from pyro_vae.kept import kept
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.evaluate import subject_of
 from pyro_vae.runs.lock import FolderLock
-from pyro_vae.runs.run import Run, load_data_again
+from pyro_vae.runs.run import Run, load_data_again, without_repeats
 from pyro_vae.settings import DataSettings, by_name
 
 Measure = Callable[..., Mapping[str, Any]]
@@ -25,7 +25,7 @@ FOLDER = "measured"
 ERROR = ".standard_error"  # ends the name of the column with an estimate's standard error
 
 
-def measure(runs: Sequence[Run], function: Measure, **settings: object) -> pd.DataFrame:
+def measure(runs: Run | Sequence[Run], function: Measure, **settings: object) -> pd.DataFrame:
     """Return a row of figures for each run, measured by a function of your own.
 
     The function is called with a subject and the settings. The subject has the run's `model`, and
@@ -36,7 +36,8 @@ def measure(runs: Sequence[Run], function: Measure, **settings: object) -> pd.Da
     function's own code is not seen: give it another name.
 
     Args:
-        runs: the runs, as `load_runs` returns them.
+        runs: the runs, as `load_runs` returns them, or one of them. A run with the settings and
+            the seed of an earlier one is left out, with a notice that names both.
         function: the measure, with a name of its own.
         settings: the function's other arguments, which JSON can write.
 
@@ -54,6 +55,7 @@ def measure(runs: Sequence[Run], function: Measure, **settings: object) -> pd.Da
         ...     return {"brightness": subject.model.sample(images).mean().item()}
         >>> measure(load_runs("runs/betas"), brightness, images=100)  # doctest: +SKIP
     """
+    runs = without_repeats("measure", [runs] if isinstance(runs, Run) else runs)
     load = lru_cache(maxsize=1)(load_data_again)  # runs on the same data read it once
     rows = [_figures(run, function, settings, load) for run in runs]
     folders = [str(run.folder) for run in runs]

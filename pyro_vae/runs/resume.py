@@ -5,10 +5,10 @@ from dataclasses import fields
 from pathlib import Path
 
 from pyro_vae.files import PART, check_path_name, exists
-from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.config import PLACE, RunConfig
 from pyro_vae.runs.run import Run
 
-MAY_CHANGE_ON_RESUME = ("epochs", "device", "engine", "data_dir", "data_limit")
+MAY_CHANGE_ON_RESUME = ("epochs", *PLACE)
 
 
 def free_folder(config: RunConfig) -> Path:

@@ -1,7 +1,7 @@
 """Runs: a run folder as one object, and the data and the model of a configuration."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pyro_vae.data import Dataset, load_dataset
 from pyro_vae.files import read_file
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
+from pyro_vae.notices import notice
 from pyro_vae.pages.frame import can_be_shown
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.card import run_card
@@ -44,7 +45,7 @@ class Run:
         config: RunConfig | None = None,
         device: torch.device | str = "cpu",
     ):
-        self.folder, self.device = Path(folder), device
+        self.folder, self.device, self._given = Path(folder), device, config
         self.config_file = self.folder / "config.yaml"
         self.metrics_file = self.folder / "metrics.csv"
         self.summary_file = self.folder / "summary.json"
@@ -105,8 +106,8 @@ class Run:
         return self.folder.name
 
     def reread(self) -> "Run":
-        """Return the run as its folder is now."""
-        return Run(self.folder, self.config, self.device)
+        """Return the run as its folder is now, with the settings that were given, if any were."""
+        return Run(self.folder, self._given, self.device)
 
     @property
     def ended(self) -> bool:
@@ -279,6 +280,26 @@ def cautions(config: RunConfig, data: Dataset, model: LatentImageModel) -> list[
             " reported; --levels names the grid"
         )
     return said
+
+
+def distinct(runs: Iterable[Run]) -> tuple[list[Run], dict[str, str]]:
+    """Return the runs without those that repeat an earlier one, and why each of these is left out."""
+    first: dict[tuple, Run] = {}
+    repeated = {}
+    for run in runs:
+        if earlier := first.get(run.config.identity):
+            repeated[str(run.folder)] = f"settings and seed are those of {earlier.folder}"
+        else:
+            first[run.config.identity] = run
+    return list(first.values()), repeated
+
+
+def without_repeats(caller: str, runs: Iterable[Run]) -> list[Run]:
+    """Return the runs that `distinct` keeps; a notice, opened by `caller`, names each of the others."""
+    kept, repeated = distinct(runs)
+    for folder, reason in repeated.items():
+        notice(f"{caller}: {folder} is left out: {reason}")
+    return kept
 
 
 def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:

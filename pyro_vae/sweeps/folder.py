@@ -6,22 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from pyro_vae.files import check_path_name, exists, replace_file
-from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.config import PLACE, RunConfig
 from pyro_vae.runs.lock import SWEEP_FILE, FolderLock, check_unused
-from pyro_vae.runs.resume import (
-    MAY_CHANGE_ON_RESUME,
-    check_free,
-    compare_settings,
-    visible_entries,
-)
+from pyro_vae.runs.resume import check_free, compare_settings, visible_entries
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import DEFAULT_BATCH_SIZE
 from pyro_vae.sweeps.grid import Grid, save_grid
 
 ENDING = 10.0  # seconds, for the workers of a sweep that was killed to end
-MAY_DIFFER_FROM_FOLDER = tuple(  # settings of runs that it holds already
-    name for name in MAY_CHANGE_ON_RESUME if name != "epochs"
-)
 
 
 def mark_failed(run: Run, error: Exception) -> None:
@@ -72,8 +64,8 @@ class SweepFolder:
         earlier = self._earlier(configs)
         runs = []
         for name, config in configs.items():
-            if _identity(config) in earlier and not (self.path / name).exists():
-                name = earlier[_identity(config)]
+            if config.identity in earlier and not (self.path / name).exists():
+                name = earlier[config.identity]
                 earlier = {c: other for c, other in earlier.items() if other != name}
             runs.append(Run(self.path / name, config))
             _check_run(runs[-1])
@@ -98,12 +90,13 @@ class SweepFolder:
                 f"out: {self.path} is no sweep: it has no sweep.yaml; name another folder"
             )
 
-    def _earlier(self, configs: dict[str, RunConfig]) -> dict[RunConfig, str]:
-        """Return the names of other runs in the folder, by their settings."""
+    def _earlier(self, configs: dict[str, RunConfig]) -> dict[tuple, str]:
+        """Return the names of other runs in the folder, by their identities."""
         others = {p.name: _saved(p) for p in visible_entries(self.path) if p.name not in configs}
-        names = {_identity(config): name for name, config in others.items() if config}
-        default_last = sorted(names, key=lambda config: config.batch_size == DEFAULT_BATCH_SIZE)
-        unset = {replace(config, batch_size=None): names[config] for config in default_last}
+        saved = [(config, name) for name, config in others.items() if config]
+        names = {config.identity: name for config, name in saved}
+        saved.sort(key=lambda each: each[0].batch_size == DEFAULT_BATCH_SIZE)  # the default last
+        unset = {replace(config, batch_size=None).identity: name for config, name in saved}
         return names | unset
 
 
@@ -113,7 +106,7 @@ def _check_run(run: Run) -> None:
     if not run.config_file.exists():
         return
     saved = Run(run.folder).config
-    _, difference = compare_settings(saved, run.config, MAY_DIFFER_FROM_FOLDER)
+    _, difference = compare_settings(saved, run.config, PLACE)
     if difference:
         name, before, now = difference
         raise ValueError(f"out: {name} is {before} in {run.folder}, got {now}; name another folder")
@@ -124,7 +117,3 @@ def _saved(path: Path) -> RunConfig | None:
         return Run(path).config
     except ValueError:
         return None
-
-
-def _identity(config: RunConfig) -> RunConfig:
-    return replace(config, **{name: getattr(RunConfig, name) for name in MAY_DIFFER_FROM_FOLDER})

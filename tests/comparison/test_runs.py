@@ -61,6 +61,19 @@ def test_the_same_seed_twice_is_no_second_seed(capsys):
     assert "settings and seed are those of x/a" in Path("x/report.html").read_text()
 
 
+def test_nowhere_does_the_same_seed_count_twice():
+    for name, engine, seed in (("a", "eager", 0), ("b", "svi", 0), ("c", "eager", 1)):
+        make_up_run(f"x/{name}", engine=engine, seed=seed)
+    given = [pv.Run(f"x/{name}") for name in "abc"]
+    with pytest.warns(Notice, match="runs: x/b is left out: settings and seed are those of x/a"):
+        runs = pv.Runs(given)
+    assert names(runs) == ["a", "c"] and len(runs.table()) == 2
+    with pytest.warns(Notice, match="load_runs: x/b is left out"):
+        assert len(pv.load_runs(["x/c", "x/a", "x/b"]).table()) == 2
+    with pytest.warns(Notice, match="runs: x/a is left out: settings and seed are those of x/a"):
+        assert len(pv.Runs([given[0], given[0]])) == 1
+
+
 def test_two_runs_are_compared_at_least():
     make_up_run("x/a")
     make_up_run("x/b", seed=1)

@@ -10,6 +10,7 @@ from scipy import stats
 from pyro_vae.comparison.seeds import best_settings, differences, over_seeds, with_errors
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.significance import paired_difference, two_way_mean
+from pyro_vae.notices import Notice
 
 NUMBERS = pd.DataFrame(
     {
@@ -140,6 +141,42 @@ def test_groups_without_the_measure_have_no_best():
     table = NUMBERS.assign(family=["a", "a", "a", "b", "b"])
     table.loc[table["family"] == "b", "bits"] = math.nan
     assert best_settings(table, "bits", "beta", "family").index.tolist() == ["a"]
+
+
+# --- a seed that is repeated ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_seed_twice():
+    """The same runs under two engines: to rounding, the numbers of one seed."""
+    rows = [
+        {"beta": beta, "seed": 0, "engine": engine, "patience": None, "nats": beta + rounding}
+        for beta in (1.0, 4.0)
+        for engine, rounding in (("svi", 0.0), ("eager", 1e-9))
+    ]
+    return pd.DataFrame(rows, index=pd.Index(["a", "b", "c", "d"], name="folder"))
+
+
+def test_a_repeated_seed_is_no_second_one(one_seed_twice):
+    """Else a mean over seeds is 1 with an error of 5e-10, and differences have p = 1e-19."""
+    with pytest.warns(Notice, match="left out, as another row has their settings and seed: b, d"):
+        means = over_seeds(one_seed_twice, "beta", "nats")
+    assert means["nats"].tolist() == [1, 4] and means["nats.standard_error"].isna().all()
+    with pytest.warns(Notice, match="b, d"):
+        found = differences(one_seed_twice, "nats", "beta", 4.0, 1.0).iloc[0]
+    assert found["error over"] == "nothing" and math.isnan(found["p-value"])
+    with pytest.warns(Notice, match="b, d"):
+        best = best_settings(one_seed_twice, "nats", "beta").iloc[0]
+    assert best["can be best"].startswith("unknown")
+
+
+def test_rows_that_differ_in_what_is_asked_for_are_no_repeats(one_seed_twice):
+    means = over_seeds(one_seed_twice, ["beta", "engine"], "nats")
+    assert len(means) == 4
+    found = differences(one_seed_twice, "nats", "engine", "eager", "svi", "beta")
+    assert found["difference"].tolist() == pytest.approx([1e-9, 1e-9], rel=1e-6)  # rounding
+    noisy = pd.concat([NUMBERS.assign(noise=noise) for noise in (0.0, 0.1)])
+    assert over_seeds(noisy, ["noise", "beta"], "bits")["bits"].tolist() == [1.5, 7.0, 3.0] * 2
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.notices import Notice
 from pyro_vae.runs.evaluate import evaluate_missing
 from pyro_vae.runs.lock import FolderInUse, FolderLock
 from pyro_vae.runs.measure import measure
@@ -45,6 +46,13 @@ def test_a_table_has_a_row_for_each_run_and_is_measured_once(run, copy_run):
         assert function.calls == 2 and table.index.tolist() == ["a", "b"]
         assert table["of"].tolist() == [720, 720] and table["seed"].tolist() == [2, 0]
     assert isinstance(table, pd.DataFrame) and len(kept_files(run)) == 1
+
+
+def test_a_run_is_measured_alone_and_a_repeated_one_not_at_all(run, copy_run):
+    again, function = pv.load_run(copy_run("b", seed=2)), Counted()
+    with pytest.warns(Notice, match="measure: b is left out: settings and seed are those of a"):
+        assert measure([run, again], function).index.tolist() == ["a"]
+    assert measure(run, function)["seed"].tolist() == [2] and function.calls == 1
 
 
 def test_a_measure_has_the_model_and_its_data(run, digits):
