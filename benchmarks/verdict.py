@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     for family in asked.family:
         page += f"\n## {family}\n\n{head()}\n"
         data = pv.load_dataset("digits", binarize=FAMILIES[family])
-        net = classifier_for(data, asked.data_dir)
+        net = classifier_for(data)
         for kind in KINDS:
             models = trained(kind, family, data, asked.seeds, asked.epochs)
             cases = [c for seed, model in enumerate(models) for c in judged(model, net, data, seed)]
@@ -72,7 +72,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--family", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=150)
-    parser.add_argument("--data-dir", default="data", help="folder that keeps the classifier")
     parser.add_argument("--write", type=Path, metavar="FILE", help="the page, as Markdown")
     return parser.parse_args(arguments)
 

@@ -82,9 +82,9 @@ def halves(data: pv.Dataset, images: int) -> tuple[Tensor, Tensor]:
     return test[::2][:images], test[1::2][:images]
 
 
-def distance_of_real_images(data: pv.Dataset, data_dir: str, images: int) -> Estimate:
+def distance_of_real_images(data: pv.Dataset, images: int) -> Estimate:
     """Return the squared Fréchet distance of the two `halves`, which is the least to expect."""
-    net, (reference, others) = classifier_for(data, data_dir), halves(data, images)
+    net, (reference, others) = classifier_for(data), halves(data, images)
     return frechet_distance(net.features(reference), net.features(others))
 
 
@@ -96,7 +96,7 @@ def decoded_quality(subject: Subject, images: int) -> dict[str, float | str]:
     share of the structure of images that reconstructions account for; and `verdict`.
     """
     data, model = subject.data, subject.model
-    net, (reference, others) = classifier_for(data, subject.cache), halves(data, images)
+    net, (reference, others) = classifier_for(data), halves(data, images)
     sets, target = decoded_sets(model, others, subject.train, subject.seed), net.features(reference)
     figures: dict[str, float | str] = {}
     for name, made in sets.items():

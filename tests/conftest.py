@@ -42,6 +42,20 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """No test reads or writes the user's cache folder; all of them and their processes share another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(_shared(tmp_path_factory) / "cache"))
+        yield
+
+
+def _shared(tmp_path_factory):
+    """The temporary folder of all processes that test, and not that of this one."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """The models here are small: more threads cost more than they bring, most of all when shared."""
     torch.set_num_threads(1)
@@ -82,8 +96,7 @@ def small_sweeps(elsewhere, no_inductor, no_pictures, monkeypatch):
 @pytest.fixture(scope="session")
 def kept_runs(tmp_path_factory):
     """Runs that the tests train once; `copy_run` gives a test a copy of its own."""
-    base = tmp_path_factory.getbasetemp()  # of this worker, inside that of all
-    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kept_runs"
+    root = _shared(tmp_path_factory) / "kept_runs"
     root.mkdir(exist_ok=True)
     return KeptRuns(root)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_vae.kept import kept, load_arrays, mark_of, save_arrays
+from pyro_vae.kept import digest, kept, load_arrays, mark_of, save_arrays
 from pyro_vae.notices import Notice
 
 
@@ -47,9 +47,40 @@ def test_a_damaged_file_is_made_again_with_a_notice(path, content):
     assert compute.calls == 3
 
 
-def test_arrays_of_something_else_are_replaced(path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda whole, arrays: whole.replace(b"'shape': (5000,)", b"'shape': (1000,)"),  # one bit
+        lambda whole, arrays: whole.replace(b"values.npy", b"values.npx"),
+        lambda whole, arrays: arrays | {"values": np.zeros(5)},
+        lambda whole, arrays: arrays | {"values": np.full(5000, np.nan)},
+        lambda whole, arrays: arrays | {"values": np.full(5000, "text")},
+        lambda whole, arrays: {name: a for name, a in arrays.items() if name != "values"},
+    ],
+    ids=["fewer", "bytes", "five values", "NaN", "text", "missing"],
+)
+def test_what_is_not_as_it_was_written_is_made_again_with_a_notice(path, change):
+    def compute():
+        return {"values": np.arange(5000.0)}
+
+    kept(path, "a", compute)
+    changed = change(path.read_bytes(), load_arrays(path))
+    path.write_bytes(changed) if isinstance(changed, bytes) else save_arrays(path, changed)
+    with pytest.warns(Notice, match=f"kept: {path} .*; what it held is computed again"):
+        assert np.array_equal(kept(path, "a", compute)["values"], np.arange(5000))
+    assert np.array_equal(kept(path, "a", pytest.fail)["values"], np.arange(5000))
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused(path, monkeypatch):
     path.parent.mkdir()
-    save_arrays(path, {"other": np.zeros(3)})
+    np.savez_compressed(path, values=np.zeros(10**6))
+    monkeypatch.setattr("pyro_vae.kept.LARGEST", 10**6)
+    with pytest.raises(ValueError, match="cannot be read: ValueError"):
+        load_arrays(path)
+
+
+def test_arrays_of_something_else_are_replaced(path):
+    kept(path, "b", lambda: {"other": np.zeros(3)})
     assert list(kept(path, "a", Counted())) == ["values", "word", "number"]
 
 
@@ -75,6 +106,12 @@ def test_an_error_of_the_computation_keeps_nothing(path):
     with pytest.raises(OSError, match="no data"):
         kept(path, "a", fail)
     assert not path.exists()
+
+
+def test_what_differs_has_another_digest():
+    images = torch.rand(2, 1, 4, 4)
+    parts = [(images,), (images.view(2, 1, 2, 8),), (images.double(),), (images, 1), (images, "1")]
+    assert len({digest(*part) for part in parts}) == 5 and digest(images) == digest(images.clone())
 
 
 def test_images_have_marks_of_their_own():

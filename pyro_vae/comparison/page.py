@@ -25,7 +25,7 @@ from pyro_vae.comparison.table import (
 )
 from pyro_vae.files import read_file, replace_file
 from pyro_vae.measures.baselines import NAMES as BASELINES
-from pyro_vae.measures.baselines import not_beaten
+from pyro_vae.measures.baselines import worse_than
 from pyro_vae.pages.frame import render
 from pyro_vae.pages.wording import figure_text
 from pyro_vae.runs.config import RunConfig
@@ -150,7 +150,7 @@ def _table(group: Group, folder: Path) -> dict[str, Any]:
     shown = [column for column, row in ROWS.items() if row.in_table == "result"]
     columns = [c for c in (*shown, "parameters", "seconds") if table[c].notna().any()]
     runs = group.runs.items()
-    beaten = [name for name, run in runs if not_beaten(run.summary.get("baselines") or {})]
+    beaten = [name for name, run in runs if worse_than(run.summary.get("baselines") or {})]
     return {
         "bits": ROWS[bits],
         "is_ranked": table[bits].notna().any(),

@@ -7,16 +7,25 @@ in nats, (N,), from training images on the same grid of grey levels.
 import math
 
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from pyro_vae.evaluation.bounds import importance_bound
-from pyro_vae.evaluation.exact import optimal_linear_vae
+from pyro_vae.evaluation.exact import LinearGaussian, linear_vae, optimal_linear_vae
 from pyro_vae.likelihoods.distributions import Normal, half_bin
 from pyro_vae.models.elbo import chunks
 
 HELD_OUT, MOST_HELD_OUT = 10, 1000  # one in so many training images chooses the diagonal's variance
 STEPS_OF_VARIANCE = 10  # each four times the one before
-PPCA_SAMPLES = 50
+BLOCK = (
+    2048  # pixels of one covariance: the cost is cubic in them, and no signal is heard meanwhile
+)
+DRAWS_FOR_SIGMA, NUMBERS_FOR_SIGMA = 4, 2**22
+
+
+def spread(images: Tensor, numbers: int) -> Tensor:
+    """Return every n-th image, so that they have about so many numbers or fewer."""
+    return images[:: math.ceil(images.numel() / numbers)]
 
 
 def independent_pixels(images: Tensor, train: Tensor, levels: int) -> Tensor:
@@ -42,48 +51,86 @@ def _levels_of(images: Tensor, levels: int) -> Tensor:
 
 
 def one_gaussian(images: Tensor, train: Tensor, levels: int) -> tuple[Tensor, float]:
-    """Return log P under one Normal with a full covariance, and the variance added to its diagonal.
+    """Return log P under one Gaussian, pixel by pixel, and the variance added to its diagonal.
 
-    Each pixel is, given the ones before it, a Normal that is scored on the bin of its grey level, so
-    that the probabilities of all images add up to 1. The diagonal gets at least the variance of a
-    uniform bin, `1 / (12 (levels - 1)^2)`, and more where a tenth of the training images is likelier
-    then. Without it the covariance of images with constant pixels would be singular.
+    Each pixel is, given the grey values of the ones before it, a Normal that is scored on the bin of
+    its grey level. The probabilities of all images add up to 1. They are not those that the Normal of
+    all pixels gives to the bins of images: it would be given the bins before, and not their middles.
+
+    The diagonal gets at least the variance of a uniform bin, `1 / (12 (levels - 1)^2)`, and more where
+    a tenth of the training images is likelier then. Without it the covariance of images with constant
+    pixels would be singular. Images of more than 2,048 pixels and channels are cut into blocks of so
+    many, row by row, that are independent of each other.
+
+    Raises:
+        ValueError: there are fewer than two training images.
     """
+    if len(train) < 2:
+        raise ValueError(f"train: expected two images or more, got {len(train)}")
     cut = len(train) - min(MOST_HELD_OUT, max(1, len(train) // HELD_OUT))
-    mean, covariance = _moments(train[:cut])
+    moments = _moments(train[:cut])
     least = (2 * half_bin(levels)) ** 2 / 12
     variances = [least * 4**n for n in range(STEPS_OF_VARIANCE)]
-    scores = {v: _gaussian(train[cut:], mean, covariance, v, levels).mean() for v in variances}
+    scores = {v: _gaussian(train[cut:], moments, v, levels).mean() for v in variances}
     best = max(scores, key=lambda v: scores[v].item())
-    return _gaussian(images, *_moments(train), best, levels), best
+    return _gaussian(images, _moments(train), best, levels), best
 
 
-def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    rows = images.flatten(1).double()
-    return rows.mean(0), rows.T.cov(correction=0).view(rows.shape[1], -1)
+def _blocks(images: Tensor) -> tuple[Tensor, ...]:
+    """Return the pixels of images in blocks (N, BLOCK or fewer), the colours of a pixel together."""
+    return images.movedim(1, -1).flatten(1).double().split(BLOCK, 1)
+
+
+def _moments(images: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return the mean and the covariance of each block."""
+    return [(x.mean(0), x.T.cov(correction=0).view(x.shape[1], -1)) for x in _blocks(images)]
 
 
 def _gaussian(
-    images: Tensor, mean: Tensor, covariance: Tensor, variance: float, levels: int
+    images: Tensor, moments: list[tuple[Tensor, Tensor]], variance: float, levels: int
+) -> Tensor:
+    blocks = zip(_blocks(images), moments)
+    return torch.stack([_of_block(x, *of, variance, levels) for x, of in blocks]).sum(0)
+
+
+def _of_block(
+    rows: Tensor, mean: Tensor, covariance: Tensor, variance: float, levels: int
 ) -> Tensor:
     factor = torch.linalg.cholesky(covariance + variance * torch.eye(len(mean)).to(covariance))
     scale, found = factor.diagonal(), []
-    for part in chunks(images):
-        x = part.flatten(1).double()
+    for x in chunks(rows):
         standard = torch.linalg.solve_triangular(factor, (x - mean).T, upper=False).T
         given = Normal(x - scale * standard, scale)  # each pixel, given the ones before it
         found.append(given.log_bin_prob(x, half_bin(levels)).sum(1))
     return torch.cat(found)
 
 
-def ppca(images: Tensor, train: Tensor, levels: int, latent_dim: int, seed: int = 0) -> Tensor:
+def ppca(
+    images: Tensor, train: Tensor, levels: int, latent_dim: int, num_samples: int, seed: int = 0
+) -> Tensor:
     """Return log P under probabilistic PCA with `latent_dim` components, scored on grey levels.
 
-    The model is the maximum of its density. Its levels are scored by an importance bound of 50
-    draws from its exact posterior.
+    Its mean and weights maximise the density, and its sigma the probability of the training images'
+    grey levels. The levels are scored by an importance bound from the posterior of its density.
+
+    Args:
+        num_samples: the number of draws of z per image. What is compared takes as many.
+        seed: the seed of the draws.
+
+    Raises:
+        ValueError: images of a single pixel.
 
     Source: Tipping and Bishop, "Probabilistic principal component analysis", 1999.
     """
     vae = optimal_linear_vae(train, min(latent_dim, math.prod(train.shape[1:]) - 1), levels)
-    vae = vae.to(images.device, images.dtype).eval()
-    return importance_bound(vae, images, PPCA_SAMPLES, seed).log_prob.double()
+    weight, mean, sigma = LinearGaussian.of(vae)
+    few = spread(train, NUMBERS_FOR_SIGMA // DRAWS_FOR_SIGMA)
+
+    def loss(log_sigma: float) -> float:
+        scored = linear_vae(weight, mean, math.exp(log_sigma), few, levels)
+        return -importance_bound(scored, few, DRAWS_FOR_SIGMA, seed).log_prob.mean().item()
+
+    bounds = math.log(sigma) - 1, math.log(sigma) + 2
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.01})
+    scored = linear_vae(weight, mean, math.exp(found.x), images, levels)
+    return importance_bound(scored, images, num_samples, seed).log_prob.double()

@@ -10,10 +10,52 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
+from torch.nn.functional import pad
 
 from pyro_vae.likelihoods.base import SCALE_FLOOR
 from pyro_vae.likelihoods.distributions import Normal
 from pyro_vae.models.vae import VAE
+from pyro_vae.randomness import seeded
+
+MOST_EXACT = 2048  # images or pixels, whichever are fewer: exact eigenvectors are cubic in them
+OVERSAMPLED, POWER_ITERATIONS = 16, 8
+
+
+class PrincipalComponents(NamedTuple):
+    """The leading eigenvectors of the covariance of images with D pixels, which is divided by N."""
+
+    mean: Tensor  # (D,)
+    variances: Tensor  # (count,), the eigenvalues, largest first
+    directions: Tensor  # (D, count), the eigenvectors
+    total: float  # the sum of all eigenvalues
+
+
+def principal_components(images: Tensor, count: int) -> PrincipalComponents:
+    """Return the leading principal components of images (N, ...), as many as there are pixels at most.
+
+    They are exact for up to 2,048 images or pixels, whichever are fewer. Beyond, where exact ones
+    would take minutes, they are found by power iterations in a random subspace.
+
+    Source: Halko, Martinsson and Tropp, "Finding structure with randomness", 2011,
+    https://arxiv.org/abs/0909.4061.
+    """
+    x = images.flatten(1).double()
+    mean, count = x.mean(0), min(count, x.shape[1])
+    x = (x - mean) / math.sqrt(len(x))
+    if min(x.shape) > MOST_EXACT:
+        with seeded(0, x.device):
+            _, scales, directions = torch.svd_lowrank(x, count + OVERSAMPLED, POWER_ITERATIONS)
+        variances = scales.square()
+    else:
+        wide = len(x) < x.shape[1]
+        variances, directions = torch.linalg.eigh(x @ x.T if wide else x.T @ x)
+        variances, directions = variances.flip(0).clamp_min(0), directions.flip(1)
+        if wide:  # with zeros for components that so few images cannot have
+            directions = x.T @ directions / variances.sqrt().clamp_min(1e-12)
+            missing = max(0, count - len(x))
+            variances, directions = pad(variances, (0, missing)), pad(directions, (0, missing))
+    total = x.square().sum().item()
+    return PrincipalComponents(mean, variances[:count], directions[:, :count], total)
 
 
 class LinearOptimum(NamedTuple):
@@ -73,27 +115,30 @@ def linear_optimum(
     """
     if beta <= 0:
         raise ValueError(f"beta: expected a positive number, got {beta}")
-    x = images.flatten(1).double()
-    x = x - x.mean(0)
-    eigenvalues = torch.linalg.eigvalsh(x.T @ x / len(x)).flip(0).clamp_min(0)
+    return _linear_optimum(principal_components(images, latent_dim), beta, sigma, floor)
+
+
+def _linear_optimum(
+    components: PrincipalComponents, beta: float, sigma: float | None, floor: float
+) -> LinearOptimum:
     if sigma is not None:
-        return _optimum(eigenvalues, latent_dim, beta, sigma)
-    candidates = []
-    for k in range(min(latent_dim, len(eigenvalues) - 1) + 1):
-        room = len(eigenvalues) - beta * k
+        return _optimum(components, beta, sigma)
+    pixels, candidates = len(components.mean), []
+    for k in range(min(len(components.variances), pixels - 1) + 1):
+        room = pixels - beta * k
         if room > 0:
-            learned = max(math.sqrt((eigenvalues[k:].sum() / room).item()), floor)
-            candidates.append(_optimum(eigenvalues, latent_dim, beta, learned))
+            left = components.total - components.variances[:k].sum().item()
+            learned = max(math.sqrt(max(0, left) / room), floor)
+            candidates.append(_optimum(components, beta, learned))
     return min(candidates, key=lambda c: c.distortion + beta * c.rate)
 
 
-def _optimum(eigenvalues: Tensor, latent_dim: int, beta: float, sigma: float) -> LinearOptimum:
-    noise = beta * sigma**2
-    top, rest = eigenvalues[:latent_dim], eigenvalues[latent_dim:]
+def _optimum(components: PrincipalComponents, beta: float, sigma: float) -> LinearOptimum:
+    top, noise = components.variances, beta * sigma**2
     rates = (top / noise).log().clamp_min(0) / 2
-    squared_error = top.clamp_max(noise).sum() + rest.sum()
-    normaliser = len(eigenvalues) / 2 * math.log(2 * math.pi * sigma**2)
-    return LinearOptimum(rates, normaliser + squared_error.item() / (2 * sigma**2), sigma)
+    squared_error = components.total - (top - noise).clamp_min(0).sum().item()
+    normaliser = len(components.mean) / 2 * math.log(2 * math.pi * sigma**2)
+    return LinearOptimum(rates, normaliser + squared_error / (2 * sigma**2), sigma)
 
 
 @torch.no_grad()
@@ -122,18 +167,35 @@ def optimal_linear_vae(images: Tensor, latent_dim: int, levels: int = 256) -> VA
         >>> bool(gap.abs().max() < 1e-4)
         True
     """
-    x = images.flatten(1).double()
-    if latent_dim > x.shape[1]:
-        raise ValueError(f"latent_dim: expected {x.shape[1]} pixels at most, got {latent_dim}")
-    sigma = linear_optimum(images, latent_dim).sigma
-    channels, height, width = images.shape[1:]
+    components = principal_components(images, latent_dim)
+    if latent_dim > len(components.mean):
+        raise ValueError(
+            f"latent_dim: expected {len(components.mean)} pixels at most, got {latent_dim}"
+        )
+    sigma = _linear_optimum(components, 1.0, None, SCALE_FLOOR).sigma
+    excess = (components.variances - sigma**2).clamp_min(0)
+    weight = components.directions * excess.sqrt()
+    return linear_vae(weight, components.mean, sigma, images, levels)
+
+
+@torch.no_grad()
+def linear_vae(
+    weight: Tensor, mean: Tensor, sigma: float, images: Tensor, levels: int = 256
+) -> VAE:
+    """Return the VAE that decodes z as `W z + mean`; its q is the exact posterior under its density.
+
+    Args:
+        weight: W (D, latent_dim), with orthogonal columns: the posterior is a diagonal Normal then.
+        mean: (D,).
+        sigma: the sigma of all pixels.
+        images: of the shape, the type and the device that the VAE is for.
+        levels: the number of grey levels in the images.
+    """
+    latent_dim, (channels, height, width) = weight.shape[1], images.shape[1:]
     shape = (channels, height, width)
     vae = VAE(shape, latent_dim, "gaussian_fixed_sigma", "linear", levels=levels, sigma=sigma)
     vae = vae.to(images).eval()
-    mean, centred = x.mean(0), x - x.mean(0)
-    eigenvalues, vectors = torch.linalg.eigh(centred.T @ centred / len(x))
-    top = eigenvalues.flip(0)[:latent_dim].clamp_min(sigma**2)
-    weight = vectors.flip(1)[:, :latent_dim] * (top - sigma**2).sqrt()
+    top = weight.square().sum(0) + sigma**2
     gain = weight.T / top.unsqueeze(1)
     encoder, decoder = (
         next(m for m in net.modules() if isinstance(m, nn.Linear))

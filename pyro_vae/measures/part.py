@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,7 +64,6 @@ class Subject:
         data: the data set of the model, with its images on the model's device and in its type.
         effort: the numbers of images, draws and steps.
         seed: the seed of all random draws.
-        cache: the data folder, where classifiers of data sets are kept.
         labelled: returns the labelled data set whose classifier judges samples, or None.
         progress: a function that receives how many of what are done.
     """
@@ -74,7 +72,6 @@ class Subject:
     data: Dataset
     effort: Effort = FULL
     seed: int = 0
-    cache: str | Path = "data"
     labelled: Callable[[], Dataset | None] = lambda: None
     progress: Progress = no_progress
 

@@ -1,6 +1,5 @@
 """The quality of samples and reconstructions, with a verdict."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -13,11 +12,13 @@ from pyro_vae.evaluation.features import FeatureNet, feature_count, train_featur
 from pyro_vae.evaluation.samples import radial_power_spectrum, sample_quality, sharpness_ratio
 from pyro_vae.evaluation.verdict import explained_share, judge, mismatch
 from pyro_vae.figures import one_run
-from pyro_vae.kept import kept, mark_of
+from pyro_vae.kept import cache_file, digest, kept
 from pyro_vae.measures.part import Figures, Measured, Part, Subject, to_numpy
 from pyro_vae.models.elbo import chunks
 from pyro_vae.pages.wording import Compared, Picture, Row
 from pyro_vae.randomness import seeded
+
+VERSION = 1  # of the classifiers; raise it where the same images and labels give another one
 
 
 class ImageSets(NamedTuple):
@@ -51,7 +52,7 @@ def measure_samples(subject: Subject) -> Measured:
     if labelled is None:
         verdict = {"verdict": judge(explained)}
         return Measured(_sharpness_figures(sets) | figures | verdict, drawings=drawings)
-    net = classifier_for(labelled, subject.cache).to(sets.real.device)
+    net = classifier_for(labelled).to(sets.real.device)
     sets = ImageSets(*(images.float() for images in sets))
     apart = mismatch(net, sets.real, sets.sample_means, sets.reconstruction_means)
     figures |= {"mismatch": apart, "verdict": judge(explained, apart)}
@@ -95,27 +96,26 @@ def _spectra_drawn(sets: ImageSets) -> Figure:
     return one_run.power_spectra(curves)
 
 
-def classifier_for(data: Dataset, folder: str | Path, seed: int = 0) -> FeatureNet:
-    """Return the classifier of a labelled data set, kept in `folder/features` or newly trained.
+def classifier_for(data: Dataset, seed: int = 0) -> FeatureNet:
+    """Return the classifier of a labelled data set, kept in the user's cache folder or newly trained.
 
     Args:
         data: the data set, of which only the training images are used. For binary pixels drawn from
             grey values, give the grey set, so that one classifier measures all versions of it.
-        folder: the data folder. Nothing is kept if it cannot be written to.
         seed: the seed of the classifier's training.
 
     Raises:
         ValueError: what `train_features` refuses.
     """
     images, labels = data.train.images, data.train.labels
-    mark = f"{data.name}-{len(images)}-{mark_of(images):08x}-{seed}"
+    mark = digest(VERSION, images, labels, seed)
 
     def trained() -> dict[str, Any]:
         net = train_features(images, labels, feature_count(len(images)), seed)
         weights = {name: weight.cpu() for name, weight in net.state_dict().items()}
         return weights | {"accuracy": net.accuracy, "sizes": net.sizes[1:]}
 
-    arrays = kept(Path(folder) / "features" / f"{mark}.npz", mark, trained)
+    arrays = kept(cache_file("classifiers", mark), mark, trained)
     accuracy, (features, classes) = arrays.pop("accuracy"), arrays.pop("sizes").tolist()
     with seeded(0):  # draws initial weights, which are then replaced
         net = FeatureNet(data.image_shape, features, classes)

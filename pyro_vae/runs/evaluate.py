@@ -127,7 +127,6 @@ def subject_of(run: Run, data: Dataset, config: RunConfig, **options: Any) -> Su
     return Subject(
         model=run.vae,
         data=data.to(weight.device, weight.dtype),
-        cache=config.data_dir,
         labelled=partial(_labelled, config, data),
         **options,
     )

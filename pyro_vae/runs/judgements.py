@@ -9,7 +9,7 @@ from pyro_vae.evaluation.thresholds import (
     OVERFIT_BITS,
     UNRELIABLE_K_HAT,
 )
-from pyro_vae.measures.baselines import NAMES, not_beaten
+from pyro_vae.measures.baselines import NAMES, not_beaten, worse_than
 from pyro_vae.pages.wording import lookup
 
 YES, LOOK, NO, NOT_MEASURED = "yes", "look", "no", "not measured"
@@ -84,15 +84,27 @@ def _better_than_trivial(summary: Table) -> Judgement | None:
     bits = {n: f["bits_per_dim"] for n, f in baselines.items() if n in NAMES}
     listed = ", ".join(f"{NAMES[name]} {value:.3f}" for name, value in bits.items())
     beside = f"Their bits per dimension: {listed}."
-    if worse := not_beaten(baselines):
-        names = " and ".join(", ".join(worse).rsplit(", ", 1))
+    worse = worse_than(baselines)
+    if ahead := worse or not_beaten(baselines):
+        names = " and ".join(", ".join(ahead).rsplit(", ", 1))
+        how = "worse than" if worse else "as good as, within two standard errors,"
         answer = (
-            f"It is not trained far enough, or worse than {names}. Its log P(x) is"
-            f" {least:+.1f} nats per image beside the best of them. {beside}"
+            f"It is {how} {names}. Its log P(x) is {least:+.1f} nats per image beside the best of"
+            f" them.{_why_worse(summary) if worse else ''} {beside}"
         )
         return Judgement("Is it better than trivial models?", NO, answer)
     answer = f"Its log P(x) is {least:.1f} nats per image larger, or more. {beside}"
     return Judgement("Is it better than trivial models?", YES, answer)
+
+
+def _why_worse(summary: Table) -> str:
+    """Return what may be at fault where a run is worse than a trivial model."""
+    why = ""
+    if summary.get("scored_on") == "density":
+        why = " It was trained on densities: --score levels trains on what is compared here."
+    if lookup(summary, "convergence.word") != "converged":
+        why += " It may not be trained far enough."
+    return why
 
 
 def _components(summary: Table) -> Judgement | None:

@@ -45,7 +45,7 @@ SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is the
     **{
         f"baselines.{name}.{key}": NUMBER if key == "gain_error" else (int, float)
         for name in ("independent_pixels", "one_gaussian", "ppca")
-        for key in ("bits_per_dim", "gain_nats", "gain_error")
+        for key in ("bits_per_dim", "gain_nats", "gain_error", "gain_bits_per_dim")
     },
     "epochs": int,
     "asked_epochs": int,

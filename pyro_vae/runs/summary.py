@@ -48,12 +48,14 @@ def summarise(
     training: Training,
     scored: dict[str, Scored],
     metrics: dict[str, list[float | None]],
+    progress: Progress = no_progress,
 ) -> dict:
     """Return the summary of a finished run, measured with the weights that its model has now.
 
     Args:
         scored: what `score` returned.
         metrics: the columns of `metrics.csv`.
+        progress: a function that receives how many of what are done.
     """
     model = training.model
     optimum = _linear_optimum(config, model, data)
@@ -62,6 +64,7 @@ def summarise(
     return {
         "dataset": config.dataset,
         "likelihood": config.likelihood,
+        "scored_on": model.likelihood.scored_on(config.score),
         "beta": config.beta,
         "latent_dim": config.latent_dim,
         "network": config.network,
@@ -80,7 +83,7 @@ def summarise(
         "generalisation": _generalisation(model, train, scored["test"]),
         "cautions": cautions(config, data, model),
         "linear_optimum": optimum,
-        "baselines": _beside_baselines(config, data, scored["test"].columns),
+        "baselines": _beside_baselines(config, data, scored["test"].columns, progress),
         "convergence": _convergence(config, training, metrics, data),
     }
 
@@ -98,10 +101,13 @@ def _generalisation(model: LatentImageModel, train: dict, test: Scored) -> dict:
     return {"gap_nats": gap, "gap_error": gap_error, "gap_bits_per_dim": bits}
 
 
-def _beside_baselines(config: RunConfig, data: Dataset, columns: dict[str, Tensor]) -> dict | None:
+def _beside_baselines(
+    config: RunConfig, data: Dataset, columns: dict[str, Tensor], progress: Progress
+) -> dict | None:
     if "log_prob_nats" not in columns:
         return None
-    return beside_baselines(data, columns["log_prob_nats"], config.latent_dim, config.data_dir)
+    log_prob, draws = columns["log_prob_nats"], BITS_PER_DIM_SAMPLES
+    return beside_baselines(data, log_prob, config.latent_dim, draws, progress)
 
 
 def _convergence(

@@ -130,7 +130,7 @@ class RunWriter:
         scored = score(self.data, self.training, progress)
         save_per_image(trained.per_image_file, scored)
         trained.summary = finite(
-            summarise(trained.config, self.data, self.training, scored, trained.metrics)
+            summarise(trained.config, self.data, self.training, scored, trained.metrics, progress)
         )
         write_report(trained)  # before the summary, which says that all is there
         save_json(trained.summary_file, trained.summary)

@@ -7,23 +7,17 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
+from pyro_vae.evaluation import baselines
 from pyro_vae.evaluation.baselines import independent_pixels, one_gaussian, ppca
-from pyro_vae.evaluation.exact import LinearGaussian, optimal_linear_vae
+from pyro_vae.evaluation.bounds import importance_bound
+from pyro_vae.evaluation.exact import LinearGaussian, linear_vae, optimal_linear_vae
+from tests.support.linear_gaussian import correlated
 
 
 def every_image(levels, pixels):
     """All images of so many pixels, (levels^pixels, 1, 1, pixels)."""
     grid = [v / (levels - 1) for v in range(levels)]
     return torch.tensor(list(itertools.product(grid, repeat=pixels))).view(-1, 1, 1, pixels)
-
-
-def correlated(count, levels, seed=0):
-    """Images of 2 x 2 pixels that share a factor, far from both ends of the grid."""
-    generator = torch.Generator().manual_seed(seed)
-    factor = torch.randn(count, 1, generator=generator, dtype=torch.float64)
-    noise = torch.randn(count, 4, generator=generator, dtype=torch.float64)
-    x = 0.5 + 0.06 * factor * torch.tensor([1.0, 1.0, -1.0, 0.5]) + 0.03 * noise
-    return ((x.clamp(0, 1) * (levels - 1)).round() / (levels - 1)).view(count, 1, 2, 2)
 
 
 def test_independent_pixels_are_shares_with_one_added():
@@ -62,9 +56,31 @@ def test_few_images_add_more_to_the_diagonal():
 
 def test_ppca_is_its_closed_form_where_bins_are_narrow():
     train, images = correlated(2000, 4096), correlated(100, 4096, seed=1)
-    found = ppca(images, train, 4096, latent_dim=1)
+    found = ppca(images, train, 4096, latent_dim=1, num_samples=50)
     exact = LinearGaussian.of(optimal_linear_vae(train, 1)).log_prob(images)
     assert torch.allclose(found, exact - 4 * math.log(4095), atol=1e-2)
+
+
+@pytest.mark.parametrize("latent_dim", [2, 8])
+def test_ppca_has_the_sigma_that_makes_grey_levels_likeliest(digits, latent_dim):
+    """On the digits it is 1.5 to 1.7 times that of the density, at which 8 components need 2.65 bits."""
+    train = digits.train.images
+    found = ppca(train, train, 17, latent_dim, 16).mean()
+    weight, mean, sigma = LinearGaussian.of(optimal_linear_vae(train, latent_dim, 17))
+    negligible = 0.0005 * 64 * math.log(2)  # bits per dimension
+    for factor in (0.8, 1, 1.2, 1.4, 1.5, 1.6, 1.7, 1.8, 2):
+        other = importance_bound(linear_vae(weight, mean, factor * sigma, train, 17), train, 16)
+        assert found > other.log_prob.mean() - negligible
+
+
+def test_one_gaussian_of_many_pixels_has_independent_blocks(monkeypatch):
+    """Blocks that are copies of each other are twice as far from 0, with the same variance added."""
+    halves = correlated(500, 16)[..., :1, :], correlated(50, 16, seed=1)[..., :1, :]
+    train, images = (torch.cat([half, half], 2) for half in halves)
+    monkeypatch.setattr(baselines, "BLOCK", 2)
+    alone, variance = one_gaussian(halves[1], halves[0], 16)
+    found, same = one_gaussian(images, train, 16)
+    assert torch.allclose(found, 2 * alone) and same == variance
 
 
 def test_binary_images():

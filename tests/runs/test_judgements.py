@@ -76,10 +76,22 @@ def test_generalisation():
     assert answered("generalise", convergence=past).mark == NO
 
 
-def test_trivial_models():
-    worse = {"one_gaussian": {"bits_per_dim": 2.0, "gain_nats": 1.0, "gain_error": 1.0}}
-    found = answered("trivial", baselines=worse)
-    assert found.mark == NO and "one Gaussian" in found.answer
+@pytest.mark.parametrize(
+    "gain, scored_on, word, said",
+    [
+        (1.0, "levels", "converged", "as good as, within two standard errors, one Gaussian."),
+        (-9.0, "levels", "converged", "worse than one Gaussian. Its log P(x) is -9.0 nats"),
+        (-9.0, "levels", "still climbs", "It may not be trained far enough."),
+        (-9.0, "density", "converged", "trained on densities: --score levels"),
+    ],
+)
+def test_trivial_models(gain, scored_on, word, said):
+    """A linear VAE at its optimum is pPCA: it is trained far enough, though no better."""
+    worse = {"one_gaussian": {"bits_per_dim": 2.0, "gain_nats": gain, "gain_error": 1.0}}
+    curve = {"word": word, "reason": "since"}
+    found = answered("trivial", baselines=worse, convergence=curve, scored_on=scored_on)
+    assert found.mark == NO and said in found.answer
+    assert ("trained far enough" in found.answer) == (word == "still climbs")
 
 
 @pytest.mark.parametrize(

@@ -83,3 +83,12 @@ def assert_within(value, truth, error):
     assert (apart.abs() <= torch.clamp(5 * error, min=1e-6)).all()
     mean_error = error.square().sum().sqrt() / count
     assert apart.mean().abs() <= min(0.05, max(5 * mean_error, 1e-6))
+
+
+def correlated(count, levels, seed=0):
+    """Images of 2 x 2 pixels that share a factor, far from both ends of the grid."""
+    generator = torch.Generator().manual_seed(seed)
+    factor = torch.randn(count, 1, generator=generator, dtype=torch.float64)
+    noise = torch.randn(count, 4, generator=generator, dtype=torch.float64)
+    x = 0.5 + 0.06 * factor * torch.tensor([1.0, 1.0, -1.0, 0.5]) + 0.03 * noise
+    return ((x.clamp(0, 1) * (levels - 1)).round() / (levels - 1)).view(count, 1, 2, 2)
