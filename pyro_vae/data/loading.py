@@ -81,7 +81,8 @@ def load_dataset(
             value as probability; or `dynamic`, training pixels drawn anew in each epoch and test
             pixels once.
         validation: hold out images for selection. They are the published validation set, or the
-            last tenth of the training set if none is published.
+            last tenth of the training set if none is published, which of your own images is a
+            random one.
         seed: the seed of the pixels that are drawn once.
         levels: the number of grey levels of your own images, if their type does not determine it.
         limit: the gigabytes of memory that your own images may take.
@@ -100,7 +101,7 @@ def load_dataset(
     name = check_dataset_name(str(name))
     check_name("binarize", binarize, BINARIZE)
     if is_path(name):
-        data = load_own(Path(name), levels, limit)
+        data = load_own(Path(name), levels, limit, validation)
     elif levels is not None:
         raise ValueError(f"levels: {name} has its own; only your own images take {levels}")
     else:

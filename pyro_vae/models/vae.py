@@ -124,6 +124,24 @@ class LatentImageModel(nn.Module, ABC):
         """
         return self.likelihood.mass(self.outputs(z))
 
+    def check_shape(self, images: Tensor, argument: str = "images") -> None:
+        """Check that `images` is a tensor (N, C, H, W) of the model's images, with N at least 1.
+
+        Args:
+            argument: what it was given as; it opens the message.
+
+        Raises:
+            ValueError: it is not; a shape that fits by broadcasting only would be scored wrongly.
+        """
+        tensor = isinstance(images, Tensor)
+        if not tensor or images.shape[1:] != self.image_shape or len(images) == 0:
+            kind = type(images)
+            got = tuple(images.shape) if tensor else f"a {kind.__module__}.{kind.__name__}"
+            shape = ", ".join(map(str, self.image_shape))
+            raise ValueError(
+                f"{argument}: expected a tensor (N, {shape}) of at least one image, got {got}"
+            )
+
     def extra_repr(self) -> str:
         return f"image_shape={self.image_shape}, latent_dim={self.latent_dim}"
 

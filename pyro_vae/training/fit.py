@@ -210,15 +210,18 @@ def make_training(
 ) -> Training:
     """Return the training that `fit` returns, given its settings as an object; errors as there."""
     images = splits.train
+    held_out = {"test_images": splits.test, "validation_images": splits.validation}
+    scored = {name: x for name, x in held_out.items() if x is not None}
+    for name, x in ({"images": images} | scored).items():
+        model.check_shape(x, name)
     batch_size = settings.batch_size or default_batch_size(len(images))
     settings = replace(settings, batch_size=batch_size)
     _check_against_images(settings, batch_size, splits, ranks)
     schedule = Schedule(settings, len(images) // batch_size)
     choice = choose_engine(settings.engine, schedule.steps, torch.device(device).type, ranks.count)
     check_unit_interval(images) if splits.dynamic else model.likelihood.check(images)
-    for others in (splits.test, splits.validation):
-        if others is not None:
-            model.likelihood.check(others)
+    for x in scored.values():
+        model.likelihood.check(x)
     model.to(device, PRECISIONS[settings.precision])
     check_step_fits(model, settings, torch.device(device))
     splits = splits.to(device, PRECISIONS[settings.precision])
@@ -239,7 +242,7 @@ def _check_against_images(
     settings: TrainingSettings, batch_size: int, splits: Splits, ranks: Ranks
 ) -> None:
     patience, num_images = settings.patience, len(splits.train)
-    if batch_size > num_images or num_images == 0:
+    if batch_size > num_images:
         raise ValueError(f"batch_size: expected 1 to {num_images} images, got {batch_size}")
     if batch_size % ranks.count:
         raise ValueError(

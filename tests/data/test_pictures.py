@@ -101,6 +101,18 @@ def test_folders_of_a_split(tmp_path, names, form):
     assert notices == []
 
 
+def test_validation_images_of_sorted_classes_are_drawn_at_random(tmp_path):
+    for k in range(40):
+        paint(tmp_path / "train" / "ab"[k // 20] / f"{k}.png", k)
+    paint(tmp_path / "test" / "a" / "1.png", 99)
+    held, _ = load(tmp_path, validation=True)
+    assert set(held.validation.labels.tolist()) == {0, 1} and len(held.validation) == 4
+    assert sorted(content(held.train) + content(held.validation)) == [
+        (k, k // 20) for k in range(40)
+    ]
+    assert [label for _, label in content(load(tmp_path)[0].train)] == [0] * 20 + [1] * 20
+
+
 def test_a_split_within_each_class(tmp_path):
     for k, path in enumerate(["ape/train/1", "bat/train/2", "bat/test/3"]):
         paint(tmp_path / f"{path}.png", k)

@@ -4,6 +4,7 @@ import math
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pyro
 import pytest
 import torch
@@ -150,6 +151,28 @@ def test_images_outside_the_support_are_refused_at_once(name, pixels, message, d
     arguments |= {"patience": 3} if name == "validation_images" else {}
     with pytest.raises(ValueError, match=message):
         pv.fit(model(), **arguments)
+
+
+@pytest.mark.parametrize("name", ["images", "test_images", "validation_images"])
+@pytest.mark.parametrize(
+    "wrong, got",
+    [
+        (torch.zeros(5, 1, 16, 1), r"got \(5, 1, 16, 1\)"),  # which broadcasts against (1, 1, 16)
+        (torch.zeros(5, 1, 4, 1), r"got \(5, 1, 4, 1\)"),
+        (torch.zeros(5, 4, 4), r"got \(5, 4, 4\)"),
+        (torch.zeros(5, 2, 1, 1, 16), r"got \(5, 2, 1, 1, 16\)"),
+        (torch.zeros(0, 1, 1, 16), r"got \(0, 1, 1, 16\)"),
+        (torch.tensor(1.0), r"got \(\)"),
+        (np.zeros((5, 1, 1, 16)), "got a numpy.ndarray"),
+    ],
+)
+def test_images_of_another_shape_are_refused_in_one_line(name, wrong, got):
+    vae = pv.VAE((1, 1, 16), 2, hidden=(4,))
+    arguments = {"images": torch.zeros(5, 1, 1, 16), name: wrong}
+    arguments |= {"patience": 3} if name == "validation_images" else {}
+    expected = rf"{name}: expected a tensor \(N, 1, 1, 16\) of at least one image, {got}"
+    with pytest.raises(ValueError, match=expected):
+        pv.fit(vae, **arguments)
 
 
 def test_pixels_between_the_grey_levels_are_refused_at_once():
