@@ -15,7 +15,7 @@ COMMANDS = (  # what the example pages are made of
     f"train --resume --likelihood discretized_logistic --score levels --epochs 200 --out {RUNS}/run",
     f"evaluate {RUNS}/run --quick",
     f"explore {RUNS}/run",
-    f"sweep --beta 0.25 1 4 --seed 0 1 --likelihood gaussian_shared_sigma discretized_logistic"
+    f"sweep --beta 0.25 1 4 --seed 0 1 2 --likelihood gaussian_shared_sigma discretized_logistic"
     f" --score levels --out {RUNS}/sweep",
     f"compare {RUNS}/sweep",
 )

@@ -122,6 +122,8 @@ class Panels(NamedTuple):
 def marks_of(table: pd.DataFrame, column: str, names: Names, order: list, label: str = "") -> Marks:
     """Return the points of a measure, one for each name in order, for `named_points`.
 
+    The error of a single seed is that over images.
+
     Args:
         table: a row for each run.
         column: the measure.
@@ -132,7 +134,7 @@ def marks_of(table: pd.DataFrame, column: str, names: Names, order: list, label:
     Raises:
         ValueError: a column that the table does not have.
     """
-    means = over_seeds(table, names, column).reindex(order)
+    means = over_seeds(table, names, column, over_images=True).reindex(order)
     return Marks(label, means[column].tolist(), means[column + ERROR].tolist())
 
 

@@ -30,7 +30,7 @@ COMMANDS = {  # what leaves each folder; `evaluate` and `compare` follow where a
     " --engine compiled",
     "sharp": "train --resume --dataset mnist --binarize dynamic --likelihood bernoulli"
     " --hidden 400,200 --latent-dim 16 --epochs 30 --learning-rate-schedule cosine --engine compiled",
-    "tutorial": "sweep --likelihood discretized_logistic --epochs 60 --beta 0.25 1 4 --seed 0 1",
+    "tutorial": "sweep --likelihood discretized_logistic --epochs 60 --beta 0.25 1 4 --seed 0 1 2",
     "betas": "sweep --dataset digits --likelihood gaussian_shared_sigma discretized_logistic"
     " --score levels --beta 0.25 1 4 --seed 0 1 --epochs 100",
 }

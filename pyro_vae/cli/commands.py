@@ -53,12 +53,12 @@ of Ray 2.60 do, needs RAY_AUTH_MODE=token in the environment. When a worker is
 lost, its runs resume on another one.
 
 examples:
-  pyro-vae sweep --out runs/betas --beta 0.25 1 4 --seed 0 1
+  pyro-vae sweep --out runs/betas --beta 0.25 1 4 --seed 0 1 2
   pyro-vae sweep --out runs/sizes --hidden 128 400,200 --latent-dim 2 8 32
   pyro-vae sweep --out runs/families --dataset mnist --epochs 20 \\
       --likelihood bernoulli gaussian_shared_sigma discretized_logistic
   pyro-vae sweep --out runs/betas --beta 0.25 1 4 --ray local
-  pyro-vae sweep --out runs/betas --config runs/betas/sweep.yaml --seed 0 1 2"""
+  pyro-vae sweep --out runs/betas --config runs/betas/sweep.yaml --seed 0 1 2 3"""
 
 
 # --- checks: what is wrong with the arguments is found before torch is loaded ---------------------

@@ -150,8 +150,7 @@ def over(group: Group, axis: str) -> list[Drawing]:
         for more, runs in group.panels(measure.own_scale):
             curves = []
             for line in lines(runs, settings).values():
-                # These columns leave out a run's own error: bars are over seeds.
-                curve = curve_over(line[[axis, column]], axis, column, measure.best)
+                curve = curve_over(line, axis, column, measure.best)
                 if curve.x:
                     curves.append(group.placed(curve, line.iloc[0], settings))
             if any(len(curve.x) > 1 for curve in curves):

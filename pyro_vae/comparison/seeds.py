@@ -31,17 +31,20 @@ Names = str | Sequence[str]
 ALL = "all"  # the name of all runs together
 
 
-def over_seeds(table: pd.DataFrame, by: Names, columns: Names) -> pd.DataFrame:
+def over_seeds(
+    table: pd.DataFrame, by: Names, columns: Names, over_images: bool = False
+) -> pd.DataFrame:
     """Return the means of measures over the runs that agree in some settings, with their errors.
 
-    The standard error of numbers is that over seeds; of a single run it is the run's own, where the
-    table has one. The standard error of values of images covers seeds and images, as in
-    `pyro_vae.evaluation.significance.two_way_mean`.
+    The standard error of numbers is that over seeds. That of values of images covers seeds and images,
+    as in `pyro_vae.evaluation.significance.two_way_mean`. A single seed has none (NaN), since nothing
+    is known of what another seed would give.
 
     Args:
         table: a row for each run.
         by: the settings in which runs agree; they name the rows that are returned.
         columns: the measures.
+        over_images: give single seeds the error over images, of values or as the run has it.
 
     Returns:
         For each of `columns`, the mean and the column NAME.standard_error.
@@ -54,7 +57,7 @@ def over_seeds(table: pd.DataFrame, by: Names, columns: Names) -> pd.DataFrame:
     def means(runs: pd.DataFrame) -> dict[str, float]:
         row = {}
         for name in columns:
-            row[name], row[name + ERROR] = _mean(runs, name)
+            row[name], row[name + ERROR] = _mean(runs, name, over_images)
         return row
 
     return _row_for_each(table, by, means)
@@ -79,9 +82,8 @@ def differences(
 ) -> pd.DataFrame:
     """Return how a measure differs between two values of a setting: that of `one` minus `other`.
 
-    Values of the same images are paired. With two seeds or more of both, the error is that of
-    `paired_difference`, for new images and new seeds; with one seed it is over images alone. Numbers
-    are compared over seeds by Welch's t.
+    With two seeds or more of both, the error is that of `paired_difference`, for new seeds and, where
+    there are values of the same images, for new images. With one seed it is over images alone.
 
     Args:
         table: a row for each run.
@@ -204,26 +206,26 @@ def _values(runs: pd.DataFrame, column: str) -> np.ndarray:
     return np.array(list(runs[column].dropna()), dtype=float)
 
 
-def _mean(runs: pd.DataFrame, column: str) -> Estimate:
+def _mean(runs: pd.DataFrame, column: str, over_images: bool) -> Estimate:
     values = _values(runs, column)
     if not len(values):
         return Estimate(math.nan, math.nan)
-    if values.ndim == 2:
+    if len(values) == 1 and over_images:
+        own = runs.get(column + ERROR, pd.Series([math.nan])).iloc[0]
+        error = stats.sem(values[0]) if values.ndim == 2 else own
+    elif values.ndim == 2:
         return two_way_mean(values)
-    if len(values) > 1:
-        return Estimate(float(values.mean()), float(stats.sem(values)))
-    own = runs[column + ERROR].iloc[0] if column + ERROR in runs else None
-    return Estimate(float(values[0]), math.nan if own is None else float(own))
+    else:
+        error = stats.sem(values) if len(values) > 1 else math.nan
+    return Estimate(float(values.mean()), float(error))
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> tuple[Difference, str]:
     """Return the difference of two measures and what its error covers."""
-    if one.ndim == 2 and min(len(one), len(other)) > 1:
-        return paired_difference(one, other), "images and seeds"
+    if min(len(one), len(other)) > 1:
+        return paired_difference(one, other), "images and seeds" if one.ndim == 2 else "seeds"
     if one.ndim == 2:
         return _over_images(one.mean(0) - other.mean(0)), "images"
-    if min(len(one), len(other)) > 1:
-        return _welch(one, other), "seeds"
     return Difference(float(one.mean() - other.mean()), math.nan, math.nan, math.nan), "nothing"
 
 
@@ -231,13 +233,6 @@ def _over_images(gains: np.ndarray) -> Difference:
     mean, error, degrees = float(gains.mean()), float(stats.sem(gains)), len(gains) - 1
     t = abs(mean) / error if error > 0 else (math.inf if mean else 0.0)
     return Difference(mean, error, degrees, float(2 * stats.t.sf(t, degrees)))
-
-
-def _welch(one: np.ndarray, other: np.ndarray) -> Difference:
-    found = stats.ttest_ind(one, other, equal_var=False)
-    error = math.hypot(stats.sem(one), stats.sem(other))
-    mean = float(one.mean() - other.mean())
-    return Difference(mean, error, float(found.df), float(found.pvalue))
 
 
 # --- text ------------------------------------------------------------------------------------------

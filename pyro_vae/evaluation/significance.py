@@ -106,82 +106,73 @@ class Difference(NamedTuple):
 
 
 def paired_difference(one: ArrayLike, other: ArrayLike) -> Difference:
-    """Return the difference of two settings on the same images.
+    """Return the difference of two settings on the same images, whatever their variances of seeds.
 
     The variance of the difference has three parts, which add up: that of images, by the differences
     of each image's means over seeds; and that of seeds, of each setting, by the seeds' means over
-    images. What images have in common drops out of the first. The degrees of freedom are
-    Satterthwaite's.
+    images. What images have in common drops out of the first. The degrees of freedom are those of
+    the setting with fewer seeds: with two seeds there is one, and little is significant. The level
+    then holds for all variances.
 
     Args:
         one, other: (S, N) and (S', N), a measure for each of the setting's seeds and for each image,
-            in the same order of images.
+            in the same order of images; or (S,) and (S',), a number for each seed.
 
     Raises:
         ValueError: other shapes, or values that are not finite.
 
-    Source: Satterthwaite, "An approximate distribution of estimates of variance components", 1946.
+    Source: Mickey and Brown, "Bounds on the distribution functions of the Behrens-Fisher statistic",
+    1966.
 
     Example:
-        >>> found = paired_difference([[1.0, 2.0, 3.0], [1.1, 2.1, 3.1]], [[0.0, 1.1, 1.9]] * 2)
-        >>> round(found.mean, 3), found.p_value < 0.01
-        (1.05, True)
+        >>> one, other = [[1.0, 2.0, 3.0], [1.1, 2.1, 3.1]], [[0.0, 1.1, 1.9], [0.1, 1.0, 2.0]]
+        >>> found = paired_difference(one, other)
+        >>> round(found.mean, 3), round(found.p_value, 3)
+        (1.033, 0.038)
     """
-    one, other = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
-    shaped = one.ndim == other.ndim == 2 and one.shape[1] == other.shape[1] > 1
-    if not (shaped and np.isfinite(one).all() and np.isfinite(other).all()):
-        got = f"{one.shape} and {other.shape}" if not shaped else "NaN or infinite ones"
-        raise ValueError(f"values: expected (S, N), (S', N) of the same images, got {got}")
-    differences = one.mean(0) - other.mean(0)
-    parts = [(differences.var(ddof=1) / len(differences), len(differences) - 1)]
-    parts += [_of_seeds(values.mean(1)) for values in (one, other)]
-    variance = sum(part for part, _ in parts)
-    mean = float(differences.mean())
-    if np.isnan(variance):
-        return Difference(mean, np.nan, np.nan, np.nan)
-    uncertainty = sum(part**2 / max(degrees, 1) for part, degrees in parts)
-    degrees = variance**2 / uncertainty if uncertainty > 0 else float("inf")
-    error = float(np.sqrt(variance))
-    t = abs(mean) / error if error > 0 else (np.inf if mean else 0.0)
-    return Difference(mean, error, float(degrees), float(2 * stats.t.sf(t, degrees)))
-
-
-def two_way_mean(values: ArrayLike) -> Estimate:
-    """Return the mean of a measure (S, N) over seeds and images, with an error that has both.
-
-    For a single seed it is the error over images alone.
-    """
-    values = np.asarray(values, dtype=float)
-    images = values.mean(0).var(ddof=1) / values.shape[1]
-    seeds, _ = _of_seeds(values.mean(1))
-    return Estimate(float(values.mean()), float(np.sqrt(images + np.nan_to_num(seeds))))
-
-
-def _of_seeds(means: np.ndarray) -> tuple[float, int]:
-    """Return the variance of a mean over seeds, and its degrees of freedom."""
-    count = len(means)
-    return (means.var(ddof=1) / count if count > 1 else float("nan")), count - 1
+    pairs = _differences(_checked([one, other]))
+    return Difference(*(float(values[0, 1]) for values in pairs))
 
 
 def all_differences(settings: list[ArrayLike]) -> list[list[Difference | None]]:
     """Return the matrix of differences of all settings, row minus column, None on its diagonal.
 
-    The p-values are adjusted for the number of pairs by Holm's method, over those that have one.
+    A few seeds do not tell how much seeds of a setting vary, and the smallest of many such variances
+    is far too small. The variance of a setting's seeds is therefore its own or the one pooled over
+    all settings, whichever is larger, with the degrees of freedom of the pooled one. The p-values are
+    adjusted for the number of pairs by Holm's method, over those that have one, and are no smaller
+    than that of the pair by itself (`paired_difference`), which needs no equal variances. Three seeds
+    are the least with which much is significant. `benchmarks/statements.py` prints the error rates.
 
     Args:
-        settings: (S, N) each, as in `paired_difference`.
+        settings: (S, N) each, or all (S,), as in `paired_difference`.
+
+    Raises:
+        ValueError: other shapes, or values that are not finite.
     """
-    count = len(settings)
-    matrix: list[list[Difference | None]] = [[None] * count for _ in range(count)]
-    pairs = [(i, j) for i in range(count) for j in range(i)]
-    found = [paired_difference(settings[i], settings[j]) for i, j in pairs]
-    known = [n for n, difference in enumerate(found) if np.isfinite(difference.p_value)]
-    adjusted = holm([found[n].p_value for n in known])
-    for n, p_value in zip(known, adjusted):
-        found[n] = found[n]._replace(p_value=float(p_value))
-    for (i, j), difference in zip(pairs, found):
-        matrix[i][j], matrix[j][i] = difference, difference._replace(mean=-difference.mean)
-    return matrix
+    values = _checked(settings)
+    alone, pooled = _differences(values), _differences(values, pooled=True)
+    adjusted, below = np.full_like(pooled.p_value, np.nan), np.tril_indices(len(values), -1)
+    p_values = pooled.p_value[below]
+    known = np.isfinite(p_values)
+    p_values[known] = holm(p_values[known])
+    adjusted[below] = np.maximum(p_values, alone.p_value[below])
+    adjusted.T[below] = adjusted[below]
+    cells = np.stack([*pooled[:3], adjusted], -1).tolist()
+    return [
+        [None if i == j else Difference(*cell) for j, cell in enumerate(row)]
+        for i, row in enumerate(cells)
+    ]
+
+
+def two_way_mean(values: ArrayLike) -> Estimate:
+    """Return the mean of a measure (S, N) over seeds and images, with an error that has both.
+
+    A single seed has no error (NaN), as in `Difference`.
+    """
+    values = np.asarray(values, dtype=float)
+    images = values.mean(0).var(ddof=1) / values.shape[1]
+    return Estimate(float(values.mean()), float(np.sqrt(images + _of_seeds(values))))
 
 
 # --- the best of several settings -----------------------------------------------------------------
@@ -201,9 +192,8 @@ def confidence_set(
     with a probability of at most 1 - level. A set of several settings says that the measurements do
     not tell which of them is best.
 
-    Arrays (S, N) of a measure of the same N images are compared by `paired_difference`, for new
-    images and new seeds. Arrays (S,) with a number for each seed are compared by Student's t for new
-    seeds, with one variance of seeds for all settings.
+    Settings are compared as in `all_differences`, so that the pair by itself must also show at
+    1 - level, one-sided, that one is better.
 
     Args:
         settings: an array for each setting, (S, N) or (S,), with S of two or more.
@@ -224,41 +214,66 @@ def confidence_set(
     sign = SIGNS[check_name("best", best, SIGNS)]
     if not 0 < level < 1:
         raise ValueError(f"level: expected a probability between 0 and 1, got {level}")
-    values = [sign * np.asarray(setting, dtype=float) for setting in settings]
-    _check(values)
-    degrees = sum(len(array) - 1 for array in values)
-    variance = sum(np.square(array - array.mean()).sum() for array in values) / degrees
-    smallest = (1 - level) / (len(values) - 1)
-    return [
-        all(_no_better(v, one, variance, degrees) >= smallest for v in values if v is not one)
-        for one in values
-    ]
+    if len(settings) < 2 or min(np.shape(setting)[0] for setting in settings) < 2:
+        shapes = [np.shape(setting) for setting in settings]
+        raise ValueError(f"settings: expected two or more, of two seeds or more, got {shapes}")
+    values = [sign * array for array in _checked(settings)]
+    alone, pooled = _differences(values), _differences(values, pooled=True)
+    p_values = np.maximum(alone.p_value, pooled.p_value * (len(values) - 1)) / 2
+    beaten = (alone.mean > 0) & (p_values < 1 - level)  # the column by the row
+    return (~beaten.any(0)).tolist()
 
 
-def _check(values: list[np.ndarray]) -> None:
-    """Check that there are two settings or more, of two seeds or more, and of one kind."""
-    shapes = [array.shape for array in values]
-    kinds = {array.ndim for array in values}
-    if len(values) < 2 or kinds not in ({1}, {2}) or min(shape[0] for shape in shapes) < 2:
+# --- all pairs -------------------------------------------------------------------------------------
+
+
+class _Pairs(NamedTuple):
+    """The fields of `Difference` for all pairs, (K, K), row minus column."""
+
+    mean: np.ndarray
+    standard_error: np.ndarray
+    degrees: np.ndarray
+    p_value: np.ndarray
+
+
+def _differences(values: list[np.ndarray], pooled: bool = False) -> _Pairs:
+    """Return the differences of all pairs.
+
+    Args:
+        pooled: raise variances of seeds to the pooled one, whose degrees of freedom all pairs have.
+    """
+    counts = np.array([len(array) for array in values])
+    seeds, degrees = np.array([_of_seeds(v) for v in values]), np.minimum.outer(counts, counts) - 1
+    if pooled and (several := counts > 1).any():
+        total = (counts - 1).sum()
+        shared = (seeds * counts * (counts - 1))[several].sum() / total
+        seeds, degrees = np.maximum(seeds, shared / counts), np.full_like(degrees, total)
+    means = np.array([array.mean() for array in values])
+    variance = seeds[:, None] + seeds
+    if values[0].ndim == 2:
+        images = np.stack([array.mean(0) for array in values])
+        variance = variance + [(one - images).var(1, ddof=1) / len(one) for one in images]
+    mean, error = means[:, None] - means, np.sqrt(variance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where((error == 0) & (mean == 0), 0, np.abs(mean) / error)
+    return _Pairs(mean, error, degrees, 2 * stats.t.sf(t, degrees))
+
+
+def _of_seeds(values: np.ndarray) -> float:
+    """Return the variance of the mean over seeds, NaN for one seed."""
+    means = values.mean(1) if values.ndim == 2 else values
+    return means.var(ddof=1) / len(means) if len(means) > 1 else np.nan
+
+
+def _checked(settings: Sequence[ArrayLike]) -> list[np.ndarray]:
+    """Return the arrays of settings, after a check that they can be compared."""
+    values = [np.asarray(setting, dtype=float) for setting in settings]
+    ends = {(array.ndim, array.shape[1:]) for array in values}
+    if len(ends) != 1 or values[0].ndim not in (1, 2) or values[0].shape[1:] == (1,):
+        shapes = " and ".join(str(array.shape) for array in values)
         raise ValueError(
-            "settings: expected two or more, all (S, N) or all (S,), of two seeds or more,"
-            f" got {shapes}"
+            f"settings: expected all (S, N) of the same images, or all (S,), got {shapes}"
         )
     if not all(np.isfinite(array).all() for array in values):
         raise ValueError("settings: expected finite values, got NaN or infinite ones")
-
-
-def _no_better(other: np.ndarray, one: np.ndarray, variance: float, degrees: float) -> float:
-    """Return the one-sided p-value of Student's t for `other` being no better than `one`.
-
-    Args:
-        variance, degrees: those of numbers (S,) around the means of their settings.
-    """
-    if one.ndim == 2:
-        difference, error, degrees, _ = paired_difference(other, one)
-    else:
-        difference = other.mean() - one.mean()
-        error = np.sqrt(variance / len(one) + variance / len(other))
-    if error == 0:
-        return 0.0 if difference > 0 else 1.0
-    return float(stats.t.sf(difference / error, degrees))
+    return values

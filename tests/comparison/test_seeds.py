@@ -43,7 +43,10 @@ def test_means_of_numbers_have_the_error_over_seeds():
     means = over_seeds(NUMBERS, "beta", "bits")
     assert means.index.tolist() == [1, 4, 8] and means.index.name == "beta"
     assert means["bits"].tolist() == [1.5, 7.0, 3.0]
-    # of two values, half their distance; a single run has its own
+    # of two values, half their distance; a single seed has none
+    errors = means["bits.standard_error"].tolist()
+    assert errors == pytest.approx([0.5, 2.0, math.nan], rel=1e-12, nan_ok=True)
+    means = over_seeds(NUMBERS, "beta", "bits", over_images=True)
     assert means["bits.standard_error"].tolist() == pytest.approx([0.5, 2.0, 0.5], rel=1e-12)
 
 
@@ -53,13 +56,18 @@ def test_means_of_images_have_the_error_over_seeds_and_images():
     for beta in (1, 2, 3):
         found = means.loc[("d", beta)]
         assert Estimate(*found) == two_way_mean(stack(table, beta))
+    single = table[table["seed"] == 0]
+    assert over_seeds(single, "beta", "nats")["nats.standard_error"].isna().all()
+    found = over_seeds(single, "beta", "nats", over_images=True)
+    exact = stack(single, 1)[0].std(ddof=1) / math.sqrt(30)
+    assert found["nats.standard_error"].loc[1] == pytest.approx(exact, rel=1e-12)
 
 
 def test_a_figure_that_no_run_has_is_missing():
     table = NUMBERS.assign(bits=[None, None, 1.0, None, None])
     means = over_seeds(table, "beta", "bits")
     assert math.isnan(means.loc[1, "bits"]) and means.loc[4, "bits"] == 1.0
-    assert with_errors(means)["bits"].tolist() == ["-", "1.00 ± 0.30", "-"]
+    assert with_errors(means)["bits"].tolist() == ["-", "1", "-"]
 
 
 def test_figures_as_text_have_two_digits_of_their_error():
@@ -104,13 +112,12 @@ def test_a_difference_of_one_seed_is_over_images():
     assert found["error over"] == "images" and found["p-value"] < 1e-6
 
 
-def test_a_difference_of_numbers_is_welchs():
+def test_a_difference_of_numbers_holds_whatever_the_variances_of_seeds():
     found = differences(NUMBERS, "bits", "beta", 4, 1).iloc[0]
     assert found["difference"] == 5.5 and found["error over"] == "seeds"
-    # errors of 2 and a half; Satterthwaite's degrees of freedom
-    error, degrees = math.sqrt(4.25), 4.25**2 / (4**2 + 0.25**2)
+    error = math.sqrt(4.25)  # errors of 2 and a half; two seeds have one degree of freedom
     assert found["difference.standard_error"] == pytest.approx(error, rel=1e-12)
-    assert found["p-value"] == pytest.approx(2 * stats.t.sf(5.5 / error, degrees), rel=1e-9)
+    assert found["p-value"] == pytest.approx(2 * stats.t.sf(5.5 / error, 1), rel=1e-9)
 
 
 def test_a_difference_of_single_numbers_has_no_error():

@@ -12,6 +12,7 @@ from pyro_vae.evaluation.significance import (
     mean_tests,
     normal_tests,
     paired_difference,
+    two_way_mean,
     uniform_rank_p_values,
 )
 from tests.support.linear_gaussian import ACCEPTED, REJECTED
@@ -65,6 +66,26 @@ def made_up(rng, means=(0.0, 0.0), seeds=5, images=300, of_images=1.0, of_seeds=
     ]
 
 
+def equal_settings(rng, seeds, deviations, lead=0.0, images=50, image_error=0.07):
+    """Settings of so many seeds that vary so much; images leave an error of a difference."""
+    common = 5 * rng.normal(size=images)
+    settings = []
+    for count, deviation in zip(seeds, deviations):
+        own = image_error * np.sqrt(images / 2) * rng.normal(size=images)
+        settings.append(common + own + deviation * rng.normal(size=(count, 1)))
+    settings[0] += lead
+    return settings
+
+
+def family_wise(rng, seeds, deviations, repeats):
+    """In how many repeats a difference of equal settings holds."""
+    found = 0
+    for _ in range(repeats):
+        matrix = all_differences(equal_settings(rng, seeds, deviations))
+        found += any(one is not None and one.p_value < 0.05 for row in matrix for one in row)
+    return found
+
+
 @pytest.mark.parametrize("seeds", [2, 5])
 @pytest.mark.parametrize("of_seeds", [0.0, 0.05, 0.5])
 def test_a_setting_entered_twice_is_told_apart_as_rarely_as_stated(seeds, of_seeds):
@@ -81,7 +102,8 @@ def test_intervals_cover_the_difference_as_often_as_stated(of_seeds, seeds):
         settings = made_up(rng, (0.3, 0), seeds, images=100, of_seeds=of_seeds)
         low, high = paired_difference(*settings).interval()
         covered += low < 0.3 < high
-    assert 0.93 < covered / 1000 < 0.985
+    assert stats.binomtest(covered, 1000, 0.95, alternative="less").pvalue > 1e-3
+    assert covered < 1000, "intervals that are too wide cover always"
 
 
 def test_a_planted_difference_is_found_that_unpaired_errors_hide():
@@ -99,13 +121,43 @@ def test_one_seed_gives_a_difference_without_an_error():
     assert np.isfinite(found.mean) and np.isnan(found.standard_error) and np.isnan(found.p_value)
 
 
-def test_the_matrix_is_antisymmetric_and_keeps_the_level_of_all_pairs():
-    rng, rejected = np.random.default_rng(4), 0
-    for _ in range(200):
-        matrix = all_differences(made_up(rng, [0.0] * 5, seeds=3, images=200, of_seeds=0.1))
-        rejected += min(matrix[i][j].p_value for i in range(5) for j in range(i)) < 0.05
-    assert matrix[2][1].mean == -matrix[1][2].mean and matrix[3][3] is None
-    assert stats.binomtest(rejected, 200, 0.05, alternative="greater").pvalue > 1e-3
+@pytest.mark.parametrize(
+    "seeds, deviations",
+    [
+        ([2] * 6, [0.3] * 6),
+        ([2] * 12, [0.3] * 12),
+        ([3] * 6, [0.3] * 6),
+        ([3] * 12, [0.3] * 12),
+        ([5] * 6, [0.3] * 6),
+        ([2, 10], [0.3, 0.03]),
+        ([3] * 6, [0.3, *[0.06] * 5]),  # seeds of one setting vary five times as much
+        ([3] * 12, [0.3, 0.3, *[0.06] * 10]),
+        ([2, *[10] * 5], [0.3, *[0.06] * 5]),
+    ],
+)
+def test_equal_settings_are_told_apart_as_rarely_as_stated(seeds, deviations):
+    """The error of a difference that images leave is 0.07."""
+    found = family_wise(np.random.default_rng(0), seeds, deviations, repeats=300)
+    assert stats.binomtest(found, 300, 0.05, alternative="greater").pvalue > 1e-3
+
+
+def test_three_seeds_are_enough_for_a_gap_of_ten_errors_and_two_are_not():
+    found = {}
+    for seeds in (2, 3):
+        rng, gap = np.random.default_rng(0), 10 * np.hypot(0.3 * np.sqrt(2 / seeds), 0.07)
+        matrices = [
+            all_differences(equal_settings(rng, [seeds] * 6, [0.3] * 6, gap)) for _ in range(50)
+        ]
+        found[seeds] = np.mean([m[0][j].p_value < 0.05 for m in matrices for j in range(1, 6)])
+    assert found[3] > 0.95 > found[2]
+
+
+def test_the_matrix_is_antisymmetric_and_a_single_seed_has_no_error():
+    three = equal_settings(np.random.default_rng(0), [3, 3, 1], [0.3] * 3)
+    matrix = all_differences(three)
+    assert matrix[1][0].mean == -matrix[0][1].mean and matrix[2][2] is None
+    assert np.isfinite(matrix[1][0].p_value) and np.isnan(matrix[2][0].p_value)
+    assert np.isnan(two_way_mean(three[2]).standard_error)
 
 
 # --- the best of several settings -----------------------------------------------------------------
@@ -142,23 +194,28 @@ def test_a_planted_difference_leaves_the_worse_settings_out():
     assert confidence_set([[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]) == [True, True, False]
 
 
+@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("deviations", [[5, 1, 1, 1, 1], [1, 5, 5, 5, 5], [1, 1, 5, 5, 5]])
+def test_the_best_is_in_the_set_where_seeds_vary_more_at_some_settings(seeds, deviations):
+    """A number for each seed; the first setting is the best by construction."""
+
+    def draw(rng):
+        return np.array(deviations)[:, None] * rng.normal(size=(5, seeds))
+
+    assert coverage(draw, best=0) >= 0.95 - 5 * np.sqrt(0.95 * 0.05 / 400)
+
+
 def test_the_limit_is_that_of_the_tests():
-    """The level at which a setting falls out, against the p-values in closed form."""
-    settings = made_up(np.random.default_rng(3), [0.0, 0.4, 0.2], seeds=3, images=40, of_seeds=0.3)
-    one_sided = []
-    for other in (settings[1], settings[2]):
-        found = paired_difference(other, settings[0])
-        one_sided.append(stats.t.sf(found.mean / found.standard_error, found.degrees))
-    falls_out = 1 - 2 * min(one_sided)  # two other settings
-    assert not confidence_set(settings, level=falls_out - 1e-9)[0]
-    assert confidence_set(settings, level=falls_out + 1e-9)[0]
-
-
-def test_the_limit_over_seeds_is_that_of_a_pooled_t():
-    one, other = np.array([1.0, 2.0]), np.array([4.0, 6.0])
-    p_value = stats.ttest_ind(other, one, alternative="greater").pvalue  # pools the variances
+    """The level at which a setting falls out, against p-values in closed form."""
+    one, other = [1.0, 2.0], [4.0, 6.0]
+    p_value = stats.t.sf(3.5 / np.sqrt(0.25 + 1), 1)  # of the pair by itself
     assert not confidence_set([one, other], level=1 - p_value - 1e-9)[0]
     assert confidence_set([one, other], level=1 - p_value + 1e-9)[0]
+    many = [[0.0, 0.2], *([[n, n + 0.2] for n in (3.0, 0.05, 0.1, 0.0)])]
+    p_value = 4 * stats.t.sf(3 / 0.1 / np.sqrt(2), 5)  # four others, one variance of seeds
+    alone = stats.t.sf(3 / 0.1 / np.sqrt(2), 1)
+    assert not confidence_set(many, level=1 - max(p_value, alone) - 1e-9)[0]
+    assert confidence_set(many, level=1 - max(p_value, alone) + 1e-9)[0]
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -166,10 +223,17 @@ def test_the_limit_over_seeds_is_that_of_a_pooled_t():
 
 @pytest.mark.parametrize(
     "one, other",
-    [(np.zeros((2, 3)), np.zeros((2, 4))), (np.zeros(3), np.zeros(3)), ([[1, np.nan]], [[1, 2]])],
+    [
+        (np.zeros((2, 3)), np.zeros((2, 4))),
+        (np.zeros((2, 1)), np.zeros((2, 1))),
+        (np.zeros((2, 3)), np.zeros(2)),
+        (np.zeros((2, 3, 1)), np.zeros((2, 3, 1))),
+    ],
 )
 def test_differences_of_other_shapes_are_refused(one, other):
-    with pytest.raises(ValueError, match=r"expected \(S, N\), \(S', N\) of the same images"):
+    with pytest.raises(
+        ValueError, match=r"expected all \(S, N\) of the same images, or all \(S,\)"
+    ):
         paired_difference(one, other)
 
 
@@ -180,7 +244,7 @@ def test_differences_of_other_shapes_are_refused(one, other):
         ([[1, 2], [1, 2]], {"level": 1}, "level: expected a probability between 0 and 1, got 1"),
         ([[1, 2]], {}, r"settings: expected two or more.*got \[\(2,\)\]"),
         ([[1], [2]], {}, r"of two seeds or more, got \[\(1,\), \(1,\)\]"),
-        ([[1, 2], [[1, 2], [1, 2]]], {}, "all .S, N. or all .S,."),
+        ([[1, 2], [[1, 2], [1, 2]]], {}, "of the same images, or all .S,."),
         ([[1, 2], [1, float("nan")]], {}, "settings: expected finite values, got NaN"),
     ],
 )
