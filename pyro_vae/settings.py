@@ -6,6 +6,7 @@ written out where they are; the tests hold them equal to the declarations.
 """
 
 import math
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
@@ -267,6 +268,8 @@ def check_setting(f: Field, value):
         return tuple(_number(f, size, int) for size in _sequence(value))
     if f.type in _NUMBERS:
         return _number(f, value, _NUMBERS[f.type])
+    if f.name in ("dataset", "data_dir") and isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if not isinstance(value, str):
         raise ValueError(f"{f.name}: expected a name, got {shortened(value)}")
     choices = f.metadata["choices"]

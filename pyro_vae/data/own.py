@@ -61,17 +61,17 @@ def load_own(path: Path, levels: int | None, limit: float, validation: bool) -> 
         splits["test"] = splits.pop("validation")
     if validation and "whole" not in parts and "validation" not in splits:
         splits["train"], splits["validation"] = _divide(path, splits["train"]).values()
-    names = _factor_names(parts.get("whole"), path)
+    names = _factor_names(next(iter(parts.values())), splits["train"].factors, path)
     held_out = splits.get("validation")
     return Dataset(path.stem, splits["train"], splits["test"], levels, held_out, False, names)
 
 
-def _factor_names(arrays: Arrays | None, path: Path) -> tuple[str, ...]:
+def _factor_names(arrays: Arrays, factors: Tensor | None, path: Path) -> tuple[str, ...]:
     """Return the names of an archive's factors; factors without names are kept but not scored."""
-    if arrays is None or arrays.factor_names is None:
+    if arrays.factor_names is None:
         return ()
     names = arrays.factor_names
-    columns = 0 if arrays.factors is None else arrays.factors.shape[1]
+    columns = 0 if factors is None else factors.shape[1]
     if names.dtype.kind != "U" or names.shape != (columns,):
         raise ValueError(
             f"dataset: expected {columns} strings as factor_names in {path}, got {names.dtype} of"
@@ -135,9 +135,8 @@ def _read_archive(archive: np.lib.npyio.NpzFile, path: Path) -> dict[str, Arrays
 def _split(arrays: Arrays, levels: int | None, where: str) -> tuple[Split, int | None]:
     images, levels = _pixels(_channels_first(arrays.images, where), levels, where)
     check_unit_interval(images)
-    labels = _column(arrays.labels, len(images), 1, f"labels in {where}")
-    factors = _column(arrays.factors, len(images), 2, f"factors in {where}")
-    return Split(images, labels, factors), levels
+    labels = _labels(arrays.labels, len(images), where)
+    return Split(images, labels, _factors(arrays.factors, len(images), where)), levels
 
 
 def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
@@ -200,16 +199,44 @@ def _on_grid(x: Tensor, levels: int, tolerance: float, where: str) -> Tensor:
     return v.round() / (levels - 1)
 
 
-def _column(values: np.ndarray | None, count: int, dim: int, what: str) -> Tensor | None:
+def _labels(values: np.ndarray | None, count: int, where: str) -> Tensor | None:
+    """Return labels (N,), or None with a notice where they are no whole numbers."""
     if values is None:
         return None
-    if dim == 1 and values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]  # MedMNIST stores labels as one column
-    if values.ndim != dim or len(values) != count or values.dtype.kind not in "buif":
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]  # as MedMNIST stores them
+    _check_count(values, count, f"labels in {where}")
+    whole = values.dtype.kind in "buif" and _are_whole(values)
+    if values.ndim == 1 and whole:
+        return torch.from_numpy(values.astype(np.int64))
+    between = " between whole numbers" if values.dtype.kind == "f" and not whole else ""
+    notice(
+        f"dataset: left out the labels: expected whole numbers ({count},), got"
+        f" {values.dtype}{between} of shape {values.shape} in {where}"
+    )
+    return None
+
+
+def _factors(values: np.ndarray | None, count: int, where: str) -> Tensor | None:
+    """Return factors (N, F), as whole numbers where all of them are."""
+    if values is None:
+        return None
+    values = values[:, None] if values.ndim == 1 else values
+    _check_count(values, count, f"factors in {where}")
+    if values.ndim != 2 or values.dtype.kind not in "buif":
         raise ValueError(
-            f"dataset: expected {count} rows of numbers as {what}, got {values.dtype} of shape"
-            f" {values.shape}"
+            f"dataset: expected numbers ({count}, F) as factors in {where}, got {values.dtype} of"
+            f" shape {values.shape}"
         )
     if not np.isfinite(values).all():
-        raise ValueError(f"dataset: expected finite {what}")
-    return torch.from_numpy(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
+        raise ValueError(f"dataset: expected finite factors in {where}")
+    return torch.from_numpy(values.astype(np.int64 if _are_whole(values) else np.float64))
+
+
+def _check_count(values: np.ndarray, count: int, what: str) -> None:
+    if values.shape[:1] != (count,):
+        raise ValueError(f"dataset: expected {count} rows of numbers as {what}, got {values.shape}")
+
+
+def _are_whole(values: np.ndarray) -> bool:
+    return bool((np.mod(values, 1) == 0).all())  # false for NaN and infinity

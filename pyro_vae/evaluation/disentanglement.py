@@ -9,7 +9,7 @@ shapes do not fit, codes are not finite, or factors are not whole numbers or nev
 import itertools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -26,30 +26,51 @@ from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
 _BINS = 20
 
 
-def disentanglement(
-    codes: Tensor, factors: Tensor, seed: int = 0
-) -> dict[str, float | Estimate | list[list[float]]]:
+def disentanglement(codes: Tensor, factors: Tensor, seed: int = 0) -> dict[str, Any]:
     """Return all measures of this file for codes and factors, at the default settings.
 
     Matrices are (latent_dim, F). Give 10,000 random rows of a large grid, because trees are slow.
+    Measures that the factors do not allow are missing, and `not_scored` says why, by their names.
 
     Args:
         codes, factors: (N, latent_dim) and (N, F).
         seed: the seed of the split, the trees and the batches.
     """
-    mig, parts = mutual_information_gap(codes, factors), dci(codes, factors, seed)
-    sap = separated_attribute_predictability(codes, factors, seed)
-    return {
-        "mutual_information_gap": mig.gap,
-        "mutual_information_nats": mig.scores.tolist(),
-        "disentanglement": parts.disentanglement,
-        "completeness": parts.completeness,
-        "informativeness": parts.informativeness,
-        "importances": parts.importances.tolist(),
-        "separated_attribute_predictability": sap.gap,
-        "beta_vae_score": beta_vae_score(codes, factors, seed=seed),
-        "factor_vae_score": factor_vae_score(codes, factors, seed=seed),
+    _checked(codes, factors)
+
+    def of_trees() -> dict[str, Any]:
+        parts = dci(codes, factors, seed)._asdict()
+        return parts | {"importances": parts["importances"].tolist()}
+
+    def of_information() -> dict[str, Any]:
+        mig = mutual_information_gap(codes, factors)
+        return {
+            "mutual_information_gap": mig.gap,
+            "mutual_information_nats": mig.scores.tolist(),
+        }
+
+    measures: dict[str, Callable[[], Any]] = {
+        "mutual_information": of_information,
+        "dci": of_trees,
+        "separated_attribute_predictability": lambda: (
+            separated_attribute_predictability(codes, factors, seed).gap
+        ),
+        "beta_vae_score": lambda: beta_vae_score(codes, factors, seed=seed),
+        "factor_vae_score": lambda: factor_vae_score(codes, factors, seed=seed),
     }
+    scores: dict[str, Any] = {}
+    reasons = {}
+    for name, measure in measures.items():
+        try:
+            found = measure()
+        except ValueError as error:  # also scikit-learn's, where training rows have a single value
+            reasons[name] = " ".join(str(error).split()).removeprefix("factors: ")
+        else:
+            scores |= found if isinstance(found, dict) else {name: found}
+    if factors.shape[1] == 1 and "disentanglement" in scores:
+        reasons["disentanglement"] = "1 for any codes of a single factor"
+        del scores["disentanglement"]
+    return scores | ({"not_scored": reasons} if reasons else {})
 
 
 class BestTwo(NamedTuple):

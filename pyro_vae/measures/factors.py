@@ -1,36 +1,73 @@
 """Whether components mean something: labels, true factors."""
 
+import torch
+from torch import Tensor
+
 from pyro_vae.evaluation.disentanglement import disentanglement
 from pyro_vae.evaluation.features import linear_probe
 from pyro_vae.measures.part import Figures, Measured, Part, Subject
 from pyro_vae.pages.wording import Compared, Row
 
+MOST_VALUES = 100  # of a factor; the trees of DCI take seconds for each value
+
 
 def measure_factors(subject: Subject) -> Measured:
     """Measure whether components have a meaning, by labels and true factors."""
-    data, size = subject.data, subject.effort.rows
+    data = subject.data
     spread = subject.codes(subject.test[:1000])[0].var(0)
     moving = spread.argsort(descending=True)[:10].tolist()
     figures: Figures = {"components_by_spread": moving}
-    if data.train.labels is not None and len(data.train.labels.unique()) > 1:
+    labels = data.train.labels
+    if labels is not None and data.test.labels is not None and len(labels.unique()) > 1:
         figures |= _probe_figures(subject)
     if data.train.factors is not None and data.factor_names:
-        codes = subject.codes(subject.train[:size])[0].cpu()
-        figures["factor_names"] = list(data.factor_names)
-        figures |= disentanglement(codes, data.train.factors[:size], subject.seed)
+        figures |= _factor_figures(subject, data.train.factors)
     return Measured(figures)
 
 
+def _rows(count: int, most: int) -> Tensor:
+    """Return at most `most` random rows of `count`, always the same; images may be sorted by class."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most].sort().values
+
+
 def _probe_figures(subject: Subject) -> Figures:
-    data, size = subject.data, subject.effort.rows
-    train_codes = subject.codes(subject.train[:size])[0].cpu()
-    test_codes = subject.codes(subject.test[:size])[0].cpu()
-    train_labels, test_labels = data.train.labels[:size], data.test.labels[:size]
-    counts = test_labels.unique(return_counts=True)[1]
+    numbers = []
+    for split in (subject.data.train, subject.data.test):
+        rows = _rows(len(split), subject.effort.rows)
+        numbers += [subject.codes(split.images[rows])[0].cpu(), split.labels[rows]]
+    counts = numbers[-1].unique(return_counts=True)[1]
     return {
-        "label_accuracy": linear_probe(train_codes, train_labels, test_codes, test_labels),
+        "label_accuracy": linear_probe(*numbers),
         "label_chance": counts.max().item() / counts.sum().item(),
     }
+
+
+def _factor_figures(subject: Subject, factors: Tensor) -> Figures:
+    """Return the scores that the factors allow, and what is left out with the reasons."""
+    rows = _rows(len(factors), subject.effort.rows)
+    codes, factors = subject.codes(subject.train[rows])[0].cpu(), factors[rows]
+    reasons = {name: _unfit(v) for name, v in zip(subject.data.factor_names, factors.T)}
+    fit = [j for j, reason in enumerate(reasons.values()) if not reason]
+    left_out = {name: reason for name, reason in reasons.items() if reason}
+    figures: Figures = {"factor_names": [subject.data.factor_names[j] for j in fit]}
+    if fit:
+        scores = disentanglement(codes, factors[:, fit].long(), subject.seed)
+        left_out |= scores.pop("not_scored", {})
+        figures |= scores
+    if left_out:
+        said = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        figures["not_scored"] = said
+    return figures
+
+
+def _unfit(values: Tensor) -> str:
+    """Return why a factor cannot be scored, or nothing."""
+    if (values % 1 != 0).any():
+        return "no whole numbers"
+    different = len(values.unique())
+    if different > MOST_VALUES:
+        return f"more than {MOST_VALUES} values"
+    return "a single value" if different == 1 else ""
 
 
 FACTORS = Part(

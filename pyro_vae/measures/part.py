@@ -139,10 +139,13 @@ class Part:
 
     def shown(self, figures: Figures) -> list[Shown]:
         """Return the rows that have a value, as they are shown."""
-        return shown_rows((LEFT_OUT, *self.rows), figures)
+        return shown_rows((*LEFT_OUT, *self.rows), figures)
 
 
-LEFT_OUT = Row("left_out", "left out", kind="words")
+LEFT_OUT = (  # of a part, and of its scores
+    Row("left_out", "left out", kind="words"),
+    Row("not_scored", "not scored", kind="words"),
+)
 
 
 def to_numpy(x: Tensor) -> np.ndarray:

@@ -45,14 +45,14 @@ class ImageSets(NamedTuple):
 
 def measure_samples(subject: Subject) -> Measured:
     """Measure the quality of samples and reconstructions against the data, with a verdict."""
-    sets, labelled = _image_sets(subject), subject.labelled()
+    sets, net = _image_sets(subject), _classifier(subject)
     drawings: dict[str, Figure | bytes] = {"power_spectra": _spectra_drawn(sets)}
     explained = explained_share(subject.model, sets.real, subject.seed)
     figures: dict[str, Any] = {"explained_share": explained}
-    if labelled is None:
+    if net is None:
         verdict = {"verdict": judge(explained)}
         return Measured(_sharpness_figures(sets) | figures | verdict, drawings=drawings)
-    net = classifier_for(labelled).to(sets.real.device)
+    net = net.to(sets.real.device)
     sets = ImageSets(*(images.float() for images in sets))
     apart = mismatch(net, sets.real, sets.sample_means, sets.reconstruction_means)
     figures |= {"mismatch": apart, "verdict": judge(explained, apart)}
@@ -94,6 +94,15 @@ def _spectra_drawn(sets: ImageSets) -> Figure:
         spectrum = radial_power_spectrum(images)
         curves[name] = to_numpy(spectrum.frequencies), to_numpy(spectrum.power)
     return one_run.power_spectra(curves)
+
+
+def _classifier(subject: Subject) -> FeatureNet | None:
+    """Return the classifier that judges samples, or None where the data allow none."""
+    labelled = subject.labelled()
+    try:
+        return None if labelled is None else classifier_for(labelled)
+    except ValueError:  # a single class, or pictures that are too small
+        return None
 
 
 def classifier_for(data: Dataset, seed: int = 0) -> FeatureNet:

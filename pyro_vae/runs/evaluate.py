@@ -141,8 +141,9 @@ def _labelled(config: RunConfig, data: Dataset) -> Dataset | None:
     if data.train.labels is None and name == config.dataset:
         return None
     levels = None if name in DATASETS else config.levels
+    where = {"levels": levels, "limit": config.data_limit, "download": False}
     try:
-        return load_dataset(name, config.data_dir, levels=levels, download=False)
+        return load_dataset(name, config.data_dir, **where)
     except ValueError:
         return None
 

@@ -128,6 +128,30 @@ def test_an_archive_is_not_read_in_part_without_a_word(tmp_path, arrays, said):
         pv.load_dataset(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize(
+    "labels, said",
+    [
+        (np.zeros((30, 14)), r"left out the labels: expected whole numbers \(30,\), got float64"),
+        (GREY[:, 0, 0] / 7, "left out the labels: .* got float64 between whole numbers"),
+        (np.full(30, np.nan), "left out the labels: .* got float64 between whole numbers"),
+        (np.array(["cat"] * 30), "left out the labels: .* got <U3"),
+    ],
+)
+def test_labels_of_another_kind_are_left_out(tmp_path, labels, said):
+    np.savez(tmp_path / "a.npz", images=GREY, labels=labels)
+    with pytest.warns(Notice, match=said):
+        assert pv.load_dataset(tmp_path / "a.npz").train.labels is None
+
+
+def test_whole_numbers_may_be_stored_as_floats_and_one_factor_as_a_row(tmp_path):
+    v = GREY[:, 0, 0].astype(float)
+    np.savez(tmp_path / "a.npz", images=GREY, labels=v, factors=v, factor_names=["first"])
+    data = pv.load_dataset(tmp_path / "a.npz")
+    first = (data.train.images[:, 0, 0, 0] * 255).round().long()
+    assert torch.equal(data.train.labels, first) and data.train.labels.dtype == torch.long
+    assert torch.equal(data.train.factors, first[:, None]) and data.factor_names == ("first",)
+
+
 def declares(path, dtype, shape):
     """Write an array that says more of itself than it holds."""
     with open(path, "wb") as file:

@@ -137,6 +137,71 @@ def test_true_factors_are_scored():
     assert factors["factor_vae_score"].standard_error > 0
 
 
+@pytest.mark.parametrize("side, classes", [(8, 1), (3, 2)])
+def test_images_that_allow_no_classifier_are_measured_without(side, classes):
+    images = torch.rand(80, 1, side, side)
+    split = pv.Split(images, torch.arange(80) % classes)
+    vae = pv.VAE((1, side, side), 2, hidden=(4,)).eval()
+    data = pv.Dataset("mine", split, split, None)
+    subject = Subject(vae, data, TINY, labelled=lambda: data)
+    samples = PARTS["samples"].measure(subject).figures
+    assert samples["verdict"].word and "classifier_accuracy" not in samples
+
+
+def bars(count=640, **columns):
+    """Bars at eight places, a model of them, and what the part `factors` finds of further factors."""
+    places = torch.arange(count) % 8
+    images = torch.zeros(count, 1, 8, 8)
+    images[torch.arange(count), :, :, places] = 1
+    named = {name: column(places) for name, column in columns.items()}
+    split = pv.Split(images, places, torch.stack([v.double() for v in named.values()], 1))
+    vae = pv.VAE((1, 8, 8), 2, "bernoulli", hidden=(4,), levels=2).eval()
+    data = pv.Dataset("bars", split, split[:64], 2, factor_names=tuple(named))
+    return PARTS["factors"].measure(Subject(vae, data, TINY)).figures
+
+
+def itself(places):
+    return places
+
+
+@pytest.mark.parametrize(
+    "count, columns, scored, not_scored",
+    [
+        (640, {"place": itself}, ["place"], ["beta_vae_score: ", "disentanglement: "]),
+        (640, {"place": itself, "one": torch.zeros_like}, ["place"], ["one: a single value"]),
+        (640, {"place": itself, "angle": torch.rand_like}, ["place"], ["angle: no whole numbers"]),
+        (640, {"place": itself, "row": lambda p: torch.arange(len(p))}, ["place"],
+         ["row: more than 100 values"]),
+        (640, {"place": itself, "half": lambda p: p // 4}, ["place", "half"], []),
+        (80, {"place": itself, "half": lambda p: p // 4}, ["place", "half"],
+         ["factor_vae_score: expected 64 rows of some value of each, got 10"]),
+        (64, {"place": itself, "rare": lambda p: torch.arange(64) == 3}, ["place", "rare"], []),
+        (640, {"one": torch.zeros_like}, [], ["one: a single value"]),
+    ],
+)  # fmt: skip
+def test_factors_that_cannot_be_scored_are_left_out_by_name(count, columns, scored, not_scored):
+    columns = {n: (lambda p, c=c: c(p.double())) for n, c in columns.items()}
+    figures = bars(count, **columns)
+    assert figures["factor_names"] == scored and figures["label_accuracy"].mean > 0
+    for said in not_scored:
+        assert said in figures["not_scored"]
+    assert ("mutual_information_gap" in figures) == bool(scored)
+    if len(scored) == 1:
+        assert "factor_vae_score" not in figures and "disentanglement" not in figures
+        assert 0 <= figures["completeness"] <= 1
+    if scored and not not_scored and count > 64:
+        assert "not_scored" not in figures and figures["beta_vae_score"].mean > 0
+
+
+def test_sorted_labels_are_probed_over_all_classes(digits):
+    rows = digits.train.labels.argsort()
+    data = replace(digits, train=digits.train[rows])
+    vae = pv.VAE((1, 8, 8), 16, network="linear", levels=17).eval()
+    few = replace(TINY, rows=300)  # the first 300 are of two classes
+    figures = PARTS["factors"].measure(Subject(vae, data, few)).figures
+    assert figures["label_accuracy"].mean > 3 * figures["label_chance"]
+
+
 def test_images_without_labels_need_no_classifier(digits):
     vae = pv.VAE((1, 8, 8), 2, "gaussian_shared_sigma", hidden=(4,), levels=17).eval()
     split = pv.Split(torch.randint(17, (80, 1, 8, 8)) / 16)

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 import pyro_vae as pv
 from pyro_vae.runs.config import load_settings
+from pyro_vae.sweeps.grid import read_grid
 from tests.support.runs import quick
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -25,6 +27,17 @@ def test_flags_win_over_the_file():
     Path("c.yaml").write_text("beta: 3\nseed: 4\nhidden: [8]\n")
     config = pv.RunConfig.load("c.yaml", beta="0.5")
     assert (config.beta, config.seed, config.hidden) == (0.5, 4, (8,))
+
+
+def test_paths_may_be_objects():
+    np.save("a.npy", np.zeros((20, 4, 4), np.uint8))
+    config = quick(dataset=Path("a.npy"), data_dir=Path("elsewhere"))
+    assert config == quick(dataset="a.npy", data_dir="elsewhere")
+    assert pv.train(config, Path("run")).config.dataset == str(Path("a.npy").absolute())
+    grid = read_grid({"dataset": [Path("a.npy"), "digits"]})
+    assert grid["dataset"] == [str(Path("a.npy").resolve()), "digits"]
+    with pytest.raises(ValueError, match="likelihood: expected a name, got PosixPath"):
+        quick(likelihood=Path("laplace"))
 
 
 def test_an_empty_file_sets_nothing():
