@@ -1,6 +1,7 @@
 """The plots of a comparison; its template says how to read them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,6 +14,7 @@ from pyro_vae.comparison.table import (
     label,
     line_settings,
     lines,
+    ranked,
     scale_of,
     varying,
 )
@@ -27,12 +29,25 @@ from pyro_vae.settings import setting_text
 
 RATE, DISTORTION = "test.rate_nats", "test.distortion_nats"
 FEW = 12  # runs whose learning curves can be told apart
+MOST_LINES = 24  # of a panel
 AXES = {"beta": "beta", "latent_dim": "latent size"}
 UNITS = {"beta": "", "latent_dim": " (components)"}
 LOOK_AT_ENDS = (
     "The numbers are the smallest and the largest beta of a line. Where training has found the best"
     " trade, the slope of the line is minus beta."
 )
+
+
+class Panel(NamedTuple):
+    """The runs of a panel: the words that its title adds, and its lines by name.
+
+    Of very many lines, those with the best runs are drawn, and `words` say so.
+    """
+
+    title: str
+    runs: pd.DataFrame
+    lines: dict[str, pd.DataFrame]
+    words: str
 
 
 class Group:
@@ -50,6 +65,7 @@ class Group:
         self.table = table.assign(run=short, scale=scales)
         self.scales = [scale for scale in SCALES if scale in set(scales)]
         self.has_seeds = len(lines(table, line_settings(table))) < len(table)
+        self._places: dict[tuple[str, ...], dict[str, int]] = {}
 
     def placed(self, curve: Curve, row: pd.Series, settings: list[str]) -> Curve:
         """Return the curve with the name, colour and dashes of a run's line.
@@ -57,21 +73,40 @@ class Group:
         Settings other than the family give the colour, and the family gives the dashes. Where only
         one of the two varies, it gives both.
         """
-        rest = [name for name in settings if name != "likelihood"]
-        families, others = list(lines(self.table, ["likelihood"])), list(lines(self.table, rest))
-        dash, colour = families.index(row["likelihood"]), others.index(label(row, rest))
+        rest = tuple(name for name in settings if name != "likelihood")
+        families, others = self._places_of(("likelihood",)), self._places_of(rest)
+        dash, colour = families[row["likelihood"]], others[label(row, rest)]
         return curve._replace(
             label=label(row, settings),
             colour=colour if len(others) > 1 else dash,
             dash=dash if len(families) > 1 else colour,
         )
 
-    def panels(self, own_scale: bool) -> list[tuple[str, pd.DataFrame]]:
-        """Return the runs of each panel, with the words that its title adds."""
+    def _places_of(self, names: tuple[str, ...]) -> dict[str, int]:
+        """Return the place of each line, by the settings that distinguish lines."""
+        if names not in self._places:
+            self._places[names] = {name: n for n, name in enumerate(lines(self.table, names))}
+        return self._places[names]
+
+    def panels(self, own_scale: bool, settings: Sequence[str]) -> list[Panel]:
+        """Return the panels of a figure whose lines differ in `settings`."""
         if not own_scale or len(self.scales) == 1:
-            return [("", self.table)]
+            return [_panel("", self.table, settings)]
         each = self.table["scale"]
-        return [(f": {SCALES[scale]}", self.table[each == scale]) for scale in self.scales]
+        return [
+            _panel(f": {SCALES[scale]}", self.table[each == scale], settings)
+            for scale in self.scales
+        ]
+
+
+def _panel(title: str, runs: pd.DataFrame, settings: Sequence[str]) -> Panel:
+    found = lines(runs, settings)
+    if len(found) <= MOST_LINES:
+        return Panel(title, runs, found, "")
+    best_first = ranked(runs)[list(settings)].to_dict("records")
+    names = list(dict.fromkeys(label(row, settings) for row in best_first))[:MOST_LINES]
+    words = f" Of {len(found)} lines, the {MOST_LINES} with the best runs are drawn."
+    return Panel(title, runs, {n: line for n, line in found.items() if n in names}, words)
 
 
 # --- curves ----------------------------------------------------------------------------------------
@@ -130,33 +165,37 @@ def _drawing(group: Group, figure: Figure, title: str, look: str) -> Drawing:
 def plane(group: Group) -> list[Drawing]:
     """Return the drawings of distortion over rate, where beta varies."""
     settings, drawings = line_settings(group.table, "beta"), []
-    for more, runs in group.panels(own_scale=True):
+    for panel in group.panels(True, settings):
         curves = []
-        for line in lines(runs, settings).values():
+        for line in panel.lines.values():
             curve = rate_distortion_curve(line)
             if len(curve.x) > 1:
                 curves.append(group.placed(curve, line.iloc[0], settings))
         if curves:
-            title = f"Rate and distortion{more}"
+            title = f"Rate and distortion{panel.title}"
             figure = many_runs.rate_distortion(curves, title)
-            drawings.append(_drawing(group, figure, title, LOOK_AT_ENDS))
+            drawings.append(_drawing(group, figure, title, LOOK_AT_ENDS + panel.words))
     return drawings
 
 
 def over(group: Group, axis: str) -> list[Drawing]:
     """Return the drawings of every measure over a setting of `AXES`, where that varies."""
     settings, drawings = line_settings(group.table, axis), []
+    if axis not in varying(group.table):
+        return []
+    panels = {own_scale: group.panels(own_scale, settings) for own_scale in (True, False)}
     for column, measure in COMPARED.items():
-        for more, runs in group.panels(measure.own_scale):
+        for panel in panels[measure.own_scale]:
             curves = []
-            for line in lines(runs, settings).values():
+            for line in panel.lines.values():
                 curve = curve_over(line, axis, column, measure.best)
                 if curve.x:
                     curves.append(group.placed(curve, line.iloc[0], settings))
             if any(len(curve.x) > 1 for curve in curves):
-                figure, ringed = _over(axis, column, measure.name + more, runs, curves)
-                title = f"{measure.name}{more} over {AXES[axis]}"
-                drawings.append(_drawing(group, figure, title, measure.look + ringed))
+                name = f"{measure.name}{panel.title}"
+                figure, ringed = _over(axis, column, name, panel.runs, curves)
+                look = measure.look + ringed + panel.words
+                drawings.append(_drawing(group, figure, f"{name} over {AXES[axis]}", look))
     return drawings
 
 
@@ -200,19 +239,21 @@ def _listed(ringed: list[tuple[str, str]]) -> str:
 def learning_curves(group: Group) -> list[Drawing]:
     """Return the drawings of the test ELBO of every run over epochs, if the runs are few."""
     drawings = []
-    for more, runs in group.panels(own_scale=True) if len(group.runs) <= FEW else []:
-        if curves := _learning_curves(group, runs):
-            title = f"Test ELBO over epochs{more}"
+    if len(group.runs) > FEW:
+        return drawings
+    for panel in group.panels(True, line_settings(group.table)):
+        if curves := _learning_curves(group, panel):
+            title = f"Test ELBO over epochs{panel.title}"
             figure = many_runs.elbo_over_epochs(curves, title)
             look = "Higher is better, within this panel."
             drawings.append(_drawing(group, figure, title, look))
     return drawings
 
 
-def _learning_curves(group: Group, runs: pd.DataFrame) -> list[Curve]:
+def _learning_curves(group: Group, panel: Panel) -> list[Curve]:
     """Return a curve for each run, with a colour for its settings and dashes for its seed."""
     settings, curves = varying(group.table), []
-    for colour, line in enumerate(lines(runs, line_settings(group.table)).values()):
+    for colour, line in enumerate(panel.lines.values()):
         for dash, (folder, row) in enumerate(line.sort_values("seed", kind="stable").iterrows()):
             metrics = group.runs[folder].metrics
             both = zip(metrics["epoch"], metrics["test_elbo"])

@@ -216,7 +216,7 @@ def _mean(runs: pd.DataFrame, column: str, over_images: bool) -> Estimate:
     elif values.ndim == 2:
         return two_way_mean(values)
     else:
-        error = stats.sem(values) if len(values) > 1 else math.nan
+        error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return Estimate(float(values.mean()), float(error))
 
 

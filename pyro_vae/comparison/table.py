@@ -136,10 +136,13 @@ def line_settings(table: pd.DataFrame, axis: str = "") -> list[str]:
 
 def lines(table: pd.DataFrame, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Return the runs that agree in these settings, by the name of their line."""
-    places = {folder: [_place(row[name]) for name in names] for folder, row in table.iterrows()}
-    ordered = table.loc[sorted(table.index, key=places.__getitem__)]
-    labels = pd.Series([label(row, names) for _, row in ordered.iterrows()], index=ordered.index)
-    return dict(iter(ordered.groupby(labels, sort=False)))
+    rows = [dict(zip(names, values)) for values in zip(*(table[name] for name in names))]
+    rows = rows or [{}] * len(table)
+    order = sorted(range(len(rows)), key=lambda n: [_place(rows[n][name]) for name in names])
+    found: dict[str, list[int]] = {}
+    for n in order:
+        found.setdefault(label(rows[n], names), []).append(n)
+    return {name: table.iloc[numbers] for name, numbers in found.items()}
 
 
 def _place(value: Any) -> tuple:

@@ -1,11 +1,12 @@
 """Curves from tables of known figures."""
 
 import math
+from unittest.mock import MagicMock
 
 import pandas as pd
 import pytest
 
-from pyro_vae.comparison.plots import curve_over, rate_distortion_curve
+from pyro_vae.comparison.plots import MOST_LINES, curve_over, rate_distortion_curve
 from pyro_vae.comparison.table import COMPARED, lines
 from pyro_vae.figures.many_runs import Curve
 from tests.support.made_up import group_of, make_up_run, make_up_study
@@ -62,6 +63,21 @@ def test_families_have_dashes_and_other_settings_colours():
         ("gaussian_shared_sigma, latent dim 9", 1, 0),
         ("discretized_logistic, latent dim 3", 0, 1),
     ]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_of_very_many_lines_those_with_the_best_runs_are_drawn(monkeypatch):
+    for size in range(MOST_LINES + 6):
+        make_up_run(f"x/{size}", bits=float(size), latent_dim=size + 1)
+    group = group_of("x")
+    (panel,) = group.panels(False, ["latent_dim"])
+    assert list(panel.lines) == [f"latent dim {size + 1}" for size in range(MOST_LINES)]
+    assert panel.words == " Of 30 lines, the 24 with the best runs are drawn."
+    counted = MagicMock(side_effect=lines)  # once for each line took a minute for 800 runs
+    monkeypatch.setattr("pyro_vae.comparison.plots.lines", counted)
+    for line in panel.lines.values():
+        group.placed(Curve("", 0, 0, [], []), line.iloc[0], ["latent_dim"])
+    assert counted.call_count == 2
 
 
 @pytest.mark.usefixtures("elsewhere")
