@@ -35,12 +35,18 @@ def replace_file(path: str | Path, content: bytes | str, lasting: bool = True) -
         raise OSError(error.errno, f"{path} cannot be written: {error.strerror}") from error
 
 
-def read_file(path: str | Path, most: int | None = None, within: str | Path | None = None) -> bytes:
+def read_file(
+    path: str | Path,
+    most: int | None = None,
+    within: str | Path | None = None,
+    start: int = 0,
+) -> bytes:
     """Return the content of a regular file.
 
     Args:
         most: the largest number of bytes that is read (default: no limit).
         within: a folder out of which no link may lead (default: links lead anywhere).
+        start: the first byte that is read.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -51,7 +57,9 @@ def read_file(path: str | Path, most: int | None = None, within: str | Path | No
     size = Path(path).stat().st_size
     if most is not None and size > most:
         raise ValueError(f"{path} has {size:,} bytes; expected at most {most:,}")
-    return Path(path).read_bytes()
+    with open(path, "rb") as file:
+        file.seek(start)
+        return file.read()
 
 
 def check_regular(path: str | Path, within: str | Path | None = None) -> None:

@@ -33,18 +33,57 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     Raises:
         ValueError: a file that is not a table of metrics.
     """
+    return _rows_from(path, 0)[0]
+
+
+def _rows_from(path: Path, start: int) -> tuple[list[dict[str, str]], int]:
+    """Return the rows from a byte on, and the byte where the last whole one ends."""
     try:
-        text = read_file(path).decode()
-        lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        rows = list(csv.DictReader(lines))
+        content = read_file(path, start=start)
+        whole = content[: content.rfind(b"\n") + 1]
+        lines = whole.decode().splitlines(keepends=True)
+        rows = list(csv.DictReader(lines, COLUMNS if start else None))
         for row in rows:
             values = {key: float(row[key] or 0) for key in COLUMNS}
             int(values["epoch"]), int(values["step"])
     except FileNotFoundError:
-        return []
+        return [], 0
     except (csv.Error, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"metrics: {path} is no table of metrics") from error
-    return rows
+    return rows, start + len(whole)
+
+
+class GrowingTable:
+    """A table of metrics that another process writes, of which each row is read once."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.file = self.end = 0  # the number of the file, and what has been read of it, in bytes
+        self.newest: list[Record] = []
+
+    def records(self, ended: bool) -> list[Record]:
+        """Return the records that are new since the last call, or all if the table was replaced.
+
+        Args:
+            ended: whether no more rows come; until then the newest record, which may be the last
+                one, is held back.
+
+        Raises:
+            OSError: there is no table that can be read.
+            ValueError: a file that is not a table of metrics.
+        """
+        now = self.path.stat()
+        if now.st_ino != self.file or now.st_size < self.end:  # a run that resumes writes it anew
+            self.file, self.end, self.newest = now.st_ino, 0, []
+        rows, self.end = _rows_from(self.path, self.end)
+        found = self.newest + records_of(columns_of(rows))
+        self.newest = [] if ended else found[-1:]
+        return found if ended else found[:-1]
+
+
+def columns_of(rows: list[dict[str, str]]) -> Columns:
+    """Return the columns of rows by name, with None where nothing was measured."""
+    return {key: [float(row[key]) if row[key] else None for row in rows] for key in COLUMNS}
 
 
 def records_of(columns: Columns) -> list[Record]:

@@ -17,7 +17,7 @@ from pyro_vae.pages.frame import can_be_shown
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.card import run_card
 from pyro_vae.runs.config import LARGEST, RunConfig, check_run_folder
-from pyro_vae.runs.metrics import COLUMNS, read_rows, records_of
+from pyro_vae.runs.metrics import columns_of, read_rows, records_of
 from pyro_vae.runs.results import PerImage, load_evaluation, load_per_image, load_summary
 from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name
 from pyro_vae.training.epochs import Record
@@ -69,8 +69,7 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, list[float | None]]:
         """Return the columns of `metrics.csv` by name, with None where nothing was measured."""
-        rows = read_rows(self.metrics_file)
-        return {key: [float(row[key]) if row[key] else None for row in rows] for key in COLUMNS}
+        return columns_of(read_rows(self.metrics_file))
 
     @cached_property
     def records(self) -> list[Record]:

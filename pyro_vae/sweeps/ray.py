@@ -17,6 +17,7 @@ from typing import Any
 from pyro_vae.notices import Notice
 from pyro_vae.runs.interrupts import SIGNALS, Interrupts
 from pyro_vae.runs.lock import SWEEP_FILE, FolderLock
+from pyro_vae.runs.metrics import GrowingTable
 from pyro_vae.runs.run import Run
 from pyro_vae.sweeps.folder import mark_failed
 from pyro_vae.sweeps.observer import SweepObserver
@@ -205,9 +206,9 @@ class _Watched:
 
     def __init__(self, unit: Unit, observer: SweepObserver):
         self.unit, self.observer = unit, observer
-        self.stamps: dict[Run, int] = {}  # of the tables of metrics when last read
+        self.tables = {run: GrowingTable(run.metrics_file) for run in unit.runs}
         self.epochs = {  # the last reported one of each run that has not ended
-            run: max((record.epoch for record in self._records(run)), default=0)
+            run: max((record.epoch for record in self._records(run, True)), default=0)
             for run in unit.runs
             if not run.reread().ended
         }
@@ -217,8 +218,8 @@ class _Watched:
         """Report new epochs and runs that have ended."""
         for run in list(self.epochs):
             now = run.reread()
-            records = self._records(run, again=now.ended)
-            for record in records if now.ended else records[:-1]:  # the newest may be the last
+            records = self._records(run, now.ended)
+            for record in records:
                 if record.epoch > self.epochs[run]:
                     self.epochs[run] = record.epoch
                     last = now.ended and not now.failed and record is records[-1]
@@ -227,17 +228,10 @@ class _Watched:
                 del self.epochs[run]
                 self.observer.ended(now)
 
-    def _records(self, run: Run, again: bool = False) -> list[Record]:
-        """Return the records in the run's folder, or none if the file has not changed.
-
-        With `again`, the records are returned in any case.
-        """
+    def _records(self, run: Run, ended: bool) -> list[Record]:
+        """Return the new records in the run's folder, but for the newest unless it has ended."""
         try:
-            stamp = run.metrics_file.stat().st_mtime_ns
-            if stamp == self.stamps.get(run) and not again:
-                return []
-            self.stamps[run] = stamp
-            return run.reread().records
+            return self.tables[run].records(ended)
         except (OSError, ValueError):  # it does not exist yet, or is being written
             return []
 

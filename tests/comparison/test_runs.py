@@ -10,7 +10,7 @@ from pyro_vae.cli.main import main
 from pyro_vae.comparison.runs import find_runs, runs_to_compare
 from pyro_vae.comparison.table import SETTINGS
 from pyro_vae.notices import Notice
-from tests.support.made_up import make_up_run, make_up_study
+from tests.support.made_up import make_up_run, make_up_settings, make_up_study
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -81,6 +81,19 @@ def test_two_runs_are_compared_at_least():
     Path("x/b/summary.json").unlink()
     with pytest.raises(ValueError, match="got 1; unfinished: x/b; repeated: x/c"):
         runs_to_compare("x")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_each_file_of_a_run_is_read_once(monkeypatch):
+    make_up_settings("x", [0.0, 1.0], seeds=2)
+    files = []
+    monkeypatch.setattr("pyro_vae.files.check_regular", lambda path, _: files.append(path.name))
+    main(["compare", "x"])
+    names = ("config.yaml", "summary.json", "per_image.npz")
+    assert [files.count(name) for name in names] == [4, 4, 4]
+    files.clear()
+    pv.load_runs("x")
+    assert sorted(files) == ["config.yaml"] * 4 + ["summary.json"] * 4
 
 
 # --- loading and choosing -------------------------------------------------------------------------
