@@ -1,4 +1,4 @@
-"""`python -m pyro_vae`."""
+"""`python -P -m pyro_vae`; without `-P`, Python would import from the working folder first."""
 
 import sys
 

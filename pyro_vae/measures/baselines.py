@@ -88,9 +88,8 @@ def _baselines(
     data: Dataset, latent_dim: int, num_samples: int, progress: Progress
 ) -> dict[str, Tensor]:
     """Return log P of the first test images under each baseline, nats."""
-    train = (
-        spread(data.train.images, MOST_NUMBERS).cpu().float()
-    )  # draws of another type are others
+    train = spread(data.train.images, MOST_NUMBERS)
+    train = train.cpu().float()  # draws of another type would be others
     if data.dynamic:
         with seeded(0):
             train = draw_binary(train)
@@ -101,9 +100,9 @@ def _baselines(
         "ppca": lambda: ppca(test, train, levels, latent_dim, num_samples),
     }
     settings = {"ppca": (latent_dim, num_samples)}
-    of_data, found = digest(VERSION, train, test, levels), {}
-    for name, function in functions.items():
-        progress(len(found), len(functions), "baselines")
+    of_data, found = digest(VERSION, train, test, levels), dict[str, Tensor]()
+    for done, (name, function) in enumerate(functions.items()):
+        progress(done, len(functions), "baselines")
         mark = f"{name} {settings.get(name)} {of_data}"
         try:
             arrays = kept(cache_file("baselines", mark), mark, lambda: {"nats": function()})  # noqa: B023
