@@ -20,6 +20,7 @@ STEPS_OF_VARIANCE = 10  # each four times the one before
 BLOCK = (
     2048  # pixels of one covariance: the cost is cubic in them, and no signal is heard meanwhile
 )
+MOST_PIXELS, MOST_PROBABILITIES = 2**15, 2**25  # of one Gaussian, and of independent pixels
 DRAWS_FOR_SIGMA, NUMBERS_FOR_SIGMA = 4, 2**22
 
 
@@ -32,8 +33,12 @@ def independent_pixels(images: Tensor, train: Tensor, levels: int) -> Tensor:
     """Return log P under independent pixels with a free probability for each grey level.
 
     `P(v) = (count of v + 1) / (images + levels)` at each pixel.
+
+    Raises:
+        ValueError: there would be more than 2^25 probabilities.
     """
     pixels = math.prod(train.shape[1:])
+    _check_size("pixels times levels", pixels * levels, MOST_PROBABILITIES)
     counts = torch.zeros(pixels * levels, dtype=torch.long, device=train.device)
     for x in chunks(train):
         index = _levels_of(x, levels) + levels * torch.arange(pixels, device=x.device)
@@ -44,6 +49,11 @@ def independent_pixels(images: Tensor, train: Tensor, levels: int) -> Tensor:
         index = _levels_of(x, levels)
         found.append(log_probs.expand(len(x), -1, -1).gather(2, index.unsqueeze(-1)).sum((1, 2)))
     return torch.cat(found)
+
+
+def _check_size(what: str, size: int, most: int) -> None:
+    if size > most:
+        raise ValueError(f"images: expected at most {most:,} {what}, got {size:,}")
 
 
 def _levels_of(images: Tensor, levels: int) -> Tensor:
@@ -63,8 +73,9 @@ def one_gaussian(images: Tensor, train: Tensor, levels: int) -> tuple[Tensor, fl
     many, row by row, that are independent of each other.
 
     Raises:
-        ValueError: there are fewer than two training images.
+        ValueError: there are fewer than two training images, or over 32,768 pixels and channels.
     """
+    _check_size("pixels and channels", math.prod(train.shape[1:]), MOST_PIXELS)
     if len(train) < 2:
         raise ValueError(f"train: expected two images or more, got {len(train)}")
     cut = len(train) - min(MOST_HELD_OUT, max(1, len(train) // HELD_OUT))

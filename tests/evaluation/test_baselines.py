@@ -83,6 +83,15 @@ def test_one_gaussian_of_many_pixels_has_independent_blocks(monkeypatch):
     assert torch.allclose(found, 2 * alone) and same == variance
 
 
+@pytest.mark.parametrize("function", [independent_pixels, one_gaussian])
+def test_what_would_take_too_long_is_refused_before_it_starts(function):
+    huge = torch.zeros(()).expand(2, 3, 256, 256)
+    with pytest.raises(
+        ValueError, match=r"^images: expected at most [\d,]+ pixels .*, got [\d,]+$"
+    ):
+        function(huge, huge, 256)
+
+
 def test_binary_images():
     """Of two equal pixels, one Gaussian knows the second from the first."""
     first = torch.bernoulli(torch.full((500, 1), 0.5))
