@@ -136,6 +136,11 @@ def _data_dir(run: str) -> Flag:
     return value("--data-dir DIR", where)
 
 
+def _dataset(run: str) -> Flag:
+    where = f"path of your own images, if they have moved (default: where {run} had them)"
+    return value("--dataset PATH", where)
+
+
 RUN = value("run", "a run's folder")
 SEED = value("--seed", "seed of the random draws (default: 0)", type=whole(0), default=0)
 DEVICE = value(
@@ -197,6 +202,7 @@ EVALUATE = [
     ),
     switch("--quick", "take fewer images, draws and steps, in under a minute on the digits"),
     _data_dir("the run"),
+    _dataset("the run"),
 ]
 SAMPLE = [
     *(RUN, SEED, DEVICE),
@@ -229,6 +235,7 @@ EXPLORE = [
         " working directory for several)",
     ),
     _data_dir("the first run"),
+    _dataset("the first run"),
 ]
 LISTED = [
     value("name", "the data set to download now", nargs="?"),
@@ -252,7 +259,10 @@ COMMANDS = {  # in the order of the help
     "sample": Command(
         "decode random codes into images", SAMPLE, finished.run_sample, _check_runs
     ),
-    "report": Command("write a run's report.html again", [RUN], finished.run_report, _check_runs),
+    "report": Command(
+        "write a run's report.html again",
+        [RUN, _dataset("the run")], finished.run_report, _check_runs,
+    ),
     "compare": Command(
         "put finished runs side by side: a table, and a page with plots",
         COMPARE, finished.run_compare,

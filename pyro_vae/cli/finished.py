@@ -14,6 +14,7 @@ from textwrap import fill
 from pyro_vae.cli.output import EvaluationProgress, loading
 from pyro_vae.files import replace_file
 from pyro_vae.names import DATASETS, LIKELIHOODS, PARTS, PICTURE_TYPES, check_name
+from pyro_vae.notices import notice
 from pyro_vae.pages.wording import Shown
 from pyro_vae.runs.interrupts import Interrupts
 
@@ -43,6 +44,7 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
             seed=parsed.seed,
             device=device,
             data_dir=parsed.data_dir,
+            dataset=parsed.dataset,
             progress=progress.count,
             measured=measured,
         )
@@ -69,7 +71,7 @@ def _command_for(parsed: Namespace, parts: list[str]) -> str:
     words = ["pyro-vae", "evaluate", str(parsed.run), "--only", ",".join(parts)]
     if parsed.quick:
         words.append("--quick")
-    given = {"samples": None, "seed": 0, "device": "auto", "data_dir": None}
+    given = {"samples": None, "seed": 0, "device": "auto", "data_dir": None, "dataset": None}
     for name, default in given.items():
         if getattr(parsed, name) != default:
             words += [f"--{name.replace('_', '-')}", str(getattr(parsed, name))]
@@ -114,9 +116,21 @@ def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
 def run_report(parsed: Namespace, interrupts: Interrupts) -> None:
     """Write a run's `report.html` again."""
     with loading("torch"):
+        from pyro_vae.runs.data import OtherImages, load_data_again
         from pyro_vae.runs.report import write_report
+        from pyro_vae.runs.run import Run
 
-    print(f"Look at {write_report(parsed.run)}")
+    run = Run(parsed.run)
+    config = run.config.at(dataset=parsed.dataset)
+    if parsed.dataset or run.image_fingerprint:
+        try:
+            load_data_again(run, config)
+        except OSError as error:  # a report needs no images
+            if parsed.dataset:
+                raise
+            if isinstance(error, OtherImages):
+                notice(str(error))
+    print(f"Look at {write_report(Run(run.folder, config))}")
 
 
 def run_compare(parsed: Namespace, interrupts: Interrupts) -> None:
@@ -138,7 +152,7 @@ def run_explore(parsed: Namespace, interrupts: Interrupts) -> None:
     with loading("torch"):
         from pyro_vae.explorer.page import explore
 
-    path = explore(parsed.runs, parsed.out, parsed.data_dir)
+    path = explore(parsed.runs, parsed.out, parsed.data_dir, parsed.dataset)
     print(f"Open {path} in a browser ({path.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -109,7 +109,7 @@ def _page(found: FoundRuns, table: pd.DataFrame, folder: Path) -> str:
         others={
             "Not finished": found.unfinished,
             "Failed": found.failed,
-            "Repeated": found.repeated,
+            "Left out": found.repeated,
         },
         groups=groups,
     )

@@ -14,8 +14,10 @@ from pyro_vae.comparison.table import line_settings, lines, ranked
 from pyro_vae.figures.images import enlarged, tile
 from pyro_vae.measures.part import to_numpy
 from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.notices import notice
 from pyro_vae.pages.frame import Markup, png
-from pyro_vae.runs.run import Run, load_data_again
+from pyro_vae.runs.data import OtherImages, load_data_again
+from pyro_vae.runs.run import Run
 
 IMAGES = 8  # of each kind
 MOST = 24  # settings that are shown
@@ -44,9 +46,11 @@ def pictures(group: Group, page: Path) -> Pictures | None:
         group: the runs, of which one of each setting is shown.
         page: the folder of the page, from which reports are linked.
     """
-    config = next(iter(group.runs.values())).config
     try:
-        images = load_data_again(config).test.images[:IMAGES]
+        images = load_data_again(next(iter(group.runs.values()))).test.images[:IMAGES]
+    except OtherImages as error:
+        notice(f"compare: no pictures: {error}")
+        return None
     except OSError:
         return None
     strips: list[Strip] = []

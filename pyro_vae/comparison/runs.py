@@ -88,7 +88,7 @@ class FoundRuns(NamedTuple):
     finished: Runs
     unfinished: dict[str, str]
     failed: dict[str, str]
-    repeated: dict[str, str]  # the same settings and seed as another, and no second seed
+    repeated: dict[str, str]  # the settings and seed of another, or other images in its data set
 
 
 def find_runs(folders: Paths) -> FoundRuns:
@@ -112,7 +112,21 @@ def find_runs(folders: Paths) -> FoundRuns:
         else:
             finished.append(run)
     kept, repeated = distinct(finished)
-    return found._replace(finished=Runs(kept), repeated=repeated)
+    alike, others = _of_the_same_images(kept)
+    return found._replace(finished=Runs(alike), repeated=repeated | others)
+
+
+def _of_the_same_images(runs: list[Run]) -> tuple[list[Run], dict[str, str]]:
+    """Return the runs without those whose data set held other images than an earlier run's did."""
+    first: dict[tuple, Run] = {}
+    others = {}
+    for run in runs:
+        if run.image_fingerprint is None:
+            continue
+        same = first.setdefault((run.config.dataset, run.config.levels), run)
+        if run.image_fingerprint != same.image_fingerprint:
+            others[str(run.folder)] = f"its data set held other images than that of {same.folder}"
+    return [run for run in runs if str(run.folder) not in others], others
 
 
 def _run_folders(folders: Paths) -> list[Path]:

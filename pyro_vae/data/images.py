@@ -18,7 +18,7 @@ def check_unit_interval(images: Tensor) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("images: expected finite pixels, got NaN or infinite ones")
     if low < 0 or high > 1:
-        ends = (end.cpu().numpy()[()] for end in images.aminmax())
+        ends = torch.stack(images.aminmax()).cpu().numpy()
         shown = " to ".join(np.format_float_positional(end, trim="-") for end in ends)
         raise ValueError(
             f"images: expected pixels in [0, 1], got {shown}; divide by the largest value that a"
@@ -72,6 +72,8 @@ class Dataset:
         dynamic: whether the training images are the probabilities of binary pixels, which are drawn
             anew in each epoch.
         factor_names: the names of the columns of the splits' factors.
+        fingerprint: what tells the images from any others, as they were read: before pixels were
+            made binary, and before any were held out. Empty where it is not known.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Dataset:
     validation: Split | None = None
     dynamic: bool = False
     factor_names: tuple[str, ...] = ()
+    fingerprint: str = ""
 
     def __repr__(self) -> str:
         held_out = f", {len(self.validation)} validation" if self.validation else ""

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 
-from pyro_vae.data.images import Dataset, Split, draw_binary
+from pyro_vae.data.images import Dataset, Split, draw_binary, random_test_rows
 from pyro_vae.data.own import load_own
 from pyro_vae.data.published import PUBLISHED, Loader, load_digits
 from pyro_vae.data.sprites import load_sprites
+from pyro_vae.kept import digest
 from pyro_vae.names import BINARIZE, check_dataset_name, check_name, is_path
 from pyro_vae.settings import DATA_LIMIT
 
@@ -40,11 +41,15 @@ def _binarized(data: Dataset, how: str, seed: int) -> Dataset:
 def _with_validation(data: Dataset) -> Dataset:
     if data.validation is not None:
         return data
-    cut = len(data.train) - max(1, len(data.train) // 10)
-    if cut == 0:
+    count, labels = len(data.train), data.train.labels
+    if count < 2:
         raise ValueError(
             f"validation: {data.name} has too few images to hold some out for selection"
         )
+    if labels is not None and labels.diff().min() >= 0:  # the last tenth would be of one class
+        rows, held_out = map(torch.from_numpy, random_test_rows(count))
+        return replace(data, train=data.train[rows], validation=data.train[held_out])
+    cut = count - max(1, count // 10)
     return replace(data, train=data.train[:cut], validation=data.train[cut:])
 
 
@@ -81,8 +86,8 @@ def load_dataset(
             value as probability; or `dynamic`, training pixels drawn anew in each epoch and test
             pixels once.
         validation: hold out images for selection. They are the published validation set, or the
-            last tenth of the training set if none is published, which of your own images is a
-            random one.
+            last tenth of the training set if none is published, or a random tenth if the training
+            images are sorted by their labels.
         seed: the seed of the pixels that are drawn once.
         levels: the number of grey levels of your own images, if their type does not determine it.
         limit: the gigabytes of memory that your own images may take.
@@ -101,10 +106,12 @@ def load_dataset(
     name = check_dataset_name(str(name))
     check_name("binarize", binarize, BINARIZE)
     if is_path(name):
-        data = load_own(Path(name), levels, limit, validation)
+        data = load_own(Path(name), levels, limit)
     elif levels is not None:
         raise ValueError(f"levels: {name} has its own; only your own images take {levels}")
     else:
         data = LOADERS[name](Path(root), download)
+    parts = [split.images for split in (data.train, data.validation, data.test) if split]
+    data = replace(data, fingerprint=digest(*parts))
     data = _with_validation(data) if validation else replace(data, validation=None)
     return _binarized(data, binarize, seed)

@@ -29,13 +29,11 @@ PARTS = {
 NOT_NUMBERS = "truncated, or not plain numbers; objects are never unpickled"
 
 
-def load_own(path: Path, levels: int | None, limit: float, validation: bool) -> Dataset:
+def load_own(path: Path, levels: int | None, limit: float) -> Dataset:
     """Return a data set of the images in a file or a folder; see `load_dataset` for the formats.
 
     Args:
         limit: gigabytes of memory that the images may take.
-        validation: whether to hold out a random tenth of training images that have a test set of
-            their own; they may be sorted by class.
 
     Raises:
         ValueError: if the path does not exist, or does not hold images of one size with pixels in a
@@ -59,8 +57,6 @@ def load_own(path: Path, levels: int | None, limit: float, validation: bool) -> 
     elif "test" not in splits:
         notice(f"dataset: {path} has no test images: its validation images are the test set")
         splits["test"] = splits.pop("validation")
-    if validation and "whole" not in parts and "validation" not in splits:
-        splits["train"], splits["validation"] = _divide(path, splits["train"]).values()
     names = _factor_names(next(iter(parts.values())), splits["train"].factors, path)
     held_out = splits.get("validation")
     return Dataset(path.stem, splits["train"], splits["test"], levels, held_out, False, names)

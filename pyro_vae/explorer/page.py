@@ -1,7 +1,6 @@
 """`explore`: one HTML file that runs the models of finished runs in the browser."""
 
 import copy
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from pyro_vae.files import replace_file
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.pages.frame import render
-from pyro_vae.runs.run import Run, load_data_again, load_run
+from pyro_vae.runs.data import check_images, load_data_again
+from pyro_vae.runs.run import Run, load_run
 from pyro_vae.settings import setting_text
 
 MOST_CODES, MOST_IMAGES = 2000, 48  # test images on the map, and those to click
@@ -35,6 +35,7 @@ def explore(
     runs: OneRun | Sequence[OneRun],
     out: str | Path | None = None,
     data_dir: str | None = None,
+    dataset: str | Path | None = None,
 ) -> Path:
     """Write a page that runs the models of finished runs in the browser, and return its path.
 
@@ -43,11 +44,12 @@ def explore(
         out: the file to write (default: `explore.html`, in the folder of a single run and in the
             working directory for several).
         data_dir: the folder of the published data sets (default: where the first run had them).
+        dataset: the path of the runs' own images (default: where the first run had them).
 
     Raises:
         ValueError: a folder without a finished run; runs of different data; a network or weights
             that the page cannot hold; an `out` that is a folder, lies in none, or is not HTML.
-        OSError: the data can no longer be read, or the page cannot be written.
+        OSError: the data can no longer be read or hold other images, or the page cannot be written.
 
     Example:
         >>> explore(["runs/beta1", "runs/beta4"], "betas.html")  # doctest: +SKIP
@@ -56,10 +58,11 @@ def explore(
     loaded = [run if isinstance(run, Run) else load_run(run) for run in given]
     path = _place(loaded, out)
     _check(loaded)
-    config = loaded[0].config
-    if data_dir is not None:
-        config = dataclasses.replace(config, data_dir=data_dir)
-    replace_file(path, page_of(loaded, load_data_again(config)))
+    config = loaded[0].config.at(data_dir, dataset)
+    data = load_data_again(loaded[0], config)
+    for run in loaded[1:]:
+        check_images(run, data, config.dataset)
+    replace_file(path, page_of(loaded, data))
     return path
 
 

@@ -64,6 +64,11 @@ class RunConfig(TrainingSettings, ModelSettings, DataSettings):
         """Return the data set's name, without the folder and the suffix of a path."""
         return Path(self.dataset).stem
 
+    def at(self, data_dir: str | None = None, dataset: str | Path | None = None) -> "RunConfig":
+        """Return the settings with another place of the data where one is given."""
+        given = {"data_dir": data_dir, "dataset": dataset}
+        return dataclasses.replace(self, **{n: v for n, v in given.items() if v is not None})
+
     def save(self, path: str | Path) -> None:
         """Write the settings as YAML, which `load` reads."""
         content = dataclasses.asdict(self)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,10 +17,11 @@ from pyro_vae.measures.part import FULL, QUICK, Measured, Part, Subject
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import DATASETS, check_name
 from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.data import load_data_again
 from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import save_json
-from pyro_vae.runs.run import Run, load_data_again
+from pyro_vae.runs.run import Run
 from pyro_vae.runs.writer import save_columns, save_drawings
 
 SMALL_MODEL = 200_000  # parameters
@@ -35,6 +37,7 @@ def evaluate(
     data_dir: str | None = None,
     progress: Callable[[str, int, int, str], None] | None = None,
     measured: Callable[[str, dict | None], None] | None = None,
+    dataset: str | Path | None = None,
 ) -> dict:
     """Measure a run on its test images and write `evaluation.json`, figures, draws and the report.
 
@@ -54,6 +57,7 @@ def evaluate(
             100, "images")`; `(name, 0, 0, "")` says that a part begins.
         measured: called with a part's name and its figures when they are kept. They are None for a
             part that does not apply to the run.
+        dataset: the path of the run's own images (default: where the run had them).
 
     Returns:
         The content of `evaluation.json`.
@@ -61,20 +65,20 @@ def evaluate(
     Raises:
         ValueError: an unknown part.
         FolderInUse: another process writes to the folder.
-        OSError: the run's data can no longer be read.
+        OSError: the run's data can no longer be read, or hold other images.
 
     Example:
         >>> evaluate(load_run("runs/first"), quick=True)["samples"]  # doctest: +SKIP
     """
     chosen = [check_name("only", name, PARTS) for name in (only or PARTS)]
-    config = run.config if data_dir is None else dataclasses.replace(run.config, data_dir=data_dir)
+    config = run.config.at(data_dir, dataset)
     progress, measured = progress or _tell_nobody, measured or _tell_nobody
     effort = QUICK if quick else FULL
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
     check_sweep_unused(run.folder)
     with FolderLock(run.folder).acquire(), _only_measured(run.vae, device):
-        subject = subject_of(run, load_data_again(config), config, effort=effort, seed=seed)
+        subject = subject_of(run, load_data_again(run, config), config, effort=effort, seed=seed)
         run.figures.mkdir(exist_ok=True)
         for name in chosen:
             progress(name, 0, 0, "")

@@ -14,9 +14,10 @@ from pyro_vae.data import Dataset
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.kept import kept
 from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.data import load_data_again, load_local_data
 from pyro_vae.runs.evaluate import subject_of
 from pyro_vae.runs.lock import FolderLock
-from pyro_vae.runs.run import Run, load_data_again, without_repeats
+from pyro_vae.runs.run import Run, without_repeats
 from pyro_vae.settings import DataSettings, by_name
 
 Measure = Callable[..., Mapping[str, Any]]
@@ -56,7 +57,11 @@ def measure(runs: Run | Sequence[Run], function: Measure, **settings: object) ->
         >>> measure(load_runs("runs/betas"), brightness, images=100)  # doctest: +SKIP
     """
     runs = without_repeats("measure", [runs] if isinstance(runs, Run) else runs)
-    load = lru_cache(maxsize=1)(load_data_again)  # runs on the same data read it once
+    cached = lru_cache(maxsize=1)(load_local_data)  # runs on the same data read it once
+
+    def load(config: RunConfig) -> Dataset:
+        return cached(RunConfig(**by_name(config, DataSettings), patience=config.patience))
+
     rows = [_figures(run, function, settings, load) for run in runs]
     folders = [str(run.folder) for run in runs]
     return pd.DataFrame(rows, index=pd.Index(folders, name="folder"))
@@ -73,8 +78,7 @@ def _figures(
 
     def compute() -> dict[str, np.ndarray]:
         lock.acquire()
-        of_data = by_name(run.config, DataSettings)
-        data = load(RunConfig(**of_data, patience=run.config.patience))
+        data = load_data_again(run, load=load)
         subject = subject_of(run, data, run.config, seed=run.config.seed)
         return _columns(function.__name__, function(subject, **settings))
 

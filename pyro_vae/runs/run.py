@@ -1,14 +1,14 @@
-"""Runs: a run folder as one object, and the data and the model of a configuration."""
+"""Runs: a run folder as one object, and the model of a configuration."""
 
 import os
-from collections.abc import Callable, Iterable
-from functools import cached_property, partial
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from pyro_vae.checkpoints import fingerprint, load_checkpoint
-from pyro_vae.data import Dataset, load_dataset
+from pyro_vae.data import Dataset
 from pyro_vae.files import read_file
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
@@ -51,6 +51,7 @@ class Run:
         self.summary_file = self.folder / "summary.json"
         self.evaluation_file = self.folder / "evaluation.json"
         self.per_image_file = self.folder / "per_image.npz"
+        self.images_file = self.folder / "images.sha256"
         self.failure_file = self.folder / "failed.txt"  # which a sweep writes when a run fails
         self.report = self.folder / "report.html"
         self.explorer = self.folder / "explore.html"
@@ -152,6 +153,14 @@ class Run:
         return fingerprint(self.weights) if self.weights.exists() else None
 
     @cached_property
+    def image_fingerprint(self) -> str | None:
+        """Return what tells the run's images from others; None in runs of earlier versions."""
+        if not self.images_file.exists():
+            return None
+        text = read_file(self.images_file, LARGEST, within=self.folder)
+        return text.decode(errors="replace").strip()
+
+    @cached_property
     def vae(self) -> LatentImageModel:
         """Return the model in `eval` mode, a VAE or an autoencoder.
 
@@ -215,43 +224,6 @@ def resolve_device(name: str, index: int = 0) -> torch.device:
         count = torch.cuda.device_count()
         raise ValueError(f"device: expected a GPU for each rank of a node, got {count}; use fewer")
     return torch.device(name, index) if name == "cuda" else torch.device(name)
-
-
-def load_data(config: RunConfig, download: bool = True) -> Dataset:
-    """Return the data set of a configuration, with validation images if it holds some out.
-
-    The pixels that `binarize` draws once are the same for all seeds, so that runs are compared on
-    the same images.
-
-    Raises:
-        ValueError: data that do not exist or cannot be read.
-    """
-    return load_dataset(
-        config.dataset,
-        config.data_dir,
-        config.binarize,
-        validation=config.patience is not None or config.validation == "always",
-        levels=config.levels,
-        limit=config.data_limit,
-        download=download,
-    )
-
-
-load_local_data = partial(load_data, download=False)
-
-
-def load_data_again(
-    config: RunConfig, load: Callable[[RunConfig], Dataset] = load_local_data
-) -> Dataset:
-    """Return the data set of a run that was trained on it; by default nothing is downloaded.
-
-    Raises:
-        OSError: data that can no longer be read.
-    """
-    try:
-        return load(config)
-    except ValueError as error:
-        raise OSError(f"the run's data cannot be read any more: {error}") from error
 
 
 def build_model(

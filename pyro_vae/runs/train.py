@@ -10,22 +10,15 @@ import pyro
 
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.data import Dataset
-from pyro_vae.files import check_path_name, exists
+from pyro_vae.files import check_path_name, exists, replace_file
 from pyro_vae.names import is_path
 from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.data import load_data, load_data_again
 from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.observer import Observer
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.resume import check_free, free_folder, settings_to_resume
-from pyro_vae.runs.run import (
-    Run,
-    build_model,
-    cautions,
-    load_data,
-    load_data_again,
-    load_run,
-    resolve_device,
-)
+from pyro_vae.runs.run import Run, build_model, cautions, load_run, resolve_device
 from pyro_vae.runs.writer import RunWriter, resume_folder, start_folder
 from pyro_vae.settings import TrainingSettings, by_name, default_batch_size
 from pyro_vae.training.epochs import Record, Splits
@@ -130,9 +123,9 @@ class Job:
 
         Raises:
             ValueError: there are no such data, or they are unreadable.
-            OSError: the data of a run that resumes cannot be read any more.
+            OSError: the data of a run that resumes cannot be read any more, or hold other images.
         """
-        return load_data_again(self.run.config, load) if self.resumes else load(self.run.config)
+        return load_data_again(self.run, load=load) if self.resumes else load(self.run.config)
 
     def build(self, data: Dataset, observer: Observer, ranks: Ranks = ALONE) -> None:
         """Build the model, with the state of a run that resumes.
@@ -178,6 +171,7 @@ class Job:
                 resume_folder(self.run, self.training.epoch)
             else:
                 start_folder(self.run)
+                replace_file(self.run.images_file, f"{self.data.fingerprint}\n")
             self.writer = RunWriter(self.run, self.data, self.training)
         self.observer.started(self.run.folder, self.run.config, self.data, self.training)
 
@@ -284,7 +278,10 @@ def locate(
         job.lock = FolderLock(folder).acquire()
     try:
         if resume and job.run.last.exists():
-            job.run = Run(folder, settings_to_resume(Run(folder).config, config, folder))
+            saved = Run(folder).config
+            if job.run.image_fingerprint and is_path(saved.dataset) and is_path(config.dataset):
+                saved = saved.at(dataset=config.dataset)  # whose images are checked when loaded
+            job.run = Run(folder, settings_to_resume(saved, config, folder))
             job.resumes = True
     except BaseException:
         job.release()

@@ -9,8 +9,9 @@ import pyro
 
 from pyro_vae.data import Dataset
 from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.data import load_data
 from pyro_vae.runs.observer import Observer
-from pyro_vae.runs.run import Run, load_data, load_run, resolve_device
+from pyro_vae.runs.run import Run, load_run, resolve_device
 from pyro_vae.runs.train import Job, Load, locate
 from pyro_vae.sweeps.grid import MAY_DIFFER, common_settings
 from pyro_vae.training.ensembles import Ensemble, Outcome
