@@ -41,14 +41,21 @@ def annealed(
 ) -> dict[str, Tensor]:
     """Return log P of the first images of a split by AIS from q(z|x).
 
-    The columns are `annealed_nats` and `annealed_bits`. An importance bound is looser where a small
-    beta has made q narrow, and so prefers larger betas. Annealed importance sampling starts from q
-    and moves to the posterior, which compares betas fairly.
+    The columns are `annealed_nats` and `annealed_bits`, with `annealed_error`, `annealed_bias` (both
+    nats) and `annealed_chains`, the effective number, of each image. An importance bound is looser
+    where a small beta has made q narrow, and so prefers larger betas. Annealed importance sampling
+    starts from q and moves to the posterior, which compares betas fairly.
     """
     x = getattr(subject.data, split).images[:images]
     annealing = Annealing(temperatures, chains, start="posterior")
-    nats = annealed_importance_sampling(subject.model, x, annealing).log_prob
-    return {"annealed_nats": nats, "annealed_bits": bits_per_dim(nats, subject.data.image_shape)}
+    found = annealed_importance_sampling(subject.model, x, annealing)
+    return {
+        "annealed_nats": found.log_prob,
+        "annealed_bits": bits_per_dim(found.log_prob, subject.data.image_shape),
+        "annealed_error": found.standard_error,
+        "annealed_bias": found.bias,
+        "annealed_chains": found.effective_sample_size,
+    }
 
 
 def looseness(

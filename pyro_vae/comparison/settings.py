@@ -22,7 +22,14 @@ from pyro_vae.files import read_file
 from pyro_vae.pages.wording import figure_text, number_text
 from pyro_vae.runs.run import Run
 
-Values = tuple[object, np.ndarray]  # a mark of the images, and a number for each of them
+
+class Values(NamedTuple):
+    """A number for each image of a run, (N,), nats: a mark of the images, and how far it is biased."""
+
+    mark: object
+    nats: np.ndarray
+    bias: float = 0.0  # of their mean, an estimate
+
 
 MOST = 12  # settings that a page shows
 
@@ -36,8 +43,9 @@ class Source(NamedTuple):
     read: Callable[[Run], Values | None]
 
 
-def _mean_text(values: ArrayLike) -> str:
-    return figure_text(two_way_mean(values)._asdict())
+def _mean_text(values: ArrayLike, bias: float = 0.0) -> str:
+    mean, error = two_way_mean(values)
+    return figure_text({"mean": mean, "standard_error": error + bias})
 
 
 class Setting(NamedTuple):
@@ -46,6 +54,7 @@ class Setting(NamedTuple):
     name: str
     runs: list[Run]
     values: np.ndarray
+    bias: float = 0.0  # of the mean, an estimate
 
     @property
     def mean(self) -> float:
@@ -54,14 +63,14 @@ class Setting(NamedTuple):
 
     @property
     def mean_text(self) -> str:
-        """Return the mean with its standard error over seeds and images, as text."""
-        return _mean_text(self.values)
+        """Return the mean with its error over seeds and images, and by bias, as text."""
+        return _mean_text(self.values, self.bias)
 
     @property
     def test_text(self) -> str:
         """Return the mean bound of the test images as text; empty where a run does not have it."""
         found = [_bound("test")(run) for run in self.runs]
-        known = [value[1] for value in found if value is not None]
+        known = [value.nats for value in found if value is not None]
         return _mean_text(known) if len(known) == len(found) else ""
 
 
@@ -80,9 +89,19 @@ class Matrix(NamedTuple):
     differences: list[list[Difference | None]]  # row minus column, nats per image
 
     def holds(self, row: int, column: int, level: float = 0.05) -> bool:
-        """Return whether a difference holds after Holm's adjustment for the number of pairs."""
+        """Return whether a difference holds after Holm's adjustment for the number of pairs.
+
+        It also has to exceed two of its errors, of which bias is a part that chance does not explain.
+        """
         difference = self.differences[row][column]
-        return difference is not None and difference.p_value < level
+        if difference is None or not difference.p_value < level:
+            return False
+        return not abs(difference.mean) <= 2 * self.error(row, column)
+
+    def error(self, row: int, column: int) -> float:
+        """Return the error of a difference with what the bias of both estimates may add to it."""
+        biases = self.settings[row].bias + self.settings[column].bias
+        return self.differences[row][column].standard_error + biases
 
     @property
     def shown(self) -> list[Setting]:
@@ -94,7 +113,7 @@ class Matrix(NamedTuple):
         others = range(row + 1, len(self.shown))
         cells = [Cell("", False)] * row
         for other in others:
-            mean, error = self.differences[row][other][:2]
+            mean, error = self.differences[row][other].mean, self.error(row, other)
             cells.append(Cell(number_text(mean, error, sign="+"), self.holds(row, other)))
         return cells
 
@@ -103,14 +122,15 @@ def matrix_of(group: Group) -> Matrix | None:
     """Return the matrix of runs on the same data, or None if fewer than two settings can be compared."""
     for source in SOURCES:
         values = {folder: source.read(run) for folder, run in group.runs.items()}
-        marks = {value and value[0] for value in values.values()}
+        marks = {value and value.mark for value in values.values()}
         if None in marks or len(marks) > 1:
             continue
         settings = []
         for name, line in lines(group.table, line_settings(group.table)).items():
             runs = [group.runs[folder] for folder in line.index]
-            nats = np.stack([values[folder][1] for folder in line.index])
-            settings.append(Setting(name, runs, nats))
+            found = [values[folder] for folder in line.index]
+            bias = float(np.mean([value.bias for value in found]))
+            settings.append(Setting(name, runs, np.stack([v.nats for v in found]), bias))
         settings.sort(key=lambda setting: -setting.mean)
         if len(settings) < 2:
             return None
@@ -129,12 +149,14 @@ def _annealed(split: str, name: str) -> Callable[[Run], Values | None]:
         if not path.exists() or not part:
             return None
         try:
-            rows = csv.DictReader(io.StringIO(read_file(path).decode()))
+            rows = list(csv.DictReader(io.StringIO(read_file(path).decode())))
             column = np.array([float(row[ESTIMATE]) for row in rows])
+            biases = [float(row.get(f"{ESTIMATE}_bias") or 0) for row in rows]
         except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise ValueError(f"likelihood: {path} is no table of bounds") from error
         images = run.per_image.get(split)
-        return (part.get("quick"), len(column), images and images.mark), column
+        mark = part.get("quick"), len(column), images and images.mark
+        return Values(mark, column, float(np.nan_to_num(np.mean(biases))))
 
     return read
 
@@ -146,7 +168,7 @@ def _bound(split: str) -> Callable[[Run], Values | None]:
         images = run.per_image.get(split)
         if images is None or "log_prob_nats" not in images.columns:
             return None
-        return images.mark, images.columns["log_prob_nats"]
+        return Values(images.mark, images.columns["log_prob_nats"])
 
     return read
 

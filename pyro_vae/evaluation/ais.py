@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood
 from pyro_vae.evaluation.progress import Progress, no_progress
-from pyro_vae.evaluation.thresholds import FEW_CHAINS
+from pyro_vae.evaluation.thresholds import FEW_CHAINS, SPREAD_NATS
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
@@ -81,6 +81,21 @@ class Annealed(NamedTuple):
     standard_error: Tensor  # of the Monte Carlo draws, given the image; NaN where it is not known
     effective_sample_size: Tensor  # of the weights, 1 ... chains
     acceptance: Tensor
+    deviation: Tensor  # standard deviation of the log weights, nats; NaN for a single chain
+    bias: Tensor  # estimate of how far the log of the mean weight lies off in expectation, >= 0
+
+    @property
+    def error(self) -> Tensor:
+        """Return the error of the estimate, nats (N,): that of the draws, and the bias.
+
+        They add up, since every estimate is biased to the same side.
+        """
+        return self.standard_error + self.bias
+
+    @property
+    def unsure(self) -> Tensor:
+        """Return for which images log weights deviate by more than 1, or too few chains count, (N,)."""
+        return (self.deviation > SPREAD_NATS) | self.of_few_chains
 
     @property
     def of_few_chains(self) -> Tensor:
@@ -208,6 +223,26 @@ def log_mean_weight(log_weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return log_sum - math.log(count), error, size
 
 
+def shortfall(log_weights: Tensor, log_mean: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the standard deviation of log weights, and the bias of the log of their mean, (N,) each.
+
+    The bias is that under a Normal distribution of the log weights, whose log mean is their mean plus
+    half their variance. It is at least half the squared error, its expansion for small deviations,
+    which also sees weights of which a few are far larger than the others.
+
+    Args:
+        log_weights: (K, N), of independent chains; for K = 1 nothing is known (NaN).
+        log_mean, error: (N,), as `log_mean_weight` returns them.
+
+    Source: Neal, "Annealed importance sampling", 1998, https://arxiv.org/abs/physics/9803008.
+    """
+    if len(log_weights) == 1:
+        return error, error
+    variance = log_weights.var(0)
+    normal = log_weights.mean(0) + variance / 2 - log_mean
+    return variance.sqrt(), torch.maximum(normal, error.square() / 2)
+
+
 def annealed_importance_sampling(
     vae: VAE,
     images: Tensor,
@@ -299,12 +334,14 @@ def _runs(
     """Return the forward run of a batch and, if the exact codes z are given, the backward run."""
     ts, sizes = annealing.temperatures, _tune(path, progress)
     weights, rate = _anneal(path, path.draw(annealing.num_chains), ts, sizes, progress)
-    runs = [Annealed(*log_mean_weight(weights), rate)]
+    log_mean, error, size = log_mean_weight(weights)
+    runs = [Annealed(log_mean, error, size, rate, *shortfall(weights, log_mean, error))]
     if z is not None:
         end = path.position(z.expand(annealing.num_chains, -1, -1))
         weights, rate = _anneal(path, end, ts[::-1], sizes.flip(0), progress)
         log_mean, error, size = log_mean_weight(weights)  # of 1 / p(x)
+        spread = shortfall(weights, log_mean, error)
         if len(z) < len(weights):
             error = torch.full_like(error, math.nan)
-        runs.append(Annealed(-log_mean, error, size, rate))
+        runs.append(Annealed(-log_mean, error, size, rate, *spread))
     return runs

@@ -9,6 +9,7 @@ from torch import Tensor
 from pyro_vae.evaluation.ais import (
     DEFAULT,
     STARTS,
+    Annealed,
     Annealing,
     Bracket,
     annealed_importance_sampling,
@@ -43,9 +44,8 @@ class Ladder(NamedTuple):
     errors: dict[str, Tensor]  # their Monte Carlo standard errors, if known
     bracket: Bracket  # of images that the model drew
     acceptance: float
-    effective_sample_size: Tensor  # of the chains of AIS from q(z|x), (N,)
+    annealed: Annealed  # AIS from q(z|x), with all that is known of its chains
     bound_effective_sample_size: Tensor  # of the draws of the importance bound, (N,)
-    of_few_chains: int  # images of which fewer than three chains carry the weight
     failed_fits: int  # images of which no fitted diagonal Normal reached the encoder's
 
     @property
@@ -62,6 +62,14 @@ class Ladder(NamedTuple):
         return (self.errors[ESTIMATE].square().sum().sqrt() / len(self.log_prob)).item()
 
     @property
+    def error(self) -> float:
+        """Return the error of the estimate's mean over these images, with its bias.
+
+        More images make the Monte Carlo error smaller, and not the bias.
+        """
+        return self.monte_carlo_error + self.annealed.bias.mean().item()
+
+    @property
     def gaps(self) -> dict[str, Tensor]:
         """Return the differences of rungs that `GAPS` names, nats (N,) each."""
         return {name: self.rungs[high] - self.rungs[low] for name, (high, low) in GAPS.items()}
@@ -70,10 +78,10 @@ class Ladder(NamedTuple):
     def missed(self) -> float | None:
         """Return the shortfall of the importance bound against annealing, nats, or None.
 
-        It is None unless the shortfall exceeds 0.5 nats and 5 Monte Carlo standard errors.
+        It is None unless the shortfall exceeds 0.5 nats and 5 errors of the annealed estimate.
         """
         missed = (self.log_prob - self.rungs["importance_bound"]).mean().item()
-        certain = missed > max(MISSED_NATS, 5 * self.monte_carlo_error)
+        certain = missed > max(MISSED_NATS, 5 * self.error)
         return missed if certain else None
 
 
@@ -117,8 +125,7 @@ def climb(
         fit.errors | {name: a.standard_error for name, a in annealed.items()},
         bracket,
         torch.stack([a.acceptance.mean() for a in annealed.values()]).mean().item(),
-        annealed[ESTIMATE].effective_sample_size,
+        annealed[ESTIMATE],
         bound.effective_sample_size,
-        int(annealed[ESTIMATE].of_few_chains.sum()),
         int(fit.failed.sum()),
     )

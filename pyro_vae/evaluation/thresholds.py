@@ -5,6 +5,7 @@ ACTIVE_VARIANCE = 0.01  # a component is active where Var_x(E_q[z]) is higher (B
 UNRELIABLE_K_HAT = 0.7  # weights with a larger k-hat are unreliable (Vehtari et al., 2015)
 MIXED_R_HAT = 1.05  # chains with a larger R-hat have not mixed
 FEW_CHAINS = 3  # annealed weights of a smaller effective number are likely to miss mass
+SPREAD_NATS = 1.0  # annealed log weights of a larger deviation bias the log of their mean
 CLIMBING_BITS = 0.0005  # per dimension: an ELBO that its last tenth of training moved more, climbs
 OVERFIT_BITS = 0.02  # per dimension: a larger gap between training and test ELBO deserves a look
 MISCALIBRATED = (0.02, 0.1)  # shares of pixels off nominal: more deserves a look, more is wrong

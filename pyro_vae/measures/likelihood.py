@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from pyro_vae.evaluation.ais import Annealing, annealed_importance_sampling
+from pyro_vae.evaluation.ais import Annealed, Annealing, annealed_importance_sampling
 from pyro_vae.evaluation.bounds import bits_per_dim
 from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.ladder import ESTIMATE, Ladder, climb
 from pyro_vae.evaluation.terms import means, per_image
-from pyro_vae.evaluation.thresholds import FEW_CHAINS
+from pyro_vae.evaluation.thresholds import FEW_CHAINS, SPREAD_NATS
 from pyro_vae.figures import one_run
 from pyro_vae.measures.part import Figures, Measured, Part, Subject
 from pyro_vae.pages.wording import NATS, Compared, Picture, Row, figure_text, under
@@ -40,14 +41,23 @@ def measure_likelihood(subject: Subject) -> Measured:
     ladder = climb(model, few, samples, annealing, effort.refit_steps, seed, subject.progress)
     found.figures["ladder"] = _ladder_figures(ladder, model.image_shape, samples)
     found.drawings["ladder"] = _ladder_drawn(ladder)
-    found.columns["likelihood"] = ladder.rungs
+    found.columns["likelihood"] = ladder.rungs | _of_chains(ladder.annealed)
     if subject.data.validation is not None:  # images that were held out to choose by
         few = subject.data.validation.images[: effort.few_images]
         annealing = replace(annealing, start="posterior")
         annealed = annealed_importance_sampling(model, few, annealing, seed, subject.progress)
+        found.figures["validation_images"] = len(few)
         found.figures["validation_log_prob_nats"] = estimate(annealed.log_prob)
-        found.columns["validation_likelihood"] = {ESTIMATE: annealed.log_prob}
+        found.figures["validation_ais_bias_nats"] = estimate(annealed.bias)
+        column = {ESTIMATE: annealed.log_prob}
+        found.columns["validation_likelihood"] = column | _of_chains(annealed)
     return found
+
+
+def _of_chains(annealed: Annealed) -> dict[str, Tensor]:
+    """Return what the estimates of single images rest on, for their table."""
+    names = ("standard_error", "bias", "deviation", "effective_sample_size")
+    return {f"{ESTIMATE}_{name}": getattr(annealed, name) for name in names}
 
 
 def _ladder_drawn(ladder: Ladder) -> Figure:
@@ -69,8 +79,10 @@ def _ladder_figures(ladder: Ladder, shape: tuple[int, int, int], num_samples: in
         "bracket_gap_nats": estimate(ladder.bracket.gap),
         "acceptance": ladder.acceptance,
         "bound_effective_sample_size": estimate(ladder.bound_effective_sample_size),
-        "ais_effective_sample_size": estimate(ladder.effective_sample_size),
-        "ais_of_few_chains": ladder.of_few_chains,
+        "ais_effective_sample_size": estimate(ladder.annealed.effective_sample_size),
+        "ais_of_few_chains": int(ladder.annealed.of_few_chains.sum()),
+        "ais_deviation_nats": estimate(ladder.annealed.deviation),
+        "ais_bias_nats": estimate(ladder.annealed.bias),
     }
     if warnings := _ladder_warnings(ladder, num_samples):
         figures["warning"] = "; ".join(warnings)
@@ -84,10 +96,12 @@ def _ladder_warnings(ladder: Ladder, num_samples: int) -> list[str]:
             f"the importance bound with {num_samples} samples misses {ladder.missed:.1f} nats that"
             " annealing finds: bits per dimension by that bound are too large"
         )
-    if ladder.of_few_chains:
+    if unsure := int(ladder.annealed.unsure.sum()):
         warnings.append(
-            f"for {ladder.of_few_chains} of {len(ladder.log_prob)} images fewer than {FEW_CHAINS}"
-            " annealed chains carry the weight: log P(x) is likely to be higher there"
+            f"for {unsure} of {len(ladder.log_prob)} images the annealed log weights deviate by more"
+            f" than {SPREAD_NATS:g} nat, or fewer than {FEW_CHAINS} chains carry the weight: log P(x)"
+            " is likely to be higher there, in the mean over all images by about"
+            f" {ladder.annealed.bias.mean():.2g} nats"
         )
     return warnings
 
@@ -112,6 +126,11 @@ LIKELIHOOD = Part(
             "effective draws, chains",
             "how many equally weighted ones the weighted ones are worth. Near 1, a single one"
             " has all the weight, and the bound is loose.",
+        ),
+        (
+            "bias of AIS",
+            "how far the log of the mean weight lies under log P(x), if log weights are Normal."
+            " More images do not make it smaller; more temperatures do.",
         ),
         (
             "amortization gap",
@@ -139,6 +158,7 @@ LIKELIHOOD = Part(
         *under(
             "Probabilities of the grey levels",
             Row("bits_per_dim", "bits per dimension", "importance bound"),
+            Row("ladder.images", "images of the next ones"),
             Row("ladder.nats.elbo", "ELBO", NATS),
             Row("ladder.nats.importance_bound", "importance bound", NATS),
             Row("ladder.bound_effective_sample_size", "its effective draws"),
@@ -158,9 +178,17 @@ LIKELIHOOD = Part(
                 ),
             ),
             Row("ladder.log_prob_monte_carlo_error", "its Monte Carlo error", NATS),
-            Row("validation_log_prob_nats", "log P(x), validation", NATS),
+            Row("ladder.ais_bias_nats", "its bias, estimated", NATS),
+            Row(
+                "ladder.ais_deviation_nats",
+                "deviation of log weights",
+                f"over {SPREAD_NATS:g}: biased",
+            ),
             Row("ladder.ais_effective_sample_size", "effective chains", "of AIS from q(z|x)"),
             Row("ladder.ais_of_few_chains", "images of few chains", f"under {FEW_CHAINS}"),
+            Row("validation_log_prob_nats", "log P(x), validation", NATS),
+            Row("validation_ais_bias_nats", "its bias, estimated", NATS),
+            Row("validation_images", "its images"),
         ),
         *under(
             "Gaps under log P(x), paired over images",

@@ -37,12 +37,13 @@ def test_validation_images_come_before_test_images():
     assert found().source.words == "the importance bound of test images"
 
 
-def leave_an_evaluation(path, checkpoint=None):
+def leave_an_evaluation(path, checkpoint=None, nats=-50.0, bias=0.0):
     """Leave what `evaluate --only likelihood` leaves of a run."""
     part = {"images": 20, "quick": True, "checkpoint": checkpoint}
     (path / "evaluation.json").write_text(json.dumps({"likelihood": part}))
-    rows = "".join(f"{n},{-50.0 - n}\n" for n in range(20))
-    (path / "likelihood.csv").write_text(f"image,ais_from_posterior\n{rows}")
+    rows = "".join(f"{n},{nats - n},{bias}\n" for n in range(20))
+    names = "image,ais_from_posterior,ais_from_posterior_bias"
+    (path / "likelihood.csv").write_text(f"{names}\n{rows}")
 
 
 def test_annealing_comes_before_a_bound():
@@ -50,6 +51,22 @@ def test_annealing_comes_before_a_bound():
     for path in Path("x").iterdir():
         leave_an_evaluation(path)
     assert found().source.words == "AIS of test images" and found().settings[0].mean > -70
+
+
+@pytest.mark.parametrize("bias, holds", [(0.0, True), (0.4, True), (1.2, False)])
+def test_the_bias_of_annealing_is_no_difference(bias, holds):
+    """One setting is 2 nats lower in every image and seed, as chains with such a bias would be."""
+    make_up_settings("x", [0.0, 2.0], seeds=5)
+    for number, path in enumerate(sorted(Path("x").iterdir())):
+        setting, seed = map(int, path.name.split("-"))
+        nats = -50 + 2.0 * setting + 0.01 * seed + 0.001 * number
+        leave_an_evaluation(path, nats=nats, bias=0.0 if setting else bias)
+    matrix = found()
+    assert matrix.holds(0, 1) is holds
+    assert matrix.error(0, 1) == pytest.approx(matrix.differences[0][1].standard_error + bias)
+    assert main(["compare", "x"]) == 0
+    text = " ".join(Page("x/report.html").text.split())
+    assert "of the same 20 images by AIS of test images" in text
 
 
 def test_annealing_of_earlier_weights_does_not_count():

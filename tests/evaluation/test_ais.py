@@ -12,6 +12,7 @@ from pyro_vae.evaluation.ais import (
     annealed_importance_sampling,
     bidirectional_monte_carlo,
     log_mean_weight,
+    shortfall,
 )
 from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.randomness import seeded
@@ -73,10 +74,66 @@ def test_the_error_of_the_log_of_a_mean_is_that_over_repeats(deviation):
 
 
 def test_a_single_chain_has_no_error_and_few_are_counted():
-    few = Annealed(*torch.tensor([[-1.0, -1.0], [0.1, 0.1], [2.9, 3.1], [0.6, 0.6]]))
-    assert few.of_few_chains.tolist() == [True, False]
+    rows = [[-1.0] * 3, [0.1] * 3, [2.9, 3.1, 3.1], [0.6] * 3, [0.9, 0.9, 1.1], [0.2] * 3]
+    few = Annealed(*torch.tensor(rows))
+    assert few.of_few_chains.tolist() == [True, False, False]
+    assert few.unsure.tolist() == [True, False, True]
+    assert torch.allclose(few.error, torch.full((3,), 0.3))
     log_mean, error, size = log_mean_weight(torch.tensor([[-2.0, 3.0]]))
     assert log_mean.tolist() == [-2, 3] and error.isnan().all() and size.tolist() == [1, 1]
+
+
+NUM_IMAGES = 20  # of a mean
+
+
+def covered(off, error, bias):
+    """The shares of truths within two errors: of single images, and of means over images."""
+    mean = off.reshape(NUM_IMAGES, -1).mean(0).abs()
+    chance = error.reshape(NUM_IMAGES, -1).square().sum(0).sqrt() / NUM_IMAGES
+    of_means = mean < 2 * (chance + bias.reshape(NUM_IMAGES, -1).mean(0))
+    return (off.abs() < 2 * (error + bias)).double().mean(), of_means.double().mean()
+
+
+@pytest.mark.parametrize(
+    "deviation, silent", [(0.3, True), (1.0, None), (3.0, False), (5.0, False)]
+)
+def test_the_truth_lies_within_two_errors_of_the_log_of_a_mean(deviation, silent):
+    """Normal log weights: 16 of deviation 3 lie 1.4 nats low, which their own error does not see.
+
+    Of single images, a deviation of 16 numbers is uncertain by a fifth, so that 90% hold and not 95%.
+    """
+    torch.manual_seed(0)
+    count = 20_000
+    log_weights = deviation * torch.randn(16, count, dtype=torch.float64) - deviation**2 / 2
+    off, error, size = log_mean_weight(log_weights)
+    spread, bias = shortfall(log_weights, off, error)
+    single, of_means = covered(off, error, bias)
+    chance = 5 * math.sqrt(0.09 / count)
+    assert single > 0.9 - chance and of_means > 0.95 - 5 * math.sqrt(0.05 * NUM_IMAGES / count)
+    assert -0.9 * off.mean() < bias.mean() < -2 * off.mean() + 0.01
+    if deviation == 3.0:
+        alone, means_alone = covered(off, error, torch.zeros_like(bias))
+        assert alone < 0.6 and means_alone < 0.1 and -1.5 < off.mean() < -1.3
+    flagged = Annealed(off, error, size, size, spread, bias).unsure.double().mean()
+    assert silent is None or (flagged < 0.001 if silent else flagged > 0.999)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "start, num_temperatures", [("prior", 10), ("prior", 50), ("posterior", 10)]
+)
+def test_means_of_few_temperatures_are_as_wrong_as_they_say(start, num_temperatures):
+    vae, exact = linear_gaussian_vae(OBLIQUE)
+    x = drawn_images(vae, 20 * NUM_IMAGES)
+    annealing = Annealing(num_temperatures, 16, start=start, score="density")
+    found = annealed_importance_sampling(vae, x, annealing, seed=1)
+    off = found.log_prob - exact.log_prob(x)
+    _, of_means = covered(off, found.standard_error, found.bias)
+    assert of_means >= 0.9  # 18 of 20, as 95% do in 92% of repeats
+    assert found.bias.min() >= 0 and off.mean() > -2 * found.bias.mean()
+    if start == "prior":
+        assert covered(off, found.standard_error, torch.zeros_like(off))[1] < 0.75
+        assert found.unsure.double().mean() > 0.5
 
 
 @pytest.mark.slow

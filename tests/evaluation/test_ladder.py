@@ -14,16 +14,16 @@ from tests.support.linear_gaussian import linear_gaussian_vae
 ANNEALED = ("ais_from_prior", "ais_from_posterior")
 
 
-def ladder(importance=-3.0, from_prior=-2.0, from_posterior=-2.5, error=0.1):
+def ladder(importance=-3.0, from_prior=-2.0, from_posterior=-2.5, error=0.1, bias=0.0):
     """A ladder made up, of four images with these bounds."""
     means = {"elbo": -9.0, "elbo_refitted": -5.0, "elbo_full_covariance": -4.0, "elbo_flow": -3.5}
     means["importance_bound"] = importance
     means |= dict(zip(ANNEALED, (from_prior, from_posterior)))
     rungs = {name: torch.full((4,), mean) for name, mean in means.items()}
     errors = {name: torch.full((4,), error) for name in ANNEALED}
-    nothing = Annealed(*(torch.zeros(4) for _ in range(4)))
-    sizes = torch.full((4,), 9.0), torch.full((4,), 7.0)
-    return Ladder(rungs, errors, Bracket(nothing, nothing), 0.65, *sizes, 0, 0)
+    nothing = Annealed(*(torch.zeros(4) for _ in range(6)))
+    biased = nothing._replace(bias=torch.full((4,), bias))
+    return Ladder(rungs, errors, Bracket(nothing, nothing), 0.65, biased, torch.full((4,), 7.0), 0)
 
 
 @pytest.mark.parametrize("others", [{"importance": -1.0}, {"from_prior": -1.0}])
@@ -40,17 +40,24 @@ def test_gaps_lie_between_the_rungs():
     assert found["closed_by_flow"].tolist() == [-3.5 + 4] * 4
 
 
-def test_the_error_of_the_mean_is_that_of_independent_chains():
+def test_the_error_of_the_mean_is_that_of_independent_chains_and_their_common_bias():
     assert ladder().monte_carlo_error == pytest.approx(0.1 / math.sqrt(4))
+    assert ladder(bias=0.3).error == pytest.approx(0.1 / math.sqrt(4) + 0.3)
 
 
 @pytest.mark.parametrize(
-    "importance, error, missed",
-    [(-12.0, 0.1, 9.5), (-12.0, 5.0, None), (-2.6, 0.01, None), (-1.0, 0.1, None)],
+    "importance, error, bias, missed",
+    [
+        (-12.0, 0.1, 0.0, 9.5),
+        (-12.0, 5.0, 0.0, None),
+        (-12.0, 0.1, 2.0, None),
+        (-2.6, 0.01, 0.0, None),
+        (-1.0, 0.1, 0.0, None),
+    ],
 )
-def test_what_the_importance_bound_misses_for_certain(importance, error, missed):
-    """More than a nat, and more than five standard errors."""
-    found = ladder(importance=importance, error=error).missed
+def test_what_the_importance_bound_misses_for_certain(importance, error, bias, missed):
+    """More than a nat, and more than five errors, of which the bias of annealing is a part."""
+    found = ladder(importance=importance, error=error, bias=bias).missed
     assert found == (missed and pytest.approx(missed))
 
 
@@ -72,8 +79,8 @@ def test_a_ladder_is_climbed_where_log_p_is_known():
     alone = annealed_importance_sampling(vae, x, replace(annealing, start="prior"))
     assert torch.equal(found.rungs["ais_from_prior"], alone.log_prob)
     assert torch.equal(found.rungs["importance_bound"], importance_bound(vae, x, 50).log_prob)
-    assert found.missed is None and found.of_few_chains == 0
-    assert (found.effective_sample_size > 10).all()
+    assert found.missed is None and not found.annealed.unsure.any()
+    assert (found.annealed.effective_sample_size > 10).all()
     assert 0.3 < found.acceptance < 0.95 and found.bracket.gap.shape == (3,)
     assert found.bracket.gap.mean() > -1  # an upper bound less a lower one, in expectation
     assert all(0 < n <= total for n, total, _ in counted)

@@ -56,9 +56,10 @@ def test_the_ladder_is_that_of_the_functions(likelihood):
     bound = importance_bound(subject.model, subject.test[:4], 7, 3).log_prob
     ladder, rungs = found.figures["ladder"], found.columns["likelihood"]
     assert torch.equal(rungs["importance_bound"], bound)
-    for name, values in rungs.items():
-        assert len(values) == 4
-        assert ladder["nats"][name] == estimate(values)
+    assert all(len(values) == 4 for values in rungs.values())
+    for name, figure in ladder["nats"].items():
+        values = rungs[name]
+        assert figure == estimate(values)
         assert ladder["bits_per_dim"][name] == estimate(bits_per_dim(values, (1, 8, 8)))
     log_prob = rungs["ais_from_posterior"]
     assert ladder["log_prob_nats"] == estimate(log_prob)
