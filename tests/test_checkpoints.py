@@ -1,5 +1,8 @@
 """A checkpoint is written whole or not at all."""
 
+import os
+import zipfile
+
 import pytest
 import torch
 
@@ -44,6 +47,23 @@ def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left on device"):
         save_checkpoint(path, {"step": 2})
     assert load_checkpoint(path) == {"step": 1}
+
+
+def test_a_checkpoint_that_would_fill_the_memory_is_not_unpacked(tmp_path):
+    """A megabyte of zeros takes a kilobyte; and of a file with a hole nothing is read."""
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"weights": {"a": torch.zeros(2**18)}})
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(ValueError, match=r"last\.pt cannot be read: BadZipFile"):
+        load_checkpoint(path)
+    os.truncate(path, 2**40)
+    with pytest.raises(ValueError, match=r"last\.pt has 1,099,511,627,776 bytes; expected at most"):
+        load_checkpoint(path)
 
 
 def test_a_checkpoint_that_is_not_there(tmp_path):

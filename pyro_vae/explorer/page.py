@@ -160,7 +160,7 @@ def _table(run: Run, model: LatentImageModel, images: Tensor) -> dict[str, objec
 
 def _importance(run: Run, codes: Tensor) -> Tensor:
     """Return the mean KL of each component in nats, or the variance of its codes if it has none."""
-    rates = (run.summary or {})["test"]["rate_per_component_nats"]
+    rates = (run.summary or {})["test"].get("rate_per_component_nats")
     return codes.var(0, correction=0) if rates is None else torch.tensor(rates)
 
 

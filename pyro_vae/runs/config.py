@@ -83,7 +83,11 @@ class RunConfig(TrainingSettings, ModelSettings, DataSettings):
             ValueError: a file that is not a YAML mapping, an unknown key, or a value that does not
                 fit.
         """
-        return cls(**load_settings(path) | flags)
+        settings = load_settings(path) | flags
+        try:
+            return cls(**settings)
+        except ValueError as error:
+            raise ValueError(str(error) if flags else f"{error}, in {path}") from error
 
 
 IDENTITY = tuple(f.name for f in fields(RunConfig) if f.name not in PLACE)

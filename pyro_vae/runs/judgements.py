@@ -68,7 +68,7 @@ def _generalises(summary: Table) -> Judgement | None:
         f" ({bits:.3f} bits per dimension)."
     )
     over = bits > OVERFIT_BITS and nats > 2 * error
-    past = summary.get("convergence", {}).get("word") == "past its best"
+    past = (summary.get("convergence") or {}).get("word") == "past its best"
     if past:
         answer += " The test curve has turned down: stop earlier, as --patience does."
     elif over:

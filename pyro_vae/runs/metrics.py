@@ -45,7 +45,8 @@ def _rows_from(path: Path, start: int) -> tuple[list[dict[str, str]], int]:
         rows = list(csv.DictReader(lines, COLUMNS if start else None))
         for row in rows:
             values = {key: float(row[key] or 0) for key in COLUMNS}
-            int(values["epoch"]), int(values["step"])
+            if int(values["epoch"]) < 1 or int(values["step"]) < 1:
+                raise ValueError("expected an epoch and a step")
     except FileNotFoundError:
         return [], 0
     except (csv.Error, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -82,8 +83,13 @@ class GrowingTable:
 
 
 def columns_of(rows: list[dict[str, str]]) -> Columns:
-    """Return the columns of rows by name, with None where nothing was measured."""
-    return {key: [float(row[key]) if row[key] else None for row in rows] for key in COLUMNS}
+    """Return the columns of rows by name, with None where no finite number was measured."""
+    return {name: [_number(row[name]) for row in rows] for name in COLUMNS}
+
+
+def _number(text: str) -> float | None:
+    value = float(text or math.nan)
+    return value if math.isfinite(value) else None
 
 
 def records_of(columns: Columns) -> list[Record]:

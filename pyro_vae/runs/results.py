@@ -21,6 +21,7 @@ from pyro_vae.pages.wording import SUMMARY, Row, lookup
 LARGEST = 2**26  # bytes
 MARK = "mark"  # no column of measures of images has this name
 NUMBER = (int, float, type(None))
+BASELINE_FIGURES = {"bits_per_dim", "gain_nats", "gain_error"}
 SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is there at all
     **{row.key: NUMBER for row in SUMMARY if row.kind == "figure"},
     "test": dict,
@@ -47,6 +48,7 @@ SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is the
         for name in ("independent_pixels", "one_gaussian", "ppca")
         for key in ("bits_per_dim", "gain_nats", "gain_error", "gain_bits_per_dim")
     },
+    "latent_dim": int,
     "epochs": int,
     "asked_epochs": int,
     "seconds": (int, float),
@@ -69,8 +71,11 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def load_summary(path: Path) -> dict | None:
+def load_summary(path: Path, latent_dim: int | None = None) -> dict | None:
     """Return the content of a `summary.json`; None where there is no file yet.
+
+    Args:
+        latent_dim: the length of its lists (default: any).
 
     Raises:
         ValueError: the file is no summary of a run.
@@ -86,8 +91,18 @@ def load_summary(path: Path) -> dict | None:
         if value is not _ABSENT and (not isinstance(value, types) or isinstance(value, bool)):
             raise ValueError(f"summary: {path} is no summary of a run: {key} is of another type")
     for name in ("rate_per_component_nats", "mean_variance_per_component"):
-        if not all(isinstance(value, (int, float)) for value in summary["test"].get(name) or []):
-            raise ValueError(f"summary: {path} is no summary of a run: {name} has no numbers")
+        values = summary["test"].get(name)
+        if values is None:
+            continue
+        numbers = [value for value in values if isinstance(value, (int, float))]
+        if len(numbers) != len(values) or len(values) != (latent_dim or len(values)):
+            raise ValueError(
+                f"summary: {path} is no summary of a run: {name} has other numbers than one for"
+                " each component"
+            )
+    for name, figures in (summary.get("baselines") or {}).items():
+        if not isinstance(figures, dict) or not figures.keys() >= BASELINE_FIGURES:
+            raise ValueError(f"summary: {path} is no summary of a run: {name} lacks figures")
     if not all(isinstance(caution, str) for caution in summary.get("cautions", [])):
         raise ValueError(f"summary: {path} is no summary of a run: a caution is no text")
     return summary
@@ -105,6 +120,25 @@ def _lookup_present(content: dict, key: str) -> Any:
     return value
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"expected a finite number, got {text[:9]}")
+    return value
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
+
+
+NUMBERS: dict[str, Any] = {  # JSON has finite ones only; Python reads others too
+    "parse_constant": _finite,
+    "parse_float": _finite,
+    "parse_int": _whole,
+}
+
+
 def load_table(path: Path, otherwise: str) -> dict | None:
     """Return the table that a JSON file holds; None where there is no file yet.
 
@@ -115,7 +149,7 @@ def load_table(path: Path, otherwise: str) -> dict | None:
         ValueError: the file holds something else, or is no regular file.
     """
     try:
-        content = json.loads(read_file(path, LARGEST))
+        content = json.loads(read_file(path, LARGEST), **NUMBERS)
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
@@ -136,6 +170,11 @@ def load_evaluation(path: Path) -> dict:
         figures = evaluation.get(name)
         if figures is not None and not isinstance(figures, dict):
             raise ValueError(f"evaluation: {path} is no evaluation of a run: {name} is no table")
+        about = [figures[key] for key in ("images", "quick") if key in (figures or {})]
+        if not all(isinstance(value, (*NUMBER, str)) for value in about):
+            raise ValueError(
+                f"evaluation: {path} is no evaluation of a run: how {name} was measured"
+            )
         for row in part.rows:
             if not _fits(row, lookup(figures or {}, row.key)):
                 raise ValueError(
@@ -200,8 +239,11 @@ def load_per_image(path: Path) -> dict[str, PerImage]:
                 splits[split] = PerImage(int(arrays[f"{split}.{MARK}"]))
             if name != MARK:
                 splits[split].columns[name] = values
-        if not all(v.ndim == 1 for split in splits.values() for v in split.columns.values()):
-            raise ValueError("expected columns")
+        for found in splits.values():
+            if len({values.shape for values in found.columns.values()}) > 1 or not all(
+                values.ndim == 1 and values.dtype.kind in "fiu" for values in found.columns.values()
+            ):
+                raise ValueError("expected columns of numbers")
     except FileNotFoundError:
         return {}
     except (KeyError, OSError, TypeError, ValueError) as error:

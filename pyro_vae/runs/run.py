@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pyro_vae.checkpoints import fingerprint, load_checkpoint
+from pyro_vae.checkpoints import MISFITS, check_fit, fingerprint, load_checkpoint
 from pyro_vae.data import Dataset
 from pyro_vae.files import read_file
 from pyro_vae.models.autoencoder import Autoencoder
@@ -84,7 +84,8 @@ class Run:
         A run that was finished and is resumed for more epochs keeps its earlier summary until the
         new one is written; that one is not current.
         """
-        summary, config = load_summary(self.summary_file), self.config
+        config = self.config
+        summary = load_summary(self.summary_file, config.latent_dim)
         if summary is None:
             return None
         patient = config.patience is not None  # such a run may have ended before
@@ -169,17 +170,30 @@ class Run:
         """
         if not self.weights.exists():
             raise ValueError(f"run: {self.folder} has no checkpoint yet; train it first")
-        content = load_checkpoint(self.weights)
+        content = self.checkpoint(self.weights)
+        model = build_model(self.config, tuple(content["image_shape"]), content["levels"])
+        model.to(self.device, PRECISIONS[self.config.precision]).eval()
+        model.load_state_dict(content["model"])
+        return model
+
+    def checkpoint(self, path: Path) -> dict:
+        """Return a checkpoint of the run; that it fits the settings is known before a model is built.
+
+        Raises:
+            OSError: there is no such file.
+            ValueError: a file that is not a checkpoint, or that does not fit.
+        """
+        content = load_checkpoint(path)
         try:
-            model = build_model(self.config, tuple(content["image_shape"]), content["levels"])
-            model.to(self.device, PRECISIONS[self.config.precision]).eval()
-            model.load_state_dict(content["model"])
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            shape, levels = tuple(content["image_shape"]), content["levels"]
+            with torch.device("meta"):  # shapes without numbers
+                check_fit(content, build_model(self.config, shape, levels))
+        except MISFITS as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"checkpoint: {self.weights} does not fit {self.config_file}: {reason}"
+                f"checkpoint: {path} does not fit {self.config_file}: {reason}"
             ) from error
-        return model
+        return content
 
     def picture(self, name: str) -> Path | None:
         """Return the file of a figure that a page shows best, or None where it was not drawn."""

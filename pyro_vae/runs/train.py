@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pyro
 
-from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.data import Dataset
 from pyro_vae.files import check_path_name, exists, replace_file
 from pyro_vae.names import is_path
@@ -136,9 +135,13 @@ class Job:
         batch_size = self.run.config.batch_size or default_batch_size(len(data.train))
         config = replace(self.run.config, batch_size=batch_size)
         self.data, self.observer, self.ranks = data, observer, ranks
+        state = self.run.checkpoint(self.run.last) if self.resumes else None
         self.training = _untrained(config, data, observer, ranks)
-        if self.resumes:
-            self.training.restore(load_checkpoint(self.run.last))
+        if state is not None:
+            try:
+                self.training.restore(state)
+            except ValueError as error:
+                raise ValueError(f"{error}, in {self.run.last}") from error
         folder = self.run.folder
         if self.unnamed and ranks.first:
             folder = free_folder(config)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import shutil
 import time
 from pathlib import Path
@@ -29,13 +30,22 @@ MEASURED = ("likelihood.csv", "validation_likelihood.csv", "posterior.nc")  # by
 
 
 def start_folder(run: Run) -> None:
-    """Delete the files of an earlier run in the folder, and write the settings."""
-    for folder in (run.checkpoints, run.figures):
-        if folder.exists():
-            shutil.rmtree(folder)
+    """Delete the files of an earlier run in the folder, and write the settings.
+
+    Raises:
+        ValueError: something else is in the place of one of them; nothing is deleted then.
+    """
+    folders = [path for path in (run.checkpoints, run.figures) if os.path.lexists(path)]
     results = (run.summary_file, run.evaluation_file, run.report, run.explorer, run.per_image_file)
     measured = (run.folder / name for name in MEASURED)
-    for file in (run.metrics_file, run.failure_file, *results, *measured):
+    files = (run.metrics_file, run.failure_file, *results, *measured)
+    others = [path for path in folders if path.is_symlink() or not path.is_dir()]
+    others += [path for path in files if path.is_dir() and not path.is_symlink()]
+    if others:
+        raise ValueError(f"out: {others[0]} is not what a run writes; move it elsewhere first")
+    for folder in folders:
+        shutil.rmtree(folder)
+    for file in files:
         file.unlink(missing_ok=True)
     _delete_parts(run)
     run.config.save(run.config_file)  # after deleting: no old checkpoints beside new settings
@@ -60,8 +70,9 @@ def resume_folder(run: Run, epoch: int) -> None:
 
 def _delete_parts(run: Run) -> None:
     """Delete files that a killed process has begun to write."""
-    for folder in (run.folder, run.checkpoints, run.figures):
-        for part in folder.glob(f".*{PART}"):
+    inside = [path for path in (run.checkpoints, run.figures) if not path.is_symlink()]
+    for folder in (run.folder, *inside):
+        for part in folder.glob(f".{'[0-9a-f]' * 16}{PART}"):
             part.unlink(missing_ok=True)
 
 

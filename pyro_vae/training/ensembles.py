@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from pyro_vae.devices import computing_on, sent, synchronize
 from pyro_vae.training.capture import Captured, Draw
 from pyro_vae.training.engines import Compiled
-from pyro_vae.training.epochs import Minibatches, Record
-from pyro_vae.training.loop import Lazy, Stopped, Training
+from pyro_vae.training.epochs import Lazy, Minibatches, Record
+from pyro_vae.training.loop import Stopped, Training
 from pyro_vae.training.replay import STEPS, Noise
 from pyro_vae.training.step import Learned, Step, models_that_fit, training_step
 

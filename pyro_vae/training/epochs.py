@@ -4,8 +4,10 @@ That is: the images, beta and the learning rate of every step, and the record of
 """
 
 import math
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyro
@@ -18,6 +20,25 @@ from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.settings import TrainingSettings
 
 SMALL = 2**16  # numbers: smaller tensors are looked at together, since each look costs a call
+Given = TypeVar("Given")  # what an iterator gives after each epoch
+
+
+class Lazy(Iterator[Given]):
+    """An iterator that trains as it goes, and warns if it is deleted before anything was trained.
+
+    Python warns in the same way of a coroutine that was never awaited.
+    """
+
+    unused = False  # set where a user asked for it; iterating or restoring unsets it
+
+    def __del__(self):
+        if self.unused:
+            warnings.warn(
+                "nothing was trained: a training trains while you iterate, as in"
+                " 'for record in pv.fit(...)' or 'list(pv.fit(...))'",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
 
 @dataclass(frozen=True)

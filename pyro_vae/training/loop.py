@@ -2,21 +2,21 @@
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import TypeVar
 
 import pyro
 import torch
 from torch import Tensor
 
+from pyro_vae.checkpoints import MISFITS
 from pyro_vae.devices import computing_on, full, one_thread, sent, synchronize
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.notices import notice
 from pyro_vae.randomness import PrivateState
 from pyro_vae.training.engines import Choice, Engine, choose_engine
 from pyro_vae.training.epochs import (
+    Lazy,
     Minibatches,
     Record,
     Schedule,
@@ -29,29 +29,10 @@ from pyro_vae.training.epochs import (
 from pyro_vae.training.processes import RankLost, Ranks
 
 SMALL_STEP = 3e6  # multiplications, for which several threads wait longer than they save
-Given = TypeVar("Given")  # what an iterator gives after each epoch
 
 
 class Stopped(Exception):
     """The exception of a training that was asked to stop, and did so between two steps."""
-
-
-class Lazy(Iterator[Given]):
-    """An iterator that trains as it goes, and warns if it is deleted before anything was trained.
-
-    Python warns in the same way of a coroutine that was never awaited.
-    """
-
-    unused = False  # set where a user asked for it; iterating or restoring unsets it
-
-    def __del__(self):
-        if self.unused:
-            warnings.warn(
-                "nothing was trained: a training trains while you iterate, as in"
-                " 'for record in pv.fit(...)' or 'list(pv.fit(...))'",
-                RuntimeWarning,
-                stacklevel=2,
-            )
 
 
 class Training(Lazy[Record]):
@@ -316,12 +297,12 @@ class Training(Lazy[Record]):
             self._load(state)
             with self.private.swapped_in():
                 pass  # a random state of the wrong kind raises here
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            if len(self.terms[0]) != self.step % self.schedule.steps_per_epoch:
+                raise ValueError("another number of images")
+        except MISFITS as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise ValueError(f"checkpoint: does not fit this run ({reason})") from error
-        if len(self.terms[0]) != self.step % self.schedule.steps_per_epoch:
-            raise ValueError("checkpoint: does not fit this run (another number of images)")
-        if self.step > self.schedule.steps:
+        if not 0 <= self.step <= self.schedule.steps:
             raise ValueError(f"epochs: {self.epoch} are done already, got {self.settings.epochs}")
 
     def _load(self, state: dict) -> None:
@@ -337,7 +318,10 @@ class Training(Lazy[Record]):
                 " rounding and not to the last bit"
             )
         self.terms = [state["terms"].to(self.images)]
-        self.best_epoch, self.best_loss = state["best_epoch"], float(state["best_loss"])
+        best, self.best_loss = state["best_epoch"], float(state["best_loss"])
+        self.best_epoch = None if best is None else int(best)
+        if (best is None) != (self.best_loss == math.inf) or math.isnan(self.best_loss):
+            raise ValueError("a best epoch goes with its loss")
         self.epoch_order = state["order"].cpu()
         self.order.set_state(self.epoch_order)
         known = [r.cpu() for r in state["random"]][: len(self.private.random)]

@@ -156,7 +156,7 @@ WRONG = [
     (["sample", "run_nonsense"], "last.pt does not fit run_nonsense/config.yaml"),
     (["sample", "run_config"], "last.pt does not fit run_config/config.yaml"),
     (["train", "--resume", "--epochs", "2", "--out", "run_hostile"], "last.pt cannot be read"),
-    (["train", "--resume", "--epochs", "2", "--out", "run_keys"], "checkpoint: does not fit this"),
+    (["train", "--resume", "--epochs", "2", "--out", "run_keys"], "last.pt does not fit run_keys/"),
 ]  # fmt: skip
 
 

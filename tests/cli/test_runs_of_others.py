@@ -1,16 +1,21 @@
 """Run folders that others made: whatever they hold, no command hangs, tells secrets or asks servers."""
 
 import base64
+import json
+import math
 import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import pyro_vae as pv
+from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
 from pyro_vae.names import DATASETS
+from tests.support.runs import contents
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 SECRET = "<svg>secret</svg>"
@@ -82,6 +87,143 @@ def test_a_page_in_the_place_of_a_comparison_is_not_opened(copy_run, capsys):
     assert main(["compare", "x"]) == 2
     assert "x/report.html is no regular file" in capsys.readouterr().err
 
+
+# --- files that hold something else -----------------------------------------------------------------
+
+RESUME = ["train", "--resume", "--out", "a", "--hidden", "8", "--latent-dim", "2", "--epochs", "9"]
+STATE = [  # what a checkpoint holds instead, which would go on to other weights or end in a traceback
+    ("random", []),
+    ("adam", {}),
+    ("adam.decoder.0.weight", torch.zeros(3)),
+    ("adam.decoder.0.weight.step", torch.tensor(1.0)),
+    ("adam.decoder.0.weight.exp_avg", torch.zeros(3)),
+    ("terms", torch.tensor(1.0)),
+    ("best_epoch", 1),
+    ("best_loss", math.nan),
+    ("step", -1),
+]
+WEIGHTS = [
+    ("levels", 10**12),
+    ("image_shape", [1, 10**6, 10**6]),
+    ("model.decoder.0.weight", torch.zeros(1).expand(8, 2)),
+    ("model.decoder.0.weight", torch.full((8, 2), math.nan)),
+    ("model.decoder.0.weight", torch.zeros(8, 2, dtype=torch.long)),
+    ("model.decoder.0.weight", torch.zeros(8, 2).to_sparse()),
+    ("model.decoder.0.weight", None),
+    ("model.more", torch.zeros(1)),
+]
+
+
+def put(content, key, value):
+    """Set a value in nested tables."""
+    *names, last = re.findall(r"(?:(?<=^model\.)|(?<=^adam\.))\w+\.\d+\.\w+|\w+", key)
+    for name in names:
+        content = content[name]
+    content[last] = value
+
+
+@pytest.mark.parametrize("key, value", STATE + WEIGHTS, ids=str)
+def test_a_checkpoint_of_something_else_is_named(copy_run, capsys, key, value):
+    path = copy_run("a") / "checkpoints" / "last.pt"
+    content = load_checkpoint(path)
+    put(content, key, value)
+    torch.save(content, path)
+    for command in (
+        [RESUME, ["sample", "a"]] if key.startswith(("model", "levels", "image")) else [RESUME]
+    ):
+        assert main(command) == 2
+        assert "a/checkpoints/last.pt" in capsys.readouterr().err
+
+
+def test_no_model_is_built_for_weights_that_do_not_fit_it(copy_run, monkeypatch, capsys):
+    """A model of these settings takes 3.4 GB, and its checkpoint some kilobytes."""
+    config = copy_run("a") / "config.yaml"
+    config.write_text(config.read_text().replace("hidden:\n- 8", "hidden: [20000, 20000]"))
+    initialise = torch.nn.Linear.reset_parameters
+    built = []
+
+    def counted(layer):
+        built.extend([] if layer.weight.is_meta else [layer])
+        initialise(layer)
+
+    monkeypatch.setattr(torch.nn.Linear, "reset_parameters", counted)
+    resume = ["20000,20000" if word == "8" else word for word in RESUME]
+    for command in (["sample", "a"], resume):
+        assert main(command) == 2
+        assert "a/checkpoints/last.pt does not fit a/config.yaml" in capsys.readouterr().err
+    assert built == []
+
+
+FIGURES = [  # of a file of results: the wrong ones, and the command that reads them
+    ("summary.json", "test.rate_per_component_nats", [1.0], "explore"),
+    ("summary.json", "test.rate_per_component_nats", [], "explore"),
+    ("summary.json", "test.mean_variance_per_component", [math.nan, 1.0], "report"),
+    ("summary.json", "test.elbo_nats", 10**400, "report"),
+    ("summary.json", "latent_dim", "two", "report"),
+    ("summary.json", "baselines.ppca", {}, "compare"),
+    ("evaluation.json", "latents", {"images": []}, "compare"),
+    ("evaluation.json", "latents", {"rate_nats": math.inf}, "report"),
+]
+
+
+@pytest.mark.parametrize("name, key, value, command", FIGURES, ids=str)
+def test_a_file_of_other_figures_is_named(copy_run, capsys, name, key, value, command):
+    for seed, folder in enumerate("ab"):
+        copy_run(folder, seed=seed)
+    path = Path("a", name)
+    content = json.loads(path.read_text()) if path.exists() else {}
+    put(content, key, value)
+    path.write_text(json.dumps(content))
+    assert main([command, "a", *(["b", "--out", "c"] if command == "compare" else [])]) == 2
+    assert f"a/{name} is" in capsys.readouterr().err
+    assert not Path("a/explore.html").exists()
+
+
+@pytest.mark.parametrize(
+    "name, before, after",
+    [("metrics.csv", "\n1,", "\n,"), ("config.yaml", "beta: 1.0", "beta: -1.0")],
+)
+def test_settings_and_tables_of_something_else_are_named(copy_run, capsys, name, before, after):
+    path = copy_run("a") / name
+    path.write_text(path.read_text().replace(before, after))
+    assert main(["report", "a"]) == 2
+    assert f"a/{name}" in capsys.readouterr().err
+
+
+# --- what is deleted --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["figures", "checkpoints", "summary.json"])
+def test_nothing_is_deleted_where_not_all_can_be(copy_run, no_pictures, capsys, name):
+    """A linked folder, or a folder in the place of a file."""
+    copy_run("a")
+    Path("mine").mkdir()
+    Path("mine/.0123456789abcdef.part").touch()
+    if name == "summary.json":
+        Path("a", name).unlink()
+        Path("a", name).mkdir()
+    else:
+        leads_to(Path("a", name), "mine")
+    before = contents("a")
+    overwrite = [*RESUME[:1], "--overwrite", *RESUME[2:]]
+    assert main(overwrite) == 2
+    assert f"out: a/{name} is not what a run writes" in capsys.readouterr().err
+    assert contents("a") == before and os.listdir("mine") == [".0123456789abcdef.part"]
+
+
+def test_files_that_others_have_begun_to_write_stay(copy_run, no_pictures):
+    leads_to(copy_run("a") / "figures", "mine")
+    names = {".0123456789abcdef.part", ".paper.part", "mine"}
+    for folder in ("mine", "a"):
+        Path(folder).mkdir(exist_ok=True)
+        for name in names:
+            Path(folder, name).touch()
+    assert main([*RESUME[:-1], "3"]) == 0
+    assert set(os.listdir("mine")) >= names
+    assert {name for name in os.listdir("a") if name in names} == {".paper.part", "mine"}
+
+
+# --- data -------------------------------------------------------------------------------------------
 
 NAMES = [name for name in DATASETS if name not in ("digits", "sprites")]
 

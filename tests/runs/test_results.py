@@ -26,6 +26,8 @@ def test_a_foreign_summary_is_refused(text):
     [
         {"test": {"elbo_nats": "many"}},
         {"test": {"rate_per_component_nats": ["x"]}},
+        {"test": {"rate_per_component_nats": [True, None]}},
+        {"test": {"mean_variance_per_component": [1.0]}},
         {"parameters": {"encoder": "x"}},
         {"seconds": "long"},
         {"epochs": True},
@@ -35,10 +37,18 @@ def test_a_foreign_summary_is_refused(text):
 )
 def test_words_where_numbers_belong_are_refused(change):
     save_json(Path("summary.json"), SUMMARY)
-    assert load_summary(Path("summary.json")) == SUMMARY
+    assert load_summary(Path("summary.json"), 2) == SUMMARY
     save_json(Path("summary.json"), SUMMARY | change)
     with pytest.raises(ValueError, match=r"summary\.json is no summary of a run"):
-        load_summary(Path("summary.json"))
+        load_summary(Path("summary.json"), 2)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 400])
+def test_numbers_that_json_does_not_have_are_refused(number):
+    Path("a.json").write_text(json.dumps(SUMMARY).replace("1.0", number))
+    for load in (load_summary, load_evaluation):
+        with pytest.raises(ValueError, match=r"a\.json is not JSON"):
+            load(Path("a.json"))
 
 
 @pytest.mark.parametrize(
