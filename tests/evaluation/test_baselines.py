@@ -83,6 +83,18 @@ def test_one_gaussian_of_many_pixels_has_independent_blocks(monkeypatch):
     assert torch.allclose(found, 2 * alone) and same == variance
 
 
+def test_no_step_of_large_images_takes_long(monkeypatch):
+    """Of 64x64 colours, whose whole covariance would be factored for minutes without hearing a signal."""
+
+    def note(covariance):
+        raise InterruptedError(f"{len(covariance)} pixels")
+
+    monkeypatch.setattr(torch.linalg, "cholesky", note)
+    images = torch.rand(3, 3, 64, 64)
+    with pytest.raises(InterruptedError, match=r"^2048 pixels$"):
+        one_gaussian(images, images, 256)
+
+
 @pytest.mark.parametrize("function", [independent_pixels, one_gaussian])
 def test_what_would_take_too_long_is_refused_before_it_starts(function):
     huge = torch.zeros(()).expand(2, 3, 256, 256)
