@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pyro_vae.comparison.table import ROWS, distinct_rows
+from pyro_vae.comparison.table import ROWS, distinct_rows, place_of
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.significance import (
     SIGNS,
@@ -101,7 +101,8 @@ def differences(
     _names(table, [column, setting])
 
     def compared(runs: pd.DataFrame) -> dict[str, Any]:
-        both = [_values(runs[runs[setting] == value], column) for value in (one, other)]
+        by_value = dict(_groups(runs, setting))
+        both = [_values(by_value.get(value, runs[:0]), column) for value in (one, other)]
         if not len(both[0]) or not len(both[1]):
             raise ValueError(f"{setting}: expected runs of {one} and {other}, got none of one")
         found, covered = _difference(*both)
@@ -145,20 +146,28 @@ def best_settings(
 
     def chosen(runs: pd.DataFrame) -> dict[str, Any]:
         means = over_seeds(runs, setting, column)
-        top = (sign * means[column]).idxmax()
-        value, error = means.loc[top]
+        top = int((sign * means[column]).argmax())
+        value, error = means.iloc[top]
         words = _can_be_best(runs, column, setting, best, level)
-        return {"best": top, "value": value, "value" + ERROR: error, "can be best": words}
+        return {
+            "best": means.index[top],
+            "value": value,
+            "value" + ERROR: error,
+            "can be best": words,
+        }
 
     return _row_for_each(table[table[column].notna()], by, chosen, setting)
 
 
 def _can_be_best(runs: pd.DataFrame, column: str, setting: str, best: str, level: float) -> str:
-    values = {value: _values(its, column) for value, its in runs.groupby(setting)}
-    if len(values) < 2 or min(len(seeds) for seeds in values.values()) < 2:
+    values = {value: _values(its, column) for value, its in _groups(runs, setting)}
+    if len(values) < 2:
+        return "unknown: one value"
+    if min(len(seeds) for seeds in values.values()) < 2:
         return "unknown: one seed"
     inside = confidence_set(list(values.values()), best, level)
-    return ", ".join(setting_text(value) for value, is_in in zip(values, inside) if is_in)
+    can_be = [value for value, is_in in zip(values, inside) if is_in]
+    return ", ".join(setting_text(value) for value in sorted(can_be, key=place_of))
 
 
 # --- groups of runs --------------------------------------------------------------------------------
@@ -173,12 +182,16 @@ def _names(table: pd.DataFrame, names: Names) -> list[str]:
 
 
 def _groups(table: pd.DataFrame, by: Names) -> list[tuple[Any, pd.DataFrame]]:
-    """Return the runs that agree in `by` and what they agree in, in the table's order."""
+    """Return the runs that agree in `by` and what they agree in, in the table's order.
+
+    A setting that is unset is None.
+    """
     names = _names(table, by)
     if not names:
         return [(ALL, table)] if len(table) else []
     groups = table.groupby(names, sort=False, dropna=False)
-    return [(key if len(names) > 1 else key[0], runs) for key, runs in groups]
+    found = [(tuple(None if v != v else v for v in values), runs) for values, runs in groups]
+    return [(values if len(names) > 1 else values[0], runs) for values, runs in found]
 
 
 def _row_for_each(
@@ -194,7 +207,8 @@ def _row_for_each(
     if len(names) > 1:
         index = pd.MultiIndex.from_tuples(rows, names=names)
     else:
-        index = pd.Index(list(rows), name=names[0] if names else None)
+        name = names[0] if names else None
+        index = pd.Index(list(rows), name=name, tupleize_cols=False)  # hidden sizes are one value
     return pd.DataFrame(list(rows.values()), index=index)
 
 

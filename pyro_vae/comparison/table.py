@@ -138,14 +138,14 @@ def lines(table: pd.DataFrame, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Return the runs that agree in these settings, by the name of their line."""
     rows = [dict(zip(names, values)) for values in zip(*(table[name] for name in names))]
     rows = rows or [{}] * len(table)
-    order = sorted(range(len(rows)), key=lambda n: [_place(rows[n][name]) for name in names])
+    order = sorted(range(len(rows)), key=lambda n: [place_of(rows[n][name]) for name in names])
     found: dict[str, list[int]] = {}
     for n in order:
         found.setdefault(label(rows[n], names), []).append(n)
     return {name: table.iloc[numbers] for name, numbers in found.items()}
 
 
-def _place(value: Any) -> tuple:
+def place_of(value: Any) -> tuple:
     """Return the sort key of a setting.
 
     Families come in the package's order, other names by name, and numbers by size.

@@ -11,6 +11,7 @@ from pyro_vae.comparison.seeds import best_settings, differences, over_seeds, wi
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.significance import paired_difference, two_way_mean
 from pyro_vae.notices import Notice
+from pyro_vae.settings import setting_text
 
 NUMBERS = pd.DataFrame(
     {
@@ -142,6 +143,39 @@ def test_one_seed_does_not_tell_which_can_be_best():
     assert found["best"] == 1 and found["can be best"] == "unknown: one seed"
     two = best_settings(NUMBERS[NUMBERS["beta"] < 8], "bits", "beta", best="lowest").iloc[0]
     assert two["can be best"] == "1, 4", "two seeds of each that lie far apart"
+
+
+@pytest.mark.parametrize(
+    "setting, values, words",
+    [
+        ("patience", [None, 5], "unset, 5"),
+        ("sigma", [0.5, None], "unset, 0.5"),
+        ("hidden", [(8,), None], "unset, 8"),
+        ("hidden", [(8, 4), (16, 8)], "8,4, 16,8"),
+        ("beta_schedule", ["linear", "cyclical"], "cyclical, linear"),
+    ],
+)
+def test_a_value_that_is_unset_is_one_of_the_values(setting, values, words):
+    """Pandas drops it from groups, and takes hidden sizes for several values."""
+    rows = [
+        {setting: value, "seed": seed, "bits": 10.0 * place + seed}
+        for place, value in enumerate(values)
+        for seed in range(3)
+    ]
+    for table in (pd.DataFrame(rows), pd.DataFrame(rows).infer_objects()):
+        found = best_settings(table, "bits", setting, best="lowest").iloc[0]
+        best = found["best"]
+        assert (best if best == best else None) == values[0] and found["value"] == 1
+        assert found["can be best"] == setting_text(values[0])
+        difference = differences(table, "bits", setting, values[1], values[0]).iloc[0]
+        assert difference["difference"] == 10 and difference["error over"] == "seeds"
+        near = table.assign(bits=table["bits"] % 10)
+        assert best_settings(near, "bits", setting)["can be best"].tolist() == [words]
+
+
+def test_a_single_value_is_not_called_a_single_seed():
+    found = best_settings(NUMBERS[NUMBERS["beta"] == 1], "bits", "beta").iloc[0]
+    assert found["best"] == 1 and found["can be best"] == "unknown: one value"
 
 
 def test_groups_without_the_measure_have_no_best():
