@@ -216,8 +216,9 @@ def _row_for_each(
 
 
 def _values(runs: pd.DataFrame, column: str) -> np.ndarray:
-    """Return a measure of runs: (S,), or (S, N) where it has a value for each image."""
-    return np.array(list(runs[column].dropna()), dtype=float)
+    """Return a measure of runs: (S,), or (S, N) where it has a value for each of several images."""
+    values = np.array(list(runs[column].dropna()), dtype=float)
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
 def _mean(runs: pd.DataFrame, column: str, over_images: bool) -> Estimate:

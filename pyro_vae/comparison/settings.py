@@ -119,7 +119,10 @@ class Matrix(NamedTuple):
 
 
 def matrix_of(group: Group) -> Matrix | None:
-    """Return the matrix of runs on the same data, or None if fewer than two settings can be compared."""
+    """Return the matrix of runs on the same data, or None if fewer than two settings can be compared.
+
+    A single image tells nothing of new images, so that there is no matrix either.
+    """
     for source in SOURCES:
         values = {folder: source.read(run) for folder, run in group.runs.items()}
         marks = {value and value.mark for value in values.values()}
@@ -132,7 +135,7 @@ def matrix_of(group: Group) -> Matrix | None:
             bias = float(np.mean([value.bias for value in found]))
             settings.append(Setting(name, runs, np.stack([v.nats for v in found]), bias))
         settings.sort(key=lambda setting: -setting.mean)
-        if len(settings) < 2:
+        if len(settings) < 2 or settings[0].values.shape[1] < 2:
             return None
         return Matrix(source, settings, all_differences([s.values for s in settings]))
     return None

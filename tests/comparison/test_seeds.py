@@ -64,6 +64,13 @@ def test_means_of_images_have_the_error_over_seeds_and_images():
     assert found["nats.standard_error"].loc[1] == pytest.approx(exact, rel=1e-12)
 
 
+def test_a_value_of_a_single_image_is_a_number_of_each_seed():
+    one = NUMBERS.assign(bits=[np.array([value]) for value in NUMBERS["bits"]])
+    for table in (over_seeds(one, "beta", "bits"), over_seeds(NUMBERS, "beta", "bits")):
+        assert table["bits"].tolist() == [1.5, 7.0, 3.0]
+    assert differences(one, "bits", "beta", 4, 1).equals(differences(NUMBERS, "bits", "beta", 4, 1))
+
+
 def test_a_figure_that_no_run_has_is_missing():
     table = NUMBERS.assign(bits=[None, None, 1.0, None, None])
     means = over_seeds(table, "beta", "bits")

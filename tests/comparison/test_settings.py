@@ -28,6 +28,11 @@ def test_a_planted_difference_holds_and_a_setting_entered_twice_does_not():
     assert matrix.differences[1][0].mean == -difference.mean
 
 
+def test_a_single_image_tells_nothing_of_new_images():
+    make_up_settings("x", [0.0, 0.5], images=1)
+    assert main(["compare", "x"]) == 0 and "Which settings differ" not in Page("x/report.html").text
+
+
 def test_validation_images_come_before_test_images():
     make_up_settings("x", [0.0, 1.0], splits=("test", "validation"))
     assert found().source.words == "the importance bound of validation images"
