@@ -14,6 +14,23 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container or a Slur
 BATCH_SHARE = 16  # a batch of measurements takes this part of a GPU's memory
 
 
+def checked_device(device: torch.device | str) -> torch.device:
+    """Return the device of a name.
+
+    Raises:
+        ValueError: neither a CPU nor CUDA, or CUDA where there is none.
+    """
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
+        raise ValueError(f"device: expected cpu or cuda, got {device}")
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: cuda asked for, but torch finds no CUDA device; use cpu")
+    return found
+
+
 @contextmanager
 def computing_on(device: torch.device) -> Iterator[None]:
     """Make a GPU the current device inside the block, with convolutions in full float32.

@@ -13,7 +13,7 @@ from pyro_vae.runs.run import resolve_device
 from pyro_vae.settings import TrainingSettings
 from pyro_vae.training.ensembles import stack_size
 from pyro_vae.training.step import models_that_fit, step_bytes
-from tests.support.programs import model
+from tests.support.programs import images, model
 
 GPU = torch.device("cuda", 0)
 
@@ -35,6 +35,24 @@ def test_a_line_says_what_computes(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200")
     assert pv.about().endswith("on NVIDIA H200")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda device: pv.fit(model(), images(), device=device),
+        lambda device: pv.fit_many([model()] * 2, images(), device=device),
+        lambda device: pv.Run("a", device=device),
+        resolve_device,
+    ],
+)
+def test_a_device_that_cannot_compute_is_refused_by_name(use, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("mps", "gpu", "meta"):
+        with pytest.raises(ValueError, match=f"device: expected cpu or cuda, got {name}"):
+            use(name)
+    with pytest.raises(ValueError, match="device: cuda asked for, but torch finds no CUDA device"):
+        use("cuda")
 
 
 def test_numbers_are_sent_without_waiting():

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pyro_vae.data import Dataset, load_dataset
-from pyro_vae.devices import computing_on, one_thread
+from pyro_vae.devices import checked_device, computing_on, one_thread
 from pyro_vae.files import replace_file
 from pyro_vae.measures import PARTS
 from pyro_vae.measures.part import FULL, QUICK, Measured, Part, Subject
@@ -198,7 +198,7 @@ def _only_measured(model: LatentImageModel, device: torch.device | str | None) -
     """
     weights = list(model.parameters())
     home = weights[0].device
-    device = home if device is None else torch.device(device)
+    device = home if device is None else checked_device(device)
     wanted = [weight.requires_grad for weight in weights]
     small = sum(weight.numel() for weight in weights) < SMALL_MODEL
     try:

@@ -9,6 +9,7 @@ import torch
 
 from pyro_vae.checkpoints import MISFITS, check_fit, fingerprint, load_checkpoint
 from pyro_vae.data import Dataset
+from pyro_vae.devices import checked_device
 from pyro_vae.files import read_file
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
@@ -45,7 +46,7 @@ class Run:
         config: RunConfig | None = None,
         device: torch.device | str = "cpu",
     ):
-        self.folder, self.device, self._given = Path(folder), device, config
+        self.folder, self.device, self._given = Path(folder), checked_device(device), config
         self.config_file = self.folder / "config.yaml"
         self.metrics_file = self.folder / "metrics.csv"
         self.summary_file = self.folder / "summary.json"
@@ -229,8 +230,7 @@ def resolve_device(name: str, index: int = 0) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: cuda asked for, but torch finds no CUDA device; use cpu or auto")
+    checked_device(name)
     alone = "SLURM_PROCID" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ
     if name == "cuda" and alone and torch.cuda.device_count() == 1:
         index = 0

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import check_unit_interval
+from pyro_vae.devices import checked_device
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.settings import TrainingSettings, default_batch_size
 from pyro_vae.training.distributed import Distributed
@@ -184,7 +185,7 @@ def fit_many(
     lists = {"betas": betas, "seeds": seeds, "learning_rates": learning_rates}
     listed = {name: values for name, values in lists.items() if values is not None}
     if isinstance(images, Tensor):
-        images = [images.to(device, PRECISIONS[precision])] * len(models)
+        images = [images.to(checked_device(device), PRECISIONS[precision])] * len(models)
     counts = {"images": len(images)} | {name: len(values) for name, values in listed.items()}
     for name, count in counts.items():
         if count != len(models):
@@ -209,7 +210,7 @@ def make_training(
     ranks: Ranks = ALONE,
 ) -> Training:
     """Return the training that `fit` returns, given its settings as an object; errors as there."""
-    images = splits.train
+    device, images = checked_device(device), splits.train
     held_out = {"test_images": splits.test, "validation_images": splits.validation}
     scored = {name: x for name, x in held_out.items() if x is not None}
     for name, x in ({"images": images} | scored).items():
@@ -218,12 +219,12 @@ def make_training(
     settings = replace(settings, batch_size=batch_size)
     _check_against_images(settings, batch_size, splits, ranks)
     schedule = Schedule(settings, len(images) // batch_size)
-    choice = choose_engine(settings.engine, schedule.steps, torch.device(device).type, ranks.count)
+    choice = choose_engine(settings.engine, schedule.steps, device.type, ranks.count)
     check_unit_interval(images) if splits.dynamic else model.likelihood.check(images)
     for x in scored.values():
         model.likelihood.check(x)
     model.to(device, PRECISIONS[settings.precision])
-    check_step_fits(model, settings, torch.device(device))
+    check_step_fits(model, settings, device)
     splits = splits.to(device, PRECISIONS[settings.precision])
     bf16 = settings.precision == "bf16"
     loss = Loss(model, OBJECTIVES[settings.objective], settings.num_particles, bf16)
