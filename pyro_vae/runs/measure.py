@@ -13,6 +13,7 @@ from torch import Tensor
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.kept import kept
+from pyro_vae.names import shortened
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data_again, load_local_data
 from pyro_vae.runs.evaluate import subject_of
@@ -47,7 +48,8 @@ def measure(runs: Run | Sequence[Run], function: Measure, **settings: object) ->
         fills the columns NAME and NAME.standard_error. A cell can hold an array (N,) of images.
 
     Raises:
-        ValueError: settings that JSON cannot write, or figures of another kind.
+        ValueError: settings that JSON cannot write, figures of another kind, or a function without
+            a name of its own, such as a lambda.
         FolderInUse: another process writes to a run's folder.
         OSError: a run's folder cannot be locked, or its data can no longer be read.
 
@@ -56,6 +58,11 @@ def measure(runs: Run | Sequence[Run], function: Measure, **settings: object) ->
         ...     return {"brightness": subject.model.sample(images).mean().item()}
         >>> measure(load_runs("runs/betas"), brightness, images=100)  # doctest: +SKIP
     """
+    if not str(getattr(function, "__name__", "")).isidentifier():  # which names what is kept
+        raise ValueError(
+            f"function: expected one that 'def' names, got {shortened(function)}; give other"
+            " arguments to measure itself, as in measure(runs, function, images=100)"
+        )
     runs = without_repeats("measure", [runs] if isinstance(runs, Run) else runs)
     cached = lru_cache(maxsize=1)(load_local_data)  # runs on the same data read it once
 

@@ -1,5 +1,7 @@
 """Observers of a run or a sweep, which are called at its events."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyro_vae.data import Dataset
@@ -7,7 +9,7 @@ from pyro_vae.notices import notice
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.training.epochs import Record
-from pyro_vae.training.loop import Training
+from pyro_vae.training.loop import Stopped, Training
 
 
 class Listener:
@@ -57,3 +59,16 @@ class Observer(Listener):
     def should_stop(self) -> bool:
         """Return whether a signal has asked training to stop."""
         return self.interrupts.pending is not None
+
+
+@contextmanager
+def failures_told(observers: Sequence[Observer]) -> Iterator[None]:
+    """Tell the observers of an error that ends their runs inside the block; a stop is none."""
+    try:
+        yield
+    except Stopped:
+        raise
+    except Exception as error:
+        for observer in observers:
+            observer.failed(error)
+        raise

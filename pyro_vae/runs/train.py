@@ -14,7 +14,7 @@ from pyro_vae.names import is_path
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data, load_data_again
 from pyro_vae.runs.lock import FolderLock, check_sweep_unused
-from pyro_vae.runs.observer import Observer
+from pyro_vae.runs.observer import Observer, failures_told
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.resume import check_free, free_folder, settings_to_resume
 from pyro_vae.runs.run import Run, build_model, cautions, load_run, resolve_device
@@ -73,11 +73,12 @@ def train(
                 return load_run(job.run.folder)
             data = job.load()
         job.build(data, observer, ranks)
-        try:
-            job.train()
-            ranks.gather()  # all is written
-        except RankLost as error:
-            raise RankLost(f"{error}; the last checkpoint stays: {job.again}") from error
+        with failures_told([observer]):
+            try:
+                job.train()
+                ranks.gather()  # all is written
+            except RankLost as error:
+                raise RankLost(f"{error}; the last checkpoint stays: {job.again}") from error
         return load_run(job.run.folder)
 
 
@@ -168,7 +169,7 @@ class Job:
             self.lock.release()
 
     def begin(self) -> None:
-        """Write the settings, and tell the observer that the run begins or resumes."""
+        """Write the settings, and tell the observer that the run begins or resumes, and what of it."""
         if self.ranks.first:
             if self.resumes:
                 resume_folder(self.run, self.training.epoch)
@@ -177,6 +178,8 @@ class Job:
                 replace_file(self.run.images_file, f"{self.data.fingerprint}\n")
             self.writer = RunWriter(self.run, self.data, self.training)
         self.observer.started(self.run.folder, self.run.config, self.data, self.training)
+        for caution in cautions(self.run.config, self.data, self.training.model):
+            self.observer.notice(caution)
 
     def train(self) -> None:
         """Train to the end, measure, and write the results; errors as those of the function."""
@@ -184,8 +187,6 @@ class Job:
         alone = self.ranks.count == 1
         self.claim()
         self.begin()
-        for caution in cautions(self.run.config, self.data, training.model):
-            observer.notice(caution)
         with pyro.validation_enabled(False):  # images and weights are checked elsewhere
             if alone:  # other ranks wait for one that fails to prepare
                 training.prepare()  # while signals end the work: there is nothing to save yet

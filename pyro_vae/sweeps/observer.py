@@ -1,5 +1,6 @@
 """Observers of a sweep, which are called at its events."""
 
+from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.runs.observer import Listener, Observer
 from pyro_vae.runs.run import Run
 from pyro_vae.sweeps.folder import mark_failed
@@ -15,6 +16,10 @@ class SweepObserver(Listener):
         interrupts: the signals that end training after the current step; its state is then saved
             (default: none).
     """
+
+    def __init__(self, interrupts: Interrupts | None = None):
+        super().__init__(interrupts)
+        self.said: set[str] = set()  # what runs had to say, of which each is a notice once
 
     def started(self, runs: list[Run]) -> None:
         """Called once before the sweep of these runs begins or resumes."""
@@ -34,7 +39,9 @@ class MemberObserver(Observer):
         self.sweep, self.run = sweep, run
 
     def notice(self, message: str) -> None:
-        self.sweep.notice(message)
+        if message not in self.sweep.said:
+            self.sweep.said.add(message)
+            self.sweep.notice(message)
 
     def epoch(self, record: Record, last: bool) -> None:
         self.sweep.epoch(self.run.name, record, last)

@@ -10,7 +10,7 @@ import pyro
 from pyro_vae.data import Dataset
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data
-from pyro_vae.runs.observer import Observer
+from pyro_vae.runs.observer import Observer, failures_told
 from pyro_vae.runs.run import Run, load_run, resolve_device
 from pyro_vae.runs.train import Job, Load, locate
 from pyro_vae.sweeps.grid import MAY_DIFFER, common_settings
@@ -59,7 +59,8 @@ def train_many(
             if not job.finished:
                 job.build(job.load(load), observer)
                 going.append(job)
-        failures = train_together(going)
+        with failures_told([job.observer for job in going]):
+            failures = train_together(going)
     return [failures.get(job) or load_run(folder) for job, folder in zip(jobs, folders)]
 
 
@@ -123,6 +124,8 @@ def train_together(
     failures: dict[Job, FloatingPointError] = {}
     with pyro.validation_enabled(False):  # images and weights are checked elsewhere
         ensemble.prepare()  # while signals end the work: there is nothing to save yet
+        for job in going:
+            job.observer.prepared()
         with interrupts.deferred():
             try:
                 for outcomes in ensemble:

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -94,6 +95,12 @@ def test_what_cannot_be_kept_is_refused(run):
         measure([run], Counted(a={"b": 1}))
     with pytest.raises(ValueError, match="settings: expected values that JSON can write"):
         measure([run], Counted(), factor=object())
+
+
+@pytest.mark.parametrize("function", [partial(Counted(), factor=2), lambda subject: {"a": 1}])
+def test_a_function_without_a_name_is_refused(run, function):
+    with pytest.raises(ValueError, match="function: expected one that 'def' names, got"):
+        measure(run, function)
 
 
 def test_a_folder_that_is_in_use_is_left_alone(run):

@@ -65,6 +65,9 @@ class Noting(pv.Observer):
     def epoch(self, record, last):
         self.told.append(("epoch", record.epoch, last))
 
+    def failed(self, error):
+        self.told.append(("failed", str(error)))
+
     def measuring(self, done, total, unit):
         self.measured = done, total, unit
 
@@ -97,8 +100,18 @@ def test_a_notice_is_for_the_observer_and_else_a_warning(no_pictures):
         pv.train(config, "b")
 
 
+def test_an_observer_is_told_of_a_run_that_failed(no_pictures):
+    observer = Noting()
+    with pytest.raises(FloatingPointError, match="last finite checkpoint: none yet") as raised:
+        pv.train(quick(learning_rate=1e30), "a", observer=observer)
+    assert observer.told == [("started", "a", "digits", 0), ("failed", str(raised.value))]
+
+
 class Impatient(pv.Observer):
-    """Stops training after its third step, without a signal."""
+    """Stops training after its third step, without a signal, which is no failure."""
+
+    def failed(self, error):
+        raise AssertionError
 
     def __init__(self):
         super().__init__()

@@ -10,6 +10,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
+from pyro_vae.notices import Notice
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
 from pyro_vae.runs.run import build_model
 from pyro_vae.training.loop import Stopped
@@ -38,6 +39,12 @@ class Noting(pv.Observer):
 
     def started(self, folder, config, data, training):
         self.told.append((self.number, "started"))
+
+    def prepared(self):
+        self.told.append((self.number, "prepared"))
+
+    def notice(self, message):
+        self.told.append((self.number, message))
 
     def epoch(self, record, last):
         self.told.append((self.number, record.epoch, last))
@@ -73,8 +80,20 @@ def test_folders_are_those_of_single_runs_and_each_observer_is_told_of_its_own(a
     assert [run.config for run in runs] == [pv.RunConfig.load(f"{n}/config.yaml") for n in NAMES]
     assert_as_single_runs(alone)
     assert told[:3] == [(n, "started") for n in range(3)]
-    assert told[3:-3] == [(n, epoch, epoch == 3) for epoch in (1, 2, 3) for n in range(3)]
+    assert told[3:6] == [(n, "prepared") for n in range(3)]
+    assert told[6:-3] == [(n, epoch, epoch == 3) for epoch in (1, 2, 3) for n in range(3)]
     assert told[-3:] == [(n, "finished") for n in range(3)]
+
+
+def test_each_observer_is_told_of_cautions_and_that_of_a_sweep_once():
+    config, told = replace(BASE, binarize="none", epochs=1, data_dir="data"), []
+    configs = [replace(config, seed=seed) for seed in range(2)]
+    pv.train_many(configs, NAMES[:2], observers=[Noting(n, told) for n in range(2)])
+    caution = "bernoulli is no likelihood of 17 grey levels"
+    assert [n for n, words, *_ in told if str(words).startswith(caution)] == [0, 1]
+    with pytest.warns(Notice, match=caution) as notices:
+        pv.sweep({**vars(config), "seed": [0, 1]}, "sweep")
+    assert len(notices) == 1
 
 
 @pytest.mark.slow
@@ -153,7 +172,11 @@ def test_one_that_diverges_stops_alone(monkeypatch):
     assert isinstance(error, FloatingPointError)
     assert str(error).startswith("the distortion is not finite at epoch 1, step 1; ")
     assert str(error).endswith("; last finite checkpoint: none yet")
-    assert [what[1:] for what in told if what[0] == 1] == [("started",), (str(error),)]
+    assert [what[1:] for what in told if what[0] == 1] == [
+        ("started",),
+        ("prepared",),
+        (str(error),),
+    ]
     assert first.summary["epochs"] == third.summary["epochs"] == 3
     assert not Path("b/summary.json").exists()
 
