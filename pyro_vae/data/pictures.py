@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
@@ -43,10 +44,9 @@ def read_folder(folder: Path, limit: float) -> dict[str, Arrays]:
     files = [path for path in found if path.suffix.lower() in known and exists(path)]
     if not files:
         raise ValueError(f"dataset: expected pictures in the folder {folder}, found none")
-    rows, parts, classes = _arranged([file.relative_to(folder).parts for file in files], folder)
-    kept = [files[row] for row in rows]
+    placed = _placed(files, folder)
+    kept = [each.file for each in placed]
     check_declared_size(folder, sum(map(_declared_bytes, kept)), limit)
-    counts, images = _read(kept)
     if others := sorted(set(found).difference(files)):
         notice(f"dataset: {folder}: left out what is no picture that can be read: {_some(others)}")
     if left := sorted(set(files).difference(kept)):
@@ -54,12 +54,15 @@ def read_folder(folder: Path, limit: float) -> dict[str, Arrays]:
             f"dataset: {folder}: left out {len(left)} of {len(files)} pictures, which lie beside"
             f" the folders of the others: {_some(left)}"
         )
-    part = np.repeat(parts, counts)
-    labels = classes if classes is None else np.repeat(classes, counts)
-    return {
-        name: Arrays(images[part == name], labels if labels is None else labels[part == name])
-        for name in dict.fromkeys(parts)
-    }
+    counts, images = _read(kept)
+    numbers = {name: n for n, name in enumerate(sorted({p.label for p in placed if p.label}))}
+    parts = np.repeat([each.part for each in placed], counts)
+    labels = np.repeat([numbers.get(each.label, -1) for each in placed], counts)
+    read = {}
+    for part in dict.fromkeys(each.part for each in placed):
+        rows = parts == part
+        read[part] = Arrays(images[rows], labels[rows] if labels[rows].min() >= 0 else None)
+    return read
 
 
 def _some(paths: Sequence[Path]) -> str:
@@ -84,23 +87,36 @@ def _visible_files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]
             yield path
 
 
-def _arranged(names: list[Names], folder: Path) -> tuple[list[int], list[str], np.ndarray | None]:
-    """Return the rows of the pictures to read, the part of each, and its class where it has one."""
-    names = _without_wrapper(names)
-    rows, parts = list(range(len(names))), ["whole"] * len(names)
+class Placed(NamedTuple):
+    """A file of pictures, with the part of the split that it is in, and its class if it has one."""
+
+    file: Path
+    part: str
+    label: str = ""
+
+
+def _placed(files: list[Path], folder: Path) -> list[Placed]:
+    """Return the files to read, with the parts and the classes that their folders tell."""
+    names = _without_wrapper([file.relative_to(folder).parts for file in files])
+    parts = ["whole"] * len(files)
     for depth in (0, 1):  # a split has classes, or each class has a split
-        if split := _split_folders({n[depth] for n in names if len(n) > depth + 1}, folder):
-            rows = [row for row, n in enumerate(names) if n[depth] in split and len(n) > depth + 1]
-            parts = [split[names[row][depth]] for row in rows]
+        split = _split_folders({n[depth] for n in names if len(n) > depth + 1}, folder)
+        if split:
+            rows = [r for r, n in enumerate(names) if len(n) > depth + 1 and n[depth] in split]
+            files, parts = [files[r] for r in rows], [split[names[r][depth]] for r in rows]
             names = _without_wrapper([names[r][:depth] + names[r][depth + 1 :] for r in rows])
             break
-    inside = [k for k, n in enumerate(names) if len(n) > 1]
-    if 2 * len(inside) <= len(names):
-        if inside:
+    placed = []
+    for part in dict.fromkeys(parts):
+        members = [r for r in range(len(files)) if parts[r] == part]
+        inside = [r for r in members if len(names[r]) > 1]
+        if 2 * len(inside) > len(members):
+            placed += [Placed(files[r], part, names[r][0]) for r in inside]
+        else:
+            placed += [Placed(files[r], part) for r in members]
+        if 0 < 2 * len(inside) <= len(members):
             notice(f"dataset: {folder}: no labels, since most pictures lie beside its folders")
-        return rows, parts, None
-    classes = np.unique([names[k][0] for k in inside], return_inverse=True)[1]
-    return [rows[k] for k in inside], [parts[k] for k in inside], classes
+    return placed
 
 
 def _without_wrapper(names: list[Names]) -> list[Names]:
@@ -195,6 +211,7 @@ def _plain(picture: Image.Image, palette: bool) -> Image.Image:
     if picture.mode == "LA":
         return picture.getchannel("L")
     picture = picture.convert("RGB")
+    if not palette:
+        return picture
     red, green, blue = picture.split()
-    grey = palette and red.tobytes() == green.tobytes() == blue.tobytes()
-    return red if grey else picture
+    return red if red.tobytes() == green.tobytes() == blue.tobytes() else picture

@@ -128,6 +128,14 @@ def test_without_a_test_folder_the_validation_images_are_the_test_set(tmp_path):
     assert len(notices) == 1 and "its validation images are the test set" in notices[0]
 
 
+def test_test_images_may_have_no_classes(tmp_path):
+    for path, value in ZOO.items():
+        paint(tmp_path / "train" / path, value)
+    paint(tmp_path / "test" / "5.png", 5)
+    data, notices = load(tmp_path)
+    assert content(data.train) == LABELLED and content(data.test) == [(5, None)] and not notices
+
+
 def test_what_lies_beside_a_split_is_left_out(tmp_path):
     for k, path in enumerate(["train/1", "test/2", "extra/3", "all"]):
         paint(tmp_path / f"{path}.png", k)

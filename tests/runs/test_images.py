@@ -120,6 +120,9 @@ def test_runs_before_and_after_are_not_compared(run, capsys):
     assert "left out: runs/9: its data set held other images than that of runs/1" in (
         capsys.readouterr().out
     )
+    np.save("a.npy", IMAGES)
+    assert main(["compare", "runs"]) == 0
+    assert "compare: no pictures: dataset: the images in" in capsys.readouterr().err
 
 
 def test_the_fingerprint_is_that_of_the_images_as_they_were_read():
