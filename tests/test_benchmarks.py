@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+from scipy.stats import binomtest
 
 from tests.support.house import ROOT
 
@@ -15,6 +16,7 @@ import gpu
 import kernels
 import speed
 import stages
+import statements
 from cases import CASES, betas
 from peers import PEERS, Unavailable, set_up
 from peers.handwritten import Handwritten
@@ -199,6 +201,63 @@ def test_missing_mnist_is_one_line_with_the_folder(tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert f"expected its published files in {tmp_path / 'MNIST' / 'raw'}" in line
     assert not list(tmp_path.iterdir())
+
+
+# --- statements on pages --------------------------------------------------------------------------
+
+
+def no_more_than_stated(wrong, repeats, level=0.05):
+    """Whether something is wrong as often as the level allows; the p-value is one-sided."""
+    return binomtest(round(wrong), repeats, level, alternative="greater").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", statements.EQUAL)
+def test_equal_settings_are_told_apart_as_rarely_as_stated(name):
+    wrong = 300 * statements.share(statements.framed, 300, *statements.EQUAL[name])
+    assert no_more_than_stated(wrong, 300)
+
+
+def test_three_seeds_tell_a_gap_of_ten_errors_and_two_do_not():
+    framed = [
+        statements.share(statements.framed, 50, *statements.EQUAL[name], True)
+        for name in ("6 x 2", "6 x 3")
+    ]
+    assert framed[0] < 0.6 and framed[1] > 0.95
+
+
+@pytest.mark.parametrize("name", statements.SETS)
+def test_the_best_is_left_out_of_its_set_as_rarely_as_stated(name):
+    wrong = 400 * statements.share(statements.left_out, 400, *statements.SETS[name])
+    assert no_more_than_stated(wrong, 400)
+
+
+RIGHT = {
+    "flat": "converged",
+    "climbs by 0.5 an epoch": "still climbs",
+    "falls by 0.5 an epoch": "past its best",
+    "flat, falls in the last 20": "past its best",
+    "like 1 / epoch, 10 nats left": "still climbs",
+}
+
+
+@pytest.mark.parametrize("epochs", statements.LENGTHS)
+@pytest.mark.parametrize("name", statements.CURVES)
+def test_the_end_of_a_curve_is_called_wrong_as_rarely_as_stated(name, epochs):
+    """White noise of 1 nat is no hindrance over 200 epochs; other noise may leave it open."""
+    for correlation in statements.CORRELATIONS:
+        said = statements.words(statements.CURVES[name], epochs, correlation, 200)
+        wrong = 200 - said[RIGHT[name]] - said["cannot tell"]
+        assert no_more_than_stated(wrong, 200), correlation
+        if epochs == 200 and correlation == 0:
+            assert said[RIGHT[name]] > 190
+
+
+def test_the_page_of_statements_has_a_row_for_each_case(tmp_path, capsys):
+    statements.main(["--repeats", "2", "--write", str(tmp_path / "page.md")])
+    page = (tmp_path / "page.md").read_text()
+    assert page.strip() == capsys.readouterr().out.strip()
+    for cases in (statements.EQUAL, statements.SETS, statements.CURVES):
+        assert all(f"| {name} |" in page for name in cases)
 
 
 # --- a GPU's ten minutes --------------------------------------------------------------------------

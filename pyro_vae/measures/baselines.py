@@ -11,7 +11,7 @@ from pyro_vae.evaluation.baselines import independent_pixels, one_gaussian, ppca
 from pyro_vae.evaluation.bounds import bits_per_dim
 from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.progress import Progress, no_progress
-from pyro_vae.evaluation.thresholds import CLIMBING_BITS
+from pyro_vae.evaluation.thresholds import NEGLIGIBLE_BITS
 from pyro_vae.kept import cache_file, digest, kept
 from pyro_vae.notices import notice
 from pyro_vae.randomness import seeded
@@ -80,7 +80,7 @@ def worse_than(baselines: dict[str, dict[str, float]]) -> list[str]:
         for name, figures in baselines.items()
         if name in NAMES
         and figures["gain_nats"] < -2 * (figures["gain_error"] or 0)
-        and figures.get("gain_bits_per_dim", -math.inf) < -CLIMBING_BITS
+        and figures.get("gain_bits_per_dim", -math.inf) < -NEGLIGIBLE_BITS
     ]
 
 

@@ -13,7 +13,6 @@ from pyro_vae.measures.baselines import NAMES, not_beaten, worse_than
 from pyro_vae.pages.wording import lookup
 
 YES, LOOK, NO, NOT_MEASURED = "yes", "look", "no", "not measured"
-CONVERGED = {"converged": YES, "stopped early": YES, "still climbs": LOOK, "past its best": LOOK}
 Table = dict[str, Any]
 
 
@@ -51,9 +50,16 @@ def _converged(summary: Table) -> Judgement | None:
     convergence = summary.get("convergence")
     if not convergence:
         return None
-    mark = CONVERGED.get(convergence["word"], LOOK)
+    good = convergence["word"] == "converged" or _keeps_the_best(summary)
+    mark = YES if good else LOOK
     answer = f"{convergence['word'].capitalize()}: {convergence['reason']}."
     return Judgement("Has training converged?", mark, answer)
+
+
+def _keeps_the_best(summary: Table) -> bool:
+    """Return whether a curve that turned down left the weights of its best epoch behind."""
+    past = (summary.get("convergence") or {}).get("word") == "past its best"
+    return past and summary.get("best_epoch") is not None
 
 
 def _generalises(summary: Table) -> Judgement | None:
@@ -69,6 +75,7 @@ def _generalises(summary: Table) -> Judgement | None:
     )
     over = bits > OVERFIT_BITS and nats > 2 * error
     past = (summary.get("convergence") or {}).get("word") == "past its best"
+    past = past and not _keeps_the_best(summary)
     if past:
         answer += " The test curve has turned down: stop earlier, as --patience does."
     elif over:

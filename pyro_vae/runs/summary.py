@@ -6,7 +6,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from pyro_vae.data import Dataset, draw_binary
-from pyro_vae.evaluation.estimates import Estimate, direction, estimate, moved_at_the_end
+from pyro_vae.evaluation.convergence import end_of_curve
+from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.evaluation.terms import means, per_image
@@ -113,7 +114,7 @@ def _beside_baselines(
 def _convergence(
     config: RunConfig, training: Training, metrics: dict[str, list[float | None]], data: Dataset
 ) -> dict:
-    """Return by how much the last tenth of training moved the test ELBO, and a word with a reason.
+    """Return where the curve of the test ELBO ends: a word, its figures, and the reason.
 
     An autoencoder has none; there it is minus the distortion.
     """
@@ -121,25 +122,33 @@ def _convergence(
     what = "the test ELBO" if has_rate else "minus the test distortion"
     values = metrics["test_elbo" if has_rate else "test_distortion"]
     curve = [value if has_rate else -value for value in values if value is not None]
-    moved = moved_at_the_end(curve)
-    figures = {"moved_nats": moved and moved.mean, "moved_error": moved and moved.standard_error}
-    if moved is None:
-        return figures | {"word": "cannot tell", "reason": "it is shorter than 20 epochs"}
-    said = f"the last tenth moved {what} by {moved.mean:+.2g} ± {moved.standard_error:.1g} nats"
-    if config.patience is not None and training.epoch < config.epochs:
-        return figures | {"word": "stopped early", "reason": f"by validation images; {said}"}
-    way = direction(moved, math.prod(data.image_shape))
-    if way > 0:
-        return figures | {"word": "still climbs", "reason": f"{said}; train for longer"}
-    if way < 0:
-        reason = f"{said}; it over-fits: train for less, or stop early with --patience"
-        return figures | {"word": "past its best", "reason": reason}
-    if config.learning_rate_schedule == "cosine":
-        reason = (
-            f"{said}, but a cosine schedule is flat at its end always; judge by a run half as long"
-        )
-        return figures | {"word": "cannot tell", "reason": reason}
-    return figures | {"word": "converged", "reason": said}
+    end = end_of_curve(curve, math.prod(data.image_shape))
+    if end is None:
+        return {"word": "cannot tell", "reason": "it is shorter than 20 epochs"}
+    word, moved, left = end
+    figures = {"moved_nats": moved.mean, "moved_error": moved.standard_error}
+    figures |= {"left_nats": left.mean, "left_error": left.standard_error}
+    selects, stopped = config.patience is not None, training.epoch < config.epochs
+    said = f"the last tenth moved {what} by {_signed(moved)} nats"
+    if word != "past its best":
+        said += f", and {_signed(left)} would be left at this pace"
+    if word == "converged" and config.learning_rate_schedule == "cosine":
+        word = "cannot tell"
+        said += "; a cosine schedule is always flat at its end: judge by a run half as long"
+    elif word == "still climbs":
+        said += "; be more patient" if selects and stopped else "; train for longer"
+    elif word == "past its best" and selects:
+        said += f"; the weights kept are those of epoch {training.best_epoch}, before it fell"
+    elif word == "past its best":
+        said += "; it over-fits: train for less, or stop early with --patience"
+    elif word == "cannot tell":
+        said += ": the curve is too noisy, or too short"
+    reason = f"stopped early by validation images; {said}" if selects and stopped else said
+    return figures | {"word": word, "reason": reason}
+
+
+def _signed(value: Estimate) -> str:
+    return f"{value.mean:+.2g} ± {value.standard_error:.1g}"
 
 
 def _means(model: LatentImageModel, images: Tensor, columns: dict[str, Tensor]) -> dict:

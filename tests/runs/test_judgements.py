@@ -60,7 +60,7 @@ def test_what_was_not_measured_says_so():
 
 @pytest.mark.parametrize(
     "word, mark",
-    [("converged", YES), ("stopped early", YES), ("still climbs", LOOK), ("cannot tell", LOOK)],
+    [("converged", YES), ("still climbs", LOOK), ("past its best", LOOK), ("cannot tell", LOOK)],
 )
 def test_convergence(word, mark):
     found = answered("converged", convergence={"word": word, "reason": "since"})
@@ -74,6 +74,10 @@ def test_generalisation():
     assert answered("generalise", generalisation=gap | {"gap_error": 5.0}).mark == YES  # by chance
     past = {"word": "past its best", "reason": "it fell"}
     assert answered("generalise", convergence=past).mark == NO
+    assert (
+        answered("generalise", convergence=past, best_epoch=30).mark == YES
+    )  # its weights are kept
+    assert answered("converged", convergence=past, best_epoch=30).mark == YES
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from pyro_vae.cli.main import main
 from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.models.elbo import elbo_terms
+from pyro_vae.runs.summary import _convergence
 from tests.support.house import ROOT
 from tests.support.runs import quick
 
@@ -56,6 +58,25 @@ def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca():
     exact = run.summary["linear_optimum"]
     assert abs(run.summary["train"]["elbo_nats"] - exact["elbo_nats"]) < 0.05
     assert run.vae.likelihood.scale.item() == pytest.approx(exact["sigma"], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "slope, word, advice",
+    [
+        (0.5, "still climbs", "be more patient"),
+        (-0.5, "past its best", "the weights kept are those of epoch 150"),
+        (0.0, "converged", "would be left"),
+    ],
+)
+def test_a_run_that_stopped_early_is_judged_by_its_curve(slope, word, advice):
+    """The test ELBO stands for 150 epochs, and moves by half a nat in each of the last 20."""
+    curve = [slope * max(epoch - 150, 0) for epoch in range(1, 171)]
+    training = SimpleNamespace(model=SimpleNamespace(has_rate=True), epoch=170, best_epoch=150)
+    data = SimpleNamespace(image_shape=(1, 28, 28))
+    config = pv.RunConfig(epochs=500, patience=20)
+    found = _convergence(config, training, {"test_elbo": curve}, data)
+    assert found["word"] == word and advice in found["reason"]
+    assert found["reason"].startswith("stopped early by validation images; the last tenth moved")
 
 
 @pytest.mark.slow
