@@ -109,4 +109,5 @@ def _baselines(
             found[name] = torch.from_numpy(arrays["nats"])
         except (RuntimeError, ValueError) as error:  # torch has no other class for what it lacks
             notice(f"baselines: {NAMES[name]} is left out: {error}")
+    progress(len(functions), len(functions), "baselines")
     return found

@@ -81,7 +81,7 @@ def test_an_observer_is_told_from_start_to_end():
     pv.train(quick(), "a", observer=observer)
     epochs = [("epoch", 1, False), ("epoch", 2, True)]
     assert observer.told == [("started", "a", "digits", 0), *epochs, ("finished",)]
-    assert observer.measured == (360, 360, "images")
+    assert observer.measured == (3, 3, "baselines")
 
 
 def test_an_observer_of_a_resumed_run_is_told_of_what_is_left(copy_run, no_pictures):
