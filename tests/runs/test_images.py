@@ -9,6 +9,9 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.cli.main import main
+from pyro_vae.comparison.pictures import pictures
+from pyro_vae.comparison.plots import Group
+from pyro_vae.comparison.table import table_of
 from pyro_vae.data import Dataset, Split
 from pyro_vae.kept import digest
 from pyro_vae.notices import Notice
@@ -28,6 +31,10 @@ def run(monkeypatch):
     seams.evaluate_with(TINY, monkeypatch.setattr)
     np.save("a.npy", IMAGES)
     return pv.train(quick(dataset="a.npy", likelihood="laplace", epochs=2), "run")
+
+
+def count(subject):
+    return {"images": len(subject.test)}
 
 
 def replaced():
@@ -53,7 +60,7 @@ def test_replaced_images_are_told_wherever_they_are_read(run, capsys):
         assert "a.npy are not those that run was trained on; put them back" in err
         assert err.count("\n") == 1 and contents("run") == before
     with pytest.raises(OSError, match=OTHER_IMAGES):
-        measure(run, lambda subject: {"n": 1})
+        measure(run, count)
     assert main(["report", "run"]) == 0
     assert "a.npy are not those that run was trained on" in capsys.readouterr().err
 
@@ -121,8 +128,9 @@ def test_runs_before_and_after_are_not_compared(run, capsys):
         capsys.readouterr().out
     )
     np.save("a.npy", IMAGES)
-    assert main(["compare", "runs"]) == 0
-    assert "compare: no pictures: dataset: the images in" in capsys.readouterr().err
+    runs = [pv.Run("runs/1")]
+    with pytest.warns(Notice, match="compare: no pictures: dataset: the images in"):
+        assert pictures(Group("a", runs, table_of(runs)), Path()) is None
 
 
 def test_the_fingerprint_is_that_of_the_images_as_they_were_read():
