@@ -3,7 +3,9 @@
 The names below are imported when they are first used, so that what needs no torch starts at once.
 """
 
+import os
 from importlib import import_module
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -66,6 +68,11 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
+
+
+if not os.path.isabs(os.path.expanduser("~")):  # a container's user without a home
+    _settings_folder = TemporaryDirectory(prefix="pyro-vae-")  # deleted when Python ends
+    os.environ.setdefault("MPLCONFIGDIR", _settings_folder.name)  # else matplotlib would fail
 
 
 def __getattr__(name: str) -> object:

@@ -7,6 +7,7 @@ belong to. The tests hold the keys of those dicts equal to the names here.
 import difflib
 import os
 import reprlib
+import shlex
 from collections.abc import Iterable
 
 from pyro_vae.files import exists
@@ -111,6 +112,11 @@ def _near(name: str, known: list[str]) -> list[str]:
     longer = [each for each in known if each.startswith(name)]
     alike = difflib.get_close_matches(name, known, n=1)
     return longer or alike or [each for each in known if name in each]
+
+
+def command(*words: object) -> str:
+    """Return a command of `pyro-vae` as a shell takes it, whatever the names in it hold."""
+    return shlex.join(["pyro-vae", *map(str, words)])
 
 
 def is_path(dataset: str) -> bool:

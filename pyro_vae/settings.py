@@ -268,8 +268,8 @@ def check_setting(f: Field, value):
         return tuple(_number(f, size, int) for size in _sequence(value))
     if f.type in _NUMBERS:
         return _number(f, value, _NUMBERS[f.type])
-    if f.name in ("dataset", "data_dir") and isinstance(value, os.PathLike):
-        value = os.fspath(value)
+    if f.name in ("dataset", "data_dir") and isinstance(value, (str, os.PathLike)):
+        value = os.path.expanduser(value)
     if not isinstance(value, str):
         raise ValueError(f"{f.name}: expected a name, got {shortened(value)}")
     choices = f.metadata["choices"]

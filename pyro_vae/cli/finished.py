@@ -5,15 +5,14 @@ Torch takes seconds to load, so each command imports it, and all that needs it, 
 
 import io
 import math
-import shlex
 from argparse import Namespace
 from contextlib import closing
 from pathlib import Path
 from textwrap import fill
 
-from pyro_vae.cli.output import EvaluationProgress, loading
+from pyro_vae.cli.output import EvaluationProgress, loading, show
 from pyro_vae.files import replace_file
-from pyro_vae.names import DATASETS, LIKELIHOODS, PARTS, PICTURE_TYPES, check_name
+from pyro_vae.names import DATASETS, LIKELIHOODS, PARTS, PICTURE_TYPES, check_name, command
 from pyro_vae.notices import notice
 from pyro_vae.pages.wording import Shown
 from pyro_vae.runs.interrupts import Interrupts
@@ -49,12 +48,12 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
             measured=measured,
         )
     interrupts.note = ""
-    print(f"{run.folder}: mean ± standard error over test images")
+    show(f"{run.folder}: mean ± standard error over test images")
     for name in names:
         if figures[name]:
             part = measures.PARTS[name]
             _print_rows(part.title, part.shown(figures[name]))
-    print(f"Look at {run.folder / 'report.html'}")
+    show(f"Look at {run.folder / 'report.html'}")
 
 
 def _note_of_what_is_kept(parsed: Namespace, names: list[str], last: str) -> str:
@@ -68,21 +67,21 @@ def _note_of_what_is_kept(parsed: Namespace, names: list[str], last: str) -> str
 
 def _command_for(parsed: Namespace, parts: list[str]) -> str:
     """Return the command that measures these parts as the given one would."""
-    words = ["pyro-vae", "evaluate", str(parsed.run), "--only", ",".join(parts)]
+    words = ["evaluate", parsed.run, "--only", ",".join(parts)]
     if parsed.quick:
         words.append("--quick")
     given = {"samples": None, "seed": 0, "device": "auto", "data_dir": None, "dataset": None}
     for name, default in given.items():
         if getattr(parsed, name) != default:
-            words += [f"--{name.replace('_', '-')}", str(getattr(parsed, name))]
-    return shlex.join(words)
+            words += [f"--{name.replace('_', '-')}", getattr(parsed, name)]
+    return command(*words)
 
 
 def _print_rows(title: str, rows: list[Shown]) -> None:
-    print(title)
+    show(title)
     for row in rows:
         line = f"{row.name:28s}{row.value}{f'  {row.unit}' if row.unit else ''}"
-        print(fill(line, 79, initial_indent="  ", subsequent_indent=" " * 30))
+        show(fill(line, 79, initial_indent="  ", subsequent_indent=" " * 30))
 
 
 def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
@@ -110,7 +109,7 @@ def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
     else:
         columns = min(16, math.ceil(math.sqrt(len(images))))
         replace_file(out, png_bytes(grid(images, columns)))
-    print(f"{len(images)} images in {out}")
+    show(f"{len(images)} images in {out}")
 
 
 def run_report(parsed: Namespace, interrupts: Interrupts) -> None:
@@ -130,7 +129,7 @@ def run_report(parsed: Namespace, interrupts: Interrupts) -> None:
                 raise
             if isinstance(error, OtherImages):
                 notice(str(error))
-    print(f"Look at {write_report(Run(run.folder, config))}")
+    show(f"Look at {write_report(Run(run.folder, config))}")
 
 
 def run_compare(parsed: Namespace, interrupts: Interrupts) -> None:
@@ -139,12 +138,12 @@ def run_compare(parsed: Namespace, interrupts: Interrupts) -> None:
         from pyro_vae.comparison.page import write_comparison
 
     path, found = write_comparison(parsed.runs, parsed.out)
-    print(f"{len(found.finished)} finished runs in {path.with_name('compare.csv')}")
+    show(f"{len(found.finished)} finished runs in {path.with_name('compare.csv')}")
     others = {"not finished": found.unfinished, "failed": found.failed}
     for word, runs in (others | {"left out": found.repeated}).items():
         for folder, why in runs.items():
-            print(f"{word}: {folder}: {why}")
-    print(f"Look at {path}")
+            show(f"{word}: {folder}: {why}")
+    show(f"Look at {path}")
 
 
 def run_explore(parsed: Namespace, interrupts: Interrupts) -> None:
@@ -153,7 +152,7 @@ def run_explore(parsed: Namespace, interrupts: Interrupts) -> None:
         from pyro_vae.explorer.page import explore
 
     path = explore(parsed.runs, parsed.out, parsed.data_dir, parsed.dataset)
-    print(f"Open {path} in a browser ({path.stat().st_size / 1e6:.1f} MB)")
+    show(f"Open {path} in a browser ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 # --- lists ----------------------------------------------------------------------------------------
@@ -188,24 +187,24 @@ CHOICE = """Which to choose
 def run_likelihoods(parsed: Namespace, interrupts: Interrupts) -> None:
     """List the likelihood families."""
     for heading, names in GROUPS.items():
-        print(heading)
+        show(heading)
         for name in names:
-            print(f"  {name:28s} {LIKELIHOODS[name]}")
-    print(CHOICE)
+            show(f"  {name:28s} {LIKELIHOODS[name]}")
+    show(CHOICE)
 
 
 def run_datasets(parsed: Namespace, interrupts: Interrupts) -> None:
     """List the data sets, or download one and check it."""
     if not parsed.name:
         for name, description in DATASETS.items():
-            print(f"{name:18s}{description}")
+            show(f"{name:18s}{description}")
         return
     with loading("torch"):
         from pyro_vae.data import load_dataset
 
     data = load_dataset(parsed.name, parsed.data_dir)
     shape = "x".join(map(str, data.image_shape))
-    print(
+    show(
         f"{data.name} is complete: {len(data.train)} training and {len(data.test)} test images"
         f" {shape}"
     )

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 
 from pyro_vae.cli.commands import COMMANDS
-from pyro_vae.cli.output import replace_unknown, silence
+from pyro_vae.cli.output import open_streams, plain, replace_unknown, silence
 from pyro_vae.cli.parser import parse
 from pyro_vae.notices import Notice
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     ranks = None
+    open_streams()
     replace_unknown()
     try:
         ranks = _launched()
@@ -37,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command = COMMANDS[parsed.command]
             command.check(parsed)
             command.run(parsed, interrupts)
-            if sys.stdout is not None:  # it may have been closed from the start
-                sys.stdout.flush()
+            sys.stdout.flush()
         return 0
     except Interrupted as error:
         return _end(ranks, 128 + error.signal, str(error))
@@ -63,7 +63,7 @@ def _launched():
 
 def _complain(message: object, ranks=None) -> None:
     if ranks is None or ranks.first:
-        text = " ".join(str(message).split())
+        text = plain(" ".join(str(message).split()))
         print(f"pyro-vae: {text[:LONGEST]}{'...' * (len(text) > LONGEST)}", file=sys.stderr)
 
 

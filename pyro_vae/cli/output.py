@@ -16,13 +16,24 @@ ERASE_LINE = "\r\x1b[2K"
 EPOCHS = "{n}/{total} epochs |{bar}| {remaining} left{postfix}"
 COUNTING = "{desc} |{bar}| {n} of {total} {unit}, {elapsed} so far"
 UNCOUNTED = "{desc} {elapsed} so far"
+CONTROLS = {code: "?" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 TICK = 1.0  # seconds between two drawings of a counting bar
+
+
+def plain(text: str) -> str:
+    """Return a text without what would steer a terminal, as names and files of others can hold."""
+    return text.translate(CONTROLS)
+
+
+def show(text: str) -> None:
+    """Print a line."""
+    print(plain(text))
 
 
 def say(text: str) -> None:
     """Print a line, and from then on nothing where nobody reads it any more."""
     try:
-        print(text, flush=True)
+        print(plain(text), flush=True)
     except BrokenPipeError:  # as in `pyro-vae train | head -1`
         silence()
 
@@ -30,7 +41,7 @@ def say(text: str) -> None:
 @contextmanager
 def loading(what: str) -> Iterator[None]:
     """Inside, a terminal shows that something is loaded; nothing of it stays."""
-    shown = sys.stderr is not None and sys.stderr.isatty()
+    shown = sys.stderr.isatty()
     if shown:
         print(f"Loading {what} ...", end="", flush=True, file=sys.stderr)
     try:
@@ -44,6 +55,13 @@ def wrapped(text: str, indent: int = 2) -> str:
     """Return a line in lines of under 80 characters; all but the first are indented."""
     options = {"break_long_words": False, "break_on_hyphens": False}
     return fill(text, 79, subsequent_indent=" " * indent, **options)
+
+
+def open_streams() -> None:
+    """Open streams that are closed from the start to nowhere, else files of a run would take them."""
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def replace_unknown() -> None:

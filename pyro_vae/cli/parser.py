@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import os
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, fields
@@ -22,6 +23,7 @@ EXAMPLES = """examples:
   pyro-vae compare runs --out comparison
   pyro-vae datasets mnist
   pyro-vae COMMAND --help"""
+PATHS = ("DIR", "FILE", "PATH", "RUN")  # words for values whose `~` a shell leaves as it is after =
 GROUPS = {  # the first setting of each group of flags
     "dataset": "data",
     "model": "model",
@@ -43,7 +45,8 @@ def value(name: str, help: str, **options: Any) -> Flag:
     """Return an argument or a flag that takes a value, which a capital word after its name calls."""
     name, _, metavar = name.partition(" ")
     own = name.upper() if not name.startswith("-") else None
-    return Flag(name, {"metavar": metavar or own, "help": help} | options)
+    read = {"type": os.path.expanduser} if (metavar or own) in PATHS else {}  # of --out=~/runs
+    return Flag(name, read | {"metavar": metavar or own, "help": help} | options)
 
 
 def switch(name: str, help: str, **options: Any) -> Flag:

@@ -10,6 +10,7 @@ from pyro_vae.cli.output import CountingBar, epochs_bar, say, wrapped
 from pyro_vae.comparison.page import write_comparison
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
+from pyro_vae.names import command
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.runs.observer import Observer
@@ -153,9 +154,9 @@ def _next_steps(run: Run) -> str:
     """Return what to look at, and the commands that go on from a finished run."""
     steps = {
         "Look at": f"{run.folder / 'report.html'}",
-        "Measure": f"pyro-vae evaluate {run.folder} --quick",
-        "Draw": f"pyro-vae sample {run.folder}",
-        "Explore": f"pyro-vae explore {run.folder}",
+        "Measure": command("evaluate", run.folder, "--quick"),
+        "Draw": command("sample", run.folder),
+        "Explore": command("explore", run.folder),
     }
     return "\n".join(f"{name:9s}{step}" for name, step in steps.items())
 

@@ -1,5 +1,6 @@
 """Loading of data sets by name or by path, with binarization and a validation set."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def load_dataset(
         >>> data.image_shape, data.levels, len(data.train), len(data.test)
         ((1, 8, 8), 17, 1437, 360)
     """
-    name = check_dataset_name(str(name))
+    name = check_dataset_name(os.path.expanduser(str(name)))
     check_name("binarize", binarize, BINARIZE)
     if is_path(name):
         data = load_own(Path(name), levels, limit)

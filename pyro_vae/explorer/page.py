@@ -17,6 +17,7 @@ from pyro_vae.explorer.words import about_map, about_rounding, about_runs, page_
 from pyro_vae.files import replace_file
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.names import command
 from pyro_vae.pages.frame import render
 from pyro_vae.runs.data import check_images, load_data_again
 from pyro_vae.runs.run import Run, load_run
@@ -86,7 +87,7 @@ def _check(runs: list[Run]) -> None:
         if run.summary is None:
             raise ValueError(
                 f"runs: {run.folder} is not finished; finish it with"
-                f" pyro-vae train --out {run.folder} --resume"
+                f" {command('train', '--out', run.folder, '--resume')}"
             )
         for name in DATA:
             ours, first = (getattr(each.config, name) for each in (run, runs[0]))

@@ -1,6 +1,8 @@
 """`RunConfig`: all settings of a run, for the command line, YAML files and run folders."""
 
 import dataclasses
+import re
+from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,40 @@ from pyro_vae.names import DEVICES, check_name, shortened
 from pyro_vae.settings import DataSettings, ModelSettings, TrainingSettings, meaning, setting
 
 LARGEST = 2**20  # bytes of a file of settings
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, which is ten times as fast
+SAFE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, which is ten times as fast
+DIGITS = r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?"
+NUMBERS = {  # as YAML 1.2 reads them, but for 1e3, which is a word
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(0|[1-9][0-9]*)$"),
+    "tag:yaml.org,2002:float": re.compile(rf"({DIGITS}|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
+}
 PLACE = ("device", "engine", "data_dir", "data_limit")  # settings that change no result
+
+
+class Loader(SAFE):
+    """A loader that refuses a key given twice, and takes numbers as they are written.
+
+    YAML 1.1 reads 010 as 8 and 1:30 as 90; here they are words, which each setting checks.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [pair for pair in known if pair[0] not in NUMBERS]
+        for first, known in SAFE.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node, deep=False):
+        """Return a mapping as a dict.
+
+        Raises:
+            yaml.YAMLError: a key given twice.
+        """
+        counts = Counter(str(key.value) for key, _ in node.value)
+        if counts and max(counts.values()) > 1:
+            raise yaml.YAMLError(f"{shortened(counts.most_common(1)[0][0])} is given twice")
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern in NUMBERS.items():
+    Loader.add_implicit_resolver(_tag, _pattern, list("-+.0123456789"))
 
 
 @dataclass(frozen=True)
@@ -106,7 +140,7 @@ def load_settings(path: str | Path) -> dict:
         ValueError: a file that is not a YAML mapping, or an unknown key.
     """
     try:
-        content = yaml.load(read_file(path, LARGEST).decode(), LOADER) or {}
+        content = yaml.load(read_file(path, LARGEST).decode(), Loader) or {}
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"config: {path} cannot be read: {reason}") from error

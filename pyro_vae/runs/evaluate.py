@@ -21,14 +21,14 @@ from pyro_vae.runs.data import load_data_again
 from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import save_json
-from pyro_vae.runs.run import Run
+from pyro_vae.runs.run import Run, load_run
 from pyro_vae.runs.writer import save_columns, save_drawings
 
 SMALL_MODEL = 200_000  # parameters
 
 
 def evaluate(
-    run: Run,
+    run: Run | str | Path,
     only: list[str] | None = None,
     quick: bool = False,
     num_samples: int | None = None,
@@ -45,7 +45,7 @@ def evaluate(
     keeps the parts that are done.
 
     Args:
-        run: a run with a model, as `load_run` and `train` return it.
+        run: a run with a model, as `load_run` and `train` return it, or its folder.
         only: names of `pyro_vae.names.PARTS` (default: all of them). The results of an earlier
             evaluation stay for the other parts.
         quick: whether to take fewer images, draws and temperatures.
@@ -68,8 +68,9 @@ def evaluate(
         OSError: the run's data can no longer be read, or hold other images.
 
     Example:
-        >>> evaluate(load_run("runs/first"), quick=True)["samples"]  # doctest: +SKIP
+        >>> evaluate("runs/first", quick=True)["samples"]  # doctest: +SKIP
     """
+    run = run if isinstance(run, Run) else load_run(run)
     chosen = [check_name("only", name, PARTS) for name in (only or PARTS)]
     config = run.config.at(data_dir, dataset)
     progress, measured = progress or _tell_nobody, measured or _tell_nobody

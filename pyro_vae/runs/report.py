@@ -12,6 +12,7 @@ from pyro_vae.figures.codes import component_panels
 from pyro_vae.files import replace_file
 from pyro_vae.measures import PARTS
 from pyro_vae.measures.part import Part
+from pyro_vae.names import command
 from pyro_vae.pages.frame import Drawing, Section, can_be_shown, drawn, image, render, video
 from pyro_vae.pages.wording import Shown, lookup
 from pyro_vae.runs.config import RunConfig
@@ -78,10 +79,10 @@ def _page(run: Run) -> str:
         unfinished=so_far if summary is None else "",
         cautions=[] if summary is None else _cautions(run, summary),
         judgements=answers,
-        still_open=f"pyro-vae evaluate {run.folder} --quick" if unanswered else "",
+        still_open=command("evaluate", run.folder, "--quick") if unanswered else "",
         cards=[] if summary is None else _cards(summary, config),
         words=_words(config, summary),
-        command=f"pyro-vae train --config {run.config_file}",
+        command=command("train", "--config", run.config_file),
         settings=settings,
         autoencoder=config.model == "autoencoder",
         figures=_files(run) | _curves(run) | _components(run),

@@ -10,7 +10,7 @@ import pyro
 
 from pyro_vae.data import Dataset
 from pyro_vae.files import check_path_name, exists, replace_file
-from pyro_vae.names import is_path
+from pyro_vae.names import command, is_path
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data, load_data_again
 from pyro_vae.runs.lock import FolderLock, check_sweep_unused
@@ -116,7 +116,7 @@ class Job:
     @property
     def again(self) -> str:
         """Return the command that resumes the run."""
-        return f"pyro-vae train --resume --out {self.run.folder}"
+        return command("train", "--resume", "--out", self.run.folder)
 
     def load(self, load: Load = load_data) -> Dataset:
         """Return the data set.

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,9 @@ import pytest
 from pyro_vae.cli.commands import COMMANDS
 from pyro_vae.cli.main import main
 from pyro_vae.cli.output import ERASE_LINE, loading, wrapped
+from pyro_vae.cli.parser import parse
+from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.report import write_report
 from tests.support.house import ROOT
 from tests.support.runs import TRAIN_QUICK
 from tests.support.terminal import Terminal
@@ -53,6 +57,58 @@ def test_a_reader_that_goes_away_is_no_error():
     done = command("datasets", stdout=write)
     os.close(write)
     assert done.returncode == 128 + signal.SIGPIPE and done.stderr == ""
+
+
+def test_streams_that_are_closed_from_the_start_end_nothing(tmp_path):
+    words = [sys.executable, "-m", "pyro_vae", *ONE_EPOCH, "--out", str(tmp_path / "a")]
+    shell = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash"]
+    assert subprocess.run([*shell, *words], cwd=ROOT).returncode == 0
+    assert (tmp_path / "a" / "report.html").exists()
+
+
+WITHOUT_A_HOME = """
+import pwd, sys
+def nobody(number):
+    raise KeyError(number)
+pwd.getpwuid = nobody
+from pyro_vae.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_user_without_a_home_can_train(tmp_path):
+    """As the user of a container, whom no file of passwords names."""
+    known = {
+        name: text for name, text in os.environ.items() if name not in ("HOME", "MPLCONFIGDIR")
+    }
+    words = [sys.executable, "-c", WITHOUT_A_HOME, *ONE_EPOCH, "--out", str(tmp_path / "a")]
+    paths = {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(words, env=known | paths, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_path_begins_at_home(monkeypatch, tmp_path):
+    """A shell leaves the ~ of `--out=~/runs` as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    parsed = parse(COMMANDS, ["train", "--out=~/runs", "--config=~/c.yaml", "--data-dir=~/d"])
+    assert (parsed.out, parsed.config) == tuple(f"{tmp_path}/home/{n}" for n in ("runs", "c.yaml"))
+    config = RunConfig(data_dir=parsed.data_dir, dataset="~/a.npy")
+    assert (config.data_dir, config.dataset) == (f"{tmp_path}/home/d", f"{tmp_path}/home/a.npy")
+    parsed = parse(COMMANDS, ["compare", "~/runs", "a"])
+    assert parsed.runs == [f"{tmp_path}/home/runs", "a"]
+
+
+def test_printed_commands_can_be_given_to_a_shell(copy_run, capsys):
+    copy_run("my run; ls")
+    assert main([*TRAIN_QUICK, "--epochs", "2", "--resume", "--out", "my run; ls"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (command,) = (line.removeprefix("Explore").strip() for line in lines if "explore" in line)
+    assert shlex.split(command) == ["pyro-vae", "explore", "my run; ls"]
+    assert (
+        "pyro-vae train --config &#39;my run; ls/config.yaml&#39;"
+        in write_report("my run; ls").read_text()
+    )
 
 
 def test_a_character_that_the_terminal_lacks_is_a_question_mark(monkeypatch):

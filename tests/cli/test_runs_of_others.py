@@ -6,8 +6,10 @@ import math
 import os
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
 from pyro_vae.names import DATASETS
+from pyro_vae.runs.lock import FolderLock
 from tests.support.runs import contents
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -244,3 +247,33 @@ def test_data_are_neither_looked_up_nor_given_a_folder(copy_run, monkeypatch, ca
     with pytest.raises(OSError, match="cannot be read any more"):
         pv.measure([pv.load_run("x/0")], len)
     assert asked == [] and not Path("empty").exists()
+
+
+# --- terminals --------------------------------------------------------------------------------------
+
+ESCAPES = "\x1b]0;mine\x07\x1b[2J\r\x9b31m"
+
+
+def test_what_others_wrote_does_not_steer_a_terminal(copy_run, no_pictures, capsys):
+    """Why a run failed, the name of a data set, and who holds a lock."""
+    for seed in (0, 1):
+        copy_run(f"x/{seed}", seed=seed)
+    Path(f"x/{ESCAPES}").mkdir()
+    Path(f"x/{ESCAPES}/failed.txt").write_text(f"it diverged {ESCAPES}\n")
+    assert main(["compare", "x"]) == 0
+    assert "failed: x/?]0;mine??[2J??31m: ?31m" in shown(capsys)
+    np.save(f"{ESCAPES}.npy", np.zeros((20, 4, 4), np.uint8))
+    own = ["--dataset", f"{ESCAPES}.npy", "--epochs", "1", "--hidden", "4", "--latent-dim", "2"]
+    assert main(["train", *own, "--out", "b"]) == 0
+    assert "?[2J" in shown(capsys)
+    with FolderLock(Path("x/0")).acquire():
+        Path("x/0/.holder").write_text(f"process 1 {ESCAPES}")
+        assert main(["evaluate", "x/0"]) == 2
+    assert "in use by process 1 ?]0;mine" in shown(capsys)
+
+
+def shown(capsys):
+    """What was printed, in which no control stands but the end of a line."""
+    printed = "".join(capsys.readouterr())
+    assert not [c for c in printed if unicodedata.category(c) == "Cc" and c != "\n"]
+    return printed

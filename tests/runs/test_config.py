@@ -1,5 +1,6 @@
 """A configuration in YAML."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,31 @@ def test_paths_may_be_objects():
     assert grid["dataset"] == [str(Path("a.npy").resolve()), "digits"]
     with pytest.raises(ValueError, match="likelihood: expected a name, got PosixPath"):
         quick(likelihood=Path("laplace"))
+
+
+@pytest.mark.parametrize(
+    "text, seed", [("seed: 010", 10), ("seed: 8", 8), ("seed: '8'", 8), ("beta: 1.\nseed: +7", 7)]
+)
+def test_numbers_are_read_as_they_are_written(text, seed):
+    """YAML 1.1 takes 010 for 8."""
+    Path("c.yaml").write_text(text)
+    assert pv.RunConfig.load("c.yaml").seed == seed
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("epochs: 1:30", "epochs: expected a whole number >= 1, got '1:30', in c.yaml"),
+        ("beta: 1:30.5", "beta: expected a number >= 0, got '1:30.5', in c.yaml"),
+        ("seed: 0x10", "seed: expected a whole number >= 0, got '0x10', in c.yaml"),
+        ("seed: 1\nbeta: 2\nseed: 3", "config: c.yaml cannot be read: 'seed' is given twice"),
+        ("a: {b: 1, b: 2}", "config: c.yaml cannot be read: 'b' is given twice"),
+    ],
+)
+def test_what_yaml_would_read_as_something_else_is_refused(text, message):
+    Path("c.yaml").write_text(text)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        pv.RunConfig.load("c.yaml")
 
 
 def test_an_empty_file_sets_nothing():
