@@ -3,9 +3,12 @@
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PART = ".part"  # the ending of a file that is being written
+RESTORE = "restore it from a copy, or delete the folder and train the run again"
 
 
 def replace_file(path: str | Path, content: bytes | str, lasting: bool = True) -> None:
@@ -77,6 +80,15 @@ def check_regular(path: str | Path, within: str | Path | None = None) -> None:
         raise ValueError(f"{path} is no regular file")
     if within is not None and not Path(path).resolve().is_relative_to(Path(within).resolve()):
         raise ValueError(f"{path} is a link that leads out of {within}")
+
+
+@contextmanager
+def mended_by(way_out: str) -> Iterator[None]:
+    """Add to the message of a damaged file, a ValueError inside the block, what to do about it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{error}; {way_out}") from error
 
 
 def exists(path: str | Path) -> bool:

@@ -175,10 +175,11 @@ def parse(commands: Mapping[str, Command], arguments: Sequence[str]) -> Namespac
     if parsed.command is None:
         raise ValueError(f"expected a command: {', '.join(commands)}; see pyro-vae --help")
     if unknown:
-        known = [flag for a in each[parsed.command]._actions for flag in a.option_strings]
-        near = difflib.get_close_matches(unknown[0].split("=")[0], known, n=1)
+        flags = [flag for a in each[parsed.command]._actions for flag in a.option_strings]
+        known = [flag.removeprefix("--") for flag in flags if flag.startswith("--")]
+        near = difflib.get_close_matches(unknown[0].split("=")[0].lstrip("-"), known, n=1)
         see = f"see pyro-vae {parsed.command} --help"
         raise ValueError(
-            f"unknown argument {unknown[0]}; {f'did you mean {near[0]}?' if near else see}"
+            f"unknown argument {unknown[0]}; {f'did you mean --{near[0]}?' if near else see}"
         )
     return parsed

@@ -13,6 +13,7 @@ from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
 from pyro_vae.names import command
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.interrupts import Interrupts
+from pyro_vae.runs.judgements import better_by
 from pyro_vae.runs.observer import Observer
 from pyro_vae.runs.run import Run, resolve_device
 from pyro_vae.runs.summary import parameter_counts
@@ -128,8 +129,8 @@ def _announcement(config: RunConfig, data: Dataset, training: Training) -> str:
 def _results(run: Run) -> str:
     lines = [elbo_line(split, run.summary[split]) for split in ("train", "test")]
     if gap := run.summary.get("generalisation"):  # which runs of earlier versions lack
-        size = f"{gap['gap_nats']:.2f} ± {gap['gap_error'] or 0:.2f}"
-        lines.append(f"gap   training images are better by {size} nats per image")
+        size = f"{better_by(gap['gap_nats'])} ± {gap['gap_error'] or 0:.2f}"
+        lines.append(f"gap   training images are {size} nats per image")
     test, exact = run.summary["test"], run.summary["linear_optimum"]
     if exact:
         lines.append(elbo_line("exact", exact) + ", the optimum of a linear VAE")

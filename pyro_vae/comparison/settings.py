@@ -156,7 +156,9 @@ def _annealed(split: str, name: str) -> Callable[[Run], Values | None]:
             column = np.array([float(row[ESTIMATE]) for row in rows])
             biases = [float(row.get(f"{ESTIMATE}_bias") or 0) for row in rows]
         except (KeyError, TypeError, ValueError, csv.Error) as error:
-            raise ValueError(f"likelihood: {path} is no table of bounds") from error
+            raise ValueError(
+                f"likelihood: {path} is no table of bounds; delete it and evaluate the run again"
+            ) from error
         images = run.per_image.get(split)
         mark = part.get("quick"), len(column), images and images.mark
         return Values(mark, column, float(np.nan_to_num(np.mean(biases))))

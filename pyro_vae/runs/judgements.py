@@ -70,8 +70,8 @@ def _generalises(summary: Table) -> Judgement | None:
     error = gap.get("gap_error") or 0.0
     measure = "distortion of" if summary["test"]["elbo_nats"] is None else "ELBO of"
     answer = (
-        f"The {measure} training images is better by {nats:.2f} ± {error:.2f} nats per image"
-        f" ({bits:.3f} bits per dimension)."
+        f"The {measure} training images is {better_by(nats)} ± {error:.2f} nats per image"
+        f" ({abs(bits):.3f} bits per dimension)."
     )
     over = bits > OVERFIT_BITS and nats > 2 * error
     past = (summary.get("convergence") or {}).get("word") == "past its best"
@@ -81,6 +81,11 @@ def _generalises(summary: Table) -> Judgement | None:
     elif over:
         answer += " More images, fewer parameters or a larger beta make it smaller."
     return Judgement("Does it generalise?", _mark(wrong=past, look=over), answer)
+
+
+def better_by(nats: float) -> str:
+    """Return a difference in words, as in `better by 0.25` and `worse by 0.25`."""
+    return f"{'worse' if nats < 0 else 'better'} by {abs(nats):.2f}"
 
 
 def _better_than_trivial(summary: Table) -> Judgement | None:
@@ -131,7 +136,8 @@ def _components(summary: Table) -> Judgement | None:
         f" {collapsed} collapsed (rate under {COLLAPSED_RATE} nats), {idle} between."
     )
     if collapsed or idle:
-        answer = f"{counts} A latent space of {active} would do as well."
+        would_do = f"A latent space of {active} would do as well."
+        answer = f"{counts} {would_do if active else 'Codes tell next to nothing of images.'}"
         return Judgement(question, LOOK, answer)
     return Judgement(question, YES, f"{counts} A larger latent space may pay.")
 

@@ -23,7 +23,6 @@ from pyro_vae.settings import DataSettings, by_name
 
 Measure = Callable[..., Mapping[str, Any]]
 
-FOLDER = "measured"
 ERROR = ".standard_error"  # ends the name of the column with an estimate's standard error
 
 
@@ -89,7 +88,7 @@ def _figures(
         subject = subject_of(run, data, run.config, seed=run.config.seed)
         return _columns(function.__name__, function(subject, **settings))
 
-    path = run.folder / FOLDER / f"{function.__name__}-{zlib.crc32(text.encode()):08x}.npz"
+    path = run.measured / f"{function.__name__}-{zlib.crc32(text.encode()):08x}.npz"
     try:
         columns = kept(path, json.dumps([run.fingerprint, text]), compute)
     finally:

@@ -7,7 +7,7 @@ import math
 from dataclasses import fields
 from pathlib import Path
 
-from pyro_vae.files import read_file, replace_file
+from pyro_vae.files import RESTORE, read_file, replace_file
 from pyro_vae.training.epochs import Record
 
 COLUMNS = [f.name for f in fields(Record)]
@@ -50,7 +50,7 @@ def _rows_from(path: Path, start: int) -> tuple[list[dict[str, str]], int]:
     except FileNotFoundError:
         return [], 0
     except (csv.Error, KeyError, OverflowError, TypeError, ValueError) as error:
-        raise ValueError(f"metrics: {path} is no table of metrics") from error
+        raise ValueError(f"metrics: {path} is no table of metrics; {RESTORE}") from error
     return rows, start + len(whole)
 
 

@@ -123,11 +123,13 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 
 def _words(config: RunConfig, summary: dict | None) -> str:
+    trained = "to be trained" if summary is None else "trained"
     epochs = config.epochs if summary is None else summary["epochs"]
+    images = "" if config.batch_size is None else f" {config.batch_size} images a step,"
     words = (
-        f"Network {config.network} with {config.latent_dim} latent components, trained for"
+        f"Network {config.network} with {config.latent_dim} latent components, {trained} for"
         f" {epochs} epochs on {config.data_name} with Adam at"
-        f" {config.learning_rate:g}, {config.batch_size} images a step, {_loss(config)},"
+        f" {config.learning_rate:g},{images} {_loss(config)},"
         f" seed {config.seed}."
     )
     if summary is not None:

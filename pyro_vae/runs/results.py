@@ -247,5 +247,8 @@ def load_per_image(path: Path) -> dict[str, PerImage]:
     except FileNotFoundError:
         return {}
     except (KeyError, OSError, TypeError, ValueError) as error:
-        raise ValueError(f"per_image: {path} holds no measures of images: {error}") from error
+        raise ValueError(
+            f"per_image: {path} holds no measures of images: {error}; delete it and summary.json,"
+            " and resume the run, which writes both again"
+        ) from error
     return splits

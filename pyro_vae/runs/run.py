@@ -10,7 +10,7 @@ import torch
 from pyro_vae.checkpoints import MISFITS, check_fit, fingerprint, load_checkpoint
 from pyro_vae.data import Dataset
 from pyro_vae.devices import checked_device
-from pyro_vae.files import read_file
+from pyro_vae.files import RESTORE, mended_by, read_file
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
 from pyro_vae.notices import notice
@@ -53,6 +53,7 @@ class Run:
         self.evaluation_file = self.folder / "evaluation.json"
         self.per_image_file = self.folder / "per_image.npz"
         self.images_file = self.folder / "images.sha256"
+        self.measured = self.folder / "measured"  # by functions of the user's
         self.failure_file = self.folder / "failed.txt"  # which a sweep writes when a run fails
         self.report = self.folder / "report.html"
         self.explorer = self.folder / "explore.html"
@@ -86,7 +87,8 @@ class Run:
         new one is written; that one is not current.
         """
         config = self.config
-        summary = load_summary(self.summary_file, config.latent_dim)
+        with mended_by("delete it and resume the run, which writes it again"):
+            summary = load_summary(self.summary_file, config.latent_dim)
         if summary is None:
             return None
         patient = config.patience is not None  # such a run may have ended before
@@ -127,7 +129,8 @@ class Run:
     @cached_property
     def evaluation(self) -> dict:
         """Return the figures of each part of the evaluation, by name; empty before there are any."""
-        return load_evaluation(self.evaluation_file)
+        with mended_by("delete it and evaluate the run again"):
+            return load_evaluation(self.evaluation_file)
 
     @cached_property
     def current_parts(self) -> dict:
@@ -184,7 +187,8 @@ class Run:
             OSError: there is no such file.
             ValueError: a file that is not a checkpoint, or that does not fit.
         """
-        content = load_checkpoint(path)
+        with mended_by(RESTORE):
+            content = load_checkpoint(path)
         try:
             shape, levels = tuple(content["image_shape"]), content["levels"]
             with torch.device("meta"):  # shapes without numbers
@@ -192,7 +196,7 @@ class Run:
         except MISFITS as error:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"checkpoint: {path} does not fit {self.config_file}: {reason}"
+                f"checkpoint: {path} does not fit {self.config_file}: {reason}; {RESTORE}"
             ) from error
         return content
 

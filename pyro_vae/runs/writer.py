@@ -35,7 +35,9 @@ def start_folder(run: Run) -> None:
     Raises:
         ValueError: something else is in the place of one of them; nothing is deleted then.
     """
-    folders = [path for path in (run.checkpoints, run.figures) if os.path.lexists(path)]
+    folders = [
+        path for path in (run.checkpoints, run.figures, run.measured) if os.path.lexists(path)
+    ]
     results = (run.summary_file, run.evaluation_file, run.report, run.explorer, run.per_image_file)
     measured = (run.folder / name for name in MEASURED)
     files = (run.metrics_file, run.failure_file, *results, *measured)

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
-from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.config import PLACE, RunConfig
 from pyro_vae.runs.interrupts import Interrupted
 from pyro_vae.runs.run import Run
 from pyro_vae.sweeps.folder import SweepFolder
-from pyro_vae.sweeps.grid import combinations, common_settings, read_grid
+from pyro_vae.sweeps.grid import Grid, combinations, common_settings, read_grid
 from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.ray import on_cluster
 from pyro_vae.sweeps.together import RESUMES
@@ -68,6 +68,7 @@ def sweep(
             for device, engine in {(c.device, c.engine) for c in configs.values()}:
                 kind = trainer.device_type(device)
                 choose_engine(engine, 0, kind)  # refuses an engine that this machine lacks
+            _check_differ(values, configs)
             folder.start(values)
             observer.started(runs)
             try:
@@ -76,6 +77,20 @@ def sweep(
                 raise Interrupted(error.signal, RESUMES) from error
         now = [run.reread() for run in runs]
         return {run.name: None if run.failed else run.summary for run in now}
+
+
+def _check_differ(grid: Grid, configs: dict[str, RunConfig]) -> None:
+    """Check that the runs of a grid, if there are several, are not all the same one.
+
+    Raises:
+        ValueError: they differ in settings that change no result.
+    """
+    if len(configs) > 1 and len({config.identity for config in configs.values()}) == 1:
+        names = " and ".join(name for name in PLACE if len(grid.get(name, [])) > 1)
+        raise ValueError(
+            f"{names}: the runs differ in nothing else, and so have the same results; give it one"
+            " value, or several values to another setting, such as the seed"
+        )
 
 
 def _alike(runs: list[Run]) -> list[list[Run]]:

@@ -153,7 +153,7 @@ class Trainer:
             observer.failed(error)
             return
         try:
-            if job.finished:  # it stopped before its report was written
+            if job.finished:  # but its report was deleted
                 write_report(job.run)
                 observer.finished()
             else:

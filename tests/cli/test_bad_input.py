@@ -47,6 +47,7 @@ WRONG = [
     (["trian"], "command: unknown name 'trian'; did you mean 'train'?"),
     (["train", "--epoch", "3"], "unknown argument --epoch; did you mean --epochs?"),
     (["train", "--zzz"], "unknown argument --zzz; see pyro-vae train --help"),
+    (["sample", "run", "--num", "3"], "unknown argument --num; see pyro-vae sample --help"),
     (["train", "5"], "unknown argument 5; see pyro-vae train --help"),
     (["evaluate", "run", "--sample", "3"], "unknown argument --sample; did you mean --samples?"),
     (["train", "--beta"], "argument --beta: expected one argument"),

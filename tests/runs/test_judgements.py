@@ -72,6 +72,9 @@ def test_generalisation():
     found = answered("generalise", generalisation=gap)
     assert found.mark == LOOK and "9.00 ± 1.00 nats" in found.answer
     assert answered("generalise", generalisation=gap | {"gap_error": 5.0}).mark == YES  # by chance
+    better = gap | {"gap_nats": -0.25, "gap_bits_per_dim": -0.005}
+    answer = answered("generalise", generalisation=better).answer
+    assert "is worse by 0.25 ± 1.00 nats per image (0.005 bits per dimension)" in answer
     past = {"word": "past its best", "reason": "it fell"}
     assert answered("generalise", convergence=past).mark == NO
     assert (
@@ -104,6 +107,7 @@ def test_trivial_models(gain, scored_on, word, said):
         (4, 0, YES, "larger latent space may pay"),
         (2, 1, LOOK, "1 between. A latent space of 2"),
         (0, 4, NO, "All are collapsed"),
+        (0, 3, LOOK, "1 between. Codes tell next to nothing of images."),
     ],
 )
 def test_components(active, collapsed, mark, words):

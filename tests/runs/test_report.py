@@ -10,6 +10,7 @@ import pytest
 import pyro_vae as pv
 from pyro_vae.cli.main import main
 from pyro_vae.runs.report import write_report
+from pyro_vae.sweeps.folder import mark_failed
 from tests.support.pages import Page
 from tests.support.runs import quick
 
@@ -61,6 +62,13 @@ def test_the_report_of_an_unfinished_run(copy_run):
     Path("a/summary.json").unlink()
     assert main(["report", "a"]) == 0
     assert "Not finished: 2 of 2 epochs" in Page("a/report.html").text
+
+
+def test_the_report_of_a_run_that_failed_before_it_was_built():
+    mark_failed(pv.Run("a", quick()), ValueError("no such data"))
+    assert "to be trained for 2 epochs on digits with Adam at 0.001, beta 1" in " ".join(
+        Page(write_report("a")).text.split()
+    )
 
 
 def test_the_report_takes_names_as_text():

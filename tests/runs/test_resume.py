@@ -132,14 +132,22 @@ def test_a_full_disk_while_overwriting_leaves_no_old_checkpoint_with_new_setting
     assert not Path("a/checkpoints").exists() and pv.RunConfig.load("a/config.yaml").beta == 1.0
 
 
+def brightness(subject):
+    return {"brightness": subject.test.mean().item()}
+
+
 @pytest.mark.slow
 def test_overwrite_leaves_nothing_of_the_old_run(finished_run, no_pictures):
     Path("a/checkpoints/best.pt").touch()
-    assert Path("a/posterior.nc").exists() and Path("a/likelihood.csv").exists()
-    assert main([*TRAIN_QUICK, "--epochs", "1", "--out", "a", "--overwrite"]) == 0
-    for name in ("posterior.nc", "likelihood.csv", "evaluation.json", "checkpoints/best.pt"):
-        assert not Path("a", name).exists()
-    assert list(Path("a/figures").iterdir()) == []
+    pv.explore(pv.load_run("a"))
+    pv.measure(pv.load_run("a"), brightness)
+    old = {path.removeprefix("a/") for path in contents("a")}
+    measured = {path for path in old if path.startswith("measured/")}
+    assert len(measured) == 1 and {"posterior.nc", "likelihood.csv", "explore.html"} <= old
+    for name in "ab":
+        assert main([*TRAIN_QUICK, "--epochs", "1", "--out", name, "--overwrite"]) == 0
+    new, fresh = ({path[2:] for path in contents(name)} for name in "ab")
+    assert new == fresh and list(Path("a/figures").iterdir()) == []
     assert pv.load_run("a").metrics["epoch"] == [1]
 
 

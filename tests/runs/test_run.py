@@ -42,6 +42,39 @@ def test_a_run_reads_each_file_once_and_anew_when_it_is_read_again(copy_run):
     assert again.metrics["epoch"] == [] and again.summary is None and not again.finished
 
 
+def test_a_run_that_is_resumed_for_longer_is_read_again_with_its_settings_of_now(copy_run):
+    run, runs = pv.load_run(copy_run("a")), pv.load_runs("a")
+    quick(epochs=5, batch_size=128).save("a/config.yaml")
+    assert run.reread().config.epochs == 5 and run.reread().summary is None
+    assert runs.table().loc["a", "test.elbo_nats"] is None
+    assert pv.Run("a", run.config).reread().config.epochs == 2, "settings that were given stay"
+
+
+@pytest.mark.parametrize(
+    "name, part, way_out",
+    [
+        ("summary.json", "summary", "delete it and resume the run, which writes it again"),
+        ("evaluation.json", "evaluation", "delete it and evaluate the run again"),
+        (
+            "metrics.csv",
+            "metrics",
+            "restore it from a copy, or delete the folder and train the run",
+        ),
+        ("checkpoints/last.pt", "vae", "restore it from a copy, or delete the folder and train"),
+        (
+            "per_image.npz",
+            "per_image",
+            "delete it and summary.json, and resume the run, which writes",
+        ),
+    ],
+)
+def test_a_damaged_file_is_named_with_a_way_out(copy_run, name, part, way_out):
+    copy_run("a")
+    Path("a", name).write_text("epoch\n" * 2)
+    with pytest.raises(ValueError, match=f"a/{name} .*; {way_out}"):
+        getattr(pv.Run("a"), part)
+
+
 def test_a_folder_that_holds_no_run_says_so(elsewhere):
     with pytest.raises(ValueError, match=r"run: nowhere is no run folder: it has no config\.yaml"):
         pv.load_run("nowhere")

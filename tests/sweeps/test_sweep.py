@@ -202,6 +202,20 @@ def test_what_is_refused_writes_nothing(tmp_path, capsys, arguments, message):
     assert modified(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    "flags, names",
+    [
+        (["--engine", "svi", "eager"], "engine"),
+        (["--device", "auto", "cpu", "--data-limit", "1", "2"], "device and data_limit"),
+    ],
+)
+def test_runs_that_differ_in_nothing_that_matters_are_refused(capsys, flags, names):
+    assert main([*SWEEP, *flags]) == 2
+    error = capsys.readouterr().err
+    assert f"{names}: the runs differ in nothing else" in error and error.count("\n") == 1
+    assert not Path("a").exists()
+
+
 def test_a_machine_without_a_compiler_is_told_first(capsys, monkeypatch):
     seams.take_away_the_compiler(monkeypatch.setattr)
     assert main([*SWEEP, "--engine", "eager", "compiled"]) == 2
