@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, overload
 import pandas as pd
 
 from pyro_vae.comparison.table import SETTINGS, differing, named, table_of
-from pyro_vae.names import check_name
+from pyro_vae.names import check_name, is_path
 from pyro_vae.notices import notice
 from pyro_vae.runs.run import Run, distinct, without_repeats
 
@@ -111,22 +111,32 @@ def find_runs(folders: Paths) -> FoundRuns:
             found.unfinished[str(run.folder)] = f"{done} of {run.config.epochs} epochs"
         else:
             finished.append(run)
-    kept, repeated = distinct(finished)
-    alike, others = _of_the_same_images(kept)
-    return found._replace(finished=Runs(alike), repeated=repeated | others)
+    alike, others = _of_the_same_images(finished)
+    kept, repeated = distinct(alike)
+    return found._replace(finished=Runs(kept), repeated=repeated | others)
 
 
 def _of_the_same_images(runs: list[Run]) -> tuple[list[Run], dict[str, str]]:
-    """Return the runs without those whose data set held other images than an earlier run's did."""
+    """Return the runs without those whose data set held other images than an earlier run's did.
+
+    Images that have moved have the path of the first run.
+    """
+    paths: dict[str, str] = {}
     first: dict[tuple, Run] = {}
-    others = {}
+    alike, others = [], {}
     for run in runs:
-        if run.image_fingerprint is None:
-            continue
-        same = first.setdefault((run.config.dataset, run.config.levels), run)
-        if run.image_fingerprint != same.image_fingerprint:
+        images = run.image_fingerprint
+        path = (
+            run.config.dataset if images is None else paths.setdefault(images, run.config.dataset)
+        )
+        if path != run.config.dataset and is_path(path) and is_path(run.config.dataset):
+            run = Run(run.folder, run.config.at(dataset=path))
+        same = first.setdefault((path, run.config.levels), run) if images else run
+        if images == same.image_fingerprint:
+            alike.append(run)
+        else:
             others[str(run.folder)] = f"its data set held other images than that of {same.folder}"
-    return [run for run in runs if str(run.folder) not in others], others
+    return alike, others
 
 
 def _run_folders(folders: Paths) -> list[Path]:

@@ -13,12 +13,11 @@ MOST_VALUES = 100  # of a factor; the trees of DCI take seconds for each value
 
 def measure_factors(subject: Subject) -> Measured:
     """Measure whether components have a meaning, by labels and true factors."""
-    data = subject.data
+    data, labels = subject.data, subject.data.train.labels
     spread = subject.codes(subject.test[:1000])[0].var(0)
     moving = spread.argsort(descending=True)[:10].tolist()
     figures: Figures = {"components_by_spread": moving}
-    labels = data.train.labels
-    if labels is not None and data.test.labels is not None and len(labels.unique()) > 1:
+    if labels is not None and data.test.labels is not None:
         figures |= _probe_figures(subject)
     if data.train.factors is not None and data.factor_names:
         figures |= _factor_figures(subject, data.train.factors)
@@ -35,6 +34,8 @@ def _probe_figures(subject: Subject) -> Figures:
     for split in (subject.data.train, subject.data.test):
         rows = _rows(len(split), subject.effort.rows)
         numbers += [subject.codes(split.images[rows])[0].cpu(), split.labels[rows]]
+    if len(numbers[1].unique()) < 2:
+        return {}
     counts = numbers[-1].unique(return_counts=True)[1]
     return {
         "label_accuracy": linear_probe(*numbers),

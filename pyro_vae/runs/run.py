@@ -13,6 +13,7 @@ from pyro_vae.devices import checked_device
 from pyro_vae.files import RESTORE, mended_by, read_file
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
+from pyro_vae.names import is_path
 from pyro_vae.notices import notice
 from pyro_vae.pages.frame import can_be_shown
 from pyro_vae.randomness import seeded
@@ -164,6 +165,13 @@ class Run:
             return None
         text = read_file(self.images_file, LARGEST, within=self.folder)
         return text.decode(errors="replace").strip()
+
+    def config_for(self, asked: RunConfig) -> RunConfig:
+        """Return the settings, with the path that `asked` names for own images that are known again."""
+        own = is_path(self.config.dataset) and is_path(asked.dataset)
+        return (
+            self.config.at(dataset=asked.dataset) if own and self.image_fingerprint else self.config
+        )
 
     @cached_property
     def vae(self) -> LatentImageModel:

@@ -282,9 +282,7 @@ def locate(
         job.lock = FolderLock(folder).acquire()
     try:
         if resume and job.run.last.exists():
-            saved = Run(folder).config
-            if job.run.image_fingerprint and is_path(saved.dataset) and is_path(config.dataset):
-                saved = saved.at(dataset=config.dataset)  # whose images are checked when loaded
+            saved = Run(folder).config_for(config)
             job.run = Run(folder, settings_to_resume(saved, config, folder))
             job.resumes = True
     except BaseException:

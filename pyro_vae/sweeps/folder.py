@@ -105,7 +105,7 @@ def _check_run(run: Run) -> None:
     check_free(run, overwrite=True)
     if not run.config_file.exists():
         return
-    saved = Run(run.folder).config
+    saved = Run(run.folder).config_for(run.config)
     _, difference = compare_settings(saved, run.config, PLACE)
     if difference:
         name, before, now = difference

@@ -184,7 +184,9 @@ def fit_many(
     )
     lists = {"betas": betas, "seeds": seeds, "learning_rates": learning_rates}
     listed = {name: values for name, values in lists.items() if values is not None}
-    if isinstance(images, Tensor):
+    if not isinstance(images, Sequence):
+        for model in models:
+            model.check_shape(images)
         images = [images.to(checked_device(device), PRECISIONS[precision])] * len(models)
     counts = {"images": len(images)} | {name: len(values) for name, values in listed.items()}
     for name, count in counts.items():

@@ -133,6 +133,21 @@ def test_runs_before_and_after_are_not_compared(run, capsys):
         assert pictures(Group("a", runs, table_of(runs)), Path()) is None
 
 
+def test_a_sweep_whose_images_have_moved_resumes_and_is_compared(run, capsys):
+    grid = {"dataset": "a.npy", "hidden": 8, "latent_dim": 2, "epochs": 1, "likelihood": "laplace"}
+    pv.sweep(grid | {"seed": [0, 1]}, "runs")
+    path = moved()
+    pv.sweep(grid | {"dataset": path, "seed": [0, 1, 2], "epochs": 1}, "runs")
+    found = pv.load_runs("runs")
+    assert found.table()["dataset"].nunique() == 1 and len(found) == 3
+    assert pv.explore(list(found), "page.html", dataset=path)
+    assert pv.explore(["runs/seed=2", "runs/seed=0"], "page.html")
+    shutil.copytree("runs/seed=2", "runs/again")
+    Path("runs/again/config.yaml").write_text(Path("runs/seed=0/config.yaml").read_text())
+    with pytest.warns(Notice, match=r"settings and seed are those of runs/again"):
+        assert len(pv.load_runs("runs")) == 3
+
+
 def test_the_fingerprint_is_that_of_the_images_as_they_were_read():
     plain = pv.load_dataset("digits")
     x = plain.train.images, plain.test.images

@@ -173,6 +173,8 @@ def test_images_of_another_shape_are_refused_in_one_line(name, wrong, got):
     expected = rf"{name}: expected a tensor \(N, 1, 1, 16\) of at least one image, {got}"
     with pytest.raises(ValueError, match=expected):
         pv.fit(vae, **arguments)
+    with pytest.raises(ValueError, match=expected):
+        pv.fit_many([vae], **arguments)
 
 
 def test_pixels_between_the_grey_levels_are_refused_at_once():
