@@ -114,7 +114,11 @@ def _why_worse(summary: Table) -> str:
     why = ""
     if summary.get("scored_on") == "density":
         why = " It was trained on densities: --score levels trains on what is compared here."
-    if lookup(summary, "convergence.word") != "converged":
+    names = ("linear_optimum.elbo_nats", "train.elbo_nats", "train.standard_error_nats")
+    optimum, reached, error = (lookup(summary, name) for name in names)
+    if None not in (optimum, reached, error) and optimum - reached < 2 * error:
+        why += " No linear VAE is better by what it was trained on."
+    elif lookup(summary, "convergence.word") != "converged":
         why += " It may not be trained far enough."
     return why
 

@@ -26,6 +26,7 @@ SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is the
     **{row.key: NUMBER for row in SUMMARY if row.kind == "figure"},
     "test": dict,
     "train": (dict, type(None)),
+    "train.standard_error_nats": NUMBER,
     "validation": (dict, type(None)),
     "parameters": dict,
     "parameters.encoder": int,
