@@ -1,11 +1,26 @@
 """Random state that a block of code borrows: nothing here reseeds the caller's generators."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pyro
 import torch
+
+_turn = threading.RLock()
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let one thread of the process compute inside a `with` block or a function; others wait.
+
+    Random state, Pyro's handlers and parameters, and the number of torch's threads are those of the
+    process. Tensors for which no device is named are on the CPU, whatever torch's default device is.
+    """
+    moved = torch.get_default_device().type != "cpu"
+    with _turn, torch.device("cpu") if moved else nullcontext():
+        yield
 
 
 def _cuda_devices(device: torch.device | str) -> list[torch.device]:

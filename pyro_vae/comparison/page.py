@@ -28,6 +28,7 @@ from pyro_vae.measures.baselines import NAMES as BASELINES
 from pyro_vae.measures.baselines import worse_than
 from pyro_vae.pages.frame import render
 from pyro_vae.pages.wording import figure_text
+from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.measure import ERROR
 from pyro_vae.settings import setting_text
@@ -41,6 +42,7 @@ NO_BITS = {  # the reason, by model and scale
 }
 
 
+@one_at_a_time()
 def write_comparison(runs: Paths, out: str | Path | None = None) -> tuple[Path, FoundRuns]:
     """Write `compare.csv` and `report.html` of runs; return the page's path and what was found.
 

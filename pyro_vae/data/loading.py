@@ -12,6 +12,7 @@ from pyro_vae.data.published import PUBLISHED, Loader, load_digits
 from pyro_vae.data.sprites import load_sprites
 from pyro_vae.kept import digest
 from pyro_vae.names import BINARIZE, check_dataset_name, check_name, is_path
+from pyro_vae.randomness import one_at_a_time
 from pyro_vae.settings import DATA_LIMIT
 
 LOADERS: dict[str, Loader] = {
@@ -54,6 +55,7 @@ def _with_validation(data: Dataset) -> Dataset:
     return replace(data, train=data.train[:cut], validation=data.train[cut:])
 
 
+@one_at_a_time()
 def load_dataset(
     name: str | Path,
     root: str | Path = "data",

@@ -19,6 +19,7 @@ from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import command
 from pyro_vae.pages.frame import render
+from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.data import check_images, load_data_again
 from pyro_vae.runs.run import Run, load_run
 from pyro_vae.settings import setting_text
@@ -32,6 +33,7 @@ FILE = "explore.html"
 OneRun = Run | str | Path
 
 
+@one_at_a_time()
 def explore(
     runs: OneRun | Sequence[OneRun],
     out: str | Path | None = None,

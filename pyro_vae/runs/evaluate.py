@@ -16,6 +16,7 @@ from pyro_vae.measures import PARTS
 from pyro_vae.measures.part import FULL, QUICK, Measured, Part, Subject
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import DATASETS, check_name
+from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data_again
 from pyro_vae.runs.lock import FolderLock, check_sweep_unused
@@ -27,6 +28,7 @@ from pyro_vae.runs.writer import save_columns, save_drawings
 SMALL_MODEL = 200_000  # parameters
 
 
+@one_at_a_time()
 def evaluate(
     run: Run | str | Path,
     only: list[str] | None = None,

@@ -14,6 +14,7 @@ from pyro_vae.data import Dataset
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.kept import kept
 from pyro_vae.names import shortened
+from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data_again, load_local_data
 from pyro_vae.runs.evaluate import subject_of
@@ -26,6 +27,7 @@ Measure = Callable[..., Mapping[str, Any]]
 ERROR = ".standard_error"  # ends the name of the column with an estimate's standard error
 
 
+@one_at_a_time()
 def measure(runs: Run | Sequence[Run], function: Measure, **settings: object) -> pd.DataFrame:
     """Return a row of figures for each run, measured by a function of your own.
 

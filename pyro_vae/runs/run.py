@@ -16,7 +16,7 @@ from pyro_vae.models.vae import VAE, LatentImageModel
 from pyro_vae.names import is_path
 from pyro_vae.notices import notice
 from pyro_vae.pages.frame import can_be_shown
-from pyro_vae.randomness import seeded
+from pyro_vae.randomness import one_at_a_time, seeded
 from pyro_vae.runs.card import run_card
 from pyro_vae.runs.config import LARGEST, RunConfig, check_run_folder
 from pyro_vae.runs.metrics import columns_of, read_rows, records_of
@@ -174,6 +174,7 @@ class Run:
         )
 
     @cached_property
+    @one_at_a_time()
     def vae(self) -> LatentImageModel:
         """Return the model in `eval` mode, a VAE or an autoencoder.
 

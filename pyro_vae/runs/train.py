@@ -11,6 +11,7 @@ import pyro
 from pyro_vae.data import Dataset
 from pyro_vae.files import check_path_name, exists, replace_file
 from pyro_vae.names import command, is_path
+from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data, load_data_again
 from pyro_vae.runs.lock import FolderLock, check_sweep_unused
@@ -28,6 +29,7 @@ from pyro_vae.training.processes import ALONE, RankLost, Ranks
 Load = Callable[[RunConfig], Dataset]
 
 
+@one_at_a_time()
 def train(
     config: RunConfig,
     out: str | Path | None = None,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
+from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import PLACE, RunConfig
 from pyro_vae.runs.interrupts import Interrupted
 from pyro_vae.runs.run import Run
@@ -16,6 +17,7 @@ from pyro_vae.sweeps.trainer import Trainer
 from pyro_vae.training.engines import choose_engine
 
 
+@one_at_a_time()
 def sweep(
     grid: Mapping[str, object],
     out: str | Path,

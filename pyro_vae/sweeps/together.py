@@ -8,6 +8,7 @@ from pathlib import Path
 import pyro
 
 from pyro_vae.data import Dataset
+from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data
 from pyro_vae.runs.observer import Observer, failures_told
@@ -21,6 +22,7 @@ from pyro_vae.training.loop import Stopped
 RESUMES = "; all is saved, and the same command resumes"
 
 
+@one_at_a_time()
 def train_many(
     configs: Sequence[RunConfig],
     folders: Sequence[str | Path],

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.devices import computing_on, sent, synchronize
+from pyro_vae.randomness import one_at_a_time
 from pyro_vae.training.capture import Captured, Draw
 from pyro_vae.training.engines import Compiled
 from pyro_vae.training.epochs import Lazy, Minibatches, Record
@@ -60,6 +61,7 @@ class Ensemble(Lazy[dict[int, Outcome]]):
         behind = min((self.members[i].step for i in going), default=0)
         return [i for i in going if self.members[i].step == behind]
 
+    @one_at_a_time()
     def prepare(self) -> None:
         """Compile the step, as the first epoch would."""
         self.unused = False
@@ -68,6 +70,7 @@ class Ensemble(Lazy[dict[int, Outcome]]):
             with self._clock(lap):
                 self._compile(self.members[lap[0]].draw_epoch())
 
+    @one_at_a_time()
     def __next__(self) -> dict[int, Outcome]:
         self.unused = False
         lap = self._lap()

@@ -10,6 +10,7 @@ from torch import Tensor
 from pyro_vae.data import check_unit_interval
 from pyro_vae.devices import checked_device
 from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.randomness import one_at_a_time
 from pyro_vae.settings import TrainingSettings, default_batch_size
 from pyro_vae.training.distributed import Distributed
 from pyro_vae.training.engines import ENGINES, Engine, choose_engine
@@ -23,6 +24,7 @@ from pyro_vae.training.step import check_step_fits
 PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
 
 
+@one_at_a_time()
 def fit(
     model: LatentImageModel,
     images: Tensor,
@@ -122,6 +124,7 @@ def fit(
     return training
 
 
+@one_at_a_time()
 def fit_many(
     models: Sequence[LatentImageModel],
     images: Tensor | Sequence[Tensor],

@@ -13,7 +13,7 @@ from pyro_vae.checkpoints import MISFITS
 from pyro_vae.devices import computing_on, full, one_thread, sent, synchronize
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.notices import notice
-from pyro_vae.randomness import PrivateState
+from pyro_vae.randomness import PrivateState, one_at_a_time
 from pyro_vae.training.engines import Choice, Engine, choose_engine
 from pyro_vae.training.epochs import (
     Lazy,
@@ -106,6 +106,7 @@ class Training(Lazy[Record]):
     def __repr__(self) -> str:
         return f"Training(epoch {self.epoch} of {self.settings.epochs}; trains while you iterate)"
 
+    @one_at_a_time()
     def __next__(self) -> Record:
         self.unused = False
         if self.finished:
@@ -150,6 +151,7 @@ class Training(Lazy[Record]):
                 self.advance(terms)
                 left -= len(terms)
 
+    @one_at_a_time()
     def prepare(self) -> None:
         """Make the engine ready, as the first epoch would; it may compile for a minute."""
         if not self.finished:
@@ -286,6 +288,7 @@ class Training(Lazy[Record]):
             "adam": self.engine.adam_state(),
         }
 
+    @one_at_a_time()
     def restore(self, state: dict) -> None:
         """Resume from what `state` returned, exactly to the last bit on the same device.
 
