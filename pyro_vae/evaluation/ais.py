@@ -228,7 +228,8 @@ def shortfall(log_weights: Tensor, log_mean: Tensor, error: Tensor) -> tuple[Ten
 
     The bias is that under a Normal distribution of the log weights, whose log mean is their mean plus
     half their variance. It is at least half the squared error, its expansion for small deviations,
-    which also sees weights of which a few are far larger than the others.
+    which also sees weights of which a few are far larger than the others. It is at most four errors:
+    a chain that is stuck far below makes the variance huge, and the mean weight not wrong.
 
     Args:
         log_weights: (K, N), of independent chains; for K = 1 nothing is known (NaN).
@@ -240,7 +241,8 @@ def shortfall(log_weights: Tensor, log_mean: Tensor, error: Tensor) -> tuple[Ten
         return error, error
     variance = log_weights.var(0)
     normal = log_weights.mean(0) + variance / 2 - log_mean
-    return variance.sqrt(), torch.maximum(normal, error.square() / 2)
+    bias = torch.maximum(normal, error.square() / 2)
+    return variance.sqrt(), torch.minimum(bias, 4 * error)
 
 
 def annealed_importance_sampling(

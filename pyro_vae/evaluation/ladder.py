@@ -62,12 +62,9 @@ class Ladder(NamedTuple):
         return (self.errors[ESTIMATE].square().sum().sqrt() / len(self.log_prob)).item()
 
     @property
-    def error(self) -> float:
-        """Return the error of the estimate's mean over these images, with its bias.
-
-        More images make the Monte Carlo error smaller, and not the bias.
-        """
-        return self.monte_carlo_error + self.annealed.bias.mean().item()
+    def bias(self) -> float:
+        """Return the bias of the estimate's mean over these images, which more images do not reduce."""
+        return self.annealed.bias.mean().item()
 
     @property
     def gaps(self) -> dict[str, Tensor]:
@@ -78,10 +75,11 @@ class Ladder(NamedTuple):
     def missed(self) -> float | None:
         """Return the shortfall of the importance bound against annealing, nats, or None.
 
-        It is None unless the shortfall exceeds 0.5 nats and 5 errors of the annealed estimate.
+        It is None unless the shortfall exceeds 0.5 nats, and 5 Monte Carlo standard errors plus the
+        bias.
         """
         missed = (self.log_prob - self.rungs["importance_bound"]).mean().item()
-        certain = missed > max(MISSED_NATS, 5 * self.error)
+        certain = missed > max(MISSED_NATS, 5 * self.monte_carlo_error + self.bias)
         return missed if certain else None
 
 

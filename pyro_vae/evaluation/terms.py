@@ -58,10 +58,11 @@ def means(
     Bits per dimension are those of the grey levels. A measure that is not defined is None.
 
     Args:
-        model, images, num_samples: those that the columns were measured with.
+        model, num_samples: those that the columns were measured with.
+        images: those that components are judged by: the measured ones, or more of the same split.
         columns: what `per_image` returned.
     """
-    measures: dict[str, Any] = {"images": len(images)}
+    measures: dict[str, Any] = {"images": len(columns["distortion_nats"])}
     for name in ("elbo_nats", "rate_nats", "distortion_nats"):
         measures[name] = estimate(columns[name]) if name in columns else None
     bound = ("bits_per_dim", "bits_per_dim_samples", "bits_per_dim_effective_samples")
@@ -103,10 +104,17 @@ def mean_variance_per_component(model: LatentImageModel, images: Tensor) -> Tens
     return means.var(0, correction=0)
 
 
-def active_units(variances: Tensor) -> int:
-    """Return the number of components with Var_x(E_q[z_i]) > 0.01, given these variances.
+def is_active(variances: Tensor) -> Tensor:
+    """Return which components are active: those with Var_x(E_q[z_i]) > 0.01, given these variances.
+
+    Reports, evaluations and the explorer all count the components of all test images by this.
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2015,
     https://arxiv.org/abs/1509.00519.
     """
-    return int((variances > ACTIVE_VARIANCE).sum())
+    return variances > ACTIVE_VARIANCE
+
+
+def active_units(variances: Tensor) -> int:
+    """Return the number of active components, given Var_x(E_q[z_i]), (latent_dim,)."""
+    return int(is_active(variances).sum())

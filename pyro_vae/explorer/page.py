@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyro_vae.comparison.table import DATA
 from pyro_vae.data import Dataset
+from pyro_vae.evaluation.terms import is_active
 from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
 from pyro_vae.explorer.model import describe
 from pyro_vae.explorer.planes import planes
@@ -27,7 +28,6 @@ from pyro_vae.settings import setting_text
 MOST_CODES, MOST_IMAGES = 2000, 48  # test images on the map, and those to click
 MOST_ROUNDED = 16  # those that tell what rounding changes, of which each can take a second
 MOST_CLASSES = 30  # labels that have a colour and a shape each
-INACTIVE_NATS = 0.1  # components with a lower mean rate are folded away
 FILE = "explore.html"
 
 OneRun = Run | str | Path
@@ -149,23 +149,24 @@ def _for(model: LatentImageModel, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _table(run: Run, model: LatentImageModel, images: Tensor) -> dict[str, object]:
-    """Return what the page knows of a run."""
+    """Return what the page knows of a run.
+
+    The importance of a component is its mean KL, or the variance of its codes if it has none.
+    """
     codes = torch.cat([model.encode(x).mean for x in chunks(_for(model, images))])
-    importance = _importance(run, codes)
+    test = (run.summary or {})["test"]
+    rates, variances = map(test.get, ("rate_per_component_nats", "mean_variance_per_component"))
+    spread = codes.var(0, correction=0) if variances is None else torch.tensor(variances)
+    importance = spread if rates is None else torch.tensor(rates)
     return {
         "model": describe(model),
         "has_rate": model.has_rate,
         "importance": importance.tolist(),
-        "inactive": INACTIVE_NATS if model.has_rate else ACTIVE_VARIANCE,
+        "active": is_active(spread).tolist(),
+        "least_variance": ACTIVE_VARIANCE,
         "codes": float16_text(codes, "codes"),
         "planes": planes(codes, importance),
     }
-
-
-def _importance(run: Run, codes: Tensor) -> Tensor:
-    """Return the mean KL of each component in nats, or the variance of its codes if it has none."""
-    rates = (run.summary or {})["test"].get("rate_per_component_nats")
-    return codes.var(0, correction=0) if rates is None else torch.tensor(rates)
 
 
 def _images(data: Dataset) -> dict[str, object]:

@@ -65,8 +65,8 @@ def components(rates: ArrayLike, variances: ArrayLike) -> Figure:
 
 def _draw_components(bars: Axes, plane: Axes, rates: ArrayLike, variances: ArrayLike) -> None:
     rates, variances = np.asarray(rates, dtype=float), np.asarray(variances, dtype=float)
-    in_use = np.where(variances > ACTIVE_VARIANCE, 0, 1)
-    states = np.where(rates < COLLAPSED_RATE, 2, in_use)  # as places in `STATES`
+    unused = np.where(rates < COLLAPSED_RATE, 2, 1)  # as places in `STATES`
+    states = np.where(variances > ACTIVE_VARIANCE, 0, unused)
     _rate_bars(bars, rates, states)
     _thresholds(plane, rates, variances, states)
 

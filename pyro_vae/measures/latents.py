@@ -6,7 +6,7 @@ from torch import Tensor
 from pyro_vae.evaluation.aggregate import aggregate_against_prior, decompose_rate
 from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.evaluation.estimates import estimate
-from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
+from pyro_vae.evaluation.terms import is_active, mean_variance_per_component
 from pyro_vae.figures import codes
 from pyro_vae.measures.part import Figures, Measured, Part, Subject, to_numpy
 from pyro_vae.pages.wording import NATS, Compared, Picture, Row
@@ -22,7 +22,7 @@ def measure_latents(subject: Subject) -> Measured:
     loc, scale = subject.codes(subject.test[: min(subject.effort.images, CODES)])
     rate = decompose_rate(loc, scale, seed=seed)
     against = aggregate_against_prior(loc, scale, seed=seed)
-    inactive = loc.var(0, correction=0) <= ACTIVE_VARIANCE
+    inactive = ~is_active(mean_variance_per_component(model, subject.test))
     figures = {
         "images": len(loc),
         "rate_nats": rate.rate,

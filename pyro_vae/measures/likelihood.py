@@ -33,7 +33,7 @@ def measure_likelihood(subject: Subject) -> Measured:
     effort, model, seed = subject.effort, subject.model, subject.seed
     images, samples = subject.test[: effort.images], effort.bound_samples
     columns = per_image(model, images, subject.data.levels, samples, seed, subject.progress)
-    found = Measured(means(model, images, columns, samples))
+    found = Measured(means(model, subject.test, columns, samples))
     if not subject.scores_levels:
         return found
     annealing = Annealing(effort.temperatures, effort.chains)
@@ -101,7 +101,7 @@ def _ladder_warnings(ladder: Ladder, num_samples: int) -> list[str]:
             f"for {unsure} of {len(ladder.log_prob)} images the annealed log weights deviate by more"
             f" than {SPREAD_NATS:g} nat, or fewer than {FEW_CHAINS} chains carry the weight: log P(x)"
             " is likely to be higher there, in the mean over all images by about"
-            f" {ladder.annealed.bias.mean():.2g} nats"
+            f" {ladder.bias:.2g} nats"
         )
     return warnings
 

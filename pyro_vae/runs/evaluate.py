@@ -13,7 +13,7 @@ from pyro_vae.data import Dataset, load_dataset
 from pyro_vae.devices import checked_device, computing_on, one_thread
 from pyro_vae.files import replace_file
 from pyro_vae.measures import PARTS
-from pyro_vae.measures.part import FULL, QUICK, Measured, Part, Subject
+from pyro_vae.measures.part import FULL, QUICK, VERSION, Measured, Part, Subject
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import DATASETS, check_name
 from pyro_vae.randomness import one_at_a_time
@@ -88,7 +88,12 @@ def evaluate(
             told = dataclasses.replace(subject, progress=partial(progress, name))
             found = _measure(PARTS[name], told)
             _write(run, found)
-            about = {"seed": seed, "quick": quick, "checkpoint": run.fingerprint}
+            about = {
+                "seed": seed,
+                "quick": quick,
+                "checkpoint": run.fingerprint,
+                "measures": VERSION,
+            }
             figures = _as_dicts(found.figures | about) if found.figures else None
             _keep(run, name, figures)
             measured(name, figures)
@@ -97,6 +102,8 @@ def evaluate(
 
 def evaluate_missing(runs: Sequence[Run], only: Sequence[str], quick: bool = False) -> None:
     """Evaluate each run by those parts that have not measured its present weights yet.
+
+    A part that an earlier version of the measures has measured is measured again.
 
     Args:
         runs: the runs, as `load_runs` returns them.

@@ -128,7 +128,6 @@ def _components(summary: Table) -> Judgement | None:
     collapsed, active = test.get("collapsed_units"), test.get("active_units")
     if collapsed is None or active is None or not size:
         return None
-    idle = max(0, size - active - collapsed)
     question = "Are all latent components used?"
     if collapsed == size:
         answer = (
@@ -136,10 +135,10 @@ def _components(summary: Table) -> Judgement | None:
         )
         return Judgement(question, NO, answer)
     counts = (
-        f"Of {size}, {active} are active (their mean varies by more than {ACTIVE_VARIANCE}),"
-        f" {collapsed} collapsed (rate under {COLLAPSED_RATE} nats), {idle} between."
+        f"Of {size}, {active} are active (their mean varies by more than {ACTIVE_VARIANCE}), and"
+        f" {size - active} are not. {collapsed} have collapsed (rate under {COLLAPSED_RATE} nats)."
     )
-    if collapsed or idle:
+    if active < size:
         would_do = f"A latent space of {active} would do as well."
         answer = f"{counts} {would_do if active else 'Codes tell next to nothing of images.'}"
         return Judgement(question, LOOK, answer)

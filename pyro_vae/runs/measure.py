@@ -13,6 +13,7 @@ from torch import Tensor
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.kept import kept
+from pyro_vae.measures.part import VERSION
 from pyro_vae.names import shortened
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
@@ -35,7 +36,8 @@ def measure(runs: Run | Sequence[Run], function: Measure, **settings: object) ->
     its `data` with the images on the model's device; see `pyro_vae.measures.part.Subject`. It
     returns figures by name: numbers, words, estimates, or arrays, such as values (N,) of N images.
     They are kept in the run's folder, in a file for each function and its settings. They are
-    measured again only where the settings or the run's weights have changed. A change of the
+    measured again only where the settings, the run's weights or the version of the package's own
+    measures (`measures.part.VERSION`) have changed. A change of the
     function's own code is not seen: give it another name.
 
     Args:
@@ -92,7 +94,7 @@ def _figures(
 
     path = run.measured / f"{function.__name__}-{zlib.crc32(text.encode()):08x}.npz"
     try:
-        columns = kept(path, json.dumps([run.fingerprint, text]), compute)
+        columns = kept(path, json.dumps([run.fingerprint, VERSION, text]), compute)
     finally:
         lock.release()
     return {name: array if array.ndim else array.item() for name, array in columns.items()}

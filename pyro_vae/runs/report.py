@@ -24,7 +24,11 @@ FILES = ("reconstructions", "samples", "latent_map", "traversals", "interpolatio
 LOOK_AT_VIDEO = "The chains step by step; the first steps are shown slowly."
 
 EARLIER_CHECKPOINT = Shown(
-    "Measured earlier", "the run has been trained on since then; evaluate it again", "", "words"
+    "Measured earlier",
+    "of other weights, since it was trained on since then, or by an earlier version of the measures;"
+    " evaluate it again",
+    "",
+    "words",
 )
 
 

@@ -11,6 +11,7 @@ from pyro_vae.checkpoints import MISFITS, check_fit, fingerprint, load_checkpoin
 from pyro_vae.data import Dataset
 from pyro_vae.devices import checked_device
 from pyro_vae.files import RESTORE, mended_by, read_file
+from pyro_vae.measures.part import VERSION
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
 from pyro_vae.names import is_path
@@ -135,12 +136,12 @@ class Run:
 
     @cached_property
     def current_parts(self) -> dict:
-        """Return the parts of the evaluation that were measured with the weights of today."""
-        if not self.evaluation or self.fingerprint is None:
-            return self.evaluation
+        """Return the parts of the evaluation of the weights of today, by the measures of today."""
+        parts = {n: p for n, p in self.evaluation.items() if p and p.get("measures") == VERSION}
+        if not parts or self.fingerprint is None:
+            return parts
         marks = (None, self.fingerprint)
-        parts = self.evaluation.items()
-        return {name: part for name, part in parts if part and part.get("checkpoint") in marks}
+        return {name: part for name, part in parts.items() if part.get("checkpoint") in marks}
 
     @cached_property
     def per_image(self) -> dict[str, PerImage]:

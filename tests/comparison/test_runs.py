@@ -9,6 +9,7 @@ import pyro_vae as pv
 from pyro_vae.cli.main import main
 from pyro_vae.comparison.runs import find_runs, runs_to_compare
 from pyro_vae.comparison.table import SETTINGS
+from pyro_vae.measures.part import VERSION
 from pyro_vae.notices import Notice
 from tests.support.made_up import make_up_run, make_up_settings, make_up_study
 
@@ -134,7 +135,7 @@ def test_the_table_has_settings_and_the_figures_of_today(four_runs):
         assert row["beta"] == run.config.beta and row["hidden"] == (8,)
         assert row["test.elbo_nats"] == run.summary["test"]["elbo_nats"]
     assert table["test.elbo_nats"].dtype == float and table["seed"].dtype == int
-    part = {"latents": {"rate_nats": 3.0, "checkpoint": runs[0].fingerprint}}
+    part = {"latents": {"rate_nats": 3.0, "checkpoint": runs[0].fingerprint, "measures": VERSION}}
     (runs[0].folder / "evaluation.json").write_text(json.dumps(part))
     assert runs.table()["latents.rate_nats"].iloc[0] == 3.0
 

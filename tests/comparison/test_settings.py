@@ -8,6 +8,7 @@ import pytest
 
 from pyro_vae.cli.main import main
 from pyro_vae.comparison.settings import matrix_of
+from pyro_vae.measures.part import VERSION
 from tests.support.made_up import group_of, make_up_images, make_up_run, make_up_settings
 from tests.support.pages import Page
 
@@ -44,7 +45,7 @@ def test_validation_images_come_before_test_images():
 
 def leave_an_evaluation(path, checkpoint=None, nats=-50.0, bias=0.0):
     """Leave what `evaluate --only likelihood` leaves of a run."""
-    part = {"images": 20, "quick": True, "checkpoint": checkpoint}
+    part = {"images": 20, "quick": True, "checkpoint": checkpoint, "measures": VERSION}
     (path / "evaluation.json").write_text(json.dumps({"likelihood": part}))
     rows = "".join(f"{n},{nats - n},{bias}\n" for n in range(20))
     names = "image,ais_from_posterior,ais_from_posterior_bias"

@@ -18,6 +18,7 @@ from pyro_vae.comparison.table import (
     uneven_parts,
     varying,
 )
+from pyro_vae.measures.part import VERSION
 from tests.support.made_up import group_of, make_up_run, make_up_study
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -124,7 +125,7 @@ def test_what_earlier_weights_measured_is_left_out():
         weights = Path(f"x/{name}/checkpoints/last.pt")
         weights.write_bytes(b"the weights now")
         mark = fingerprint(weights) if name == "a" else "of other weights"
-        part = {"rate_nats": 3.0, "checkpoint": mark}
+        part = {"rate_nats": 3.0, "checkpoint": mark, "measures": VERSION}
         Path(f"x/{name}/evaluation.json").write_text(json.dumps({"latents": part}))
     rates = [row["latents.rate_nats"] for row in pv.compare("x")]
     assert rates == [3.0, None]

@@ -94,9 +94,7 @@ def covered(off, error, bias):
     return (off.abs() < 2 * (error + bias)).double().mean(), of_means.double().mean()
 
 
-@pytest.mark.parametrize(
-    "deviation, silent", [(0.3, True), (1.0, None), (3.0, False), (5.0, False)]
-)
+@pytest.mark.parametrize("deviation, silent", [(0.3, True), (1.0, None), (2.0, None), (3.0, False)])
 def test_the_truth_lies_within_two_errors_of_the_log_of_a_mean(deviation, silent):
     """Normal log weights: 16 of deviation 3 lie 1.4 nats low, which their own error does not see.
 

@@ -102,8 +102,10 @@ def two_runs():
     """Images, and two runs on them with four components, one of which is inactive."""
     data = some_data((1, 8, 8), levels=17)
     rates = [0.5, 3.0, 0.02, 1.0]
-    first = made_up(data, rates, latent_dim=4, hidden=(8,))
-    return data, [first, made_up(data, rates[::-1], latent_dim=4, hidden=(8,), seed=1)]
+    variances = [0.9, 0.9, 0.01, 0.9]
+    first = made_up(data, rates, variances, latent_dim=4, hidden=(8,))
+    second = made_up(data, rates[::-1], variances[::-1], latent_dim=4, hidden=(8,), seed=1)
+    return data, [first, second]
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,10 @@ def test_components_have_three_states():
     assert lines[0].get_xdata()[0] == 0.01 == lines[1].get_ydata()[0]
 
 
-def test_a_component_whose_mean_varies_without_a_rate_is_collapsed():
+def test_a_component_whose_mean_varies_is_active_whatever_its_rate():
     figure = figures.components([0.005], [0.011])
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["0 active", "0 idle", "1 collapsed"] and labelled(figure)
+    assert names == ["1 active", "0 idle", "0 collapsed"] and labelled(figure)
 
 
 def test_labels_stand_where_their_codes_are():

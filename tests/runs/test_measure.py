@@ -12,6 +12,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.measures.part import VERSION
 from pyro_vae.notices import Notice
 from pyro_vae.runs.evaluate import evaluate_missing
 from pyro_vae.runs.lock import FolderInUse, FolderLock
@@ -117,8 +118,9 @@ def test_a_folder_that_is_in_use_is_left_alone(run):
 @pytest.mark.parametrize(
     "known, missing",
     [
-        ({"latents": {"checkpoint": "new"}, "factors": None}, []),
-        ({"latents": {"checkpoint": "old"}, "factors": None}, ["latents"]),
+        ({"latents": {"checkpoint": "new", "measures": VERSION}, "factors": None}, []),
+        ({"latents": {"checkpoint": "new", "measures": VERSION - 1}, "factors": None}, ["latents"]),
+        ({"latents": {"checkpoint": "old", "measures": VERSION}, "factors": None}, ["latents"]),
         ({}, ["latents", "factors"]),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 import pyro_vae as pv
 from pyro_vae.cli.main import main
+from pyro_vae.measures.part import VERSION
 from pyro_vae.runs.report import write_report
 from pyro_vae.sweeps.folder import mark_failed
 from tests.support.pages import Page
@@ -85,7 +86,8 @@ def test_cautions_stand_before_any_figure(copy_run):
     copy_run("a", likelihood="bernoulli")
     assert "Bernoulli is no likelihood of 17 grey levels" in before_figures("a")
     copy_run("b")
-    warned = {"likelihood": {"elbo_nats": -1.0, "ladder": {"warning": "chains are too short"}}}
+    part = {"elbo_nats": -1.0, "ladder": {"warning": "chains are too short"}, "measures": VERSION}
+    warned = {"likelihood": part}
     Path("b/evaluation.json").write_text(json.dumps(warned))
     write_report("b")
     assert "Chains are too short." in before_figures("b")
@@ -107,8 +109,14 @@ def test_pictures_of_an_earlier_version_are_shown_as_they_are(copy_run):
 def test_what_earlier_weights_measured_answers_no_question(copy_run):
     copy_run("a")
     verdict = {"word": "well regularised", "reason": "so it is", "borderline": False}
-    for mark, answered in (("of other weights", False), (pv.Run("a").fingerprint, True)):
-        part = {"verdict": verdict, "checkpoint": mark}
+    mark = pv.Run("a").fingerprint
+    for about, answered in (
+        ({"checkpoint": "of other weights", "measures": VERSION}, False),
+        ({"checkpoint": mark, "measures": VERSION - 1}, False),
+        ({"checkpoint": mark}, False),
+        ({"checkpoint": mark, "measures": VERSION}, True),
+    ):
+        part = {"verdict": verdict} | about
         Path("a/evaluation.json").write_text(json.dumps({"samples": part}))
         page = Path(write_report("a")).read_text()
         assert ("Well regularised: so it is." in page) == answered

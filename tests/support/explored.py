@@ -6,17 +6,19 @@ import pyro_vae as pv
 from pyro_vae.runs.run import build_model
 
 
-def made_up(data, rates=None, **settings):
+def made_up(data, rates=None, variances=None, **settings):
     """A finished run that was never trained.
 
     Args:
         rates: the mean KL of each component, nats (default: 1, 2, 3 and so on).
+        variances: of the mean of each component over test images (default: none are known).
     """
     config = pv.RunConfig(**settings)
     model = build_model(config, data.image_shape, data.levels).eval()
     if rates is None and model.has_rate:
         rates = [1.0 + k for k in range(config.latent_dim)]
-    summary = {"test": {"rate_per_component_nats": rates}}
+    of_means = {"mean_variance_per_component": variances}
+    summary = {"test": {"rate_per_component_nats": rates} | of_means}
     run = pv.Run("made_up", config)
     run.vae, run.summary = model, summary
     return run

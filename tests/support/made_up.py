@@ -9,6 +9,7 @@ import pyro_vae as pv
 from pyro_vae.comparison.plots import Group
 from pyro_vae.comparison.runs import find_runs
 from pyro_vae.comparison.table import table_of
+from pyro_vae.measures.part import VERSION
 
 SMALL = {"hidden": (8,), "latent_dim": 3, "epochs": 1, "batch_size": 128}
 
@@ -29,7 +30,8 @@ def make_up_run(path, bits=2.0, elbo=-10.0, rate=5.0, evaluation=None, **setting
     }
     (path / "summary.json").write_text(json.dumps(summary))
     if evaluation:
-        (path / "evaluation.json").write_text(json.dumps(evaluation))
+        parts = {name: part and {"measures": VERSION} | part for name, part in evaluation.items()}
+        (path / "evaluation.json").write_text(json.dumps(parts))
 
 
 def make_up_images(path, values, split="test", mark=1):

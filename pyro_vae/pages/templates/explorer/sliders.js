@@ -34,17 +34,15 @@ function makeSlider(run, k) {
 /** Make the sliders of the chosen run; those of inactive components are folded away. */
 function showSliders() {
   const run = state.chosen;
-  const active = run.order.filter((k) => run.importance[k] >= run.inactive);
-  const inactive = run.order.filter((k) => run.importance[k] < run.inactive);
+  const active = run.order.filter((k) => run.active[k]);
+  const inactive = run.order.filter((k) => !run.active[k]);
   const rows = (components) => components.flatMap((k) => makeSlider(run, k));
   sliders.length = run.latentDim;
   byId("sliders").replaceChildren(...rows(active));
   byId("inactive-sliders").replaceChildren(...rows(inactive));
   byId("inactive").open = active.length === 0;
   byId("inactive").hidden = inactive.length === 0;
-  const measure = run.has_rate
-    ? `under ${run.inactive} nats`
-    : `of a variance under ${run.inactive}`;
+  const measure = `whose mean varies by no more than ${run.least_variance}`;
   const noun = inactive.length === 1 ? "component" : "components";
   byId("inactive-summary").textContent = `${inactive.length} inactive ${noun}, ${measure}`;
   byId("sliders-look").textContent = run.has_rate
