@@ -18,7 +18,7 @@ from pyro_vae.randomness import seeded
 
 NAMES = {  # as pages say it
     "independent_pixels": "independent pixels",
-    "one_gaussian": "one Gaussian",
+    "one_gaussian": "one Gaussian (pixel by pixel)",
     "ppca": "pPCA of the same latent size",
 }
 MOST_IMAGES = 1000  # test images that the baselines score

@@ -44,6 +44,7 @@ ATTACKS = {
     "compiling": kills.signals_while_compiling,
     "cluster": kills.kills_on_a_cluster,
     "mutated": files.mutated_files,
+    "caches": files.mutated_caches,
     "hostile": files.hostile_files,
     "small": files.small_sets,
     "disks": machine.full_disks,
@@ -62,6 +63,7 @@ def campaign(seed: int, scale: float, attacks: list[str]) -> Campaign:
     with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
         here = os.getcwd()
         os.chdir(folder)
+        os.environ["XDG_CACHE_HOME"] = str(Path(folder, "cache"))  # and not the user's
         try:
             whole = Campaign(Path(folder), seed, scale)
             for name in attacks:

@@ -86,8 +86,18 @@ def test_generalisation():
 @pytest.mark.parametrize(
     "gain, scored_on, word, said",
     [
-        (1.0, "levels", "converged", "as good as, within two standard errors, one Gaussian."),
-        (-9.0, "levels", "converged", "worse than one Gaussian. Its log P(x) is -9.0 nats"),
+        (
+            1.0,
+            "levels",
+            "converged",
+            "as good as, within two standard errors, one Gaussian (pixel by pixel).",
+        ),
+        (
+            -9.0,
+            "levels",
+            "converged",
+            "worse than one Gaussian (pixel by pixel). Its log P(x) is -9.0 nats",
+        ),
         (-9.0, "levels", "still climbs", "It may not be trained far enough."),
         (-9.0, "density", "converged", "trained on densities: --score levels"),
         (-9.0, "density", "cannot tell", "No linear VAE is better by what it was trained on."),
