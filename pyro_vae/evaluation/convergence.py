@@ -104,7 +104,7 @@ def _left(values: np.ndarray, size: int, noise: _Noise) -> _Fit:
     products[1:] *= 2 * noise.correlation ** np.arange(1, size)
     error = np.sqrt(noise.variance * max(products.sum(), 0.0)) / (x @ x)
     left = x @ values[-size:] / (x @ x)
-    return _Fit(Estimate(float(left), float(error)), noise.degrees)
+    return _Fit(Estimate(round(float(left), 9), round(float(error), 9)), noise.degrees)
 
 
 def _noise(values: np.ndarray, degree: int) -> _Noise:

@@ -184,7 +184,7 @@ SUMMARY = (  # the rows of `summary.json`
     Row("generalisation.gap_nats", "train minus test ELBO", NATS),
     Row("convergence.word", "converged?", kind="words", in_table="result"),
     Row("convergence.moved_nats", "moved by the last tenth", NATS),
-    Row("convergence.left_nats", "left to gain at that pace", NATS),
+    Row("convergence.left_nats", "left to gain by its trend", NATS),
     Row("epochs", "epochs"),
     Row("best_epoch", "best epoch"),
     Row("seconds", "training", "seconds", in_table="cost"),

@@ -14,6 +14,7 @@ from pyro_vae.evaluation.terms import means, per_image
 from pyro_vae.measures.baselines import beside_baselines
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.pages.wording import number_text
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.run import cautions
@@ -129,9 +130,9 @@ def _convergence(
     figures = {"moved_nats": moved.mean, "moved_error": moved.standard_error}
     figures |= {"left_nats": left.mean, "left_error": left.standard_error}
     selects, stopped = config.patience is not None, training.epoch < config.epochs
-    said = f"the last tenth moved {what} by {_signed(moved)} nats"
+    said = f"the last tenth moved {what} by {number_text(*moved, sign='+')} nats"
     if word != "past its best":
-        said += f", and {_signed(left)} would be left at this pace"
+        said += f", and its trend leaves {number_text(*left, sign='+')} to gain"
     if word == "converged" and config.learning_rate_schedule == "cosine":
         word = "cannot tell"
         said += "; a cosine schedule is always flat at its end: judge by a run half as long"
@@ -145,10 +146,6 @@ def _convergence(
         said += ": the curve is too noisy, or too short"
     reason = f"stopped early by validation images; {said}" if selects and stopped else said
     return figures | {"word": word, "reason": reason}
-
-
-def _signed(value: Estimate) -> str:
-    return f"{value.mean:+.2g} ± {value.standard_error:.1g}"
 
 
 def _means(model: LatentImageModel, images: Tensor, columns: dict[str, Tensor]) -> dict:

@@ -65,7 +65,7 @@ def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca():
     [
         (0.5, "still climbs", "be more patient"),
         (-0.5, "past its best", "the weights kept are those of epoch 150"),
-        (0.0, "converged", "would be left"),
+        (0.0, "converged", "moved the test ELBO by +0 nats, and its trend leaves +0 to gain"),
     ],
 )
 def test_a_run_that_stopped_early_is_judged_by_its_curve(slope, word, advice):
