@@ -13,7 +13,8 @@ from pyro_vae.evaluation.thresholds import LEFT_BITS
 
 FEWEST = 10  # epochs from which a trend is read
 SHARES = (10, 4, 2)  # of the epochs, from which trends are read: the last tenth, quarter and half
-LEVEL = 0.02  # of the three trends together; it is 5% where neighbours are correlated by 0.8
+LEVEL = 0.01  # of the three trends together; it is 5% where neighbours are correlated by 0.8
+FEWEST_DEGREES = 6.0  # of freedom, by simulation; long correlations leave many steps in few epochs
 BLOCK = (15, 25)  # epochs of a block, about which noise is measured
 CORRELATIONS = np.linspace(0, 0.97, 98)  # of neighbouring epochs
 
@@ -126,7 +127,7 @@ def _noise(values: np.ndarray, degree: int) -> _Noise:
     correlation = float(np.interp(ratio, ratios, CORRELATIONS))
     variance = total / count / float(np.interp(correlation, CORRELATIONS, squares))
     alike = (1 + correlation) / (1 - correlation)  # epochs that count as one
-    return _Noise(variance, correlation, max(count * length / alike - 2, 2.0))
+    return _Noise(variance, correlation, max(count * length / alike - 2, FEWEST_DEGREES))
 
 
 @cache
