@@ -131,8 +131,9 @@ def _read_archive(archive: np.lib.npyio.NpzFile, path: Path) -> dict[str, Arrays
 def _split(arrays: Arrays, levels: int | None, where: str) -> tuple[Split, int | None]:
     images, levels = _pixels(_channels_first(arrays.images, where), levels, where)
     check_unit_interval(images)
-    labels = _labels(arrays.labels, len(images), where)
-    return Split(images, labels, _factors(arrays.factors, len(images), where)), levels
+    labels = _column(arrays.labels, len(images), 1, f"labels in {where}")
+    factors = _column(arrays.factors, len(images), 2, f"factors in {where}")
+    return Split(images, labels, factors), levels
 
 
 def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
@@ -195,44 +196,23 @@ def _on_grid(x: Tensor, levels: int, tolerance: float, where: str) -> Tensor:
     return v.round() / (levels - 1)
 
 
-def _labels(values: np.ndarray | None, count: int, where: str) -> Tensor | None:
-    """Return labels (N,), or None with a notice where they are no whole numbers."""
+def _column(values: np.ndarray | None, count: int, dim: int, what: str) -> Tensor | None:
+    """Return labels (N,) or factors (N, F), as whole numbers where all are; no other labels."""
     if values is None:
         return None
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]  # as MedMNIST stores them
-    _check_count(values, count, f"labels in {where}")
-    whole = values.dtype.kind in "buif" and _are_whole(values)
-    if values.ndim == 1 and whole:
-        return torch.from_numpy(values.astype(np.int64))
-    between = " between whole numbers" if values.dtype.kind == "f" and not whole else ""
-    notice(
-        f"dataset: left out the labels: expected whole numbers ({count},), got"
-        f" {values.dtype}{between} of shape {values.shape} in {where}"
-    )
-    return None
-
-
-def _factors(values: np.ndarray | None, count: int, where: str) -> Tensor | None:
-    """Return factors (N, F), as whole numbers where all of them are."""
-    if values is None:
+    if dim == 1 and values.shape[1:] == (1,):
+        values = values[:, 0]  # MedMNIST stores labels as one column
+    if dim == 2 and values.ndim == 1:
+        values = values[:, None]
+    numbers = values.dtype.kind in "buif"
+    whole = numbers and bool((values % 1 == 0).all())  # NaN and infinity are not
+    fits = values.ndim == dim and numbers
+    got = f"{values.dtype} of shape {values.shape}"
+    if values.shape[:1] != (count,) or (dim == 2 and not fits):
+        raise ValueError(f"dataset: expected {count} rows of numbers as {what}, got {got}")
+    if dim == 1 and not (fits and whole):
+        notice(f"dataset: left out the {what}: expected one whole number per image, got {got}")
         return None
-    values = values[:, None] if values.ndim == 1 else values
-    _check_count(values, count, f"factors in {where}")
-    if values.ndim != 2 or values.dtype.kind not in "buif":
-        raise ValueError(
-            f"dataset: expected numbers ({count}, F) as factors in {where}, got {values.dtype} of"
-            f" shape {values.shape}"
-        )
-    if not np.isfinite(values).all():
-        raise ValueError(f"dataset: expected finite factors in {where}")
-    return torch.from_numpy(values.astype(np.int64 if _are_whole(values) else np.float64))
-
-
-def _check_count(values: np.ndarray, count: int, what: str) -> None:
-    if values.shape[:1] != (count,):
-        raise ValueError(f"dataset: expected {count} rows of numbers as {what}, got {values.shape}")
-
-
-def _are_whole(values: np.ndarray) -> bool:
-    return bool((np.mod(values, 1) == 0).all())  # false for NaN and infinity
+    if dim == 2 and not np.isfinite(values).all():
+        raise ValueError(f"dataset: expected finite {what}")
+    return torch.from_numpy(values.astype(np.int64 if whole else np.float64))

@@ -2,9 +2,9 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
@@ -47,12 +47,11 @@ def read_folder(folder: Path, limit: float) -> dict[str, Arrays]:
     placed = _placed(files, folder)
     kept = [each.file for each in placed]
     check_declared_size(folder, sum(map(_declared_bytes, kept)), limit)
-    if others := sorted(set(found).difference(files)):
-        notice(f"dataset: {folder}: left out what is no picture that can be read: {_some(others)}")
-    if left := sorted(set(files).difference(kept)):
+    if left := [path.name for path in sorted(set(found).difference(kept))]:
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         notice(
-            f"dataset: {folder}: left out {len(left)} of {len(files)} pictures, which lie beside"
-            f" the folders of the others: {_some(left)}"
+            f"dataset: {folder}: left out what is no picture or lies beside the folders of the"
+            f" others: {', '.join(left[:3])}{more}"
         )
     counts, images = _read(kept)
     numbers = {name: n for n, name in enumerate(sorted({p.label for p in placed if p.label}))}
@@ -63,11 +62,6 @@ def read_folder(folder: Path, limit: float) -> dict[str, Arrays]:
         rows = parts == part
         read[part] = Arrays(images[rows], labels[rows] if labels[rows].min() >= 0 else None)
     return read
-
-
-def _some(paths: Sequence[Path]) -> str:
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return ", ".join(path.name for path in paths[:3]) + more
 
 
 # --- folders -------------------------------------------------------------------------------------
@@ -182,7 +176,7 @@ def _size(picture: Image.Image) -> str:
 def _open(file: Path) -> list[Image.Image]:
     """Return the frames of a file, upright, in mode 1, L or RGB."""
     with reading(file, NOT_A_PICTURE), Image.open(file) as picture:
-        deep = ";16" in str(picture.tile) or ", 65535)" in str(picture.tile)
+        deep = any(map(_is_cut, picture.tile))
         palette = picture.format == "GIF" or picture.mode in ("P", "PA")
         mode, frames = picture.mode, []
         for _, frame in zip(range(_frames(picture)), ImageSequence.Iterator(picture)):
@@ -198,6 +192,11 @@ def _open(file: Path) -> list[Image.Image]:
     if any(f.has_transparency_data and _least_alpha(f) < 255 for f in frames):
         raise ValueError(f"dataset: expected pictures without transparency, got some in {file}")
     return [_plain(frame, palette) for frame in frames]
+
+
+def _is_cut(tile: Any) -> bool:
+    """Return whether Pillow reads the channels of a part of a picture, of 16 bits, as 8."""
+    return ";16" in str(tile) or (tile.codec_name.startswith("ppm") and tile.args[1] > 255)
 
 
 def _least_alpha(picture: Image.Image) -> int:

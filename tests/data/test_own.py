@@ -131,10 +131,13 @@ def test_an_archive_is_not_read_in_part_without_a_word(tmp_path, arrays, said):
 @pytest.mark.parametrize(
     "labels, said",
     [
-        (np.zeros((30, 14)), r"left out the labels: expected whole numbers \(30,\), got float64"),
-        (GREY[:, 0, 0] / 7, "left out the labels: .* got float64 between whole numbers"),
-        (np.full(30, np.nan), "left out the labels: .* got float64 between whole numbers"),
-        (np.array(["cat"] * 30), "left out the labels: .* got <U3"),
+        (
+            np.zeros((30, 14)),
+            r"expected one whole number per image, got float64 of shape \(30, 14\)",
+        ),
+        (GREY[:, 0, 0] / 7, r"left out the labels in .*, got float64 of shape \(30,\)"),
+        (np.full(30, np.nan), r"left out the labels in .*, got float64 of shape \(30,\)"),
+        (np.array(["cat"] * 30), r"left out the labels in .*, got <U3 of shape \(30,\)"),
     ],
 )
 def test_labels_of_another_kind_are_left_out(tmp_path, labels, said):
