@@ -311,6 +311,7 @@ def test_a_look_that_falls_short_stops_no_other():
     ]
 
 
+@pytest.mark.slow
 def test_a_stage_ends_when_its_time_is_over(tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "LIMIT", 0.5)
 

@@ -59,6 +59,7 @@ def test_a_reader_that_goes_away_is_no_error():
     assert done.returncode == 128 + signal.SIGPIPE and done.stderr == ""
 
 
+@pytest.mark.slow
 def test_streams_that_are_closed_from_the_start_end_nothing(tmp_path):
     words = [sys.executable, "-m", "pyro_vae", *ONE_EPOCH, "--out", str(tmp_path / "a")]
     shell = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash"]
@@ -76,6 +77,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_user_without_a_home_can_train(tmp_path):
     """As the user of a container, whom no file of passwords names."""
     known = {
@@ -99,7 +101,7 @@ def test_a_path_begins_at_home(monkeypatch, tmp_path):
     assert parsed.runs == [f"{tmp_path}/home/runs", "a"]
 
 
-def test_printed_commands_can_be_given_to_a_shell(copy_run, capsys):
+def test_printed_commands_can_be_given_to_a_shell(copy_run, capsys, no_pictures):
     copy_run("my run; ls")
     assert main([*TRAIN_QUICK, "--epochs", "2", "--resume", "--out", "my run; ls"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -53,7 +53,9 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("name, target", ELSEWHERE)
-def test_a_page_shows_what_lies_in_the_run_folder_alone(copy_run, secret, capsys, name, target):
+def test_a_page_shows_what_lies_in_the_run_folder_alone(
+    copy_run, secret, capsys, name, target, no_pictures
+):
     """Else a picture would never end, or carry a file of its reader's along."""
     leads_to(copy_run("a") / name, target)
     assert main(["report", "a"]) == 0
@@ -63,7 +65,7 @@ def test_a_page_shows_what_lies_in_the_run_folder_alone(copy_run, secret, capsys
     assert base64.b64encode(SECRET.encode()).decode() not in page
 
 
-def test_other_files_among_the_pictures_are_no_matter(copy_run):
+def test_other_files_among_the_pictures_are_no_matter(copy_run, no_pictures):
     copy_run("a")
     Path("a/figures/progress_of_mine.png").write_text("mine")
     assert main(["report", "a"]) == 0

@@ -82,7 +82,7 @@ def test_a_run_without_a_model_is_a_first_run(more, monkeypatch):
     assert chosen == FIRST_RUN and config.seed == (3 if more else 0)
 
 
-def test_a_first_run_is_announced(capsys, monkeypatch):
+def test_a_first_run_is_announced(capsys, monkeypatch, no_pictures):
     monkeypatch.setitem(FIRST_RUN, "epochs", 1)
     assert main(["train", "--out", "a"]) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -103,7 +103,7 @@ def test_no_setting_that_is_given_meets_another_default(capsys, monkeypatch):
     assert "first run" not in capsys.readouterr().out
 
 
-def test_compiling_is_announced(capsys, no_inductor):
+def test_compiling_is_announced(capsys, no_inductor, no_pictures):
     assert train("--engine", "compiled", "--out", "a") == 0
     lines = capsys.readouterr().out.splitlines()
     (place,) = [n for n, line in enumerate(lines) if line.startswith("Compiling the training step")]

@@ -12,7 +12,7 @@ from pyro_vae.measures.part import VERSION
 from tests.support.made_up import group_of, make_up_images, make_up_run, make_up_settings
 from tests.support.pages import Page
 
-pytestmark = pytest.mark.usefixtures("elsewhere")
+pytestmark = pytest.mark.usefixtures("elsewhere", "no_pictures")
 
 
 def found(folder="x"):

@@ -51,7 +51,7 @@ def test_rows_have_what_varies_and_what_was_measured():
     assert "likelihood.elbo_nats" not in first and "best_epoch" not in first  # no run has it
 
 
-def test_the_table_is_the_rows():
+def test_the_table_is_the_rows(no_pictures):
     assert main(["compare", make_up_study()]) == 0
     with open("study/compare.csv", newline="") as file:
         table = list(csv.DictReader(file))

@@ -61,6 +61,7 @@ def test_ppca_is_its_closed_form_where_bins_are_narrow():
     assert torch.allclose(found, exact - 4 * math.log(4095), atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latent_dim", [2, 8])
 def test_ppca_has_the_sigma_that_makes_grey_levels_likeliest(digits, latent_dim):
     """On the digits it is 1.5 to 1.7 times that of the density, at which 8 components need 2.65 bits."""

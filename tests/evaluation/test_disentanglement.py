@@ -49,6 +49,7 @@ def test_a_perfect_code_has_the_highest_scores(grid):
     assert beta_vae_score(codes, grid) == factor_vae_score(codes, grid) == (1, 0)
 
 
+@pytest.mark.slow
 def test_a_code_of_two_factors_out_of_five_scores_two_fifths(grid):
     """Fixing one of the other three looks alike: a third of those is guessed, or none by the vote."""
     codes = standardized(grid)[:, :2]
@@ -61,6 +62,7 @@ def test_a_code_of_two_factors_out_of_five_scores_two_fifths(grid):
     assert near(factor_vae_score(codes, grid), 2 / 5)
 
 
+@pytest.mark.slow
 def test_an_even_mix_of_the_factors_scores_nothing():
     """A Hadamard rotation of a 5^4 grid: its symmetries carry each component into each other one."""
     factors = torch.cartesian_prod(*[torch.arange(5)] * 4)

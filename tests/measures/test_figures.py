@@ -115,6 +115,7 @@ def test_what_is_no_likelihood_stands_on_no_ladder(digits):
     assert list(posterior.drawings) == ["posterior_moments"]
 
 
+@pytest.mark.slow
 def test_an_autoencoder_is_measured_where_it_can_be(digits, no_pictures):
     model = pv.Autoencoder((1, 8, 8), 3, "gaussian_shared_sigma", hidden=(16,), levels=17)
     subject = Subject(trained(digits, model), digits, TINY)

@@ -39,7 +39,9 @@ def test_quick_takes_no_more_of_anything():
     assert (QUICK.bound_samples, FULL.bound_samples) == (500, 5000)
 
 
-@pytest.mark.parametrize("name", ["decoder", "latents", "limit", "factors"])
+@pytest.mark.parametrize(
+    "name", ["decoder", "latents", pytest.param("limit", marks=pytest.mark.slow), "factors"]
+)
 def test_a_part_writes_nothing_and_repeats_with_its_seed(name, digits, no_pictures, elsewhere):
     vae = pv.VAE((1, 8, 8), 2, "gaussian_shared_sigma", hidden=(4,), levels=17).eval()
     state = torch.get_rng_state()
@@ -52,6 +54,7 @@ def test_a_part_writes_nothing_and_repeats_with_its_seed(name, digits, no_pictur
     assert torch.equal(state, torch.get_rng_state()) and list(Path().iterdir()) == []
 
 
+@pytest.mark.slow
 def test_components_are_counted_alike_everywhere(digits):
     """Rates on both sides of 0.01 and 0.1 nats, variances on both sides of 0.01: three are active.
 

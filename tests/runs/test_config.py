@@ -30,7 +30,7 @@ def test_flags_win_over_the_file():
     assert (config.beta, config.seed, config.hidden) == (0.5, 4, (8,))
 
 
-def test_paths_may_be_objects():
+def test_paths_may_be_objects(no_pictures):
     np.save("a.npy", np.zeros((20, 4, 4), np.uint8))
     config = quick(dataset=Path("a.npy"), data_dir=Path("elsewhere"))
     assert config == quick(dataset="a.npy", data_dir="elsewhere")

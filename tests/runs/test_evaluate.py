@@ -128,6 +128,7 @@ def test_the_draws_of_the_bound_are_those_that_are_asked_for(run):
     assert part["bits_per_dim_samples"] == 7
 
 
+@pytest.mark.slow
 def test_parts_say_that_they_begin_and_count(run):
     seen = []
     pv.evaluate(run, ["likelihood", "limit"], quick=True, progress=lambda *what: seen.append(what))

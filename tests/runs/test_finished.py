@@ -18,7 +18,7 @@ def train(epochs, *flags):
     return main([*TRAIN_QUICK, "--epochs", str(epochs), "--out", "a", *flags])
 
 
-def test_a_run_without_its_report_is_not_finished(copy_run):
+def test_a_run_without_its_report_is_not_finished(copy_run, no_pictures):
     """It was killed between the two files: resuming writes the page that it points to."""
     copy_run("a")
     run = pv.Run("a")

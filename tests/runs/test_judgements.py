@@ -120,7 +120,12 @@ def test_trivial_models(gain, scored_on, word, said):
         (4, 0, YES, "larger latent space may pay"),
         (2, 1, LOOK, "and 2 are not. 1 have collapsed (rate under 0.01 nats). A latent space of 2"),
         (0, 4, NO, "All are collapsed"),
-        (0, 3, LOOK, "1 between. Codes tell next to nothing of images."),
+        (
+            0,
+            3,
+            LOOK,
+            "3 have collapsed (rate under 0.01 nats). Codes tell next to nothing of images.",
+        ),
     ],
 )
 def test_components(active, collapsed, mark, words):

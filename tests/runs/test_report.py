@@ -58,7 +58,7 @@ def test_the_report_of_an_autoencoder(copy_run):
     assert "Latent components" not in page.text and "posterior right" not in page.text
 
 
-def test_the_report_of_an_unfinished_run(copy_run):
+def test_the_report_of_an_unfinished_run(copy_run, no_pictures):
     copy_run("a")
     Path("a/summary.json").unlink()
     assert main(["report", "a"]) == 0
@@ -72,16 +72,16 @@ def test_the_report_of_a_run_that_failed_before_it_was_built():
     )
 
 
-def test_the_report_takes_names_as_text():
+def test_the_report_takes_names_as_text(no_pictures):
     np.save("<b>&.npy", np.random.default_rng(0).integers(256, size=(9, 4, 4), dtype=np.uint8))
     pv.train(quick(dataset="<b>&.npy"), "<i>&")
     page = Page(write_report("<i>&"))
     assert "<b>&: gaussian_shared_sigma VAE" in page.text
-    assert "pyro-vae train --config <i>&/config.yaml" in page.text
+    assert "pyro-vae train --config '<i>&/config.yaml'" in page.text
     assert page.count("i") == 0
 
 
-def test_cautions_stand_before_any_figure(copy_run):
+def test_cautions_stand_before_any_figure(copy_run, no_pictures):
     """That of training, and that of the evaluation."""
     copy_run("a", likelihood="bernoulli")
     assert "Bernoulli is no likelihood of 17 grey levels" in before_figures("a")
@@ -98,7 +98,7 @@ def before_figures(run):
     return Path(f"{run}/report.html").read_text().partition('<ul class="questions">')[0]
 
 
-def test_pictures_of_an_earlier_version_are_shown_as_they_are(copy_run):
+def test_pictures_of_an_earlier_version_are_shown_as_they_are(copy_run, no_pictures):
     copy_run("a")
     Path("a/figures/samples.png").write_bytes(b"picture")
     page = Page(write_report("a"))
@@ -106,7 +106,7 @@ def test_pictures_of_an_earlier_version_are_shown_as_they_are(copy_run):
     assert sources["samples"].startswith("data:image/png;base64,")
 
 
-def test_what_earlier_weights_measured_answers_no_question(copy_run):
+def test_what_earlier_weights_measured_answers_no_question(copy_run, no_pictures):
     copy_run("a")
     verdict = {"word": "well regularised", "reason": "so it is", "borderline": False}
     mark = pv.Run("a").fingerprint

@@ -18,6 +18,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 def test_trainings_in_threads_are_those_of_one_after_the_other():
     """Random state, Pyro's parameters and its validation belong to the process."""
     configs = [quick(**case) for case in CASES]

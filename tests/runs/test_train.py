@@ -76,7 +76,7 @@ class Noting(pv.Observer):
         self.told.append(("finished",))
 
 
-def test_an_observer_is_told_from_start_to_end():
+def test_an_observer_is_told_from_start_to_end(no_pictures):
     observer = Noting()
     pv.train(quick(), "a", observer=observer)
     epochs = [("epoch", 1, False), ("epoch", 2, True)]

@@ -78,6 +78,7 @@ def test_first_gradients_in_lower_precisions(no_inductor, precision):
     assert largest_difference(first_gradients("compiled", precision), expected) <= 1e-5
 
 
+@pytest.mark.slow
 def test_bf16_rounds_more_than_float32(no_inductor):
     """Else the test above would not see an engine that leaves bf16 out."""
     expected = first_gradients("eager", "float32")
