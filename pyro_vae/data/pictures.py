@@ -196,7 +196,8 @@ def _open(file: Path) -> list[Image.Image]:
 
 def _is_cut(tile: Any) -> bool:
     """Return whether Pillow reads the channels of a part of a picture, of 16 bits, as 8."""
-    return ";16" in str(tile) or (tile.codec_name.startswith("ppm") and tile.args[1] > 255)
+    maximum = tile.args[1] if tile.codec_name in ("ppm", "ppm_plain") else 0
+    return ";16" in str(tile) or (isinstance(maximum, int) and maximum > 255)
 
 
 def _least_alpha(picture: Image.Image) -> int:

@@ -246,6 +246,16 @@ def test_kinds_of_pictures(tmp_path, kind):
         assert sorted(found.tolist()) == sorted(GREY.reshape(30, -1).astype(float).tolist())
 
 
+@pytest.mark.parametrize(
+    "text, levels", [(b"P1 2 2\n1 0 0 1\n", 2), (b"P2 2 2 100\n100 0 0 100\n", 256)]
+)
+def test_pictures_in_plain_text(tmp_path, text, levels):
+    for k in range(2):
+        (tmp_path / f"{k}.pnm").write_bytes(text)
+    data, _ = load(tmp_path)
+    assert data.levels == levels and data.train.images.sum() == 2
+
+
 def png16(channels):
     """Return a PNG file of 4x4 pixels with 16 bits per channel."""
 
