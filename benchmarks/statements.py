@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.random import Generator
 
+from pyro_vae.evaluation.ais import Annealed, log_mean_weight, shortfall
 from pyro_vae.evaluation.convergence import end_of_curve
 from pyro_vae.evaluation.paired import all_differences, confidence_set
 
 IMAGES, DIMENSIONS = 50, 784
 LOUD, QUIET = 0.3, 0.06  # standard deviations of seeds
+CHAINS, MEANS_OF = 16, 20  # of annealing, and images of a mean
 IMAGE_ERROR = 0.07  # of a difference, over images alone
 WORDS = ("converged", "still climbs", "past its best", "cannot tell")
 Deviations = Sequence[float]
@@ -164,10 +167,48 @@ def words(curve: Callable, epochs: int, correlation: float, repeats: int) -> Cou
     return counts
 
 
+# --- annealed importance sampling ------------------------------------------------------------------
+
+
+def annealing(repeats: int) -> str:
+    """Return the section on errors of log P(x) by annealed importance sampling."""
+    rows = []
+    for deviation in (0.3, 1.0, 2.0, 3.0):
+        rng = np.random.default_rng(0)
+        drawn = deviation * rng.normal(size=(CHAINS, MEANS_OF * repeats)) - deviation**2 / 2
+        log_weights = torch.from_numpy(drawn)
+        log_mean, error, size = log_mean_weight(log_weights)
+        found = Annealed(log_mean, error, size, size, *shortfall(log_weights, log_mean, error))
+        covered = [within(log_mean, error) for error in (error, found.error)]
+        mean, bias, square = (
+            v.reshape(repeats, -1).mean(1) for v in (log_mean, found.bias, error.square())
+        )
+        means = within(mean, (square / MEANS_OF).sqrt() + bias)
+        shares = [*covered, means, found.unsure.double().mean().item()]
+        rows.append(
+            [str(deviation), f"{mean.mean().item():.2f}", *(percent(share) for share in shares)]
+        )
+    names = ["deviation", "bias, nats", "by draws, %", "with bias, %", "means, %", "warned, %"]
+    return f"""\
+## Annealed importance sampling
+
+Log weights of {CHAINS} chains are Normal with this deviation, and the truth is 0. The estimate should
+lie within two errors of it in 90% of images or more: by the error of the draws alone, and with the
+estimate of the bias added, as it is shown. Then the same of means over {MEANS_OF} images, and the share
+of images with a warning.
+
+{table(names, rows)}"""
+
+
+def within(values: torch.Tensor, errors: torch.Tensor) -> float:
+    """Return the share of values that lie within two errors of 0."""
+    return (values.abs() < 2 * errors).double().mean().item()
+
+
 # --- the page --------------------------------------------------------------------------------------
 
 
-SECTIONS = (differences, sets, curves)
+SECTIONS = (differences, sets, curves, annealing)
 
 
 def share(happens: Callable, repeats: int, *case: object) -> float:

@@ -258,6 +258,7 @@ def test_the_page_of_statements_has_a_row_for_each_case(tmp_path, capsys):
     assert page.strip() == capsys.readouterr().out.strip()
     for cases in (statements.EQUAL, statements.SETS, statements.CURVES):
         assert all(f"| {name} |" in page for name in cases)
+    assert page.count("\n## ") == len(statements.SECTIONS)
 
 
 # --- a GPU's ten minutes --------------------------------------------------------------------------
