@@ -95,6 +95,7 @@ def test_noise_scores_nothing(grid):
     assert near(factor_vae_score(codes, grid, num_batches=1000), 1 / 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latent_dim", [1, 3])
 def test_components_that_never_vary_score_nothing_and_no_nan(grid, latent_dim):
     codes = torch.full((2000, latent_dim), 0.1)

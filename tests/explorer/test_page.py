@@ -170,6 +170,7 @@ def two_folders(copy_run):
     copy_run("b", beta=4)
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_page_into_the_runs_folder(two_folders, capsys):
     assert main(["explore", "a"]) == 0
     size = Path("a/explore.html").stat().st_size

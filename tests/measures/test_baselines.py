@@ -74,6 +74,7 @@ def test_a_version_belongs_to_each_set_of_figures(digits):
     assert bits == pytest.approx(known[VERSION], abs=1e-4)  # which another processor may round
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [

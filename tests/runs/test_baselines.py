@@ -56,6 +56,7 @@ def test_baselines_fail_no_run(shape, left):
     assert set(run.summary["baselines"]) == left
 
 
+@pytest.mark.slow
 def test_damaged_caches_end_no_run(monkeypatch, tmp_path):
     """They are made again, outside of the working folder and of the data's."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -123,6 +123,7 @@ def test_an_unknown_part_is_refused_before_anything_is_measured(run):
 # --- how it is called -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_draws_of_the_bound_are_those_that_are_asked_for(run):
     part = pv.evaluate(run, ["likelihood"], quick=True, num_samples=7)["likelihood"]
     assert part["bits_per_dim_samples"] == 7

@@ -40,6 +40,7 @@ def holder():
     process.join()
 
 
+@pytest.mark.slow
 def test_a_second_holder_is_told_who_is_first(holder):
     message = f"a is in use by process {holder.pid} on {os.uname().nodename}; wait"
     with pytest.raises(FolderInUse, match=message):
@@ -48,6 +49,7 @@ def test_a_second_holder_is_told_who_is_first(holder):
         check_unused(Path("a"))
 
 
+@pytest.mark.slow
 def test_the_kernel_releases_the_lock_of_a_killed_process(holder):
     holder.kill()
     holder.join()

@@ -65,6 +65,7 @@ def other_device():
     torch.set_default_device(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_default_device_changes_nothing(other_device, case):
     run = pv.train(quick(**case), "a")

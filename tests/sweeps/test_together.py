@@ -85,6 +85,7 @@ def test_folders_are_those_of_single_runs_and_each_observer_is_told_of_its_own(a
     assert told[-3:] == [(n, "finished") for n in range(3)]
 
 
+@pytest.mark.slow
 def test_each_observer_is_told_of_cautions_and_that_of_a_sweep_once():
     config, told = replace(BASE, binarize="none", epochs=1, data_dir="data"), []
     configs = [replace(config, seed=seed) for seed in range(2)]

@@ -36,6 +36,7 @@ def test_replayed_steps_are_eager_steps(cuda, engine):
     assert_same_records(records, expected, 1e-5)
 
 
+@pytest.mark.slow
 def test_recording_belongs_to_preparing(cuda):
     """Two graphs, of one step and of sixteen, before a step is taken; none later."""
     run = pv.fit(model(), images(), engine="graph", epochs=2, batch_size=2)
