@@ -23,7 +23,7 @@ def split(vae, data, name, effort):
 
     All are in nats but the squared error, which is a sum over pixels.
     """
-    x = getattr(data, name).images[: effort[f"{name}_images"]]
+    x = getattr(data, name).images[: effort[f"{name}_images"]].to(vae.device)
     terms, annealed = elbo_terms(vae, x, effort["elbo_draws"]), anneal(vae, x, effort)
     columns = {
         "rate": terms.rate,
@@ -40,18 +40,18 @@ def split(vae, data, name, effort):
         parts = {"encoder": vae.encoder, "decoder": vae.decoder, "likelihood": vae.likelihood}
         for part, module in parts.items():
             figures[f"{part}_parameters"] = sum(p.numel() for p in module.parameters())
-    arrays = {key: value.numpy().astype(np.float32) for key, value in columns.items()}
+    arrays = {key: value.cpu().numpy().astype(np.float32) for key, value in columns.items()}
     return {f"{name}_{key}": value for key, value in figures.items()}, arrays
 
 
-def distances(vae, data, effort, folder):
+def distances(vae, data, effort):
     """Return Fréchet distances to a half of the test images, means over several draws of samples.
 
     That of the other half, `frechet_real`, is what real images reach at this number of images.
     """
-    net = classifier_for(data, folder)
+    net = classifier_for(data).to(vae.device)
     torch.manual_seed(0)
-    x = data.test.images[torch.randperm(len(data.test))]
+    x = data.test.images[torch.randperm(len(data.test))].to(vae.device)
     size = len(x) // 2
     real, other = net.features(x[:size]), x[size : 2 * size]
     found = {"frechet_real": [frechet_distance(net.features(other), real).mean]}

@@ -2,7 +2,7 @@
 
     python results/run.py results/digits --runs runs/digits
 
-The folder holds `plan.yaml`. After each cell its tables are written beside it: `cells.csv`, a row
+`--device cuda` trains and measures on a GPU. The folder holds `plan.yaml`. After each cell its tables are written beside it: `cells.csv`, a row
 for each trained cell; `chains.csv`, annealing against longer annealing; `per_image.npz`, the
 measures of each image, as arrays FAMILY/BETA/SEED/SPLIT_MEASURE; `curves.npz`, the validation loss
 after each epoch, as arrays FAMILY/BETA/SEED. What is needed to go on is kept under `--runs`.
@@ -35,8 +35,8 @@ CELL = ("likelihood", "beta", "seed", "learning_rate")
 class Work:
     """A plan, its data, and the folder of what was trained."""
 
-    def __init__(self, folder, runs):
-        self.folder, self.runs = folder, runs
+    def __init__(self, folder, runs, device="cpu"):
+        self.folder, self.runs, self.device = folder, runs, device
         self.plan = yaml.safe_load((folder / "plan.yaml").read_text())
         self.settings, self.effort = self.plan["settings"], self.plan["measure"]
         place = self.settings.get("data_dir", "data")
@@ -98,10 +98,11 @@ class Work:
     def train(self, cells):
         """Train cells, and keep the weights that were best on validation images."""
         if self.plan.get("alone"):
-            found, curves = trainings.alone(cells[0], self.settings, self.at(cells[0]) / "run")
+            settings = self.settings | {"device": self.device}
+            found, curves = trainings.alone(cells[0], settings, self.at(cells[0]) / "run")
         else:
             vaes = [self.build(cell) for cell in cells]
-            found, curves = trainings.together(cells, vaes, self.data, self.settings)
+            found, curves = trainings.together(cells, vaes, self.data, self.settings, self.device)
         for cell, each, curve in zip(cells, found, curves):
             path = self.at(cell)
             path.mkdir(parents=True, exist_ok=True)
@@ -119,18 +120,18 @@ class Work:
 
     def trained(self, cell):
         vae = self.build(cell)
-        vae.load_state_dict(torch.load(self.at(cell) / "weights.pt"))
-        return vae.eval().requires_grad_(False)
+        vae.load_state_dict(torch.load(self.at(cell) / "weights.pt", map_location="cpu"))
+        return vae.eval().requires_grad_(False).to(self.device)
 
     def measure(self, cell, name):
         """Measure a cell on the images of a split, or check how well annealing works there."""
         start, vae = time.process_time(), self.trained(cell)
         if name == "check":
-            return measures.check(vae, self.data.validation.images, self.effort)
+            return measures.check(vae, self.data.validation.images.to(self.device), self.effort)
         figures, columns = measures.split(vae, self.data, name, self.effort)
         np.savez(self.at(cell) / f"{name}.npz", **columns)
         if name == "validation":
-            figures |= measures.distances(vae, self.data, self.effort, self.runs)
+            figures |= measures.distances(vae, self.data, self.effort)
         return figures | {f"{name}_cpu_seconds": time.process_time() - start}
 
     def write_tables(self):
@@ -189,5 +190,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("plan", type=Path, help="the folder of plan.yaml and of the tables")
     parser.add_argument("--runs", type=Path, required=True, help="the folder of what was trained")
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    Work(arguments.plan, arguments.runs).do()
+    Work(arguments.plan, arguments.runs, arguments.device).do()

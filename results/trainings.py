@@ -7,7 +7,7 @@ import time
 import pyro_vae as pv
 
 
-def together(cells, vaes, data, settings):
+def together(cells, vaes, data, settings, device="cpu"):
     """Train models in one batched step, and return what is known of each, with its best weights."""
     start = time.process_time()
     best: list[dict] = [{"validation_loss": math.inf, "weights": None} for _ in cells]
@@ -21,6 +21,7 @@ def together(cells, vaes, data, settings):
         learning_rates=[cell["learning_rate"] for cell in cells],
         epochs=settings["epochs"],
         patience=settings["patience"],
+        device=device,
     )
     for n, record in itertools.chain.from_iterable(records.items() for records in epochs):
         if isinstance(record, FloatingPointError):

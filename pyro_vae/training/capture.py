@@ -18,6 +18,7 @@ from pyro_vae.training.objectives import Loss
 
 aten = torch.ops.aten
 WITH_GRAD_SET = torch.ops.higher_order.wrap_with_set_grad_enabled
+METADATA = aten._assert_tensor_metadata.default
 STANDARD = {aten.normal_functional.default: "normal_", aten.rand.default: "uniform_"}
 
 
@@ -86,7 +87,7 @@ def capture(loss: Loss, x: Tensor) -> Captured:
     changed = program.graph_signature.buffers_to_mutate
     if changed:
         raise ValueError(f"model: changes buffers, {list(changed.values())}")
-    return _as_function(program)
+    return _as_function(program, x.device)
 
 
 def _detach_what_has_no_gradient(graph: GraphModule) -> None:
@@ -125,13 +126,15 @@ def _unbroadcast(node: Node) -> Node:
     return _unbroadcast(source) if same else node
 
 
-def _as_function(program: ExportedProgram) -> Captured:
+def _as_function(program: ExportedProgram, device: torch.device) -> Captured:
     specs = program.graph_signature.input_specs
     constants = {s.arg.name: s.target for s in specs if s.kind == InputKind.CONSTANT_TENSOR}
     graph = program.graph_module
     for node in graph.graph.find_nodes(op="placeholder"):
         if node.name in constants:
-            _embed(graph, node, program.constants[constants[node.name]])
+            _embed(graph, node, program.constants[constants[node.name]].to(device))
+    for node in graph.graph.find_nodes(op="call_function", target=METADATA):
+        graph.graph.erase_node(node)  # checks of the export, by which constants are on the CPU
     names = [s.target.removeprefix("model.") if s.target else "" for s in specs]
     inputs = [(s.kind, n) for s, n in zip(specs, names) if s.arg.name not in constants]
     noise = _draws_as_inputs(graph)

@@ -261,7 +261,8 @@ class Training(Lazy[Record]):
         if known:
             return
         weights = [*self.model.parameters(), *self.model.buffers()]
-        averages = [t for state in self.engine.adam_state().values() for t in state.values()]
+        adam = self.engine.adam_state().values()  # whose counts of steps may be on another device
+        averages = [state[name] for state in adam for name in ("exp_avg", "exp_avg_sq")]
         if not all_finite([*weights, *averages]):
             what = "an average of Adam" if all_finite(weights) else "a weight"
             raise self._diverged(what, self.step)

@@ -3,6 +3,8 @@
 import pytest
 
 import pyro_vae as pv
+from pyro_vae.training.capture import capture
+from pyro_vae.training.objectives import OBJECTIVES, Loss
 from tests.support.programs import (
     Branching,
     Choosy,
@@ -11,6 +13,7 @@ from tests.support.programs import (
     Pausing,
     Straying,
     Warping,
+    images,
     model,
 )
 from tests.support.training import assert_same_weights, trained
@@ -52,3 +55,10 @@ def test_what_is_captured_trains_as_eager(no_inductor, options):
 def test_what_cannot_be_captured_is_refused(no_inductor, kind, reason):
     with pytest.raises(ValueError, match=f"engine: .*{reason}"):
         trained(model(kind=kind), engine="compiled")
+
+
+def test_constants_are_where_the_images_are():
+    """A constant on the CPU could not be copied while a GPU records; `meta` stands for a GPU here."""
+    loss = Loss(model("beta", score="levels").to("meta"), OBJECTIVES["elbo"])
+    graph = capture(loss, images().float().to("meta")).graph
+    assert {constant.device.type for constant in graph.buffers()} == {"meta"}

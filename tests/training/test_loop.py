@@ -8,9 +8,10 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.models.elbo import elbo_terms
+from pyro_vae.training import loop
 from pyro_vae.training.engines import Eager
 from pyro_vae.training.loop import Stopped
-from tests.support import seams
+from tests.support import fake_cuda, seams
 from tests.support.programs import SHAPE, images, model
 from tests.support.training import (
     assert_same_records,
@@ -94,6 +95,18 @@ def test_a_loss_that_is_not_finite_stops_training_and_is_named(no_inductor, part
 def test_weights_that_the_last_step_blew_up_are_named(engine):
     with pytest.raises(FloatingPointError, match="not finite at epoch"):
         list(pv.fit(model("laplace"), images(), learning_rate=1e20, epochs=9, engine=engine))
+
+
+@pytest.mark.parametrize("engine", ["svi", "eager", "graph", "compiled"])
+def test_only_what_is_on_the_models_device_is_looked_at(monkeypatch, no_inductor, engine):
+    """At the end of an epoch; Adam's count of steps is on the CPU, wherever the model is."""
+    fake_cuda.pretend(monkeypatch)
+    vae, looked_at = model(), []
+    monkeypatch.setattr(loop, "all_finite", lambda tensors: looked_at.extend(tensors) or True)
+    trained(vae, engine=engine, epochs=1)
+    shapes = {tensor.shape for tensor in [*vae.parameters(), *vae.buffers()]}
+    assert len(looked_at) > 2 * len(list(vae.parameters()))
+    assert {tensor.shape for tensor in looked_at} == shapes
 
 
 # --- the state of a training ----------------------------------------------------------------------
