@@ -7,7 +7,7 @@ import socket
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,9 @@ LOSSES = 3  # of workers in a row, without an epoch between, after which runs fa
 LOOK_EVERY = 0.5  # seconds
 WAIT = 60  # seconds, at most, for tasks to stop and for a shared file system to show their files
 TOKEN = "where it asks for a token, as Ray 2.60 does, set RAY_AUTH_MODE=token"
+TOKENS_SINCE = (2, 59)  # the first Ray whose local clusters ask for a token
+HEAD = ("gcs_server", "raylet")  # without which a cluster does nothing
+ENDING = 5.0  # seconds, for the processes of a cluster to end
 STORE = 80 * 2**20  # bytes, about the least that Ray accepts; nothing large goes through its store
 
 
@@ -49,19 +52,73 @@ def on_cluster(
         import ray
     except ImportError as error:
         raise ValueError("ray: Ray is missing; pip install 'pyro_vae[cluster]'") from error
-    with nullcontext() if ray.is_initialized() else _connection(ray, address):
-        yield ClusterTrainer(ray, observer, gpu_share)
+    with nullcontext() if ray.is_initialized() else _connection(ray, address) as started:
+        yield ClusterTrainer(ray, observer, gpu_share, started)
+
+
+class _Started:
+    """The processes of the cluster that this process has just started."""
+
+    def __init__(self):
+        import psutil  # which comes with Ray
+
+        self.psutil, self.parent = psutil, psutil.Process()
+        self.head = [p for p in self.parent.children() if p.name() in HEAD]
+        self.all = set(self.head)
+
+    @property
+    def alive(self) -> bool:
+        """Return whether the head of the cluster is alive."""
+        running = (p for p in self.head if p.is_running())
+        return sum(p.status() != self.psutil.STATUS_ZOMBIE for p in running) == len(HEAD)
+
+    def look(self) -> None:
+        """Take note of the processes that the cluster has started since.
+
+        Raises:
+            OSError: its head has ended.
+        """
+        for process in self.head:
+            with suppress(self.psutil.Error):
+                self.all |= {process, *process.children(recursive=True)}
+        if not self.alive:
+            raise OSError("ray: the cluster's head has ended; the same command resumes the sweep")
+
+    def end(self) -> None:
+        """End what is left of the cluster; its workers save what they have."""
+        for process in self.all:
+            with suppress(self.psutil.Error):
+                process.terminate()
+        for process in self.psutil.wait_procs(self.all, timeout=ENDING)[1]:
+            with suppress(self.psutil.Error):
+                process.kill()
+
+
+def _check_version(ray: ModuleType) -> None:
+    """Check that a cluster that Ray starts here asks for a token, since it listens to all machines.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if tuple(map(int, ray.__version__.split(".")[:2])) < TOKENS_SINCE:
+        raise ValueError(
+            f"ray: a local cluster of Ray {ray.__version__} obeys everybody in the network; install"
+            " ray>=2.59, whose clusters ask for a token"
+        )
 
 
 @contextmanager
-def _connection(ray: ModuleType, address: str) -> Iterator[None]:
+def _connection(ray: ModuleType, address: str) -> Iterator[_Started | None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with TemporaryDirectory(prefix="pyro-vae-", dir="/tmp") as folder:  # short: it holds sockets
         if address == "local":
-            quiet |= {"include_dashboard": False, "object_store_memory": STORE, "_temp_dir": folder}
+            _check_version(ray)
+            quiet |= {"include_dashboard": False, "object_store_memory": STORE}
+            quiet["_temp_dir"] = f"{folder}/ray"  # which Ray opens to all, in a folder that is ours
             if hasattr(os, "sched_getaffinity"):  # a Slurm job's, not all of the node's
                 quiet["num_cpus"] = len(os.sched_getaffinity(0))
         handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        started = None
         try:
             try:
                 ray.init(address, **quiet)
@@ -71,9 +128,14 @@ def _connection(ray: ModuleType, address: str) -> Iterator[None]:
             for number, handler in handlers.items():
                 if signal.getsignal(number) is not handler:  # Ray sets its own for SIGTERM
                     signal.signal(number, handler)
-            yield
+            started = _Started() if address == "local" else None
+            yield started
         finally:
+            if started and not started.alive:
+                started.end()  # Ray would wait for the head
             ray.shutdown()
+            if started:
+                started.end()
 
 
 def _train(unit: Unit, sweep: Path) -> list[str]:
@@ -107,7 +169,14 @@ class ClusterTrainer:
     It reads the state of each run in the run's folder, so a worker may be lost at any time.
     """
 
-    def __init__(self, ray: ModuleType, observer: SweepObserver, gpu_share: float = 1.0):
+    def __init__(
+        self,
+        ray: ModuleType,
+        observer: SweepObserver,
+        gpu_share: float = 1.0,
+        started: _Started | None = None,
+    ):
+        self.started = started
         self.ray, self.observer, self.interrupts = ray, observer, observer.interrupts
         needs = {"num_cpus": 1, "max_retries": 0}  # lost tasks are submitted again here
         self.on_cpu = ray.remote(**needs)(_train)
@@ -168,6 +237,8 @@ class ClusterTrainer:
     def _follow(self, running: dict[object, "_Watched"]) -> None:
         """Watch the tasks until all are done or a signal comes."""
         while running and not self.interrupts.pending:
+            if self.started:
+                self.started.look()
             done, _ = self.ray.wait(list(running), timeout=LOOK_EVERY)
             for watched in running.values():
                 watched.look()
@@ -191,6 +262,8 @@ class ClusterTrainer:
 
     def _stop(self, running: dict[object, "_Watched"]) -> None:
         """Let the tasks end after their current steps, and wait until they have saved everything."""
+        if self.started and not self.started.alive:
+            return
         for ref in running:
             self.ray.cancel(ref)  # a worker that trains receives it as Ctrl-C
         if running:

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import stat
+import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -13,12 +16,17 @@ import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
-from pyro_vae.sweeps.ray import LOSSES, ClusterTrainer, _Watched
+from pyro_vae.sweeps.ray import HEAD, LOSSES, ClusterTrainer, _Watched
 from pyro_vae.sweeps.trainer import Unit
 from tests.support.runs import assert_same_run
 from tests.support.sweeps import SMALL
 
 ray = pytest.importorskip("ray")
+import psutil  # noqa: E402  # which Ray brings along
+
+SWEEP_WITHOUT_END = [
+    *("sweep", "--hidden", "8", "--latent-dim", "2", "--epochs", "999999", "--engine", "eager"),
+]
 pytestmark = [pytest.mark.usefixtures("small_sweeps"), pytest.mark.slow]
 
 
@@ -102,6 +110,35 @@ def test_the_command_starts_a_cluster_and_ends_it(capfd):
     assert "1 of 1 runs failed" in err and err.count("\n") == 1, "Ray is quiet"
     assert not ray.is_initialized()
     assert before == (signal.getsignal(signal.SIGTERM), set(Path("/tmp").glob("pyro-vae-*")))
+
+
+def test_a_ray_whose_local_clusters_ask_for_no_token_starts_none(monkeypatch, capsys):
+    monkeypatch.setattr(ray, "__version__", "2.58.1")
+    assert main(["sweep", "--out", "a", "--ray", "local"]) == 2
+    error = capsys.readouterr().err
+    assert "ray: a local cluster of Ray 2.58.1 obeys everybody" in error and error.count("\n") == 1
+    assert not Path("a").exists() and not ray.is_initialized()
+
+
+@pytest.mark.parametrize("name", HEAD)
+def test_a_cluster_ends_with_its_head(tmp_path, name):
+    """In a line of ours; no process and no folder of it is left, and no folder was open to others."""
+    before = set(Path("/tmp").glob("pyro-vae-*"))
+    words = [*SWEEP_WITHOUT_END, "--out", str(tmp_path / "a"), "--ray", "local"]
+    sweep = psutil.Popen([sys.executable, "-m", "pyro_vae", *words], stderr=subprocess.PIPE)
+    while not list(tmp_path.glob("a/*/metrics.csv")):
+        assert sweep.poll() is None
+        time.sleep(0.2)
+    started = sweep.children(recursive=True)
+    (folder,) = set(Path("/tmp").glob("pyro-vae-*")) - before
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    next(process for process in started if process.name() == name).kill()
+    _, error = sweep.communicate(timeout=60)
+    assert sweep.returncode == 1
+    assert error.decode() == (
+        "pyro-vae: ray: the cluster's head has ended; the same command resumes the sweep\n"
+    )
+    assert not [process for process in started if process.is_running()] and not folder.exists()
 
 
 # --- on a cluster ---------------------------------------------------------------------------------
