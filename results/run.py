@@ -2,8 +2,9 @@
 
     python results/run.py results/digits --runs runs/digits
 
-`--device cuda` trains and measures on a GPU. The folder holds `plan.yaml`. After each cell its tables are written beside it: `cells.csv`, a row
-for each trained cell; `chains.csv`, annealing against longer annealing; `per_image.npz`, the
+`--device cuda` trains and measures on a GPU. The folder holds `plan.yaml`. After each cell its tables
+are written beside it: `cells.csv`, a row for each trained cell; `chains.csv`, annealing against longer
+annealing; `per_image.npz`, the
 measures of each image, as arrays FAMILY/BETA/SEED/SPLIT_MEASURE; `curves.npz`, the validation loss
 after each epoch, as arrays FAMILY/BETA/SEED. What is needed to go on is kept under `--runs`.
 Several processes may work on one plan: each takes families that no other one has.
