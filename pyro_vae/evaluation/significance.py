@@ -252,7 +252,10 @@ def _differences(values: list[np.ndarray], pooled: bool = False) -> _Pairs:
     variance = seeds[:, None] + seeds
     if values[0].ndim == 2:
         images = np.stack([array.mean(0) for array in values])
-        variance = variance + [(one - images).var(1, ddof=1) / len(one) for one in images]
+        images -= images.mean(0)  # what they have in common would round the rest away
+        covariance = np.atleast_2d(np.cov(images)) / images.shape[1]
+        own = covariance.diagonal()
+        variance = variance + np.maximum(own[:, None] + own - 2 * covariance, 0)
     mean, error = means[:, None] - means, np.sqrt(variance)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where((error == 0) & (mean == 0), 0, np.abs(mean) / error)
