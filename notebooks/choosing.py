@@ -25,7 +25,9 @@ def at_best(
         ValueError: a column that the table does not have, or an unknown `best`.
     """
     chosen = best_settings(table, column, setting, by, best)["best"].rename("chosen")
-    return table[table[setting] == table.join(chosen, on=by)["chosen"]]
+    wanted = table.join(chosen, on=by)["chosen"]
+    unset = table[setting].isna() & wanted.isna()
+    return table[(table[setting] == wanted) | unset]
 
 
 def behind_best(
@@ -44,7 +46,7 @@ def behind_best(
         ValueError: a column that the table does not have, or an unknown `best`.
     """
     sign, behind = SIGNS[check_name("best", best, SIGNS)], {}
-    for name, runs in table.groupby(by, sort=False):
+    for name, runs in table.groupby(by, sort=False, dropna=False):
         means = sign * over_seeds(runs, setting, column)[column]
         order = means.sort_values(ascending=False).index
         rows = [{"behind": 0.0, "behind" + ERROR: 0.0}]

@@ -36,9 +36,10 @@ MOST_EPOCHS = 2**63 - 1
 DEFAULT_LEVELS = 256  # of models whose data lie on no known grid of grey levels
 
 
+PLACE = ("device", "engine", "data_dir", "data_limit")  # settings that change no result
 FIRST_RUN = {"likelihood": "discretized_logistic", "epochs": 200, "patience": 20}
 """The settings of a run for which none are given: a model of the digits that is worth a look."""
-COSTS_ONLY = frozenset({"data_dir", "device", "engine", "precision", "seed"})
+COSTS_ONLY = frozenset({*PLACE, "precision", "seed"})
 """Settings beside which a run still counts as one for which none are given."""
 
 

@@ -238,9 +238,9 @@ def _listed(ringed: list[tuple[str, str]]) -> str:
 
 def learning_curves(group: Group) -> list[Drawing]:
     """Return the drawings of the test ELBO of every run over epochs, if the runs are few."""
-    drawings = []
     if len(group.runs) > FEW:
-        return drawings
+        return []
+    drawings = []
     for panel in group.panels(True, line_settings(group.table)):
         if curves := _learning_curves(group, panel):
             title = f"Test ELBO over epochs{panel.title}"

@@ -10,10 +10,10 @@ from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.measures import PARTS
 from pyro_vae.notices import notice
 from pyro_vae.pages.wording import PARAMETERS, SUMMARY, Row, lookup
-from pyro_vae.runs.config import IDENTITY, PLACE, RunConfig
+from pyro_vae.runs.config import IDENTITY, RunConfig
 from pyro_vae.runs.measure import ERROR
 from pyro_vae.runs.run import Run
-from pyro_vae.settings import setting_text
+from pyro_vae.settings import PLACE, setting_text
 
 SETTINGS = tuple(field.name for field in fields(RunConfig))
 DATA = ("dataset", "binarize", "levels")  # figures of other data are on another scale

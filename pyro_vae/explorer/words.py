@@ -4,8 +4,8 @@ import pandas as pd
 
 from pyro_vae.comparison.table import label, varying
 from pyro_vae.explorer.weights import Change
-from pyro_vae.runs.config import PLACE
 from pyro_vae.runs.run import Run
+from pyro_vae.settings import PLACE
 
 KINDS = {"vae": "VAE", "autoencoder": "autoencoder"}
 

@@ -11,7 +11,14 @@ import yaml
 
 from pyro_vae.files import read_file, replace_file
 from pyro_vae.names import DEVICES, check_name, shortened
-from pyro_vae.settings import DataSettings, ModelSettings, TrainingSettings, meaning, setting
+from pyro_vae.settings import (
+    PLACE,
+    DataSettings,
+    ModelSettings,
+    TrainingSettings,
+    meaning,
+    setting,
+)
 
 LARGEST = 2**20  # bytes of a file of settings
 SAFE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, which is ten times as fast
@@ -20,7 +27,6 @@ NUMBERS = {  # as YAML 1.2 reads them, but for 1e3, which is a word
     "tag:yaml.org,2002:int": re.compile(r"[-+]?(0|[1-9][0-9]*)$"),
     "tag:yaml.org,2002:float": re.compile(rf"({DIGITS}|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$"),
 }
-PLACE = ("device", "engine", "data_dir", "data_limit")  # settings that change no result
 
 
 class Loader(SAFE):

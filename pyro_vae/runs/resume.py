@@ -5,8 +5,9 @@ from dataclasses import fields
 from pathlib import Path
 
 from pyro_vae.files import PART, check_path_name, exists
-from pyro_vae.runs.config import PLACE, RunConfig
+from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.run import Run
+from pyro_vae.settings import PLACE
 
 MAY_CHANGE_ON_RESUME = ("epochs", *PLACE)
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from pyro_vae.files import check_path_name, exists, replace_file
-from pyro_vae.runs.config import PLACE, RunConfig
+from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.lock import SWEEP_FILE, FolderLock, check_unused
 from pyro_vae.runs.resume import check_free, compare_settings, visible_entries
 from pyro_vae.runs.run import Run
-from pyro_vae.settings import DEFAULT_BATCH_SIZE
+from pyro_vae.settings import DEFAULT_BATCH_SIZE, PLACE
 from pyro_vae.sweeps.grid import Grid, save_grid
 
 ENDING = 10.0  # seconds, for the workers of a sweep that was killed to end

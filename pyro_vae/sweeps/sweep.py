@@ -5,9 +5,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from pyro_vae.randomness import one_at_a_time
-from pyro_vae.runs.config import PLACE, RunConfig
+from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.interrupts import Interrupted
 from pyro_vae.runs.run import Run
+from pyro_vae.settings import PLACE
 from pyro_vae.sweeps.folder import SweepFolder
 from pyro_vae.sweeps.grid import Grid, combinations, common_settings, read_grid
 from pyro_vae.sweeps.observer import SweepObserver

@@ -16,6 +16,11 @@ def test_the_runs_at_the_best_value():
     chosen = at_best(table, "bits", "beta", "data")
     assert chosen["data"].tolist() == ["a", "a", "b", "b"]
     assert chosen["beta"].tolist() == [4, 4, 1, 1]
+    for setting, by in (("beta", "data"), ("data", "level")):  # an unset value is one of them
+        unset = table.assign(beta=table["beta"].replace(1, np.nan), level=np.nan)
+        lowest = at_best(unset, "bits", setting, by, best="lowest")
+        assert lowest["data"].tolist() == (["a", "a", "b", "b"] if setting == "beta" else ["b"] * 5)
+        assert len(behind_best(unset, "bits", setting, by)) == (6 if setting == "beta" else 2)
     table["family"] = "laplace"
     chosen = at_best(table, "bits", "beta", ["data", "family"], best="lowest")
     assert chosen["beta"].tolist() == [1, 1, 4, 4]
