@@ -179,7 +179,7 @@ def bits_column(table: pd.DataFrame) -> str:
 
     Those of validation images rank runs that all hold some out, since the test images are not to
     choose by. Otherwise the evaluation's bound does, which is tighter, if all that have bits have it
-    at the same effort; and else the bound of `summary.json`, whose effort never differs.
+    at the same effort; and else the bound of `summary.json`, whose effort follows from the data.
     """
     known = table[table["test.bits_per_dim"].notna()]
     if known.empty:

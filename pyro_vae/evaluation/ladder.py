@@ -16,12 +16,13 @@ from pyro_vae.evaluation.ais import (
     bidirectional_monte_carlo,
 )
 from pyro_vae.evaluation.bounds import importance_bound
-from pyro_vae.evaluation.gaps import refit_posterior
+from pyro_vae.evaluation.gaps import missed_modes, refit_posterior
 from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.evaluation.thresholds import MISSED_NATS
 from pyro_vae.models.vae import VAE
 
 ESTIMATE = "ais_from_posterior"  # of log P(x): chosen beforehand, as the largest of all is biased
+SIMULATED = 20  # images whose codes are known, on which fits are checked
 GAPS = {  # a higher rung minus a lower one
     "approximation_gap": (ESTIMATE, "elbo_refitted"),  # what the best diagonal Normal q loses
     "correlation_gap": (
@@ -47,6 +48,7 @@ class Ladder(NamedTuple):
     annealed: Annealed  # AIS from q(z|x), with all that is known of its chains
     bound_effective_sample_size: Tensor  # of the draws of the importance bound, (N,)
     failed_fits: int  # images of which no fitted diagonal Normal reached the encoder's
+    missed_modes: Tensor  # for which images that the model drew fits missed a mode, (few,)
 
     @property
     def log_prob(self) -> Tensor:
@@ -126,4 +128,5 @@ def climb(
         annealed[ESTIMATE],
         bound.effective_sample_size,
         int(fit.failed.sum()),
+        missed_modes(vae, min(len(images), SIMULATED), refit_steps, seed, progress=progress),
     )

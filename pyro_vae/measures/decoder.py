@@ -39,6 +39,7 @@ DECODER = Part(
         ),
     ),
     rows=(
+        Row("images", "test images"),
         Row("coverage_50", "inside central 50%", "of pixels: 0.5 if calibrated"),
         Row("coverage_90", "inside central 90%", "of pixels: 0.9 if calibrated"),
     ),

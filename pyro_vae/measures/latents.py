@@ -86,6 +86,7 @@ LATENTS = Part(
         ),
     ),
     rows=(
+        Row("images", "test images"),
         Row("rate_nats", "rate", NATS),
         Row(
             "mutual_information_nats",

@@ -76,6 +76,8 @@ def _ladder_figures(ladder: Ladder, shape: tuple[int, int, int], num_samples: in
         "log_prob_monte_carlo_error": ladder.monte_carlo_error,
         **{f"{name}_nats": estimate(gap) for name, gap in ladder.gaps.items()},
         "failed_fits": ladder.failed_fits,
+        "fits_missing_modes": int(ladder.missed_modes.sum()),
+        "fits_checked": len(ladder.missed_modes),
         "bracket_gap_nats": estimate(ladder.bracket.gap),
         "acceptance": ladder.acceptance,
         "bound_effective_sample_size": estimate(ladder.bound_effective_sample_size),
@@ -95,6 +97,12 @@ def _ladder_warnings(ladder: Ladder, num_samples: int) -> list[str]:
         warnings.append(
             f"the importance bound with {num_samples} samples misses {ladder.missed:.1f} nats that"
             " annealing finds: bits per dimension by that bound are too large"
+        )
+    if missed := int(ladder.missed_modes.sum()):
+        warnings.append(
+            f"for {missed} of {len(ladder.missed_modes)} images that the model drew, fits to single"
+            " images missed a mode that a fit from the true code finds: what is closed by fits is"
+            " larger than shown"
         )
     if unsure := int(ladder.annealed.unsure.sum()):
         warnings.append(
@@ -134,7 +142,8 @@ LIKELIHOOD = Part(
         ),
         (
             "amortization gap",
-            "what the encoder loses against the best diagonal Normal for each image.",
+            "what the encoder loses against the best diagonal Normal that was found for each image, so"
+            " at least this much.",
         ),
         (
             "approximation gap",
@@ -149,6 +158,7 @@ LIKELIHOOD = Part(
     rows=(
         *under(
             "As trained, by the run's own score",
+            Row("images", "test images"),
             Row("elbo_nats", "ELBO", NATS),
             Row("rate_nats", "rate", NATS),
             Row("distortion_nats", "distortion", NATS),
@@ -158,7 +168,7 @@ LIKELIHOOD = Part(
         *under(
             "Probabilities of the grey levels",
             Row("bits_per_dim", "bits per dimension", "importance bound"),
-            Row("ladder.images", "images of the next ones"),
+            Row("ladder.images", "test images of the ladder, all below"),
             Row("ladder.nats.elbo", "ELBO", NATS),
             Row("ladder.nats.importance_bound", "importance bound", NATS),
             Row("ladder.bound_effective_sample_size", "its effective draws"),
@@ -192,12 +202,14 @@ LIKELIHOOD = Part(
         ),
         *under(
             "Gaps under log P(x), paired over images",
-            Row("ladder.amortization_gap_nats", "amortization gap", NATS),
-            Row("ladder.approximation_gap_nats", "approximation gap", NATS),
+            Row("ladder.amortization_gap_nats", "amortization gap, at least", NATS),
+            Row("ladder.approximation_gap_nats", "approximation gap, at most", NATS),
             Row("ladder.correlation_gap_nats", "of it, correlation", NATS),
             Row("ladder.shape_gap_nats", "of it, shape", NATS),
-            Row("ladder.closed_by_flow_nats", "closed by a flow", NATS),
+            Row("ladder.closed_by_flow_nats", "closed by a flow, at least", NATS),
             Row("ladder.failed_fits", "failed fits", "images"),
+            Row("ladder.fits_missing_modes", "fits that missed a known mode", "simulated images"),
+            Row("ladder.fits_checked", "simulated images of that"),
             Row("ladder.bracket_gap_nats", "bracket gap, simulated", NATS),
         ),
         Row("ladder.warning", "warning", kind="words"),

@@ -110,11 +110,12 @@ def _cards(summary: dict, config: RunConfig) -> list[Card]:
     of_them = "" if effective is None else f", {effective:.1f} effective"
     draws = f"{test['bits_per_dim_samples']} draws{of_them}"
     bits = f"bits per dimension, an upper bound ({draws})"
+    of = "" if test.get("images") is None else f", {test['images']:,} test images"
     cards = [
-        Card(_number(test["elbo_nats"]), "test ELBO, nats per image"),
-        Card(_number(test["rate_nats"]), "rate, nats per image"),
-        Card(_number(test["distortion_nats"]), "distortion, nats per image"),
-        Card(_number(test["bits_per_dim"], 3), bits),
+        Card(_number(test["elbo_nats"]), f"test ELBO, nats per image{of}"),
+        Card(_number(test["rate_nats"]), f"rate, nats per image{of}"),
+        Card(_number(test["distortion_nats"]), f"distortion, nats per image{of}"),
+        Card(_number(test["bits_per_dim"], 3), f"{bits}{of}"),
         Card(f"{test['active_units']} of {config.latent_dim}", "latent components active"),
         Card(f"{sum(sizes.values()):,}", "parameters"),
         Card(_number(summary["seconds"], 1), f"seconds of training on {summary['device']}"),

@@ -39,6 +39,7 @@ SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is the
     "generalisation": dict,
     "generalisation.gap_error": NUMBER,
     "generalisation.gap_bits_per_dim": NUMBER,
+    **{f"generalisation.drawn_gap_{unit}": NUMBER for unit in ("nats", "error", "bits_per_dim")},
     "cautions": list,
     "convergence": (dict, type(None)),
     "convergence.word": str,

@@ -20,27 +20,34 @@ from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.run import cautions
 from pyro_vae.training.loop import Training
 
-BITS_PER_DIM_SAMPLES = 16
+NUMBERS = 2**22  # pixels that are scored for bits per dimension: a second or a few
+FEWEST_DRAWS, MOST_DRAWS = 16, 5000
 TRAIN_DRAWS = 2**17
 
 
 class Scored(NamedTuple):
-    """Images of a split, and the measures of each of them."""
+    """Images of a split, and the measures of each of them, with the draws of z for its log P."""
 
     images: Tensor
     columns: dict[str, Tensor]
+    num_samples: int
 
 
 def score(data: Dataset, training: Training, progress: Progress = no_progress) -> dict[str, Scored]:
-    """Measure each test image and, where some are held out, each validation image."""
+    """Measure each test image and, where some are held out, each validation image.
+
+    The bound takes as many draws of z as a second or a few allow. Their number depends on the test
+    images alone, so that runs on the same data are measured alike.
+    """
     test, model = training.splits.test, training.model
+    num_samples = min(max(NUMBERS // test.numel(), FEWEST_DRAWS), MOST_DRAWS)
     splits = {"test": test}
     if data.validation is not None:
         splits["validation"] = data.validation.images.to(test)
     scored = {}
     for name, images in splits.items():
-        columns = per_image(model, images, data.levels, BITS_PER_DIM_SAMPLES, progress=progress)
-        scored[name] = Scored(images, columns)
+        columns = per_image(model, images, data.levels, num_samples, progress=progress)
+        scored[name] = Scored(images, columns, num_samples)
     return scored
 
 
@@ -62,7 +69,7 @@ def summarise(
     model = training.model
     optimum = _linear_optimum(config, model, data)
     train = _train_summary(model, data, training.images, optimum)
-    splits = {name: _means(model, *split) for name, split in scored.items()}
+    splits = {name: _means(model, split) for name, split in scored.items()}
     return {
         "dataset": config.dataset,
         "likelihood": config.likelihood,
@@ -82,34 +89,43 @@ def summarise(
         "steps_per_second": training.step / training.seconds,
         "train": train,
         **splits,
-        "generalisation": _generalisation(model, train, scored["test"]),
+        "generalisation": _generalisation(model, train, data, scored),
         "cautions": cautions(config, data, model),
         "linear_optimum": optimum,
-        "baselines": _beside_baselines(config, data, scored["test"].columns, progress),
+        "baselines": _beside_baselines(config, data, scored["test"], progress),
         "convergence": _convergence(config, training, metrics, data),
     }
 
 
-def _generalisation(model: LatentImageModel, train: dict, test: Scored) -> dict:
+def _generalisation(
+    model: LatentImageModel, train: dict, data: Dataset, scored: dict[str, Scored]
+) -> dict:
     """Return by how much the ELBO of training images exceeds that of test images, nats.
 
-    An autoencoder has none; there it is minus the distortion. The error covers both sets of images.
+    An autoencoder has none; there it is minus the distortion. The errors cover both sets of images.
+    Over-fitting is a part of this gap, and how test images differ from training images is another.
+    Validation images that were drawn at random from the training images differ by chance only, so
+    that their gap, `drawn_gap_nats`, is over-fitting alone.
     """
     sign, name = (1, "elbo_nats") if model.has_rate else (-1, "distortion_nats")
-    mean, error = estimate(test.columns[name])
-    gap = sign * (train[name] - mean)
-    bits = gap / math.prod(model.image_shape) / math.log(2)
-    gap_error = math.hypot(train["standard_error_nats"], error)
-    return {"gap_nats": gap, "gap_error": gap_error, "gap_bits_per_dim": bits}
+    found = {}
+    splits = {"gap": "test"} | ({"drawn_gap": "validation"} if data.drawn_validation else {})
+    for key, split in splits.items():
+        mean, error = estimate(scored[split].columns[name])
+        gap = sign * (train[name] - mean)
+        found[f"{key}_nats"] = gap
+        found[f"{key}_error"] = math.hypot(train["standard_error_nats"], error)
+        found[f"{key}_bits_per_dim"] = gap / math.prod(model.image_shape) / math.log(2)
+    return found
 
 
 def _beside_baselines(
-    config: RunConfig, data: Dataset, columns: dict[str, Tensor], progress: Progress
+    config: RunConfig, data: Dataset, test: Scored, progress: Progress
 ) -> dict | None:
-    if "log_prob_nats" not in columns:
+    if "log_prob_nats" not in test.columns:
         return None
-    log_prob, draws = columns["log_prob_nats"], BITS_PER_DIM_SAMPLES
-    return beside_baselines(data, log_prob, config.latent_dim, draws, progress)
+    log_prob = test.columns["log_prob_nats"]
+    return beside_baselines(data, log_prob, config.latent_dim, test.num_samples, progress)
 
 
 def _convergence(
@@ -148,9 +164,9 @@ def _convergence(
     return figures | {"word": word, "reason": reason}
 
 
-def _means(model: LatentImageModel, images: Tensor, columns: dict[str, Tensor]) -> dict:
+def _means(model: LatentImageModel, scored: Scored) -> dict:
     """Return the means over images, without their errors."""
-    measures = means(model, images, columns, BITS_PER_DIM_SAMPLES)
+    measures = means(model, *scored)
     return {k: v.mean if isinstance(v, Estimate) else v for k, v in measures.items()}
 
 

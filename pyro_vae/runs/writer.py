@@ -141,7 +141,7 @@ class RunWriter:
         )
         save_drawings(trained.figures, drawings)
         scored = score(self.data, self.training, progress)
-        save_per_image(trained.per_image_file, scored)
+        save_per_image(trained.per_image_file, {name: each[:2] for name, each in scored.items()})
         trained.summary = finite(
             summarise(trained.config, self.data, self.training, scored, trained.metrics, progress)
         )

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -101,6 +102,51 @@ def test_another_start_finds_the_higher_mode():
     fit = refit_posterior(vae, x, num_steps=100, num_samples=1000, score="density")
     assert gap(fit, "elbo", "elbo_refitted") > 0.5
     assert fit.elbos["elbo_refitted"] < quadrature(vae, x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loc", [-1.0, 0.0, 3.0])
+def test_every_image_of_a_bimodal_posterior_is_fitted_in_its_best_mode(loc):
+    """One component, two modes of which the positive one is better by far more than a Normal loses.
+
+    The best Normal is found by a grid of its mean and scale. In one dimension nothing is correlated.
+    """
+    vae = folded_vae(tilt=0.25, loc=loc)
+    x = torch.linspace(0.3, 2.0, 24).double().reshape(24, 1, 1, 1)
+    fit = refit_posterior(vae, x, num_steps=200, num_samples=4000, score="density")
+    assert (gap(fit, "elbo_refitted", "elbo_full_covariance") == 0).all()
+    best = torch.stack([best_normal(vae, image[None]) for image in x])
+    off = fit.elbos["elbo_refitted"] - best
+    assert (off > -FIT_NATS - 5 * fit.errors["elbo_refitted"]).all() and off.max() < 0.1
+    truth = torch.stack([quadrature(vae, image[None]) for image in x])
+    shape, flow = truth - best, gap(fit, "elbo_full_covariance", "elbo_flow")
+    assert shape.mean() > 0.3 and flow.mean() > 0.25 * shape.mean()
+
+
+def best_normal(vae, x):
+    """The ELBO of the best Normal for an image of one component, by a grid and quadrature."""
+    loc = torch.linspace(-3, 3, 241).double().reshape(-1, 1, 1)
+    scale = torch.logspace(-1.3, 0.3, 60).double().reshape(1, -1, 1)
+    nodes, weights = map(torch.from_numpy, np.polynomial.hermite_e.hermegauss(40))
+    z = (loc + scale * nodes).unsqueeze(-1)
+    with torch.no_grad():
+        likelihood = vae.decode(z.flatten(0, 1)).log_prob(x).reshape(z.shape[:-1])
+    mean = (likelihood * weights).sum(-1) / weights.sum()
+    kl = (scale.square() + loc.square() - 1).squeeze(-1) / 2 - scale.squeeze(-1).log()
+    return (mean - kl).max()
+
+
+@pytest.mark.slow
+def test_a_mode_that_fits_miss_is_found_from_the_true_code(monkeypatch):
+    """Eight components of two modes each: an encoder far from all, and fits from there alone."""
+    vae = folded_vae(tilt=0.5, loc=-1.5, latent_dim=8)
+    with_starts = gaps.missed_modes(vae, 10, 60, score="density")
+    starts = gaps._Fitting.starts
+    monkeypatch.setattr(gaps._Fitting, "starts", lambda self: starts(self)[:1])
+    alone = gaps.missed_modes(vae, 10, 60, score="density")
+    assert alone.shape == (10,) and alone.sum() >= 8 > with_starts.sum()
+    normal, _ = linear_gaussian_vae()
+    assert not gaps.missed_modes(normal, 10, 100, score="density").any()
 
 
 def test_a_fit_that_ends_below_the_encoder_is_no_gap(monkeypatch):

@@ -23,7 +23,16 @@ def ladder(importance=-3.0, from_prior=-2.0, from_posterior=-2.5, error=0.1, bia
     errors = {name: torch.full((4,), error) for name in ANNEALED}
     nothing = Annealed(*(torch.zeros(4) for _ in range(6)))
     biased = nothing._replace(bias=torch.full((4,), bias))
-    return Ladder(rungs, errors, Bracket(nothing, nothing), 0.65, biased, torch.full((4,), 7.0), 0)
+    return Ladder(
+        rungs,
+        errors,
+        Bracket(nothing, nothing),
+        0.65,
+        biased,
+        torch.full((4,), 7.0),
+        0,
+        torch.zeros(4),
+    )
 
 
 @pytest.mark.parametrize("others", [{"importance": -1.0}, {"from_prior": -1.0}])
@@ -85,5 +94,5 @@ def test_a_ladder_is_climbed_where_log_p_is_known():
     assert 0.3 < found.acceptance < 0.95 and found.bracket.gap.shape == (3,)
     assert found.bracket.gap.mean() > -1  # an upper bound less a lower one, in expectation
     assert all(0 < n <= total for n, total, _ in counted)
-    assert [n for n, _, unit in counted if unit == "steps of a fit"] == [*range(1, 21)] * 3
+    assert [n for n, _, unit in counted if unit == "steps of a fit"] == [*range(1, 21)] * 6
     assert (40, 40, "temperatures") in counted and (3, 3, "images") in counted

@@ -72,6 +72,14 @@ def test_generalisation():
     found = answered("generalise", generalisation=gap)
     assert found.mark == LOOK and "9.00 ± 1.00 nats" in found.answer
     assert answered("generalise", generalisation=gap | {"gap_error": 5.0}).mark == YES  # by chance
+    drawn = gap | {"drawn_gap_nats": 0.1, "drawn_gap_error": 0.2, "drawn_gap_bits_per_dim": 0.002}
+    found = answered("generalise", generalisation=drawn)
+    assert found.mark == YES and "better by 0.10 ± 0.20 nats, which is over-fitting" in found.answer
+    assert (
+        "any way in which test images differ" in answered("generalise", generalisation=gap).answer
+    )
+    of_digits = answered("generalise", generalisation=gap, dataset="digits").answer
+    assert "a change of writers" in of_digits
     better = gap | {"gap_nats": -0.25, "gap_bits_per_dim": -0.005}
     answer = answered("generalise", generalisation=better).answer
     assert "is worse by 0.25 ± 1.00 nats per image (0.005 bits per dimension)" in answer

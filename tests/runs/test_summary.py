@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import pyro_vae as pv
@@ -31,7 +32,7 @@ def test_the_summary_says_what_was_measured(digits, copy_run):
         summary["test"]["rate_nats"] + summary["test"]["distortion_nats"], rel=1e-5
     )
     assert summary["test"]["elbo_nats"] == pytest.approx(run.metrics["test_elbo"][-1], rel=1e-5)
-    assert summary["test"]["bits_per_dim"] > 0 and summary["test"]["bits_per_dim_samples"] == 16
+    assert summary["test"]["bits_per_dim"] > 0 and summary["test"]["bits_per_dim_samples"] == 182
     parts = {"encoder": 65 * 8 + 9 * 4, "decoder": 3 * 8 + 9 * 64, "likelihood": 1}
     assert summary["parameters"] == parts
     assert summary["beta"] == 2.0 and summary["engine"] == "eager" and summary["steps"] == 22
@@ -99,3 +100,22 @@ def test_an_autoencoder_has_no_rate_to_report():
     assert [test[key] for key in empty] == [None] * 4
     assert run.metrics["train_rate"] == [None, None]
     assert not (run.folder / "figures" / "kl_histogram.png").exists()
+
+
+@pytest.mark.parametrize("sorted_labels", [True, False])
+def test_overfitting_is_read_from_validation_images_drawn_at_random(sorted_labels, elsewhere):
+    """Test images of another kind than those of training and validation: the gap contains that."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(60, 4, 4), dtype=np.uint8)
+    labels = np.sort(rng.integers(2, size=60)) if sorted_labels else np.arange(60) % 2
+    test = np.full((20, 4, 4), 255, dtype=np.uint8)
+    parts = {"train_images": images, "train_labels": labels, "test_images": test}
+    np.savez("own.npz", **parts, test_labels=np.arange(20) % 2)
+    run = pv.train(quick(dataset="own.npz", validation="always"), "a")
+    gap = run.summary["generalisation"]
+    drawn = {key for key in gap if key.startswith("drawn_gap")}
+    assert len(drawn) == (3 if sorted_labels else 0)
+    if sorted_labels:
+        expected = run.summary["train"]["elbo_nats"] - run.summary["validation"]["elbo_nats"]
+        assert gap["drawn_gap_nats"] == pytest.approx(expected, rel=1e-5)
+        assert abs(gap["drawn_gap_nats"]) < 5 * gap["drawn_gap_error"] < abs(gap["gap_nats"])
