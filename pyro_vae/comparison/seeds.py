@@ -102,7 +102,7 @@ def differences(
 
     def compared(runs: pd.DataFrame) -> dict[str, Any]:
         by_value = dict(_groups(runs, setting))
-        both = [_values(by_value.get(value, runs[:0]), column) for value in (one, other)]
+        both = [_values(by_value.get(_or_none(value), runs[:0]), column) for value in (one, other)]
         if not len(both[0]) or not len(both[1]):
             raise ValueError(f"{setting}: expected runs of {one} and {other}, got none of one")
         found, covered = _difference(*both)
@@ -190,8 +190,13 @@ def _groups(table: pd.DataFrame, by: Names) -> list[tuple[Any, pd.DataFrame]]:
     if not names:
         return [(ALL, table)] if len(table) else []
     groups = table.groupby(names, sort=False, dropna=False)
-    found = [(tuple(None if v != v else v for v in values), runs) for values, runs in groups]
+    found = [(tuple(map(_or_none, values)), runs) for values, runs in groups]
     return [(values if len(names) > 1 else values[0], runs) for values, runs in found]
+
+
+def _or_none(value: Any) -> Any:
+    """Return a value, and None in place of the NaN that pandas makes of it."""
+    return None if value != value else value
 
 
 def _row_for_each(

@@ -17,7 +17,7 @@ def test_the_runs_at_the_best_value():
     assert chosen["data"].tolist() == ["a", "a", "b", "b"]
     assert chosen["beta"].tolist() == [4, 4, 1, 1]
     for setting, by in (("beta", "data"), ("data", "level")):  # an unset value is one of them
-        unset = table.assign(beta=table["beta"].replace(1, np.nan), level=np.nan)
+        unset = table.assign(beta=table["beta"].replace(1, np.nan), level=None)
         lowest = at_best(unset, "bits", setting, by, best="lowest")
         assert lowest["data"].tolist() == (["a", "a", "b", "b"] if setting == "beta" else ["b"] * 5)
         assert len(behind_best(unset, "bits", setting, by)) == (6 if setting == "beta" else 2)
