@@ -1,6 +1,7 @@
 """Files that are damaged, hostile or small."""
 
 import json
+import os
 import random
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from tests.campaign.trial import TRAIN, quick_measures, run
 
 
 def mutated_files(campaign: Campaign) -> None:
-    """Files of a run folder with bytes changed, cut off, or replaced; every command on them."""
+    """Files of a run folder changed, cut off, replaced, or no files any more; each command on them."""
     original = campaign.made()
     run(["evaluate", str(original), "--quick", "--only", "latents,limit"])
     names = ["config.yaml", "metrics.csv", "summary.json", "evaluation.json", "checkpoints/last.pt"]
+    others = ["failed.txt", "per_image.npz", "report.html", "figures/samples.svg"]
     commands = {
         "report": ["report", "{}"],
         "compare": ["compare", "{}", str(original), "--out", "{}-c"],
@@ -25,7 +27,7 @@ def mutated_files(campaign: Campaign) -> None:
         "evaluate": ["evaluate", "{}", "--quick", "--only", "latents"],
     }
     for _ in campaign.trials(60):
-        file, name = campaign.rng.choice(names), campaign.rng.choice(list(commands))
+        file, name = campaign.rng.choice(names + others), campaign.rng.choice(list(commands))
         with campaign.trial(f"mutated file: {name}", copy_of=original) as trial:
             mutation = _mutate(trial.out / file, campaign.rng)
             ended = run([word.format(trial.out) for word in commands[name]])
@@ -47,10 +49,16 @@ def mutated_caches(campaign: Campaign) -> None:
 
 
 def _mutate(path: Path, rng: random.Random) -> str:
-    content = bytearray(path.read_bytes())
+    content = bytearray(path.read_bytes() if path.exists() else b"it diverged")
     foreign = [b"[]", b"{}", b"null", b"3", b'"text"', b"\xff\xfe\x00", b"[" * 100_000]
     foreign += [json.dumps({"test": [], "parameters": "x"}).encode(), b"a: &a [*a]\n"]
-    how = rng.choice(["flipped", "cut off", "replaced", "doubled", "emptied", "words"])
+    how = rng.choice(
+        ["flipped", "cut off", "replaced", "doubled", "emptied", "words", "pipe", "zeros"]
+    )
+    if how in ("pipe", "zeros"):
+        path.unlink(missing_ok=True)
+        os.mkfifo(path) if how == "pipe" else path.symlink_to("/dev/zero")
+        return how
     if how == "flipped":
         for _ in range(rng.randint(1, 8)):
             content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
