@@ -85,7 +85,7 @@ def test_a_signal_saves_and_the_run_resumes(number, status):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("place", ["run.load_dataset", "writer.summarise"])
+@pytest.mark.parametrize("place", ["data.load_dataset", "writer.summarise"])
 @no_pictures
 def test_a_signal_outside_training_ends_the_command_at_once(
     capsys, monkeypatch, place, number, status

@@ -30,7 +30,7 @@ def test_a_run_folder_holds_what_the_contract_says():
     )  # fmt: skip
     pictures = {f"figures/{name}.png" for name in figures}
     assert {path.removeprefix("a/") for path in contents("a")} == pictures | {
-        "config.yaml", "metrics.csv", "summary.json", "report.html", "per_image.npz",
+        "config.yaml", "metrics.csv", "summary.json", "report.html", "per_image.npz", "images.sha256",
         "checkpoints/last.pt", "figures/latent_map.svg",
     }  # fmt: skip
     for picture in run.folder.glob("figures/*.png"):
