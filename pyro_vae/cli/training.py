@@ -186,7 +186,7 @@ def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:
     runs = [run.reread() for run in progress.runs]
     failed = [str(run.folder) for run in runs if run.failed]
     finished = [run.folder for run in runs if not run.failed]
-    differ = len({run.config.identity for run in runs if not run.failed}) > 1
+    differ = len({Run(folder).config.identity for folder in finished}) > 1
     page = write_comparison(finished, parsed.out)[0] if differ else None
     if failed:
         more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.interrupts import Interrupted
 from pyro_vae.runs.run import Run
-from pyro_vae.settings import PLACE
+from pyro_vae.settings import DEFAULT_BATCH_SIZE
 from pyro_vae.sweeps.folder import SweepFolder
 from pyro_vae.sweeps.grid import Grid, combinations, common_settings, read_grid
 from pyro_vae.sweeps.observer import SweepObserver
@@ -88,8 +89,12 @@ def _check_differ(grid: Grid, configs: dict[str, RunConfig]) -> None:
     Raises:
         ValueError: they differ in settings that change no result.
     """
-    if len(configs) > 1 and len({config.identity for config in configs.values()}) == 1:
-        names = " and ".join(name for name in PLACE if len(grid.get(name, [])) > 1)
+    alike = {  # an unset batch size is the default one
+        replace(config, batch_size=config.batch_size or DEFAULT_BATCH_SIZE).identity
+        for config in configs.values()
+    }
+    if len(configs) > 1 and len(alike) == 1:
+        names = " and ".join(name for name, values in grid.items() if len(values) > 1)
         raise ValueError(
             f"{names}: the runs differ in nothing else, and so have the same results; give it one"
             " value, or several values to another setting, such as the seed"

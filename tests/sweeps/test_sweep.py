@@ -207,9 +207,11 @@ def test_what_is_refused_writes_nothing(tmp_path, capsys, arguments, message):
     [
         (["--engine", "svi", "eager"], "engine"),
         (["--device", "auto", "cpu", "--data-limit", "1", "2"], "device and data_limit"),
+        (["--config", "batches.yaml"], "batch_size"),
     ],
 )
 def test_runs_that_differ_in_nothing_that_matters_are_refused(capsys, flags, names):
+    Path("batches.yaml").write_text("batch_size: [null, 128]")
     assert main([*SWEEP, *flags]) == 2
     error = capsys.readouterr().err
     assert f"{names}: the runs differ in nothing else" in error and error.count("\n") == 1
