@@ -69,12 +69,12 @@ class Dataset:
         levels: the number of grey levels v / (levels - 1), or None if the pixels are not known to
             lie on such a grid.
         validation: images to choose by, if some were held out.
-        drawn_validation: whether they were drawn at random from the training images.
         dynamic: whether the training images are the probabilities of binary pixels, which are drawn
             anew in each epoch.
         factor_names: the names of the columns of the splits' factors.
         fingerprint: what tells the images from any others, as they were read: before pixels were
             made binary, and before any were held out. Empty where it is not known.
+        drawn_validation: whether validation images were drawn at random from the training images.
     """
 
     name: str
@@ -82,10 +82,10 @@ class Dataset:
     test: Split
     levels: int | None
     validation: Split | None = None
-    drawn_validation: bool = False
     dynamic: bool = False
     factor_names: tuple[str, ...] = ()
     fingerprint: str = ""
+    drawn_validation: bool = False
 
     def __repr__(self) -> str:
         held_out = f", {len(self.validation)} validation" if self.validation else ""
