@@ -22,15 +22,13 @@ from pyro_vae.names import command
 from pyro_vae.pages.frame import render
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.data import check_images, load_data_again
-from pyro_vae.runs.run import Run, load_run
+from pyro_vae.runs.run import OneRun, Run, runs_of
 from pyro_vae.settings import setting_text
 
 MOST_CODES, MOST_IMAGES = 2000, 48  # test images on the map, and those to click
 MOST_ROUNDED = 16  # those that tell what rounding changes, of which each can take a second
 MOST_CLASSES = 30  # labels that have a colour and a shape each
 FILE = "explore.html"
-
-OneRun = Run | str | Path
 
 
 @one_at_a_time()
@@ -57,8 +55,7 @@ def explore(
     Example:
         >>> explore(["runs/beta1", "runs/beta4"], "betas.html")  # doctest: +SKIP
     """
-    given = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
-    loaded = [run if isinstance(run, Run) else load_run(run) for run in given]
+    loaded = runs_of(runs)
     path = _place(loaded, out)
     _check(loaded)
     config = loaded[0].config.at(data_dir, dataset)

@@ -22,7 +22,7 @@ from pyro_vae.runs.data import load_data_again
 from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import save_json
-from pyro_vae.runs.run import Run, load_run
+from pyro_vae.runs.run import OneRun, Run, runs_of
 from pyro_vae.runs.writer import save_columns, save_drawings
 
 SMALL_MODEL = 200_000  # parameters
@@ -30,7 +30,7 @@ SMALL_MODEL = 200_000  # parameters
 
 @one_at_a_time()
 def evaluate(
-    run: Run | str | Path,
+    run: OneRun,
     only: list[str] | None = None,
     quick: bool = False,
     num_samples: int | None = None,
@@ -72,7 +72,7 @@ def evaluate(
     Example:
         >>> evaluate("runs/first", quick=True)["samples"]  # doctest: +SKIP
     """
-    run = run if isinstance(run, Run) else load_run(run)
+    (run,) = runs_of(run)
     chosen = [check_name("only", name, PARTS) for name in (only or PARTS)]
     config = run.config.at(data_dir, dataset)
     progress, measured = progress or _tell_nobody, measured or _tell_nobody
@@ -100,13 +100,15 @@ def evaluate(
     return run.reread().evaluation
 
 
-def evaluate_missing(runs: Sequence[Run], only: Sequence[str], quick: bool = False) -> None:
+def evaluate_missing(
+    runs: OneRun | Sequence[OneRun], only: Sequence[str], quick: bool = False
+) -> None:
     """Evaluate each run by those parts that have not measured its present weights yet.
 
     A part that an earlier version of the measures has measured is measured again.
 
     Args:
-        runs: the runs, as `load_runs` returns them.
+        runs: the runs, as `load_runs` returns them, or their folders.
         only: names of `pyro_vae.names.PARTS`.
         quick: whether to take fewer images, draws and temperatures.
 
@@ -117,7 +119,7 @@ def evaluate_missing(runs: Sequence[Run], only: Sequence[str], quick: bool = Fal
     """
     for name in only:
         check_name("only", name, PARTS)
-    for run in runs:
+    for run in runs_of(runs):
         known = run.reread()
         missing = [name for name in only if not _is_measured(name, known)]
         if missing:

@@ -20,7 +20,7 @@ from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data_again, load_local_data
 from pyro_vae.runs.evaluate import subject_of
 from pyro_vae.runs.lock import FolderLock
-from pyro_vae.runs.run import Run, without_repeats
+from pyro_vae.runs.run import OneRun, Run, runs_of, without_repeats
 from pyro_vae.settings import DataSettings, by_name
 
 Measure = Callable[..., Mapping[str, Any]]
@@ -29,7 +29,7 @@ ERROR = ".standard_error"  # ends the name of the column with an estimate's stan
 
 
 @one_at_a_time()
-def measure(runs: Run | Sequence[Run], function: Measure, **settings: object) -> pd.DataFrame:
+def measure(runs: OneRun | Sequence[OneRun], function: Measure, **settings: object) -> pd.DataFrame:
     """Return a row of figures for each run, measured by a function of your own.
 
     The function is called with a subject and the settings. The subject has the run's `model`, and
@@ -41,8 +41,9 @@ def measure(runs: Run | Sequence[Run], function: Measure, **settings: object) ->
     function's own code is not seen: give it another name.
 
     Args:
-        runs: the runs, as `load_runs` returns them, or one of them. A run with the settings and
-            the seed of an earlier one is left out, with a notice that names both.
+        runs: the runs, as `load_runs` returns them, their folders, or one of either. A run
+            with the settings and the seed of an earlier one is left out, with a notice that names
+            both.
         function: the measure, with a name of its own.
         settings: the function's other arguments, which JSON can write.
 
@@ -66,7 +67,7 @@ def measure(runs: Run | Sequence[Run], function: Measure, **settings: object) ->
             f"function: expected one that 'def' names, got {shortened(function)}; give other"
             " arguments to measure itself, as in measure(runs, function, images=100)"
         )
-    runs = without_repeats("measure", [runs] if isinstance(runs, Run) else runs)
+    runs = without_repeats("measure", runs_of(runs))
     cached = lru_cache(maxsize=1)(load_local_data)  # runs on the same data read it once
 
     def load(config: RunConfig) -> Dataset:

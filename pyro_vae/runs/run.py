@@ -231,6 +231,9 @@ class Run:
         return run_card(repr(self), settings, test, self.figures)
 
 
+OneRun = Run | str | Path
+
+
 def resolve_device(name: str, index: int = 0) -> torch.device:
     """Return the device of a name; `auto` is CUDA where there is a GPU, and else the CPU.
 
@@ -299,6 +302,12 @@ def without_repeats(caller: str, runs: Iterable[Run]) -> list[Run]:
     for folder, reason in repeated.items():
         notice(f"{caller}: {folder} is left out: {reason}")
     return kept
+
+
+def runs_of(runs: OneRun | Iterable[OneRun]) -> list[Run]:
+    """Return runs, each of which may be given as the path of its folder; errors as of `load_run`."""
+    given = [runs] if isinstance(runs, (Run, str, Path)) else runs
+    return [run if isinstance(run, Run) else load_run(run) for run in given]
 
 
 def load_run(folder: str | Path, device: torch.device | str = "cpu") -> Run:

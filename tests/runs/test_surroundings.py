@@ -90,7 +90,7 @@ def test_a_fit_and_a_page_stay_where_their_model_is(other_device, digits, copy_r
     list(pv.fit(vae, digits.train.images, epochs=4, seed=3))
     assert_same_weights(vae.state_dict(), expected)
     assert pv.explore("a").exists()
-    assert pv.measure([pv.Run("a")], brightness)["brightness"].item() > 0
+    assert pv.measure("a", brightness)["brightness"].item() > 0
 
 
 def brightness(subject):

@@ -1,6 +1,7 @@
 """A sweep on a Ray cluster leaves what it leaves in one process, whatever happens to the workers."""
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -123,16 +124,16 @@ def test_a_ray_whose_local_clusters_ask_for_no_token_starts_none(monkeypatch, ca
 @pytest.mark.parametrize("name", HEAD)
 def test_a_cluster_ends_with_its_head(tmp_path, name):
     """In a line of ours; no process and no folder of it is left, and no folder was open to others."""
-    before = set(Path("/tmp").glob("pyro-vae-*"))
     words = [*SWEEP_WITHOUT_END, "--out", str(tmp_path / "a"), "--ray", "local"]
     sweep = psutil.Popen([sys.executable, "-m", "pyro_vae", *words], stderr=subprocess.PIPE)
     while not list(tmp_path.glob("a/*/metrics.csv")):
         assert sweep.poll() is None
         time.sleep(0.2)
     started = sweep.children(recursive=True)
-    (folder,) = set(Path("/tmp").glob("pyro-vae-*")) - before
+    head = next(process for process in started if process.name() == name)
+    folder = Path(re.search(r"/tmp/pyro-vae-\w+", " ".join(head.cmdline()))[0])
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    next(process for process in started if process.name() == name).kill()
+    head.kill()
     _, error = sweep.communicate(timeout=60)
     assert sweep.returncode == 1
     assert error.decode() == (
