@@ -1,24 +1,21 @@
 """Sweeps on a Ray cluster: its workers train, and this process watches the run folders."""
 
-import logging
 import os
-import signal
 import socket
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
-from typing import Any
 
 from pyro_vae.notices import Notice
-from pyro_vae.runs.interrupts import SIGNALS, Interrupts
+from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.runs.lock import SWEEP_FILE, FolderLock
 from pyro_vae.runs.metrics import GrowingTable
 from pyro_vae.runs.run import Run
+from pyro_vae.sweeps.cluster import StartedCluster, connection
 from pyro_vae.sweeps.folder import mark_failed
 from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.trainer import Trainer, Unit, units
@@ -27,11 +24,6 @@ from pyro_vae.training.epochs import Record
 LOSSES = 3  # of workers in a row, without an epoch between, after which runs fail
 LOOK_EVERY = 0.5  # seconds
 WAIT = 60  # seconds, at most, for tasks to stop and for a shared file system to show their files
-TOKEN = "where it asks for a token, as Ray 2.60 does, set RAY_AUTH_MODE=token"
-TOKENS_SINCE = (2, 59)  # the first Ray whose local clusters ask for a token
-HEAD = ("gcs_server", "raylet")  # without which a cluster does nothing
-ENDING = 5.0  # seconds, for the processes of a cluster to end
-STORE = 80 * 2**20  # bytes, about the least that Ray accepts; nothing large goes through its store
 
 
 @contextmanager
@@ -52,90 +44,8 @@ def on_cluster(
         import ray
     except ImportError as error:
         raise ValueError("ray: Ray is missing; pip install 'pyro_vae[cluster]'") from error
-    with nullcontext() if ray.is_initialized() else _connection(ray, address) as started:
+    with nullcontext() if ray.is_initialized() else connection(ray, address) as started:
         yield ClusterTrainer(ray, observer, gpu_share, started)
-
-
-class _Started:
-    """The processes of the cluster that this process has just started."""
-
-    def __init__(self):
-        import psutil  # which comes with Ray
-
-        self.psutil, self.parent = psutil, psutil.Process()
-        self.head = [p for p in self.parent.children() if p.name() in HEAD]
-        self.all = set(self.head)
-
-    @property
-    def alive(self) -> bool:
-        """Return whether the head of the cluster is alive."""
-        running = (p for p in self.head if p.is_running())
-        return sum(p.status() != self.psutil.STATUS_ZOMBIE for p in running) == len(HEAD)
-
-    def look(self) -> None:
-        """Take note of the processes that the cluster has started since.
-
-        Raises:
-            OSError: its head has ended.
-        """
-        for process in self.head:
-            with suppress(self.psutil.Error):
-                self.all |= {process, *process.children(recursive=True)}
-        if not self.alive:
-            raise OSError("ray: the cluster's head has ended; the same command resumes the sweep")
-
-    def end(self) -> None:
-        """End what is left of the cluster; its workers save what they have."""
-        for process in self.all:
-            with suppress(self.psutil.Error):
-                process.terminate()
-        for process in self.psutil.wait_procs(self.all, timeout=ENDING)[1]:
-            with suppress(self.psutil.Error):
-                process.kill()
-
-
-def _check_version(ray: ModuleType) -> None:
-    """Check that a cluster that Ray starts here asks for a token, since it listens to all machines.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if tuple(map(int, ray.__version__.split(".")[:2])) < TOKENS_SINCE:
-        raise ValueError(
-            f"ray: a local cluster of Ray {ray.__version__} obeys everybody in the network; install"
-            " ray>=2.59, whose clusters ask for a token"
-        )
-
-
-@contextmanager
-def _connection(ray: ModuleType, address: str) -> Iterator[_Started | None]:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    with TemporaryDirectory(prefix="pyro-vae-", dir="/tmp") as folder:  # short: it holds sockets
-        if address == "local":
-            _check_version(ray)
-            quiet |= {"include_dashboard": False, "object_store_memory": STORE}
-            quiet["_temp_dir"] = f"{folder}/ray"  # which Ray opens to all, in a folder that is ours
-            if hasattr(os, "sched_getaffinity"):  # a Slurm job's, not all of the node's
-                quiet["num_cpus"] = len(os.sched_getaffinity(0))
-        handlers = {number: signal.getsignal(number) for number in SIGNALS}
-        started = None
-        try:
-            try:
-                ray.init(address, **quiet)
-            except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-                reason = str(error).strip().partition("\n")[0]
-                raise ValueError(f"ray: no cluster at {address}: {reason}; {TOKEN}") from error
-            for number, handler in handlers.items():
-                if signal.getsignal(number) is not handler:  # Ray sets its own for SIGTERM
-                    signal.signal(number, handler)
-            started = _Started() if address == "local" else None
-            yield started
-        finally:
-            if started and not started.alive:
-                started.end()  # Ray would wait for the head
-            ray.shutdown()
-            if started:
-                started.end()
 
 
 def _train(unit: Unit, sweep: Path) -> list[str]:
@@ -174,7 +84,7 @@ class ClusterTrainer:
         ray: ModuleType,
         observer: SweepObserver,
         gpu_share: float = 1.0,
-        started: _Started | None = None,
+        started: StartedCluster | None = None,
     ):
         self.started = started
         self.ray, self.observer, self.interrupts = ray, observer, observer.interrupts

@@ -17,7 +17,8 @@ import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
-from pyro_vae.sweeps.ray import HEAD, LOSSES, ClusterTrainer, _Watched
+from pyro_vae.sweeps.cluster import HEAD
+from pyro_vae.sweeps.ray import LOSSES, ClusterTrainer, _Watched
 from pyro_vae.sweeps.trainer import Unit
 from tests.support.runs import assert_same_run
 from tests.support.sweeps import SMALL
