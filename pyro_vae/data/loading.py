@@ -50,8 +50,8 @@ def _with_validation(data: Dataset) -> Dataset:
         )
     if labels is not None and labels.diff().min() >= 0:  # the last tenth would be of one class
         rows, held_out = map(torch.from_numpy, random_test_rows(count))
-        drawn = {"validation": data.train[held_out], "drawn_validation": True}
-        return replace(data, train=data.train[rows], **drawn)
+        train, chosen = data.train[rows], data.train[held_out]
+        return replace(data, train=train, validation=chosen, drawn_validation=True)
     cut = count - max(1, count // 10)
     return replace(data, train=data.train[:cut], validation=data.train[cut:])
 
