@@ -50,6 +50,7 @@ SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is the
         for name in ("independent_pixels", "one_gaussian", "ppca")
         for key in ("bits_per_dim", "gain_nats", "gain_error", "gain_bits_per_dim")
     },
+    "dataset": str,
     "latent_dim": int,
     "epochs": int,
     "asked_epochs": int,

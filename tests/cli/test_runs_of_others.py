@@ -165,6 +165,7 @@ FIGURES = [  # of a file of results: the wrong ones, and the command that reads 
     ("summary.json", "test.mean_variance_per_component", [math.nan, 1.0], "report"),
     ("summary.json", "test.elbo_nats", 10**400, "report"),
     ("summary.json", "latent_dim", "two", "report"),
+    ("summary.json", "dataset", [], "report"),
     ("summary.json", "baselines.ppca", {}, "compare"),
     ("evaluation.json", "latents", {"images": []}, "compare"),
     ("evaluation.json", "latents", {"rate_nats": math.inf}, "report"),
