@@ -16,7 +16,7 @@ PANELS = {
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("plan", type=Path, help="the folder of cells.csv")
-    parser.add_argument("--pixels", type=int, default=64, help="of an image")
+    parser.add_argument("--pixels", type=int, required=True, help="of an image")
     folder, pixels = vars(parser.parse_args()).values()
     cells = pd.read_csv(folder / "cells.csv").dropna(subset="validation_ais")
     cells["validation_bits"] = -cells.validation_ais / pixels / math.log(2)

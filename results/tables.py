@@ -148,7 +148,7 @@ def markdown(title, rows, note=""):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("plan", type=Path, help="the folder of cells.csv and per_image.npz")
-    parser.add_argument("--pixels", type=int, default=64, help="of an image")
+    parser.add_argument("--pixels", type=int, required=True, help="of an image")
     folder, pixels = vars(parser.parse_args()).values()
     measures = Measures(folder, pixels)
     parts = [markdown("Families at beta 1, test images", *families_at_one(measures))]

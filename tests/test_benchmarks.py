@@ -261,7 +261,7 @@ def test_the_page_of_statements_has_a_row_for_each_case(tmp_path, capsys):
     assert page.count("\n## ") == len(statements.SECTIONS)
 
 
-# --- a GPU's ten minutes --------------------------------------------------------------------------
+# --- a look at a GPU ------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
