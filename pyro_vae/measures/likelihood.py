@@ -197,8 +197,8 @@ LIKELIHOOD = Part(
             Row("ladder.ais_effective_sample_size", "effective chains", "of AIS from q(z|x)"),
             Row("ladder.ais_of_few_chains", "images of few chains", f"under {FEW_CHAINS}"),
             Row("validation_log_prob_nats", "log P(x), validation", NATS),
-            Row("validation_ais_bias_nats", "its bias, estimated", NATS),
-            Row("validation_images", "its images"),
+            Row("validation_ais_bias_nats", "bias of AIS, validation", NATS),
+            Row("validation_images", "images of that, validation"),
         ),
         *under(
             "Gaps under log P(x), paired over images",

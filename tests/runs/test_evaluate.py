@@ -10,7 +10,7 @@ from xarray import open_datatree
 
 import pyro_vae as pv
 from pyro_vae.measures import PARTS
-from pyro_vae.measures.part import Measured
+from pyro_vae.measures.part import VERSION, Measured
 from pyro_vae.pages.wording import shown_rows
 from pyro_vae.runs import evaluate
 from tests.support import seams
@@ -27,7 +27,12 @@ TRUE_FACTORS = {
     "FactorVAE score",
 }
 MAY_BE_MISSING = {  # on a run without true factors, validation images, idle components or warnings
-    "likelihood": {"warning", "log P(x), validation"},
+    "likelihood": {
+        "warning",
+        "log P(x), validation",
+        "bias of AIS, validation",
+        "images of that, validation",
+    },
     "latents": {"log P lost without them"},
     "factors": TRUE_FACTORS,
 }
@@ -53,6 +58,7 @@ def test_every_part_has_figures_and_stands_on_the_page(finished_run):
         assert missing <= MAY_BE_MISSING.get(name, set())
         assert (evaluation[name]["seed"], evaluation[name]["quick"]) == (0, True)
         assert evaluation[name]["checkpoint"] == pv.load_run("a").fingerprint
+        assert evaluation[name]["measures"] == VERSION
         assert part.title in page.text and part.look in page.text
         assert all(row.name in page.text and row.value in page.text for row in rows)
         assert all(picture.look in page.text for picture in part.pictures)
@@ -68,7 +74,9 @@ def test_what_an_evaluation_leaves_beside_its_figures(finished_run):
     assert {f"limiting_distribution{e}" for e in (".mp4", ".gif", "_poster.png")} <= there
     header, *rows = [line.split(",") for line in Path("a/likelihood.csv").read_text().splitlines()]
     ladder = pv.load_run("a").evaluation["likelihood"]["ladder"]
-    assert header == ["image", *ladder["nats"]]
+    of_chains = ("standard_error", "bias", "deviation", "effective_sample_size")
+    of_chains = [f"ais_from_posterior_{name}" for name in of_chains]
+    assert header == ["image", *ladder["nats"], *of_chains]
     assert [row[0] for row in rows] == ["0", "1", "2", "3"]
     for column, name in enumerate(ladder["nats"], start=1):
         mean = sum(float(row[column]) for row in rows) / 4
