@@ -70,6 +70,9 @@ def _mnist_like(class_name: str) -> Callable[[Path, bool, bool], Split]:
     def read(root: Path, train: bool, download: bool) -> Split:
         import torchvision
 
+        for packed in (root / class_name / "raw").glob("*-ubyte.gz"):
+            if not packed.with_suffix("").exists():
+                torchvision.datasets.utils.extract_archive(str(packed), str(packed.parent))
         source = getattr(torchvision.datasets, class_name)(root, train=train, download=download)
         return split_from_integers(source.data.numpy(), source.targets)
 

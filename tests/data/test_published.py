@@ -27,11 +27,16 @@ def write_idx(folder, prefix, images):
 @pytest.mark.parametrize(
     "name, folder", [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST")]
 )
-def test_idx_files(tmp_path, name, folder):
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_files(tmp_path, name, folder, packed):
+    """As they are published or unpacked; nothing is downloaded."""
     train, test = (rng.integers(256, size=(n, 28, 28), dtype=np.uint8) for n in (12, 5))
     write_idx(tmp_path / folder / "raw", "train", train)
     write_idx(tmp_path / folder / "raw", "t10k", test)
-    data = pv.load_dataset(name, tmp_path)
+    for file in list((tmp_path / folder / "raw").iterdir()) if packed else []:
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    data = pv.load_dataset(name, tmp_path, download=False)
     assert data.levels == 256 and data.image_shape == (1, 28, 28)
     assert len(data.train) == 12 and len(data.test) == 5
     assert torch.equal(data.train.images, torch.from_numpy(train / 255).float().unsqueeze(1))
