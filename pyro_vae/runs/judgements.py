@@ -116,8 +116,8 @@ def _better_than_trivial(summary: Table) -> Judgement | None:
         names = " and ".join(", ".join(ahead).rsplit(", ", 1))
         how = "worse than" if worse else "as good as, within two standard errors,"
         answer = (
-            f"It is {how} {names}. Its log P(x) is {least:+.1f} nats per image beside the best of"
-            f" them.{_why_worse(summary) if worse else ''} {beside}"
+            f"It is {how} {names}. Its log P(x) is {better_by(least)} nats per image than the"
+            f" best of them.{_why_worse(summary) if worse else ''} {beside}"
         )
         return Judgement("Is it better than trivial models?", NO, answer)
     answer = f"Its log P(x) is {least:.1f} nats per image larger, or more. {beside}"

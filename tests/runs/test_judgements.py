@@ -104,7 +104,7 @@ def test_generalisation():
             -9.0,
             "levels",
             "converged",
-            "worse than one Gaussian (pixel by pixel). Its log P(x) is -9.0 nats",
+            "worse than one Gaussian (pixel by pixel). Its log P(x) is worse by 9.00 nats",
         ),
         (-9.0, "levels", "still climbs", "It may not be trained far enough."),
         (-9.0, "density", "converged", "trained on densities: --score levels"),
