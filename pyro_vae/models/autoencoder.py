@@ -1,5 +1,7 @@
 """The deterministic autoencoder: a baseline with the same networks as the VAE."""
 
+from contextlib import AbstractContextManager
+
 import pyro.distributions as dist
 from pyro import poutine
 from pyro.distributions import TorchDistribution
@@ -30,18 +32,5 @@ class Autoencoder(LatentImageModel):
     def encode(self, x: Tensor) -> TorchDistribution:
         return dist.Delta(batched(self.encoder, x, 3)).to_event(1)
 
-    def model(
-        self, x: Tensor | None, beta: float | Tensor = 0.0, num_images: int | None = None
-    ) -> Tensor:
-        """Run the generative program for images (B, C, H, W): x ~ p(x | z) at the code z.
-
-        `beta` has no effect. Where x is None, it draws `num_images` new images.
-
-        Raises:
-            ValueError: if neither is given.
-        """
-        return self._generate(x, num_images, poutine.mask(mask=False))
-
-    def guide(self, x: Tensor, beta: float | Tensor = 0.0) -> Tensor:
-        """Return the code z of images (B, C, H, W); `beta` has no effect."""
-        return self._recognise(x, poutine.mask(mask=False))
+    def on_latent(self, beta: float | Tensor) -> AbstractContextManager:
+        return poutine.mask(mask=False)

@@ -3,7 +3,7 @@
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from inspect import signature
 
 import pyro
@@ -96,13 +96,37 @@ class LatentImageModel(nn.Module, ABC):
         super().__setstate__(state)
         self._renew_name()
 
-    @abstractmethod
-    def model(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
-        """Run the generative program for images (B, C, H, W)."""
+    def model(
+        self, x: Tensor | None, beta: float | Tensor = 1.0, num_images: int | None = None
+    ) -> Tensor:
+        """Run the generative program for images (B, C, H, W): z ~ p(z), x ~ p(x | z).
+
+        Where x is None, it draws `num_images` new images. In an autoencoder p(z) is masked.
+
+        Args:
+            beta: the factor on the latent site; without effect in an autoencoder.
+
+        Raises:
+            ValueError: if neither images nor their number are given.
+        """
+        if x is None and num_images is None:
+            raise ValueError("num_images: expected how many images to draw without x, got None")
+        self._register("decoder")
+        self._register("likelihood")
+        with pyro.plate("data", num_images if x is None else x.shape[0]):
+            with self.on_latent(beta):
+                z = pyro.sample("z", self.prior)
+            return pyro.sample("x", self.decode(z), obs=x)
+
+    def guide(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+        """Run the program of the posterior for images (B, C, H, W): z ~ q(z | x)."""
+        self._register("encoder")
+        with pyro.plate("data", x.shape[0]), self.on_latent(beta):
+            return pyro.sample("z", self.encode(x))
 
     @abstractmethod
-    def guide(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
-        """Run the program of the posterior for images (B, C, H, W)."""
+    def on_latent(self, beta: float | Tensor) -> AbstractContextManager:
+        """Return the handler of the latent site in both programs."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> TorchDistribution:
@@ -195,21 +219,6 @@ class LatentImageModel(nn.Module, ABC):
         if self.registers:
             pyro.module(f"{self.name}.{part}", getattr(self, part))
 
-    def _generate(self, x: Tensor | None, num_images: int | None, latent_handler) -> Tensor:
-        if x is None and num_images is None:
-            raise ValueError("num_images: expected how many images to draw without x, got None")
-        self._register("decoder")
-        self._register("likelihood")
-        with pyro.plate("data", num_images if x is None else x.shape[0]):
-            with latent_handler:
-                z = pyro.sample("z", self.prior)
-            return pyro.sample("x", self.decode(z), obs=x)
-
-    def _recognise(self, x: Tensor, latent_handler) -> Tensor:
-        self._register("encoder")
-        with pyro.plate("data", x.shape[0]), latent_handler:
-            return pyro.sample("z", self.encode(x))
-
 
 class VAE(LatentImageModel):
     """A VAE with a standard Normal prior and an amortized diagonal Normal posterior.
@@ -261,18 +270,5 @@ class VAE(LatentImageModel):
         loc, log_scale = batched(self.encoder, x, 3).chunk(2, -1)
         return Normal(loc, log_scale.exp()).to_event(1)
 
-    def model(
-        self, x: Tensor | None, beta: float | Tensor = 1.0, num_images: int | None = None
-    ) -> Tensor:
-        """Run the generative program for images (B, C, H, W): z ~ p(z), x ~ p(x | z).
-
-        Where x is None, it draws `num_images` new images.
-
-        Raises:
-            ValueError: if neither is given.
-        """
-        return self._generate(x, num_images, scale_latent(beta))
-
-    def guide(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
-        """Run the amortized posterior for images (B, C, H, W): z ~ q(z | x)."""
-        return self._recognise(x, scale_latent(beta))
+    def on_latent(self, beta: float | Tensor) -> AbstractContextManager:
+        return scale_latent(beta)
