@@ -130,7 +130,6 @@ def _read_archive(archive: np.lib.npyio.NpzFile, path: Path) -> dict[str, Arrays
 
 def _split(arrays: Arrays, levels: int | None, where: str) -> tuple[Split, int | None]:
     images, levels = _pixels(_channels_first(arrays.images, where), levels, where)
-    check_unit_interval(images)
     labels = _column(arrays.labels, len(images), 1, f"labels in {where}")
     factors = _column(arrays.factors, len(images), 2, f"factors in {where}")
     return Split(images, labels, factors), levels

@@ -18,6 +18,7 @@ SHIFTS = {  # data sets whose test images are known to differ
     "digits": " That is over-fitting and a change of writers: the test images are by other writers"
     " than most training images, which alone moves the ELBO by some nats either way.",
 }
+PAST = "past its best"  # such a curve has turned down; some runs keep the weights of its best epoch
 Table = dict[str, Any]
 
 
@@ -55,16 +56,11 @@ def _converged(summary: Table) -> Judgement | None:
     convergence = summary.get("convergence")
     if not convergence:
         return None
-    good = convergence["word"] == "converged" or _keeps_the_best(summary)
+    kept = convergence["word"] == PAST and summary.get("best_epoch") is not None
+    good = convergence["word"] == "converged" or kept
     mark = YES if good else LOOK
     answer = f"{convergence['word'].capitalize()}: {convergence['reason']}."
     return Judgement("Has training converged?", mark, answer)
-
-
-def _keeps_the_best(summary: Table) -> bool:
-    """Return whether a curve that turned down left the weights of its best epoch behind."""
-    past = (summary.get("convergence") or {}).get("word") == "past its best"
-    return past and summary.get("best_epoch") is not None
 
 
 def _generalises(summary: Table) -> Judgement | None:
@@ -89,8 +85,7 @@ def _generalises(summary: Table) -> Judgement | None:
     else:
         answer += SHIFTS.get(summary.get("dataset", ""), ANY_SHIFT)
     over = bits > OVERFIT_BITS and nats > 2 * error
-    past = (summary.get("convergence") or {}).get("word") == "past its best"
-    past = past and not _keeps_the_best(summary)
+    past = lookup(summary, "convergence.word") == PAST and summary.get("best_epoch") is None
     if past:
         answer += " The test curve has turned down: stop earlier, as --patience does."
     elif over:

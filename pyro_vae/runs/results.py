@@ -5,7 +5,7 @@ They are `summary.json`, `evaluation.json`, and `per_image.npz` for paired compa
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from pyro_vae.pages.wording import SUMMARY, Row, lookup
 LARGEST = 2**26  # bytes
 MARK = "mark"  # no column of measures of images has this name
 NUMBER = (int, float, type(None))
-BASELINE_FIGURES = {"bits_per_dim", "gain_nats", "gain_error"}
+BASELINE_TYPES = {"bits_per_dim": (int, float), "gain_nats": (int, float), "gain_error": NUMBER}
 SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is there at all
     **{row.key: NUMBER for row in SUMMARY if row.kind == "figure"},
     "test": dict,
@@ -44,12 +44,6 @@ SUMMARY_TYPES = {  # of what must be a number, a name or a table where it is the
     "convergence": (dict, type(None)),
     "convergence.word": str,
     "convergence.reason": str,
-    **{f"baselines.{name}": dict for name in ("independent_pixels", "one_gaussian", "ppca")},
-    **{
-        f"baselines.{name}.{key}": NUMBER if key == "gain_error" else (int, float)
-        for name in ("independent_pixels", "one_gaussian", "ppca")
-        for key in ("bits_per_dim", "gain_nats", "gain_error", "gain_bits_per_dim")
-    },
     "dataset": str,
     "latent_dim": int,
     "epochs": int,
@@ -83,44 +77,42 @@ def load_summary(path: Path, latent_dim: int | None = None) -> dict | None:
     Raises:
         ValueError: the file is no summary of a run.
     """
-    summary = load_table(path, "no summary of a run")
-    if summary is None:
-        return None
+    return _load_table(
+        path, "no summary of a run", lambda summary: _check_summary(summary, latent_dim)
+    )
+
+
+def _check_summary(summary: dict, latent_dim: int | None) -> None:
     for key in ("test", "parameters"):
         if key not in summary:
-            raise ValueError(f"summary: {path} is no summary of a run: it has no {key}")
-    for key, types in SUMMARY_TYPES.items():
-        value = _lookup_present(summary, key)
-        if value is not _ABSENT and (not isinstance(value, types) or isinstance(value, bool)):
-            raise ValueError(f"summary: {path} is no summary of a run: {key} is of another type")
+            raise ValueError(f"it has no {key}")
+    _check_types(summary, SUMMARY_TYPES)
     for name in ("rate_per_component_nats", "mean_variance_per_component"):
         values = summary["test"].get(name)
         if values is None:
             continue
         numbers = [value for value in values if isinstance(value, (int, float))]
         if len(numbers) != len(values) or len(values) != (latent_dim or len(values)):
-            raise ValueError(
-                f"summary: {path} is no summary of a run: {name} has other numbers than one for"
-                " each component"
-            )
+            raise ValueError(f"{name} has other numbers than one for each component")
     for name, figures in (summary.get("baselines") or {}).items():
-        if not isinstance(figures, dict) or not figures.keys() >= BASELINE_FIGURES:
-            raise ValueError(f"summary: {path} is no summary of a run: {name} lacks figures")
+        if not isinstance(figures, dict) or not figures.keys() >= BASELINE_TYPES.keys():
+            raise ValueError(f"{name} lacks figures")
+        _check_types(figures, BASELINE_TYPES | {"gain_bits_per_dim": (int, float)})
     if not all(isinstance(caution, str) for caution in summary.get("cautions", [])):
-        raise ValueError(f"summary: {path} is no summary of a run: a caution is no text")
-    return summary
+        raise ValueError("a caution is no text")
+
+
+def _check_types(table: dict, types: Mapping[str, Any]) -> None:
+    """Check the types of the figures that a table has, by their dotted keys."""
+    for key, expected in types.items():
+        value: Any = table
+        for name in key.split("."):
+            value = value.get(name, _ABSENT) if isinstance(value, dict) else _ABSENT
+        if value is not _ABSENT and (not isinstance(value, expected) or isinstance(value, bool)):
+            raise ValueError(f"{key} is of another type")
 
 
 _ABSENT = object()
-
-
-def _lookup_present(content: dict, key: str) -> Any:
-    value: Any = content
-    for name in key.split("."):
-        if not isinstance(value, dict) or name not in value:
-            return _ABSENT
-        value = value[name]
-    return value
 
 
 def _finite(text: str) -> float:
@@ -142,11 +134,12 @@ NUMBERS: dict[str, Any] = {  # JSON has finite ones only; Python reads others to
 }
 
 
-def load_table(path: Path, otherwise: str) -> dict | None:
+def _load_table(path: Path, otherwise: str, check: Callable[[dict], None]) -> dict | None:
     """Return the table that a JSON file holds; None where there is no file yet.
 
     Args:
         otherwise: what the file is if it holds something else, for the message.
+        check: raises a ValueError, with the reason, for a table of something else.
 
     Raises:
         ValueError: the file holds something else, or is no regular file.
@@ -157,8 +150,12 @@ def load_table(path: Path, otherwise: str) -> dict | None:
         return None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path.stem}: {path} is not JSON, or {otherwise}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path.stem}: {path} is {otherwise}: it holds no table")
+    try:
+        if not isinstance(content, dict):
+            raise ValueError("it holds no table")
+        check(content)
+    except ValueError as error:
+        raise ValueError(f"{path.stem}: {path} is {otherwise}: {error}") from error
     return content
 
 
@@ -168,23 +165,20 @@ def load_evaluation(path: Path) -> dict:
     Raises:
         ValueError: the file is no evaluation of a run.
     """
-    evaluation = load_table(path, "no evaluation of a run") or {}
+    return _load_table(path, "no evaluation of a run", _check_evaluation) or {}
+
+
+def _check_evaluation(evaluation: dict) -> None:
     for name, part in PARTS.items():
-        figures = evaluation.get(name)
-        if figures is not None and not isinstance(figures, dict):
-            raise ValueError(f"evaluation: {path} is no evaluation of a run: {name} is no table")
-        about = [figures[key] for key in ("images", "quick") if key in (figures or {})]
+        figures = {} if evaluation.get(name) is None else evaluation[name]
+        if not isinstance(figures, dict):
+            raise ValueError(f"{name} is no table")
+        about = [figures[key] for key in ("images", "quick") if key in figures]
         if not all(isinstance(value, (*NUMBER, str)) for value in about):
-            raise ValueError(
-                f"evaluation: {path} is no evaluation of a run: how {name} was measured"
-            )
+            raise ValueError(f"how {name} was measured")
         for row in part.rows:
-            if not _fits(row, lookup(figures or {}, row.key)):
-                raise ValueError(
-                    f"evaluation: {path} is no evaluation of a run: {name}.{row.key} is of another"
-                    " type"
-                )
-    return evaluation
+            if not _fits(row, lookup(figures, row.key)):
+                raise ValueError(f"{name}.{row.key} is of another type")
 
 
 def _fits(row: Row, value: Any) -> bool:

@@ -123,10 +123,13 @@ class Run:
     @cached_property
     def failed(self) -> str | None:
         """Return why the run of a sweep failed; None if it did not."""
-        if not self.failure_file.exists():
+        reason = self._text(self.failure_file)
+        return reason if reason is None else reason or "no reason given"
+
+    def _text(self, path: Path) -> str | None:
+        if not path.exists():
             return None
-        text = read_file(self.failure_file, LARGEST, within=self.folder)
-        return text.decode(errors="replace").strip() or "no reason given"
+        return read_file(path, LARGEST, within=self.folder).decode(errors="replace").strip()
 
     @cached_property
     def evaluation(self) -> dict:
@@ -162,10 +165,7 @@ class Run:
     @cached_property
     def image_fingerprint(self) -> str | None:
         """Return what tells the run's images from others; None in runs of earlier versions."""
-        if not self.images_file.exists():
-            return None
-        text = read_file(self.images_file, LARGEST, within=self.folder)
-        return text.decode(errors="replace").strip()
+        return self._text(self.images_file)
 
     def config_for(self, asked: RunConfig) -> RunConfig:
         """Return the settings, with the path that `asked` names for own images that are known again."""
