@@ -22,7 +22,7 @@ def test_a_file_holds_what_was_written(tmp_path, content, expected):
 def test_a_failure_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch, place):
     replace_file(tmp_path / "a", "old")
     monkeypatch.setattr(place, full_disk)
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(OSError, match="a cannot be written: No space left on device"):
         replace_file(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "old"
     assert os.listdir(tmp_path) == ["a"]

@@ -87,11 +87,6 @@ def test_an_archive_that_would_fill_the_memory_is_refused(path, monkeypatch):
         load_arrays(path)
 
 
-def test_arrays_of_something_else_are_replaced(path):
-    kept(path, "b", lambda: {"other": np.zeros(3)})
-    assert list(kept(path, "a", Counted())) == ["values", "word", "number"]
-
-
 def test_a_pickle_is_never_opened(path):
     path.parent.mkdir()
     np.savez(path, values=np.array([{}], dtype=object))

@@ -53,7 +53,6 @@ WRONG = [
     (["train", "--beta"], "argument --beta: expected one argument"),
     (["train", "--likelihood", "gausian_fixed_sigma"], "did you mean 'gaussian_fixed_sigma'?"),
     (["train", "--dataset", "minst"], "dataset: unknown name 'minst'; did you mean 'mnist'?"),
-    (["train", "--objective", "elob"], "objective: unknown name 'elob'; did you mean 'elbo'?"),
     (["datasets", "minst"], "did you mean 'mnist'?"),
     (["train", "--config", "none.yaml"], "config: none.yaml cannot be read"),
     (["train", "--config", "key.yaml"], "config: key in key.yaml: unknown name 'betta'; did you"),
@@ -65,35 +64,22 @@ WRONG = [
     (["train", "--config", "."], "config: . cannot be read"),
     # values
     (["train", "--config", "type.yaml"], "dataset: expected a name, got 3"),
-    (["train", "--config", "bool.yaml"], "beta: expected a number >= 0, got True"),
-    (["train", "--config", "nan.yaml"], "beta: expected a number >= 0, got nan"),
     (["train", "--epochs", "0"], "epochs: expected a whole number >= 1, got '0'"),
-    (["train", "--latent-dim", "2.5"], "latent_dim: expected a whole number >= 1, got '2.5'"),
-    (["train", "--learning-rate", "0"], "learning_rate: expected a number > 0, got '0'"),
-    (["train", "--learning-rate", "nan"], "learning_rate: expected a number > 0, got 'nan'"),
     (["train", "--beta", "-1"], "beta: expected a number >= 0, got '-1'"),
-    (["train", "--beta", "1e999"], "beta: expected a number >= 0, got '1e999'"),
     (["train", "--hidden", "4,x"], "hidden: expected a whole number >= 1, got 'x'"),
-    (["train", "--seed", "-1"], "seed: expected a whole number >= 0"),
-    (["train", "--levels", "1"], "levels: expected a whole number >= 2, got '1'"),
-    (["train", "--patience", "0"], "patience: expected a whole number >= 1, got '0'"),
     (["evaluate", "run", "--samples", "0"], "argument --samples: expected a whole number >= 1"),
     (["sample", "run", "--count", "x"], "argument --count: expected a whole number >= 1, got 'x'"),
     (["sample", "run", "--pixels", "drown"], "argument --pixels: unknown name 'drown'; did you mean"),
     # settings that do not go together, or not with the data
     (["train", "--batch-size", "9999"], "batch_size: expected 1 to 1437 images, got 9999"),
-    (["train", "--sigma", "0.1"], "sigma: only gaussian_fixed_sigma takes one"),
     (["train", "--network", "linear", "--hidden", "4"], "a linear network has no hidden layers"),
-    (["train", "--objective", "iwae", "--beta", "2"], "iwae is a bound at beta 1 only"),
     (["train", "--model", "autoencoder", "--objective", "iwae"], "no importance weights"),
-    (["train", "--beta-schedule", "linear", "--warmup-epochs", "101"], "would end after training"),
     (["train", "--likelihood", "bernoulli", "--score", "levels"], "no probability to 17 grey"),
     (["train", "--levels", "17"], "levels: digits has its own; only your own images take 17"),
     (own("floats.npy", "--likelihood", "categorical"), "levels: categorical scores grey levels; name"),
     (own("floats.npy", "--score", "levels"), "gaussian_shared_sigma scores grey levels; name"),
     (own("floats.npy", "--levels", "17"), "levels: expected the 17 grey levels v / 16 in"),
     (own("grey.npy", "--levels", "100"), "expected pixels of 100 grey levels, 0 to 99, in"),
-    (own("grey.npy", "--network", "conv", "--hidden", "8,8,8,8"), "4 pixels allow 1 to 2 of them, got 4"),
     # images
     (own("nan.npy"), "images: expected finite pixels, got NaN or infinite ones"),
     (own("infinite.npy"), "images: expected finite pixels, got NaN or infinite ones"),
@@ -141,15 +127,9 @@ WRONG = [
     (["evaluate", "nowhere"], "run: nowhere is no run folder: it has no config.yaml"),
     (["evaluate", "run", "--only", "latent"], "--only: unknown name 'latent'; did you mean 'latents'?"),
     (["sample", "run", "--out", "no/a.png"], "out: there is no folder no"),
-    (["evaluate", "run_fresh"], "run: run_fresh has no checkpoint yet; train it first"),
     (["sample", "run", "--out", "a.gif"], "out: type of file: unknown name '.gif'"),
-    (["report", "folder"], "run: folder is no run folder: it has no config.yaml"),
-    (["report", "run_rows"], "metrics: run_rows/metrics.csv is no table of metrics"),
-    (["report", "run_json"], "summary: run_json/summary.json is not JSON"),
     # checkpoints
     (["evaluate", "run_truncated"], "checkpoint: run_truncated/checkpoints/last.pt cannot be read"),
-    (["evaluate", "run_garbage"], "checkpoint: run_garbage/checkpoints/last.pt cannot be read"),
-    (["evaluate", "run_empty"], "checkpoint: run_empty/checkpoints/last.pt cannot be read"),
     (["evaluate", "run_hostile"], "checkpoint: run_hostile/checkpoints/last.pt cannot be read"),
     (["evaluate", "run_list"], "last.pt holds a list, not a dict"),
     (["sample", "run_keys"], "last.pt does not fit run_keys/config.yaml"),
@@ -193,17 +173,8 @@ def test_a_download_that_fails_leaves_no_folders(elsewhere, tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_hostile_files_run_nothing(among_inputs):
-    for name in ("objects.npy", "pickled.npz"):
-        with pytest.raises(ValueError, match="cannot be read"):
-            pv.load_dataset(name)
-    with pytest.raises(ValueError, match="cannot be read"):
-        load_checkpoint("run_hostile/checkpoints/last.pt")
-    assert not Path("hacked").exists()
-
-
 def test_the_hostile_checkpoint_would_do_what_it_says(inputs, elsewhere):
-    """Else the test above would not see a file that runs."""
+    """Else the tests above would not see a file that runs."""
     torch.load(inputs / "run_hostile" / "checkpoints" / "last.pt", weights_only=False)
     assert Path("hacked").exists()
 

@@ -119,7 +119,6 @@ def test_an_archive_with_a_split_of_its_own(tmp_path, style):
         ({"images": GREY, "label": GREY[:, 0, 0], "masks": GREY}, "left out label, masks"),
         ({"x": GREY, "pictures": GREY}, "left out pictures"),
         ({"train_images": GREY, "test_images": GREY, "images": GREY}, "left out images"),
-        ({"x_train": GREY, "x_val": GREY[:4]}, "its validation images are the test set"),
     ],
 )
 def test_an_archive_is_not_read_in_part_without_a_word(tmp_path, arrays, said):

@@ -1,7 +1,6 @@
 """The page that is written: what it holds and says, and which runs it refuses."""
 
 import base64
-import dataclasses
 import json
 import re
 from pathlib import Path
@@ -213,11 +212,3 @@ def test_what_is_wrong_is_said_in_one_line(two_folders, copy_run, capsys):
 def test_no_runs():
     with pytest.raises(ValueError, match="runs: expected at least one, got none"):
         pv.explore([], "x.html")
-
-
-def test_data_that_are_gone_fail(two_folders, capsys):
-    config = dataclasses.replace(pv.load_run("a").config, dataset="./own.npy")
-    config.save("a/config.yaml")
-    assert main(["explore", "a"]) == 1
-    assert "the run's data cannot be read any more" in capsys.readouterr().err
-    assert not Path("a/explore.html").exists()

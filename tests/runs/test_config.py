@@ -24,12 +24,6 @@ def test_what_is_saved_is_loaded():
     assert content["hidden"] == [400, 200] and content["beta"] == 0.25
 
 
-def test_flags_win_over_the_file():
-    Path("c.yaml").write_text("beta: 3\nseed: 4\nhidden: [8]\n")
-    config = pv.RunConfig.load("c.yaml", beta="0.5")
-    assert (config.beta, config.seed, config.hidden) == (0.5, 4, (8,))
-
-
 def test_paths_may_be_objects(no_pictures):
     np.save("a.npy", np.zeros((20, 4, 4), np.uint8))
     config = quick(dataset=Path("a.npy"), data_dir=Path("elsewhere"))
@@ -74,11 +68,6 @@ def test_an_empty_file_sets_nothing():
 def test_one_word_tells_a_model_from_others():
     assert quick(likelihood="laplace").kind == "laplace"
     assert quick(likelihood="laplace", model="autoencoder").kind == "autoencoder"
-
-
-def test_an_autoencoder_has_no_importance_weights():
-    with pytest.raises(ValueError, match="objective: an autoencoder has no importance weights"):
-        quick(model="autoencoder", objective="iwae")
 
 
 def test_a_configuration_shows_what_differs_from_the_defaults():

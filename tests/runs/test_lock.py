@@ -115,21 +115,21 @@ def test_commands_leave_a_folder_in_use_alone(arguments, run, holder, capsys):
     assert main(["report", "a"]) == 0  # which only reads
 
 
-def test_a_run_of_a_sweep_is_not_trained_beside_the_sweep(capsys):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*TRAIN_QUICK, "--epochs", "1", "--out", "sweep/b"],
+        ["sweep", "--out", "sweep", "--beta", "1", "2"],
+    ],
+    ids=["one of its runs", "another sweep"],
+)
+def test_nothing_is_trained_beside_a_sweep(capsys, arguments):
     Path("sweep").mkdir()
     Path("sweep/sweep.yaml").write_text("beta: 1\n")
     with FolderLock(Path("sweep")).acquire():
-        assert main([*TRAIN_QUICK, "--epochs", "1", "--out", "sweep/b"]) == 2
+        assert main(arguments) == 2
     assert "sweep is in use by process" in capsys.readouterr().err
     assert not Path("sweep/b").exists()
-
-
-def test_a_sweep_does_not_begin_beside_another(capsys):
-    Path("sweep").mkdir()
-    Path("sweep/sweep.yaml").write_text("beta: 1\n")
-    with FolderLock(Path("sweep")).acquire():
-        assert main(["sweep", "--out", "sweep", "--beta", "1", "2"]) == 2
-    assert "sweep is in use by process" in capsys.readouterr().err
 
 
 @pytest.mark.slow

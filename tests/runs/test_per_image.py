@@ -49,14 +49,6 @@ def test_images_are_held_out_without_early_stopping(copy_run):
     assert "validation" not in pv.load_run(copy_run("b")).summary
 
 
-@pytest.mark.parametrize("content", [b"", b"damaged"])
-def test_a_damaged_file_is_named(content, tmp_path):
-    path = tmp_path / "per_image.npz"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"per_image: {path} holds no measures of images"):
-        load_per_image(path)
-
-
 @pytest.mark.parametrize(
     "arrays", [{"test.elbo_nats": [1.0]}, {"test.mark": 1, "test.elbo_nats": [[1.0]]}], ids=str
 )

@@ -98,14 +98,6 @@ def before_figures(run):
     return Path(f"{run}/report.html").read_text().partition('<ul class="questions">')[0]
 
 
-def test_pictures_of_an_earlier_version_are_shown_as_they_are(copy_run, no_pictures):
-    copy_run("a")
-    Path("a/figures/samples.png").write_bytes(b"picture")
-    page = Page(write_report("a"))
-    sources = {a["alt"]: a["src"] for tag, a in page.tags if tag == "img"}
-    assert sources["samples"].startswith("data:image/png;base64,")
-
-
 def test_what_earlier_weights_measured_answers_no_question(copy_run, no_pictures):
     copy_run("a")
     verdict = {"word": "well regularised", "reason": "so it is", "borderline": False}

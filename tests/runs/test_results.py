@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pyro_vae.cli.main import main
 from pyro_vae.runs.results import load_evaluation, load_summary, save_json
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -66,15 +65,3 @@ def test_a_foreign_evaluation_is_refused(text):
 def test_what_is_not_there_yet_is_nothing():
     assert load_summary(Path("summary.json")) is None
     assert load_evaluation(Path("evaluation.json")) == {}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["summary.json", "evaluation.json"])
-@pytest.mark.parametrize("command", ["report", "compare"])
-def test_commands_name_the_file(name, command, copy_run, capsys):
-    for seed, folder in enumerate("ab"):
-        copy_run(folder, seed=seed)
-    Path("a", name).write_text(json.dumps({"test": 1, "limit": 2}))
-    assert main({"report": ["report", "a"], "compare": ["compare", "a", "b"]}[command]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and f"a/{name}" in error

@@ -30,31 +30,26 @@ def test_trainings_in_threads_are_those_of_one_after_the_other():
         assert_same_run(f"thread{n}", f"alone{n}")
 
 
-def trained(digits, seed):
-    """The weights of a model after some epochs, and a draw after each of them."""
+def untrained(seed):
+    """A model of the digits."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        vae = pv.VAE(digits.image_shape, latent_dim=2, hidden=(8,), levels=17)
+        return pv.VAE((1, 8, 8), latent_dim=2, hidden=(8,), levels=17)
+
+
+def trained(vae, digits, seed):
+    """The weights of the model after some epochs."""
     list(pv.fit(vae, digits.train.images, epochs=4, seed=seed))
     return vae.state_dict()
 
 
 def test_fits_in_threads_take_turns(digits):
-    expected = [trained(digits, seed) for seed in range(4)]
-    models = [pv.VAE(digits.image_shape, latent_dim=2, hidden=(8,), levels=17) for _ in expected]
-    for seed, vae in enumerate(models):
-        torch.manual_seed(seed)
-        fresh = pv.VAE(digits.image_shape, latent_dim=2, hidden=(8,), levels=17)
-        vae.load_state_dict(fresh.state_dict())
-
-    def fit(seed):
-        images = (digits.train.images,)
-        list(pv.fit(models[seed], *images, epochs=4, seed=seed))
-
+    expected = [trained(untrained(seed), digits, seed) for seed in range(4)]
+    models = [untrained(seed) for seed in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(fit, range(4)))
-    for vae, weights in zip(models, expected):
-        assert_same_weights(vae.state_dict(), weights)
+        found = pool.map(lambda seed: trained(models[seed], digits, seed), range(4))
+    for weights, alone in zip(found, expected, strict=True):
+        assert_same_weights(weights, alone)
 
 
 @pytest.fixture
@@ -79,16 +74,10 @@ def test_a_default_device_changes_nothing(other_device, case):
 
 def test_a_fit_and_a_page_stay_where_their_model_is(other_device, digits, copy_run):
     torch.set_default_device(None)
-    expected = trained(digits, 3)
-    vae = pv.VAE(digits.image_shape, latent_dim=2, hidden=(8,), levels=17)
-    torch.manual_seed(3)
-    vae.load_state_dict(
-        pv.VAE(digits.image_shape, latent_dim=2, hidden=(8,), levels=17).state_dict()
-    )
+    expected, vae = trained(untrained(3), digits, 3), untrained(3)
     copy_run("a")
     torch.set_default_device("meta")
-    list(pv.fit(vae, digits.train.images, epochs=4, seed=3))
-    assert_same_weights(vae.state_dict(), expected)
+    assert_same_weights(trained(vae, digits, 3), expected)
     assert pv.explore("a").exists()
     assert pv.measure("a", brightness)["brightness"].item() > 0
 

@@ -124,10 +124,6 @@ def test_settings_that_may_change_on_resuming():
     changed = quick(epochs=50, engine="svi", device="cpu")
     saved = quick(batch_size=128)
     assert settings_to_resume(saved, changed, "a") == replace(changed, batch_size=128)
-    with pytest.raises(
-        ValueError, match=r"resume: beta is 1\.0 in a, got 2.0; only epochs, device"
-    ):
-        settings_to_resume(saved, quick(beta=2.0), "a")
 
 
 def test_what_may_change_on_resuming():
