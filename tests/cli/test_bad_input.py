@@ -224,6 +224,7 @@ def test_any_array_is_images_or_an_error(tmp_path, images, levels):
             assert ((v - v.round()).abs() < 1e-3).all()
 
 
+@pytest.mark.slow
 @quick
 @given(content=st.binary(max_size=400), sound=st.booleans(), cut=st.integers(0, 400))
 @example(content=b"", sound=True, cut=0)

@@ -103,6 +103,7 @@ def test_no_setting_that_is_given_meets_another_default(capsys, monkeypatch):
     assert "first run" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_compiling_is_announced(capsys, no_inductor, no_pictures):
     assert train("--engine", "compiled", "--out", "a") == 0
     lines = capsys.readouterr().out.splitlines()

@@ -188,6 +188,7 @@ def test_several_runs_go_to_the_working_directory(two_folders, capsys):
     assert [table["title"] for table in content["runs"]] == ["beta 1", "beta 4"]
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_in_one_line(two_folders, copy_run, capsys):
     copy_run("binary", binarize="threshold")
     Path("a/summary.json").unlink()

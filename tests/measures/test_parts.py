@@ -139,6 +139,7 @@ REMEMBERED = {
 }
 
 
+@pytest.mark.slow
 def test_measures_of_another_version_give_other_figures(digits):
     """Raise `VERSION` where this fails, and then write the new figures here.
 

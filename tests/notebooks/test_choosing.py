@@ -50,6 +50,7 @@ def test_distances_from_the_best_are_paired():
     assert lowest["behind"].iloc[2] == pytest.approx(exact.mean, rel=1e-12)  # rounding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds, images", [(3, 30), (1, 30), (3, None)])
 def test_equal_values_are_rarely_behind_the_one_that_looks_best(seeds, images):
     """Nine of them; the level is an upper bound, so the test is one-sided."""

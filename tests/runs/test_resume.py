@@ -112,6 +112,7 @@ def test_a_finished_run_is_left_as_it_is(copy_run):
     assert modified("a") == before
 
 
+@pytest.mark.slow
 @no_pictures
 def test_a_run_resumes_under_another_engine(copy_run, capsys):
     copy_run("a")

@@ -102,6 +102,7 @@ def test_an_autoencoder_has_no_rate_to_report():
     assert not (run.folder / "figures" / "kl_histogram.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sorted_labels", [True, False])
 def test_overfitting_is_read_from_validation_images_drawn_at_random(sorted_labels, elsewhere):
     """Test images of another kind than those of training and validation: the gap contains that."""

@@ -57,6 +57,7 @@ def test_what_cannot_be_captured_is_refused(no_inductor, kind, reason):
         trained(model(kind=kind), engine="compiled")
 
 
+@pytest.mark.slow
 def test_constants_are_where_the_images_are():
     """A constant on the CPU could not be copied while a GPU records; `meta` stands for a GPU here."""
     loss = Loss(model("beta", score="levels").to("meta"), OBJECTIVES["elbo"])

@@ -97,6 +97,7 @@ def test_weights_that_the_last_step_blew_up_are_named(engine):
         list(pv.fit(model("laplace"), images(), learning_rate=1e20, epochs=9, engine=engine))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["svi", "eager", "graph", "compiled"])
 def test_only_what_is_on_the_models_device_is_looked_at(monkeypatch, no_inductor, engine):
     """At the end of an epoch; Adam's count of steps is on the CPU, wherever the model is."""
