@@ -214,10 +214,10 @@ def confidence_set(
     sign = SIGNS[check_name("best", best, SIGNS)]
     if not 0 < level < 1:
         raise ValueError(f"level: expected a probability between 0 and 1, got {level}")
-    if len(settings) < 2 or min(np.shape(setting)[0] for setting in settings) < 2:
-        shapes = [np.shape(setting) for setting in settings]
-        raise ValueError(f"settings: expected two or more, of two seeds or more, got {shapes}")
     values = [sign * array for array in _checked(settings)]
+    if len(values) < 2 or min(map(len, values)) < 2:
+        shapes = [array.shape for array in values]
+        raise ValueError(f"settings: expected two or more, of two seeds or more, got {shapes}")
     alone, pooled = _differences(values), _differences(values, pooled=True)
     p_values = np.maximum(alone.p_value, pooled.p_value * (len(values) - 1)) / 2
     beaten = (alone.mean > 0) & (p_values < 1 - level)  # the column by the row

@@ -183,6 +183,7 @@ def test_differences_of_other_shapes_are_refused(one, other):
         ([[1, 2], [1, 2]], {"level": 1}, "level: expected a probability between 0 and 1, got 1"),
         ([[1, 2]], {}, r"settings: expected two or more.*got \[\(2,\)\]"),
         ([[1], [2]], {}, r"of two seeds or more, got \[\(1,\), \(1,\)\]"),
+        ([1.0, 2.0], {}, r"expected all \(S, N\) of the same images, or all \(S,\)"),
         ([[1, 2], [[1, 2], [1, 2]]], {}, "of the same images, or all .S,."),
         ([[1, 2], [1, float("nan")]], {}, "settings: expected finite values, got NaN"),
     ],
