@@ -4,6 +4,7 @@ import gzip
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -69,11 +70,17 @@ def _in_two_parts(name: str, read: Callable[[Path, bool, bool], Split]) -> Loade
 def _mnist_like(class_name: str) -> Callable[[Path, bool, bool], Split]:
     def read(root: Path, train: bool, download: bool) -> Split:
         import torchvision
+        from torchvision.datasets.utils import extract_archive
 
-        for packed in (root / class_name / "raw").glob("*-ubyte.gz"):
-            if not packed.with_suffix("").exists():
-                torchvision.datasets.utils.extract_archive(str(packed), str(packed.parent))
-        source = getattr(torchvision.datasets, class_name)(root, train=train, download=download)
+        raw, make = root / class_name / "raw", getattr(torchvision.datasets, class_name)
+        with TemporaryDirectory() as unpacked:  # so that only a download writes under the root
+            if not download and not [*raw.glob("*-ubyte")]:
+                root = Path(unpacked)
+                (there := root / class_name / "raw").mkdir(parents=True)
+                for packed in raw.glob("*-ubyte.gz"):
+                    check_regular(packed)
+                    extract_archive(str(packed), str(there))
+            source = make(root, train=train, download=download)
         return split_from_integers(source.data.numpy(), source.targets)
 
     return read

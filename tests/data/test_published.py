@@ -36,7 +36,9 @@ def test_idx_files(tmp_path, name, folder, packed):
     for file in list((tmp_path / folder / "raw").iterdir()) if packed else []:
         file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
         file.unlink()
+    before = sorted(tmp_path.rglob("*"))
     data = pv.load_dataset(name, tmp_path, download=False)
+    assert sorted(tmp_path.rglob("*")) == before, "written to"
     assert data.levels == 256 and data.image_shape == (1, 28, 28)
     assert len(data.train) == 12 and len(data.test) == 5
     assert torch.equal(data.train.images, torch.from_numpy(train / 255).float().unsqueeze(1))
