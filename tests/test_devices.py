@@ -7,9 +7,8 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 import pyro_vae as pv
-from pyro_vae.devices import broken, full, numbers_at_once, sent
+from pyro_vae.devices import broken, full, numbers_at_once, resolve_device, sent
 from pyro_vae.models.elbo import chunks
-from pyro_vae.runs.run import resolve_device
 from pyro_vae.settings import TrainingSettings
 from pyro_vae.training.ensembles import stack_size
 from pyro_vae.training.step import models_that_fit, step_bytes
@@ -103,6 +102,14 @@ def test_a_gpu_that_fails_is_told_from_a_run_that_does():
 def test_a_full_gpu_says_what_was_wanted():
     text = "CUDA out of memory. Tried to allocate 3.00 GiB. GPU 0 has a total capacity of 8 GiB. If"
     assert "Tried to allocate 3.00 GiB. GPU 0 has" in str(full(torch.OutOfMemoryError(text)))
+
+
+def test_more_ranks_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert resolve_device("auto", 2) == torch.device("cuda", 2)
+    with pytest.raises(ValueError, match="device: expected a GPU for each rank of a node, got 3"):
+        resolve_device("cuda", 3)
 
 
 @pytest.mark.parametrize("slurm, index", [(True, 0), (False, None)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_vae.kept import digest, kept, load_arrays, mark_of, save_arrays
+from pyro_vae.kept import digest, kept, load_arrays, save_arrays
 from pyro_vae.notices import Notice
 
 
@@ -115,8 +115,3 @@ def test_what_differs_has_another_digest():
     images = torch.rand(2, 1, 4, 4)
     parts = [(images,), (images.view(2, 1, 2, 8),), (images.double(),), (images, 1), (images, "1")]
     assert len({digest(*part) for part in parts}) == 5 and digest(images) == digest(images.clone())
-
-
-def test_images_have_marks_of_their_own():
-    images = torch.rand(2, 1, 2, 2)
-    assert mark_of(images) == mark_of(images.clone().double()) != mark_of(images.flip(0))

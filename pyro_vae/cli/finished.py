@@ -22,8 +22,9 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
     """Measure a run on its test images, with standard errors."""
     with loading("torch"):
         from pyro_vae import measures
+        from pyro_vae.devices import resolve_device
         from pyro_vae.runs.evaluate import evaluate
-        from pyro_vae.runs.run import load_run, resolve_device
+        from pyro_vae.runs.run import load_run
 
     device = resolve_device(parsed.device)
     run = load_run(parsed.run, device)
@@ -93,10 +94,11 @@ def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
     with loading("torch"):
         import numpy as np
 
+        from pyro_vae.devices import resolve_device
         from pyro_vae.figures.images import grid
         from pyro_vae.pages.frame import png_bytes
         from pyro_vae.randomness import seeded
-        from pyro_vae.runs.run import load_run, resolve_device
+        from pyro_vae.runs.run import load_run
 
     device = resolve_device(parsed.device)
     model = load_run(parsed.run, device).vae

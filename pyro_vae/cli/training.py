@@ -9,13 +9,14 @@ from tqdm import tqdm
 from pyro_vae.cli.output import CountingBar, epochs_bar, say, wrapped
 from pyro_vae.comparison.page import write_comparison
 from pyro_vae.data import Dataset
+from pyro_vae.devices import resolve_device
 from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
 from pyro_vae.names import command
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.runs.judgements import better_by
 from pyro_vae.runs.observer import Observer
-from pyro_vae.runs.run import Run, resolve_device
+from pyro_vae.runs.run import Run
 from pyro_vae.runs.summary import parameter_counts
 from pyro_vae.runs.train import train
 from pyro_vae.settings import FIRST_RUN

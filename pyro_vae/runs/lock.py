@@ -72,20 +72,9 @@ class FolderLock:
             self.folder.mkdir(parents=True)
         except FileExistsError:
             raise FolderInUse(
-                f"out: {self.folder} has just been created by {self._rival()}"
+                f"out: {self.folder} has just been created by another process; give the command again"
             ) from None
         return self.acquire(wait=PATIENCE)  # a rival may be looking whether the lock is held
-
-    def _rival(self) -> str:
-        """Return who has created the folder, and holds it unless it is done already."""
-        until = time.monotonic() + PATIENCE
-        while not (self.folder / LOCK).exists() and time.monotonic() < until:
-            time.sleep(0.01)
-        try:
-            check_unused(self.folder)
-        except FolderInUse:
-            return _holder(self.folder)
-        return "another process, which has ended; give the command again"
 
     def release(self) -> None:
         """Give the lock back, if this object holds it."""

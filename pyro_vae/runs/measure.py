@@ -1,7 +1,6 @@
 """`measure`: figures of many runs by a function of the user's, which are kept in the run folders."""
 
 import json
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.estimates import Estimate
-from pyro_vae.kept import kept
+from pyro_vae.kept import digest, kept
 from pyro_vae.measures.part import VERSION
 from pyro_vae.names import shortened
 from pyro_vae.randomness import one_at_a_time
@@ -93,7 +92,7 @@ def _figures(
         subject = subject_of(run, data, run.config, seed=run.config.seed)
         return _columns(function.__name__, function(subject, **settings))
 
-    path = run.measured / f"{function.__name__}-{zlib.crc32(text.encode()):08x}.npz"
+    path = run.measured / f"{function.__name__}-{digest(text)[:8]}.npz"
     try:
         columns = kept(path, json.dumps([run.fingerprint, VERSION, text]), compute)
     finally:

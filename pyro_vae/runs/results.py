@@ -4,9 +4,11 @@ They are `summary.json`, `evaluation.json`, and `per_image.npz` for paired compa
 """
 
 import json
-import math
+import sys
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from pyro_vae.files import read_file, replace_file
-from pyro_vae.kept import load_arrays, mark_of, save_arrays
+from pyro_vae.kept import load_arrays, save_arrays
 from pyro_vae.measures import PARTS
 from pyro_vae.pages.wording import SUMMARY, Row, lookup
 
@@ -65,7 +67,8 @@ def finite(value: Any) -> Any:
         return {k: finite(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    large = isinstance(value, (int, float)) and not abs(value) <= sys.float_info.max  # or NaN
+    return None if large else value
 
 
 def load_summary(path: Path, latent_dim: int | None = None) -> dict | None:
@@ -77,9 +80,8 @@ def load_summary(path: Path, latent_dim: int | None = None) -> dict | None:
     Raises:
         ValueError: the file is no summary of a run.
     """
-    return _load_table(
-        path, "no summary of a run", lambda summary: _check_summary(summary, latent_dim)
-    )
+    check = partial(_check_summary, latent_dim=latent_dim)
+    return _load_table(path, "no summary of a run", check)
 
 
 def _check_summary(summary: dict, latent_dim: int | None) -> None:
@@ -115,25 +117,6 @@ def _check_types(table: dict, types: Mapping[str, Any]) -> None:
 _ABSENT = object()
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"expected a finite number, got {text[:9]}")
-    return value
-
-
-def _whole(text: str) -> int:
-    _finite(text)
-    return int(text)
-
-
-NUMBERS: dict[str, Any] = {  # JSON has finite ones only; Python reads others too
-    "parse_constant": _finite,
-    "parse_float": _finite,
-    "parse_int": _whole,
-}
-
-
 def _load_table(path: Path, otherwise: str, check: Callable[[dict], None]) -> dict | None:
     """Return the table that a JSON file holds; None where there is no file yet.
 
@@ -145,7 +128,9 @@ def _load_table(path: Path, otherwise: str, check: Callable[[dict], None]) -> di
         ValueError: the file holds something else, or is no regular file.
     """
     try:
-        content = json.loads(read_file(path, LARGEST), **NUMBERS)
+        content = json.loads(read_file(path, LARGEST))
+        if finite(content) != content:  # Python reads numbers that JSON does not have
+            raise ValueError("expected finite numbers")
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
@@ -215,7 +200,8 @@ def save_per_image(path: Path, splits: Mapping[str, tuple[Tensor, dict[str, Tens
     """
     arrays = {}
     for split, (images, columns) in splits.items():
-        arrays[f"{split}.{MARK}"] = np.array(mark_of(images), dtype=np.int64)
+        pixels = images.detach().cpu().float().contiguous().numpy()
+        arrays[f"{split}.{MARK}"] = np.array(zlib.crc32(pixels.data), dtype=np.int64)
         for name, values in columns.items():
             arrays[f"{split}.{name}"] = values.detach().cpu().float().numpy()
     save_arrays(path, arrays)

@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from pyro_vae.files import PART, check_path_name, exists
+from pyro_vae.names import is_path
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import PLACE
@@ -55,35 +56,27 @@ def visible_entries(path: Path) -> list[Path]:
     return sorted(visible)
 
 
-def settings_to_resume(saved: RunConfig, config: RunConfig, folder: Path) -> RunConfig:
+def settings_to_resume(
+    run: Run, config: RunConfig, may_change: tuple[str, ...] = MAY_CHANGE_ON_RESUME
+) -> RunConfig:
     """Return the settings with which the run in a folder resumes.
+
+    They are those asked for, with the folder's batch size where they have none. Own images that the
+    folder knows again may have moved.
 
     Raises:
         ValueError: settings that differ from the folder's and may not change.
     """
-    config, difference = compare_settings(saved, config, MAY_CHANGE_ON_RESUME)
-    if difference:
-        name, before, now = difference
-        raise ValueError(
-            f"resume: {name} is {before} in {folder}, got {now};"
-            f" only {', '.join(MAY_CHANGE_ON_RESUME)} may change"
-        )
-    return config
-
-
-def compare_settings(
-    saved: RunConfig, config: RunConfig, may_change: tuple[str, ...]
-) -> tuple[RunConfig, tuple[str, object, object] | None]:
-    """Compare a configuration with the one that a folder holds.
-
-    Returns:
-        The configuration, with the folder's batch size where it has none, and the first setting
-        that differs and may not: its name, the folder's value, the new one.
-    """
+    saved = Run(run.folder).config
+    if is_path(saved.dataset) and is_path(config.dataset) and run.image_fingerprint:
+        saved = saved.at(dataset=config.dataset)
     if config.batch_size is None:
         config = dataclasses.replace(config, batch_size=saved.batch_size)
     for f in fields(RunConfig):
         before, now = getattr(saved, f.name), getattr(config, f.name)
         if before != now and f.name not in may_change:
-            return config, (f.name, before, now)
-    return config, None
+            raise ValueError(
+                f"out: {f.name} is {before} in {run.folder}, got {now};"
+                f" only {', '.join(may_change)} may change: name another folder"
+            )
+    return config

@@ -1,11 +1,11 @@
 """Runs: a run folder as one object, and the model of a configuration."""
 
-import os
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
 import torch
+from markupsafe import Markup
 
 from pyro_vae.checkpoints import MISFITS, check_fit, fingerprint, load_checkpoint
 from pyro_vae.data import Dataset
@@ -14,19 +14,25 @@ from pyro_vae.files import RESTORE, mended_by, read_file
 from pyro_vae.measures.part import VERSION
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
-from pyro_vae.names import is_path
 from pyro_vae.notices import notice
-from pyro_vae.pages.frame import can_be_shown
+from pyro_vae.pages.frame import KINDS, address, can_be_shown
+from pyro_vae.pages.wording import SUMMARY, shown_rows
 from pyro_vae.randomness import one_at_a_time, seeded
-from pyro_vae.runs.card import run_card
 from pyro_vae.runs.config import LARGEST, RunConfig, check_run_folder
-from pyro_vae.runs.metrics import columns_of, read_rows, records_of
+from pyro_vae.runs.metrics import columns_of, read_records
 from pyro_vae.runs.results import PerImage, load_evaluation, load_per_image, load_summary
-from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name
+from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name, setting_text
 from pyro_vae.training.epochs import Record
 from pyro_vae.training.fit import PRECISIONS
 
 MODELS: dict[str, type[LatentImageModel]] = {"vae": VAE, "autoencoder": Autoencoder}
+ON_CARD = tuple(row for row in SUMMARY if row.compared)  # in a notebook
+ROW = Markup('<tr><th style="text-align:left">{}</th><td style="text-align:left">{}</td></tr>')
+PICTURE = Markup('<img alt="{}" style="width:22em;max-width:100%" src="{}">')
+CARD = Markup(
+    "<div><h4>{}</h4><table>{}</table>"
+    '<div style="display:flex;flex-wrap:wrap;gap:1em;align-items:start">{}</div></div>'
+)
 
 
 class Run:
@@ -74,12 +80,12 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, list[float | None]]:
         """Return the columns of `metrics.csv` by name, with None where nothing was measured."""
-        return columns_of(read_rows(self.metrics_file))
+        return columns_of(self.records)
 
     @cached_property
     def records(self) -> list[Record]:
         """Return the rows of `metrics.csv` as the records of training."""
-        return records_of(self.metrics)
+        return read_records(self.metrics_file)
 
     @cached_property
     def summary(self) -> dict | None:
@@ -167,13 +173,6 @@ class Run:
         """Return what tells the run's images from others; None in runs of earlier versions."""
         return self._text(self.images_file)
 
-    def config_for(self, asked: RunConfig) -> RunConfig:
-        """Return the settings, with the path that `asked` names for own images that are known again."""
-        own = is_path(self.config.dataset) and is_path(asked.dataset)
-        return (
-            self.config.at(dataset=asked.dataset) if own and self.image_fingerprint else self.config
-        )
-
     @cached_property
     @one_at_a_time()
     def vae(self) -> LatentImageModel:
@@ -227,34 +226,20 @@ class Run:
     def _repr_html_(self) -> str:
         main = {name: getattr(self.config, name) for name in ("dataset", "likelihood", "beta")}
         settings = main | {"latent_dim": self.config.latent_dim} | self.config.chosen
-        test = None if self.summary is None else self.summary["test"]
-        return run_card(repr(self), settings, test, self.figures)
+        rows = [(name, setting_text(value)) for name, value in settings.items()]
+        for shown in shown_rows(ON_CARD, self.summary or {}):
+            rows.append((shown.name, f"{shown.value} {shown.unit}"))
+        table = Markup("").join(ROW.format(*row) for row in rows)
+        paths = {name: self.picture(name) for name in ("reconstructions", "samples")}
+        pictures = [
+            PICTURE.format(name, address(read_file(path), KINDS[path.suffix]))
+            for name, path in paths.items()
+            if path
+        ]
+        return str(CARD.format(repr(self), table, Markup("").join(pictures)))
 
 
 OneRun = Run | str | Path
-
-
-def resolve_device(name: str, index: int = 0) -> torch.device:
-    """Return the device of a name; `auto` is CUDA where there is a GPU, and else the CPU.
-
-    A task that Slurm's `srun` started, and that sees one GPU, has it to itself whatever its number.
-
-    Args:
-        index: the number of the GPU.
-
-    Raises:
-        ValueError: CUDA where there is none, or the number of a GPU that does not exist.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    checked_device(name)
-    alone = "SLURM_PROCID" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ
-    if name == "cuda" and alone and torch.cuda.device_count() == 1:
-        index = 0
-    if name == "cuda" and index >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise ValueError(f"device: expected a GPU for each rank of a node, got {count}; use fewer")
-    return torch.device(name, index) if name == "cuda" else torch.device(name)
 
 
 def build_model(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyro
 
 from pyro_vae.data import Dataset
+from pyro_vae.devices import resolve_device
 from pyro_vae.files import check_path_name, exists, replace_file
 from pyro_vae.names import command, is_path
 from pyro_vae.randomness import one_at_a_time
@@ -18,7 +19,7 @@ from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.observer import Observer, failures_told
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.resume import check_free, free_folder, settings_to_resume
-from pyro_vae.runs.run import Run, build_model, cautions, load_run, resolve_device
+from pyro_vae.runs.run import Run, build_model, cautions, load_run
 from pyro_vae.runs.writer import RunWriter, resume_folder, start_folder
 from pyro_vae.settings import TrainingSettings, by_name, default_batch_size
 from pyro_vae.training.epochs import Record, Splits
@@ -284,8 +285,7 @@ def locate(
         job.lock = FolderLock(folder).acquire()
     try:
         if resume and job.run.last.exists():
-            saved = Run(folder).config_for(config)
-            job.run = Run(folder, settings_to_resume(saved, config, folder))
+            job.run = Run(folder, settings_to_resume(job.run, config))
             job.resumes = True
     except BaseException:
         job.release()

@@ -8,7 +8,7 @@ from pathlib import Path
 from pyro_vae.files import check_path_name, exists, replace_file
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.lock import SWEEP_FILE, FolderLock, check_unused
-from pyro_vae.runs.resume import check_free, compare_settings, visible_entries
+from pyro_vae.runs.resume import check_free, settings_to_resume, visible_entries
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import DEFAULT_BATCH_SIZE, PLACE
 from pyro_vae.sweeps.grid import Grid, save_grid
@@ -103,13 +103,8 @@ class SweepFolder:
 def _check_run(run: Run) -> None:
     check_unused(run.folder, ENDING)
     check_free(run, overwrite=True)
-    if not run.config_file.exists():
-        return
-    saved = Run(run.folder).config_for(run.config)
-    _, difference = compare_settings(saved, run.config, PLACE)
-    if difference:
-        name, before, now = difference
-        raise ValueError(f"out: {name} is {before} in {run.folder}, got {now}; name another folder")
+    if run.config_file.exists():
+        settings_to_resume(run, run.config, PLACE)
 
 
 def _saved(path: Path) -> RunConfig | None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pyro
 
 from pyro_vae.data import Dataset
+from pyro_vae.devices import resolve_device
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data
 from pyro_vae.runs.observer import Observer, failures_told
-from pyro_vae.runs.run import Run, load_run, resolve_device
+from pyro_vae.runs.run import Run, load_run
 from pyro_vae.runs.train import Job, Load, locate
 from pyro_vae.sweeps.grid import MAY_DIFFER, common_settings
 from pyro_vae.training.ensembles import Ensemble, Outcome

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import torch
 
-from pyro_vae.devices import broken
+from pyro_vae.devices import broken, resolve_device
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data
 from pyro_vae.runs.report import write_report
-from pyro_vae.runs.run import Run, build_model, resolve_device
+from pyro_vae.runs.run import Run, build_model
 from pyro_vae.runs.train import Job, Load, locate
 from pyro_vae.settings import default_batch_size
 from pyro_vae.sweeps.observer import MemberObserver, SweepObserver

@@ -75,7 +75,7 @@ def _pair_complaint(ends: list[Ended]) -> str:
     for ended in ends:
         if ended.complaint():
             return ended.complaint()
-        named = os.uname().nodename in ended.err or "which has ended" in ended.err
+        named = os.uname().nodename in ended.err or "give the command again" in ended.err
         if ended.status == 2 and not named:
             return f"the second does not say who is there: {ended.err[:200]}"
     return "" if statuses in ([0, 2], [0, 0]) else f"statuses {statuses}"

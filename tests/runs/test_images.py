@@ -99,7 +99,7 @@ def test_a_run_of_an_earlier_version_is_not_checked(run, capsys):
     assert main(["evaluate", "run", "--dataset", "b.npy"]) == 2
     assert "run is of an earlier version and cannot recognise its images" in capsys.readouterr().err
     assert main(["train", "--resume", "--dataset", "b.npy", "--out", "run", "--epochs", "3"]) == 2
-    assert "resume: dataset is" in capsys.readouterr().err
+    assert "out: dataset is" in capsys.readouterr().err
     replaced()
     assert main(["evaluate", "run", "--quick", "--only", "latents"]) == 0
     assert main(["report", "run"]) == 0 and "trained on" not in capsys.readouterr().err

@@ -10,12 +10,7 @@ import pytest
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.metrics import COLUMNS, GrowingTable, append_row
 from pyro_vae.runs.results import save_json
-from pyro_vae.runs.resume import (
-    MAY_CHANGE_ON_RESUME,
-    compare_settings,
-    free_folder,
-    settings_to_resume,
-)
+from pyro_vae.runs.resume import MAY_CHANGE_ON_RESUME, free_folder, settings_to_resume
 from pyro_vae.runs.run import Run
 from pyro_vae.runs.writer import is_power_of_two, resume_folder, save_columns, start_folder
 from pyro_vae.training.epochs import Record
@@ -120,29 +115,23 @@ def test_a_new_run_takes_the_first_free_folder():
     assert free_folder(quick(model="autoencoder")) == Path("runs/digits-autoencoder-1")
 
 
-def test_settings_that_may_change_on_resuming():
-    changed = quick(epochs=50, engine="svi", device="cpu")
-    saved = quick(batch_size=128)
-    assert settings_to_resume(saved, changed, "a") == replace(changed, batch_size=128)
-
-
-def test_what_may_change_on_resuming():
+def test_settings_that_may_change_on_resuming(run):
     computing, place = ("epochs", "device", "engine"), ("data_dir", "data_limit")
     assert computing + place == MAY_CHANGE_ON_RESUME
+    quick(batch_size=128).save("a/config.yaml")
+    changed = quick(epochs=50, engine="svi", device="cpu")
+    assert settings_to_resume(run, changed) == replace(changed, batch_size=128)
 
 
 @pytest.mark.parametrize(
     "name", sorted(RunConfig.__dataclass_fields__.keys() - set(MAY_CHANGE_ON_RESUME))
 )
-def test_no_other_setting_may_change(name):
-    one, other = quick(batch_size=9), quick(batch_size=9)
-    object.__setattr__(other, name, "other")
-    _, difference = compare_settings(one, other, MAY_CHANGE_ON_RESUME)
-    assert difference == (name, getattr(one, name), "other")
-
-
-def test_the_first_setting_that_differs_is_named():
-    one, other = quick(batch_size=64), quick(beta=2.0, seed=1)
-    config, difference = compare_settings(one, other, ("seed",))
-    assert config.batch_size == 64 and difference == ("beta", 1.0, 2.0)
-    assert compare_settings(one, quick(seed=1), ("seed",)) == (replace(one, seed=1), None)
+def test_no_other_setting_may_change(run, name):
+    """The first that differs is named; a sweep leaves fewer of them free."""
+    quick(batch_size=9).save("a/config.yaml")
+    asked = quick(batch_size=9)
+    object.__setattr__(asked, name, "other")
+    with pytest.raises(ValueError, match=f"out: {name} is .* in a, got other; only epochs, device"):
+        settings_to_resume(run, asked)
+    with pytest.raises(ValueError, match="out: epochs is 2 in a, got 9; only seed may change"):
+        settings_to_resume(run, quick(epochs=9, seed=1), ("seed",))

@@ -181,7 +181,7 @@ WRONG = [
     (["sweep", "--out", "file"], "out: file is there already, and is not a folder"),
     (["sweep", "--out", "folder"], "out: folder is no sweep: it has no sweep.yaml"),
     (["sweep", "--out", "old", "--seed", "0", "1", "--epochs", "9"],
-     "out: epochs is 3 in old/seed=0, got 9; name another folder"),
+     "out: epochs is 3 in old/seed=0, got 9; only device"),
 ]  # fmt: skip
 
 
