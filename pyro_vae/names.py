@@ -34,6 +34,7 @@ LIKELIHOODS = {
     "laplace": "Laplace with one learned scale",
     "student_t": "Student's t, 3 degrees of freedom, learned scale",
     "beta": "Beta density per pixel on the unit interval",
+    "beta_binomial": "binomial whose probability is drawn from a Beta",
     "categorical": "softmax over the grey levels, with a shared head",
     "discretized_logistic": "bins of a logistic distribution per pixel",
     "discretized_logistic_mixture": "mixture of five discretized logistics per pixel",

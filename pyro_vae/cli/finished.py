@@ -162,6 +162,7 @@ def run_explore(parsed: Namespace, interrupts: Interrupts) -> None:
 GROUPS = {  # of families, by the data that they are for
     "Binary images": ("bernoulli",),
     "Images on grey levels: a probability for each level": (
+        "beta_binomial",
         "categorical",
         "discretized_logistic",
         "discretized_logistic_mixture",

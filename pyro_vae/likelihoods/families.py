@@ -1,6 +1,6 @@
 """The likelihood families, and the dict from their names to their classes.
 
-The concentrations of `beta` lie between 0.01 and 10,000.
+The parameters a and b of `beta` and `beta_binomial` lie between 0.01 and 10,000.
 """
 
 import math
@@ -32,10 +32,25 @@ from pyro_vae.likelihoods.gaussians import (
     GaussianPixelSigma,
     GaussianSharedSigma,
 )
-from pyro_vae.likelihoods.levels import CategoricalLevels, ImageMixture, Quantized
+from pyro_vae.likelihoods.levels import (
+    BetaBinomialLevels,
+    CategoricalLevels,
+    ImageMixture,
+    Quantized,
+)
 from pyro_vae.likelihoods.special import softclip
 
 CONCENTRATION_FLOOR, CONCENTRATION_CEILING = 1e-2, 1e4
+
+
+def bounded_concentrations(outputs: Tensor) -> tuple[Tensor, ...]:
+    """Return a and b of a Beta between the floor and the ceiling; the outputs are log a and log b.
+
+    Args:
+        outputs: (..., 2 C, H, W).
+    """
+    low, high = math.log(CONCENTRATION_FLOOR), math.log(CONCENTRATION_CEILING)
+    return softclip(outputs, low, high).exp().chunk(2, -3)
 
 
 class Bernoulli(Likelihood):
@@ -104,9 +119,24 @@ class BetaPixels(PixelDensity):
     per_color, numbers_per_pixel = 2, 768
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
-        low, high = math.log(CONCENTRATION_FLOOR), math.log(CONCENTRATION_CEILING)
-        a, b = softclip(outputs, low, high).exp().chunk(2, -3)
+        a, b = bounded_concentrations(outputs)
         return StretchedBeta(a, b, half_bin(self.levels))
+
+
+class BetaBinomial(LevelMass):
+    """A binomial of levels - 1 trials per pixel, whose probability is drawn from a Beta(a, b).
+
+    The decoder gives log a and log b.
+
+    Source: Townsend, Bird and Barber, "Practical lossless compression with latent variables using
+    bits back coding", 2019, https://arxiv.org/abs/1901.04866.
+    """
+
+    per_color, numbers_per_pixel = 2, 40
+
+    def mass(self, outputs: Tensor) -> TorchDistribution:
+        a, b = bounded_concentrations(outputs)
+        return BetaBinomialLevels(a, b, self.levels).to_event(3)
 
 
 class Categorical(LevelMass):
@@ -176,6 +206,7 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "laplace": LaplacePixels,
     "student_t": StudentTPixels,
     "beta": BetaPixels,
+    "beta_binomial": BetaBinomial,
     "categorical": Categorical,
     "discretized_logistic": DiscretizedLogistic,
     "discretized_logistic_mixture": DiscretizedLogisticMixture,

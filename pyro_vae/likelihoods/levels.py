@@ -1,5 +1,7 @@
 """Distributions over the grey levels v / (levels - 1) of an image, v = 0 ... levels - 1."""
 
+import math
+
 import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
@@ -89,6 +91,46 @@ class CategoricalLevels(TorchDistribution):
     def sample(self, sample_shape=torch.Size()) -> Tensor:
         categorical = torch.distributions.Categorical(logits=self.logits, validate_args=False)
         return categorical.sample(sample_shape) / (self.levels - 1)
+
+
+class BetaBinomialLevels(TorchDistribution):
+    """A beta-binomial distribution of v over n = levels - 1 trials; it is always scored in float64.
+
+    `log C(n, v) + log B(v + a, n - v + b) - log B(a, b)`, with the beta function B
+    """
+
+    arg_constraints = {"a": constraints.positive, "b": constraints.positive}
+
+    def __init__(self, a: Tensor, b: Tensor, levels: int):
+        (self.a, self.b), self.levels = torch.broadcast_tensors(a, b), levels
+        super().__init__(self.a.shape, validate_args=False)
+
+    @property
+    def support(self):
+        return GreyLevels(self.levels)
+
+    def expand(self, batch_shape, _instance=None):
+        return BetaBinomialLevels(
+            self.a.expand(batch_shape), self.b.expand(batch_shape), self.levels
+        )
+
+    @property
+    def mean(self) -> Tensor:
+        return self.a / (self.a + self.b)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        n, a, b = self.levels - 1, self.a.double(), self.b.double()
+        v = (value.double() * n).round()
+        log_choices = math.lgamma(n + 1) - torch.lgamma(v + 1) - torch.lgamma(n - v + 1)
+        after = torch.lgamma(v + a) + torch.lgamma(n - v + b) - torch.lgamma(n + a + b)
+        before = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+        return (log_choices + after - before).to(self.a.dtype)
+
+    def sample(self, sample_shape=torch.Size()) -> Tensor:
+        beta = torch.distributions.Beta(self.a.double(), self.b.double(), validate_args=False)
+        with torch.no_grad():
+            p, n = beta.sample(sample_shape), self.levels - 1
+            return (torch.binomial(torch.full_like(p, n), p) / n).to(self.a.dtype)
 
 
 class ImageMixture(TorchDistribution):

@@ -232,7 +232,7 @@ class VAE(LatentImageModel):
         likelihood: family of p(x|z); 'pyro-vae likelihoods' explains them; one of `bernoulli`,
             `continuous_bernoulli`, `gaussian_fixed_sigma`, `gaussian_shared_sigma`,
             `gaussian_image_sigma`, `gaussian_pixel_sigma`, `gaussian_optimal_sigma`, `laplace`,
-            `student_t`, `beta`, `categorical`, `discretized_logistic`,
+            `student_t`, `beta`, `beta_binomial`, `categorical`, `discretized_logistic`,
             `discretized_logistic_mixture` (default: gaussian_shared_sigma).
         network: kind of encoder and decoder; one of `linear`, `mlp`, `conv` (default: mlp).
         hidden: hidden sizes of the encoder, as in 400,200, mirrored in the decoder; channels for

@@ -124,11 +124,27 @@ def test_scales_and_concentrations_stay_within_their_bounds():
         family = LIKELIHOODS[name](PIXEL)
         family.raw_scale.data.fill_(-1e3)
         assert family.pixels(torch.zeros(1, 1, 1, 1)).scale.item() == pytest.approx(1e-3, rel=1e-3)
-    beta = LIKELIHOODS["beta"](PIXEL).pixels(torch.tensor([-1e3, 1e3]).view(1, 2, 1, 1))
-    assert (beta.a.item(), beta.b.item()) == pytest.approx((1e-2, 1e4), rel=1e-3)
+    outputs = torch.tensor([-1e3, 1e3]).view(1, 2, 1, 1)
+    for beta in (
+        LIKELIHOODS["beta"](PIXEL).pixels(outputs),
+        LIKELIHOODS["beta_binomial"](PIXEL).mass(outputs).base_dist,
+    ):
+        assert (beta.a.item(), beta.b.item()) == pytest.approx((1e-2, 1e4), rel=1e-3)
     optimal = LIKELIHOODS["gaussian_optimal_sigma"](PIXEL)
     optimal.calibrate([(torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1))])
     assert optimal.sigma.item() == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("name", ["beta", "beta_binomial"])
+def test_a_parameter_at_its_bound_still_learns(name):
+    """Outputs at log 0.01 and log 10,000 have half the slope of outputs between them."""
+    family = build(name, levels=17, score="levels")
+    outputs = torch.tensor([1e-2, 1e4], dtype=torch.float64).log()
+    outputs = outputs.view(1, 2, 1, 1).requires_grad_()
+    x = torch.full((1, *PIXEL), 0.5, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(family(outputs).log_prob(x).sum(), outputs)
+    assert gradient[0, 0] > 0.1 and gradient[0, 1] < -1e-3
+    assert torch.autograd.gradcheck(lambda out: family(out).log_prob(x), outputs, rtol=1e-4)
 
 
 def test_bernoulli_is_no_likelihood_of_grey_levels():

@@ -1,10 +1,14 @@
 """Probabilities of grey levels: references, totals and means, for every family."""
 
 import mpmath as mp
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 
+from pyro_vae.likelihoods.levels import BetaBinomialLevels
 from tests.support.families import MASSES, PIXEL, build, grid, log_masses, outputs_for
+from tests.support.linear_gaussian import ACCEPTED
 from tests.support.references import REFERENCES
 
 
@@ -40,3 +44,26 @@ def test_levels_sum_to_one_and_their_means_are_sums_over_the_levels(name, levels
     mean = family.mass(outputs).mean
     assert mean.shape == (len(outputs), *PIXEL)
     assert torch.allclose(mean.flatten(), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("a, b", [(0.01, 0.01), (0.3, 7.0), (30.0, 2.0), (1e4, 0.01), (1e4, 1e4)])
+def test_beta_binomial_levels_are_scipys_and_so_are_their_draws(a, b):
+    """Over all that the bounds of the parameters allow; draws by a chi-square, in float32."""
+    levels, count = 256, 50_000
+    p = BetaBinomialLevels(torch.tensor(a), torch.tensor(b), levels)
+    reference = stats.betabinom(levels - 1, p.a.item(), p.b.item())
+    log_prob = p.log_prob(grid(levels, torch.float32)).numpy()
+    assert np.allclose(log_prob, reference.logpmf(range(levels)), rtol=1e-6, atol=1e-6)  # float32
+    v = p.sample((count,)) * (levels - 1)
+    assert torch.allclose(v, v.round(), atol=1e-4)
+    seen = torch.bincount(v.round().long(), minlength=levels).numpy()
+    expected = count * reference.pmf(range(levels))
+    common = expected > 5
+    rest = seen[~common].sum(), expected[~common].sum()
+    if rest[1] > 5:
+        seen, expected = np.append(seen[common], rest[0]), np.append(expected[common], rest[1])
+    else:
+        assert rest[0] < 20  # of Poisson's 5: once in 10^6
+        seen, expected = seen[common], expected[common]
+    chi_square = ((seen - expected) ** 2 / expected).sum()
+    assert stats.chi2.sf(chi_square, len(seen)) > ACCEPTED

@@ -107,6 +107,12 @@ def beta_reference(family, out, level):
     return mp.exp(beta_bin_reference(base.a.item(), base.b.item(), level, family.levels))
 
 
+def beta_binomial_reference(family, out, level):
+    base = family.mass(torch.tensor(out, dtype=torch.float64).view(-1, 1, 1)).base_dist
+    a, b, trials = mp.mpf(base.a.item()), mp.mpf(base.b.item()), family.levels - 1
+    return mp.binomial(trials, level) * mp.beta(a + level, b + trials - level) / mp.beta(a, b)
+
+
 def with_given_sigma(family, out, level):
     """The reference of a Normal whose sigma is a buffer."""
     return location_scale_reference("normal", out[0], family.sigma.item(), level, family.levels)
@@ -141,6 +147,7 @@ REFERENCES = {  # functions of the family, a pixel's outputs, and the level
     "laplace": with_learned_scale("laplace"),
     "student_t": with_learned_scale("student_t3"),
     "beta": beta_reference,
+    "beta_binomial": beta_binomial_reference,
     "categorical": categorical_reference,
     "discretized_logistic": with_own_scale("logistic"),
     "discretized_logistic_mixture": mixture_reference,

@@ -16,6 +16,7 @@ const EXPECTED = {
   laplace: (outputs, about) => ofSharedScale(laplaceTail, outputs, about),
   student_t: (outputs, about) => ofSharedScale(studentTail, outputs, about),
   beta,
+  beta_binomial: betaBinomial,
   categorical,
   discretized_logistic: discretizedLogistic,
   discretized_logistic_mixture: discretizedLogisticMixture,
@@ -65,6 +66,13 @@ function beta(outputs, { colors, pixels, levels, by_levels }) {
     if (!by_levels) return stretched(a / (a + b), levels);
     const logBeta = logGamma(a) + logGamma(b) - logGamma(a + b);
     return meanOverEqualBins((y) => 1 - betaBelow(a, b, y, logBeta), levels);
+  };
+}
+
+function betaBinomial(outputs, { colors, pixels }) {
+  return (k) => {
+    const a = boundedConcentration(outputs[k]);
+    return a / (a + boundedConcentration(outputs[colors * pixels + k]));
   };
 }
 
