@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 from scipy.stats import binomtest
 
+from pyro_vae.cli.main import main
 from tests.support.house import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -211,6 +212,7 @@ def no_more_than_stated(wrong, repeats, level=0.05):
     return binomtest(round(wrong), repeats, level, alternative="greater").pvalue > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", statements.EQUAL)
 def test_equal_settings_are_told_apart_as_rarely_as_stated(name):
     wrong = 300 * statements.share(statements.framed, 300, *statements.EQUAL[name])
@@ -225,6 +227,7 @@ def test_three_seeds_tell_a_gap_of_ten_errors_and_two_do_not():
     assert framed[0] < 0.6 and framed[1] > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", statements.SETS)
 def test_the_best_is_left_out_of_its_set_as_rarely_as_stated(name):
     wrong = 400 * statements.share(statements.left_out, 400, *statements.SETS[name])
@@ -240,6 +243,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", statements.LENGTHS)
 @pytest.mark.parametrize("name", statements.CURVES)
 def test_the_end_of_a_curve_is_called_wrong_as_rarely_as_stated(name, epochs):
@@ -265,8 +269,9 @@ def test_the_page_of_statements_has_a_row_for_each_case(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_the_ten_minutes_run_without_a_gpu_too(tmp_path, capsys):
+def test_the_ten_minutes_run_without_a_gpu_too(tmp_path, capsys, no_pictures, monkeypatch):
     """What needs one is named as skipped, what does not is done, and figures are kept."""
+    monkeypatch.setattr(gpu.Place, "pyro_vae", lambda place, *words: main([*map(str, words)]))
     stages = ["--stage", "environment", "failure", "profile", "evaluation", "tests"]
     arguments = ["--device", "cpu", "--small", "--out", str(tmp_path), *stages]
     assert gpu.main([*arguments, "--data-dir", str(tmp_path)]) == 0
@@ -281,34 +286,21 @@ def test_a_stage_that_falls_short_stops_no_other(tmp_path, capsys, monkeypatch):
         yield "held: this"
         raise gpu.Short("that, by 3 nats")
 
-    def breaks(place):
+    def breaks():
         raise RuntimeError("out of order")
-        yield
 
-    stages = {"one": short, "two": breaks, "three": lambda place: iter(["held: all"])}
-    monkeypatch.setattr(gpu, "STAGES", stages)
-    arguments = ["--device", "cpu", "--out", str(tmp_path / "x"), "--stage", *stages]
+    looks = [breaks, lambda: "all"]
+    known = {"one": short, "two": lambda place: breaks(), "three": lambda place: stages.each(looks)}
+    monkeypatch.setattr(gpu, "STAGES", known)
+    arguments = ["--device", "cpu", "--out", str(tmp_path / "x"), "--stage", *known]
     assert gpu.main(arguments) == 1
     said = [line for line in capsys.readouterr().out.splitlines() if not line.endswith(" s")]
     assert said == [
         "one: held: this",
         "one: fell short: that, by 3 nats",
         "two: fell short: RuntimeError: out of order",
+        "three: fell short: RuntimeError: out of order",
         "three: held: all",
-    ]
-
-
-def test_a_look_that_falls_short_stops_no_other():
-    def short():
-        raise stages.Short("by 3 nats")
-
-    def breaks():
-        raise RuntimeError("out of order")
-
-    assert list(stages.each([short, breaks, lambda: "all"])) == [
-        "fell short: by 3 nats",
-        "fell short: RuntimeError: out of order",
-        "held: all",
     ]
 
 

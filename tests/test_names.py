@@ -1,11 +1,8 @@
 """The names that a user can choose among are those of the dicts in the rooms."""
 
-from pathlib import Path
-
 import pytest
 
 from pyro_vae import names
-from pyro_vae.cli.main import main
 from pyro_vae.data import LOADERS
 from pyro_vae.evaluation.ais import STARTS
 from pyro_vae.figures.videos import VIDEO_TYPES
@@ -98,40 +95,20 @@ def test_a_known_name_is_given_back(known):
     assert [names.check_name("what", name, known) for name in known] == list(known)
 
 
-def test_an_unknown_name_comes_with_the_nearest_or_all():
-    known = ["linear", "mlp", "conv"]
-    with pytest.raises(ValueError, match=r"^network: unknown name 'liner'; did you mean 'linear'"):
-        names.check_name("network", "liner", known)
-    with pytest.raises(ValueError, match=r"unknown name 'x'; expected one of linear, mlp, conv$"):
-        names.check_name("network", "x", known)
-
-
 @pytest.mark.parametrize(
-    "arguments, message",
+    "name, hint",
     [
-        (["--likelihood", "gaussian"], "did you mean one of gaussian_fixed_sigma, gaussian_shared"),
-        (
-            ["--likelihood", "student"],
-            "likelihood: unknown name 'student'; did you mean 'student_t'?",
-        ),
-        (
-            ["--likelihood", "logistic"],
-            "one of discretized_logistic, discretized_logistic_mixture?",
-        ),
-        (
-            ["--dataset", "fashion"],
-            "dataset: unknown name 'fashion'; did you mean 'fashion_mnist'?",
-        ),
-        (["--likelihood", "ga"], "expected one of bernoulli, continuous_bernoulli"),
-        (["--config", "mine.yaml"], "unknown name 'betas'; did you mean 'beta'?"),
-        (["--betas", "3"], "unknown argument --betas; did you mean --beta?"),
+        ("studen_t", "did you mean 'student_t'?"),
+        ("student", "did you mean 'student_t'?"),
+        ("logistic", "did you mean one of discretized_logistic, discretized_logistic_mixture?"),
+        ("gaussian", "did you mean one of gaussian_fixed_sigma, gaussian_shared_sigma, gaussian_i"),
+        ("ga", f"expected one of {', '.join(LIKELIHOODS)}"),
     ],
 )
-def test_a_part_of_a_name_comes_with_the_names_that_have_it(elsewhere, arguments, message, capsys):
-    Path("mine.yaml").write_text("betas: 3\n")
-    assert main(["train", *arguments]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
+def test_an_unknown_name_comes_with_those_that_are_near_or_all(name, hint):
+    with pytest.raises(ValueError) as error:
+        names.check_name("likelihood", name, LIKELIHOODS)
+    assert str(error.value).startswith(f"likelihood: unknown name '{name}'; {hint}")
 
 
 def test_a_path_is_told_from_a_name(elsewhere, tmp_path):

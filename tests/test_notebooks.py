@@ -21,7 +21,6 @@ seams.evaluate_with(runs.TINY)
 
 LINES, CELL_LINES, FUNCTIONS = 100, 10, 1  # of a notebook, of a cell, and for plotting
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-KEYED = (ast.Store, ast.Del)
 
 
 def sources(notebook, kind):
@@ -50,18 +49,7 @@ def faults(source):
             found.append("a comprehension in a comprehension")
         if isinstance(node, ast.Lambda):
             found.append("a lambda")
-        if isinstance(node, ast.DictComp) and isinstance(node.key, ast.Tuple):
-            found.append("a store that tuples are the keys of")
-        if isinstance(node, ast.Dict) and any(isinstance(key, ast.Tuple) for key in node.keys):
-            found.append("a store that tuples are the keys of")
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, KEYED) and _is_store(node):
-            found.append("a store that tuples are the keys of")
     return found
-
-
-def _is_store(node):
-    """Whether tuples key what a subscript writes to; `table.loc[row, column]` is a table."""
-    return isinstance(node.slice, ast.Tuple) and not isinstance(node.value, ast.Attribute)
 
 
 def functions(notebook):
@@ -75,9 +63,6 @@ def test_cells_that_are_hard_to_read_are_found():
         "x = {y: [*map(f, [v for v in z])] for y in w}": "a comprehension in a comprehension",
         "x = [y for z in w for y in z]": "a comprehension in a comprehension",
         "x = sorted(y, key=lambda z: -z)": "a lambda",
-        "found[name, family] = 1": "a store that tuples are the keys of",
-        "found = {(name, family): 1}": "a store that tuples are the keys of",
-        "found = {(name, 1): 1 for name in names}": "a store that tuples are the keys of",
         "x = 1\n" * 11: "too many lines",
     }.items():
         assert faults(source) == [fault], source
@@ -86,7 +71,6 @@ def test_cells_that_are_hard_to_read_are_found():
 def test_cells_that_read_aloud_are_left_alone():
     for source in (
         "x = [y for y in z]\nv = {w: 1 for w in x}",
-        "table.loc[name, column] = 1",
         "%matplotlib inline\nimport os",
         "# why\n" * 9 + "x = 1",
     ):

@@ -5,11 +5,9 @@ import os
 import random
 from pathlib import Path
 
-import numpy as np
-
 from tests.campaign.campaign import Campaign
 from tests.campaign.hostile import hostile_inputs
-from tests.campaign.trial import TRAIN, quick_measures, run
+from tests.campaign.trial import TRAIN, run
 
 
 def mutated_files(campaign: Campaign) -> None:
@@ -36,16 +34,6 @@ def mutated_files(campaign: Campaign) -> None:
                 kept = all((trial.out / n).exists() for n in names)
                 complaint = "" if kept else "results were deleted"
             trial.complaint = complaint and f"{name}, {file} {mutation}: {complaint}"
-
-
-def mutated_caches(campaign: Campaign) -> None:
-    """Kept baselines with bytes changed: they are made again, and no training fails."""
-    campaign.made()
-    for _ in campaign.trials(20):
-        with campaign.trial("mutated cache") as trial:
-            mutations = [_mutate(path, campaign.rng) for path in Path("cache").rglob("*.npz")]
-            complaint = run([*TRAIN, "--out", str(trial.out)]).failure()
-            trial.complaint = complaint and f"{mutations}: {complaint}"
 
 
 def _mutate(path: Path, rng: random.Random) -> str:
@@ -88,22 +76,3 @@ def hostile_files(campaign: Campaign) -> None:
             out = ["--out", str(trial.out)] if new else []
             ended = run([*arguments, *out])
             trial.complaint = ended.complaint() or ("was accepted" if ended.status == 0 else "")
-
-
-def small_sets(campaign: Campaign) -> None:
-    """`evaluate` on two to seven test images."""
-    for count in range(2, 8):
-        with campaign.trial("evaluate on few images") as trial:
-            path, rng = campaign.new(), np.random.default_rng(count)
-            np.savez(
-                f"{path}.npz",
-                train_images=rng.integers(256, size=(40, 8, 8), dtype=np.uint8),
-                train_labels=np.arange(40) % 2,
-                test_images=rng.integers(256, size=(count, 8, 8), dtype=np.uint8),
-                test_labels=np.arange(count) % 2,
-            )
-            sizes = ["--hidden", "8", "--latent-dim", "2", "--epochs", "1"]
-            out = str(trial.out)
-            complaint = run(["train", "--dataset", f"{path}.npz", *sizes, "--out", out]).failure()
-            quickly = run(["evaluate", out, "--quick"], quick_measures)
-            trial.complaint = complaint or quickly.failure()

@@ -5,7 +5,6 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from tests.campaign.trial import (
     limit_files,
     run,
     stacked,
-    vanished_reader,
 )
 
 COMMAS = "de_DE.UTF-8"
@@ -48,21 +46,6 @@ def full_disks(campaign: Campaign) -> None:
                 if not trial.complaint and ended.status == 1:
                     torn = [p.name for p, b in before.items() if not p.exists() or not intact(p, b)]
                     trial.complaint = f"{name} tore {torn[:3]}" if torn else ""
-
-
-def streams(campaign: Campaign) -> None:
-    """Closed or vanished standard output."""
-    with campaign.trial("closed standard output") as trial:
-        words = " ".join([*TRAIN, "--out", str(trial.out)])
-        command = f"{sys.executable} -m pyro_vae {words} >&-"
-        done = subprocess.run(command, shell=True, capture_output=True, text=True)
-        if done.returncode:
-            trial.complaint = f"status {done.returncode}: {done.stderr[:100]}"
-    with campaign.trial("train | head -1") as trial:
-        ended = run([*TRAIN, "--out", str(trial.out)], vanished_reader)
-        finished = (trial.out / "summary.json").exists()
-        trial.complaint = "" if finished or ended.status == 141 else f"status {ended.status}"
-        trial.complaint = trial.complaint or ended.complaint()
 
 
 def few_descriptors(campaign: Campaign) -> None:

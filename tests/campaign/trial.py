@@ -18,7 +18,6 @@ import sklearn.datasets  # noqa: F401  # imported here, so that no trial has to
 import pyro_vae.cli.training  # noqa: F401
 from pyro_vae.cli.main import main
 from tests.support import seams
-from tests.support.runs import TINY
 
 SECONDS, GIGABYTES = 60, 4.0
 SMALL = ["--hidden", "8", "--latent-dim", "2", "--epochs", "6", "--engine", "eager"]
@@ -130,11 +129,6 @@ def stacked_arguments() -> list[str]:
     return [*SWEEP[:place], "--engine", "auto", *SWEEP[place + 2 :]]
 
 
-def quick_measures() -> None:
-    """Have `evaluate --quick` take as little as goes."""
-    seams.evaluate_with(TINY)
-
-
 def limit_files(size: int) -> None:
     """Have every file end at a size, as on a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -151,14 +145,3 @@ def intact(path: Path, before: bytes) -> bool:
             return bool(json.loads(content))
         return False
     return path.suffix in (".html", ".csv", ".yaml", ".png", ".pt", ".gif") and len(content) > 0
-
-
-def vanished_reader() -> None:
-    """Standard output is a pipe whose reader reads a line and goes."""
-    reading, writing = os.pipe()
-    if os.fork() == 0:
-        os.close(writing)
-        os.read(reading, 1)
-        os._exit(0)
-    os.close(reading)
-    os.dup2(writing, 1)

@@ -118,12 +118,3 @@ def test_a_report_that_is_interrupted_is_written_again(run, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         pv.evaluate(run, THREE, quick=True)
     assert PARTS["latents"].title in Page(run.folder / "report.html").text
-
-
-@pytest.mark.slow
-def test_a_part_that_does_not_apply_is_named(run, copy_run, capsys):
-    copy_run("b", model="autoencoder")
-    assert main(["evaluate", "b", "--quick", "--only", "latents,factors"]) == 0
-    first, second = capsys.readouterr().err.splitlines()
-    assert first == "1 of 2  latents  does not apply"
-    assert second.startswith("2 of 2  factors  00:")

@@ -9,8 +9,8 @@ import pytest
 
 from pyro_vae.cli.main import main
 from pyro_vae.runs.lock import FolderInUse, FolderLock, check_unused
-from tests.support.processes import PROCESSES, start_command
-from tests.support.runs import TRAIN_QUICK, assert_same_run, contents
+from tests.support.processes import PROCESSES
+from tests.support.runs import TRAIN_QUICK, contents
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -124,15 +124,3 @@ def test_nothing_is_trained_beside_a_sweep(capsys, arguments):
         assert main(arguments) == 2
     assert "sweep is in use by process" in capsys.readouterr().err
     assert not Path("sweep/b").exists()
-
-
-@pytest.mark.slow
-def test_of_two_trainings_one_gives_way():
-    """The same command twice: one trains, the other ends at once with status 2."""
-    arguments = [*TRAIN_QUICK, "--epochs", "40", "--out", "a", "--resume"]
-    both = [start_command(os.getcwd(), arguments) for _ in range(2)]
-    for process in both:
-        process.join(120)
-    assert sorted(process.exitcode for process in both) in ([0, 2], [0, 0])
-    assert main([*TRAIN_QUICK, "--epochs", "40", "--out", "whole"]) == 0
-    assert_same_run("a", "whole")

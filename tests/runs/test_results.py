@@ -25,12 +25,16 @@ def test_a_foreign_summary_is_refused(text):
     [
         {"test": {"elbo_nats": "many"}},
         {"test": {"rate_per_component_nats": ["x"]}},
+        {"test": {"rate_per_component_nats": []}},
         {"test": {"rate_per_component_nats": [True, None]}},
         {"test": {"mean_variance_per_component": [1.0]}},
         {"parameters": {"encoder": "x"}},
         {"seconds": "long"},
         {"epochs": True},
         {"linear_optimum": 3},
+        {"latent_dim": "two"},
+        {"dataset": []},
+        {"baselines": {"ppca": {}}},
     ],
     ids=str,
 )
@@ -53,7 +57,8 @@ def test_numbers_that_json_does_not_have_are_refused(number):
 @pytest.mark.parametrize(
     "text",
     ["[]", "[" * 100_000, '{"limit": 3}', '{"limit": {"p_value": "small"}}',
-     '{"samples": {"verdict": {"word": 7}}}', '{"samples": {"recall_samples": {"mean": "x"}}}'],
+     '{"latents": {"images": []}}', '{"samples": {"verdict": {"word": 7}}}',
+     '{"samples": {"recall_samples": {"mean": "x"}}}'],
     ids=lambda text: text[:30],
 )  # fmt: skip
 def test_a_foreign_evaluation_is_refused(text):

@@ -16,6 +16,7 @@ from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.runs.summary import _convergence
 from tests.support.house import ROOT
+from tests.support.pages import Page
 from tests.support.runs import quick
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -50,7 +51,7 @@ def test_a_linear_run_is_held_against_its_closed_form(digits, copy_run):
 
 
 @pytest.mark.slow
-def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca():
+def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca(no_pictures):
     """The command as the README gives it: within 0.05 nats of the closed form, sigma within 1%."""
     readme = (ROOT / "README.md").read_text().splitlines()
     (line,) = [line for line in readme if line.startswith("pyro-vae train") and "linear" in line]
@@ -62,19 +63,20 @@ def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca():
 
 
 @pytest.mark.parametrize(
-    "slope, word, advice",
+    "slope, schedule, word, advice",
     [
-        (0.5, "still climbs", "be more patient"),
-        (-0.5, "past its best", "the weights kept are those of epoch 150"),
-        (0.0, "converged", "moved the test ELBO by +0 nats, and its trend leaves +0 to gain"),
+        (0.5, "constant", "still climbs", "be more patient"),
+        (-0.5, "constant", "past its best", "the weights kept are those of epoch 150"),
+        (0.0, "constant", "converged", "test ELBO by +0 nats, and its trend leaves +0 to gain"),
+        (0.0, "cosine", "cannot tell", "a cosine schedule is always flat at its end"),
     ],
 )
-def test_a_run_that_stopped_early_is_judged_by_its_curve(slope, word, advice):
+def test_a_run_that_stopped_early_is_judged_by_its_curve(slope, schedule, word, advice):
     """The test ELBO stands for 150 epochs, and moves by half a nat in each of the last 20."""
     curve = [slope * max(epoch - 150, 0) for epoch in range(1, 171)]
     training = SimpleNamespace(model=SimpleNamespace(has_rate=True), epoch=170, best_epoch=150)
     data = SimpleNamespace(image_shape=(1, 28, 28))
-    config = pv.RunConfig(epochs=500, patience=20)
+    config = pv.RunConfig(epochs=500, patience=20, learning_rate_schedule=schedule)
     found = _convergence(config, training, {"test_elbo": curve}, data)
     assert found["word"] == word and advice in found["reason"]
     assert found["reason"].startswith("stopped early by validation images; the last tenth moved")
@@ -85,7 +87,7 @@ def test_a_run_that_stopped_early_is_judged_by_its_curve(slope, word, advice):
 def test_every_family_leaves_a_complete_summary(copy_run, name):
     run = pv.load_run(copy_run("a", likelihood=name, epochs=1))
     bits = run.summary["test"]["bits_per_dim"]
-    assert (bits is None) == (name == "bernoulli")
+    assert (bits is None) == (name == "bernoulli") == (run.summary["baselines"] is None)
     test = run.summary["test"]
     numbers = [v for v in test.values() if v is not None and not isinstance(v, list)]
     assert all(math.isfinite(v) for v in numbers + test["rate_per_component_nats"])
@@ -93,18 +95,19 @@ def test_every_family_leaves_a_complete_summary(copy_run, name):
 
 @pytest.mark.slow
 def test_an_autoencoder_has_no_rate_to_report():
-    run = pv.train(quick(model="autoencoder"), "a")
+    run = pv.train(quick(model="autoencoder", epochs=25), "a")
     test = run.summary["test"]
+    assert run.summary["baselines"] is None and run.summary["convergence"]["word"]
     assert test["distortion_nats"] and test["active_units"] is not None
     empty = ("elbo_nats", "rate_nats", "bits_per_dim", "collapsed_units")
     assert [test[key] for key in empty] == [None] * 4
-    assert run.metrics["train_rate"] == [None, None]
+    assert run.metrics["train_rate"] == [None] * 25
     assert not (run.folder / "figures" / "kl_histogram.png").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sorted_labels", [True, False])
-def test_overfitting_is_read_from_validation_images_drawn_at_random(sorted_labels, elsewhere):
+def test_overfitting_is_read_from_validation_images_drawn_at_random(sorted_labels, no_pictures):
     """Test images of another kind than those of training and validation: the gap contains that."""
     rng = np.random.default_rng(0)
     images = rng.integers(256, size=(60, 4, 4), dtype=np.uint8)
@@ -120,3 +123,13 @@ def test_overfitting_is_read_from_validation_images_drawn_at_random(sorted_label
         expected = run.summary["train"]["elbo_nats"] - run.summary["validation"]["elbo_nats"]
         assert gap["drawn_gap_nats"] == pytest.approx(expected, rel=1e-5)
         assert abs(gap["drawn_gap_nats"]) < 5 * gap["drawn_gap_error"] < abs(gap["gap_nats"])
+
+
+@pytest.mark.slow
+def test_a_run_says_whether_it_beats_trivial_models(no_pictures):
+    """One epoch is worse than one Gaussian of the digits; the report says so in words."""
+    run = pv.train(quick(likelihood="discretized_logistic", epochs=1), "a")
+    assert run.summary["baselines"]["one_gaussian"]["gain_nats"] < 0
+    text = Page("a/report.html").text
+    assert "It is worse than" in text and "It may not be trained far enough" in text
+    assert "Cannot tell: it is shorter than 20 epochs" in text
