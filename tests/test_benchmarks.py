@@ -278,7 +278,8 @@ def test_the_ten_minutes_run_without_a_gpu_too(tmp_path, capsys, no_pictures, mo
     said = capsys.readouterr().out
     assert "failure: skipped: no CUDA device" in said and "tests: skipped: no CUDA device" in said
     assert "evaluation: held: apart by 0.0000 nats" in said and "fell short" not in said
-    assert (tmp_path / "profile.json").exists() and (tmp_path / "lines.txt").read_text() in said
+    assert (tmp_path / "profile.json").exists()
+    assert set((tmp_path / "lines.txt").read_text().splitlines()) <= set(said.splitlines())
 
 
 def test_a_stage_that_falls_short_stops_no_other(tmp_path, capsys, monkeypatch):
