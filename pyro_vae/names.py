@@ -60,6 +60,17 @@ PARTS = {  # of an evaluation
     "factors": "a linear probe; MIG, DCI, SAP, beta-VAE and FactorVAE scores",
 }
 BOUND_DRAWS, QUICK_BOUND_DRAWS = 5000, 500  # of z per image, for the importance bound of `evaluate`
+POSTERIORS = {
+    "normal": "a Normal with independent components",
+    "full_normal": "a Normal with a covariance for each image",
+    "flow": "a neural spline flow of a Normal, from zuko",
+    "point": "a point: a plain autoencoder",
+}
+PRIORS = {
+    "normal": "the standard Normal",
+    "mixture": "a learned mixture of ten diagonal Normals",
+    "vamp": "the mean of the posteriors of 100 learned pseudo-inputs",
+}
 NETWORKS = ("linear", "mlp", "conv")
 ACTIVATIONS = ("relu", "tanh", "softplus")
 MODELS = ("vae", "autoencoder")

@@ -20,7 +20,9 @@ from pyro_vae.names import (
     LIKELIHOODS,
     NETWORKS,
     OBJECTIVES,
+    POSTERIORS,
     PRECISIONS,
+    PRIORS,
     SCORES,
     VALIDATION,
     check_dataset_name,
@@ -28,6 +30,7 @@ from pyro_vae.names import (
     shortened,
 )
 from pyro_vae.names import MODELS as MODEL_NAMES
+from pyro_vae.own_parts import OWN, is_import_path
 
 DEFAULT_BATCH_SIZE = 128
 DATA_LIMIT = 4.0  # gigabytes
@@ -139,6 +142,19 @@ class ModelSettings(Settings):
     )
     activation: str = setting("relu", "function between layers", ACTIVATIONS)
     latent_dim: int = setting(8, "number of latent components", at_least=1)
+    posterior: str = setting("normal", "family of q(z|x)", POSTERIORS)
+    prior: str = setting("normal", "family of p(z)", PRIORS)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.model == "autoencoder" and self.posterior == "normal":
+            object.__setattr__(self, "posterior", "point")
+        elif self.model == "autoencoder" and self.posterior != "point":
+            raise ValueError(f"posterior: that of an autoencoder is a point, got {self.posterior}")
+        elif self.posterior == "point":
+            object.__setattr__(self, "model", "autoencoder")
+        if self.model == "autoencoder" and self.prior != "normal":
+            raise ValueError(f"prior: an autoencoder has none to learn, got {self.prior}")
 
 
 @dataclass(frozen=True)
@@ -247,6 +263,7 @@ def meaning(f: Field) -> str:
         default = setting_text(f.default)
     if f.metadata["choices"]:
         text += "; one of " + ", ".join(f"`{name}`" for name in f.metadata["choices"])
+        text += ", or an import path as in `mine.py:Name`" if f.name in OWN else ""
     elif bounds_text(f):
         text += "; " + bounds_text(f)
     return f"{text} (default: {default})" if default else text
@@ -274,6 +291,8 @@ def check_setting(f: Field, value):
     if not isinstance(value, str):
         raise ValueError(f"{f.name}: expected a name, got {shortened(value)}")
     choices = f.metadata["choices"]
+    if f.name in OWN and is_import_path(value):
+        return value
     return check_name(f.name, value, choices) if choices else value
 
 

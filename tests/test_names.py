@@ -9,8 +9,9 @@ from pyro_vae.figures.videos import VIDEO_TYPES
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.measures import PARTS
 from pyro_vae.models.networks import ACTIVATIONS, NETWORKS
+from pyro_vae.models.posteriors import POSTERIORS
+from pyro_vae.models.priors import PRIORS
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.run import MODELS
 from pyro_vae.settings import TrainingSettings
 from pyro_vae.training.engines import ENGINES
 from pyro_vae.training.epochs import BETA_SCHEDULES, LEARNING_RATE_SCHEDULES
@@ -24,7 +25,8 @@ DICTS = {
     "ENGINES": ENGINES,
     "NETWORKS": NETWORKS,
     "ACTIVATIONS": ACTIVATIONS,
-    "MODELS": MODELS,
+    "POSTERIORS": POSTERIORS,
+    "PRIORS": PRIORS,
     "BETA_SCHEDULES": BETA_SCHEDULES,
     "LEARNING_RATE_SCHEDULES": LEARNING_RATE_SCHEDULES,
     "PRECISIONS": PRECISIONS,
@@ -45,7 +47,15 @@ def test_names_are_different_words():
 
 
 def test_names_with_a_line_about_them():
-    for name in ("DATASETS", "LIKELIHOODS", "OBJECTIVES", "ENGINES", "PARTS"):
+    for name in (
+        "DATASETS",
+        "LIKELIHOODS",
+        "POSTERIORS",
+        "PRIORS",
+        "OBJECTIVES",
+        "ENGINES",
+        "PARTS",
+    ):
         for word, text in getattr(names, name).items():
             assert text and "\n" not in text and text.strip() == text, word
 
@@ -76,6 +86,8 @@ def test_choices_of_settings_are_the_names():
         "validation": names.VALIDATION,
         "network": names.NETWORKS,
         "activation": names.ACTIVATIONS,
+        "posterior": names.POSTERIORS,
+        "prior": names.PRIORS,
         "objective": names.OBJECTIVES,
         "beta_schedule": names.BETA_SCHEDULES,
         "learning_rate_schedule": names.LEARNING_RATE_SCHEDULES,

@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
+import pyro.distributions as dist
 import torch
 import zuko
 from torch import Tensor, nn
+from torch.distributions import kl_divergence
 from torch.func import functional_call, stack_module_state, vmap
 
 from pyro_vae.likelihoods.distributions import Normal
-from pyro_vae.models.elbo import component_rates
 
 Parameters = dict[str, Tensor]  # by name; their first dimension counts images
 
@@ -26,7 +27,8 @@ class DiagonalNormal:
     def draw(self, parameters: Parameters, noise: Tensor) -> Draws:
         """Return draws of z with KL(q || p)."""
         q = Normal(parameters["loc"], parameters["log_scale"].exp())
-        return Draws(q.loc + q.scale * noise, component_rates(q.to_event(1)).sum(-1))
+        rate = kl_divergence(q, dist.Normal(torch.zeros_like(q.loc), torch.ones_like(q.loc)))
+        return Draws(q.loc + q.scale * noise, rate.sum(-1))
 
 
 class FullNormal(DiagonalNormal):

@@ -75,17 +75,22 @@ def means(
     measures |= {"active_units": active_units(variances), "collapsed_units": None}
     measures["rate_per_component_nats"] = None
     measures["mean_variance_per_component"] = variances.tolist()
-    if model.has_rate:
-        rates = rate_per_component(model, images)
+    rates = rate_per_component(model, images)
+    if rates is not None:
         measures["collapsed_units"] = collapsed_units(rates)
         measures["rate_per_component_nats"] = rates.mean(0).tolist()
     return measures
 
 
 @torch.no_grad()
-def rate_per_component(model: LatentImageModel, images: Tensor) -> Tensor:
-    """Return KL(q(z_i|x) || p(z_i)) in closed form, nats, (N, latent_dim); NaN if q is a point."""
-    return torch.cat([component_rates(model.encode(x)) for x in chunks(images)])
+def rate_per_component(model: LatentImageModel, images: Tensor) -> Tensor | None:
+    """Return KL(q(z_i|x) || p(z_i)) in closed form, nats, (N, latent_dim).
+
+    It is None where components have no rate of their own: see `component_rates`.
+    """
+    parts = [component_rates(model.encode(x), model.prior) for x in chunks(images)]
+    known = [part for part in parts if part is not None]
+    return torch.cat(known) if known else None
 
 
 def collapsed_units(rates: Tensor) -> int:

@@ -1,18 +1,13 @@
 """The deterministic autoencoder: a baseline with the same networks as the VAE."""
 
-from contextlib import AbstractContextManager
+from torch import nn
 
-import pyro.distributions as dist
-from pyro import poutine
-from pyro.distributions import TorchDistribution
-from torch import Tensor
-
-from pyro_vae.models.networks import batched
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.likelihoods.base import Likelihood
+from pyro_vae.models.vae import VAE
 
 
-class Autoencoder(LatentImageModel):
-    """A deterministic autoencoder, whose posterior is a point and whose loss has no KL.
+class Autoencoder(VAE):
+    """A deterministic autoencoder: the VAE whose posterior is a point, and whose loss has no KL.
 
     The loss is minus the log likelihood alone. As Pyro programs, the guide gives z as a `Delta`,
     and the latent site is masked in both. Training does not make the codes follow the prior, so the
@@ -23,14 +18,22 @@ class Autoencoder(LatentImageModel):
             for `VAE`.
 
     Raises:
-        ValueError: if a name is unknown, a size is not positive, or the family takes no sigma.
+        ValueError: what `VAE` refuses.
     """
 
-    outputs_per_latent = 1
-    has_rate = False
-
-    def encode(self, x: Tensor) -> TorchDistribution:
-        return dist.Delta(batched(self.encoder, x, 3)).to_event(1)
-
-    def on_latent(self, beta: float | Tensor) -> AbstractContextManager:
-        return poutine.mask(mask=False)
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        latent_dim: int = 8,
+        likelihood: str | Likelihood = "gaussian_shared_sigma",
+        network: str | tuple[nn.Module, nn.Module] = "mlp",
+        hidden: tuple[int, ...] | None = None,
+        activation: str = "relu",
+        levels: int = 256,
+        score: str = "density",
+        sigma: float | None = None,
+    ):
+        super().__init__(
+            image_shape, latent_dim, likelihood, network, hidden, activation, levels, score, sigma,
+            posterior="point",
+        )  # fmt: skip

@@ -31,15 +31,38 @@ def chunks(
     return iter(images.split(max(1, pixels // (images[0].numel() * copies))))
 
 
-def component_rates(q: TorchDistribution) -> Tensor:
-    """Return KL(q_i || N(0, 1)) of each component in closed form, nats, (..., latent_dim).
+def rate_of(q: TorchDistribution, p: TorchDistribution, z: Tensor) -> Tensor:
+    """Return KL(q || p) per image, nats, (..., N).
 
-    The result is NaN if q is a point.
+    It is in closed form where torch knows one, and log q - log p at draws z of q elsewhere, one for
+    each draw. It is NaN if q is a point.
     """
-    q = q.base_dist
-    if isinstance(q, dist.Delta):
-        return torch.full_like(q.v, torch.nan)
-    return kl_divergence(q, dist.Normal(torch.zeros_like(q.loc), torch.ones_like(q.scale)))
+    if is_point(q):
+        return torch.full_like(q.mean[..., 0], torch.nan)
+    try:
+        return kl_divergence(q, p)
+    except NotImplementedError:
+        return q.log_prob(z) - p.log_prob(z)
+
+
+def is_point(q: TorchDistribution) -> bool:
+    """Return whether q is a point."""
+    return isinstance(getattr(q, "base_dist", q), dist.Delta)
+
+
+def component_rates(q: TorchDistribution, p: TorchDistribution) -> Tensor | None:
+    """Return KL(q_i || p_i) of each component in closed form, nats, (..., latent_dim).
+
+    A component has one where both distributions are Normals of independent components. A Normal with
+    a covariance counts by its marginals. The result is None where there is no such rate.
+    """
+    if not isinstance(getattr(p, "base_dist", None), dist.Normal):
+        return None
+    if isinstance(q, dist.MultivariateNormal):
+        q = dist.Normal(q.loc, q.stddev).to_event(1)
+    if not isinstance(getattr(q, "base_dist", None), dist.Normal):
+        return None
+    return kl_divergence(q.base_dist, p.base_dist)
 
 
 class ElboTerms(NamedTuple):
@@ -60,7 +83,9 @@ class ElboTerms(NamedTuple):
 def elbo_terms(
     model: LatentImageModel, images: Tensor, num_samples: int = 1, seed: int = 0
 ) -> ElboTerms:
-    """Return the rate in closed form, and the distortion as an average over draws of z.
+    """Return the rate, and the distortion as an average over draws of z.
+
+    The rate is in closed form where there is one, else an average over the same draws.
 
     The distortion uses the measure by which the model's likelihood scores images.
 
@@ -70,11 +95,13 @@ def elbo_terms(
         num_samples: the number of draws of z per image.
         seed: the seed of the draws. Equal seeds compare models on the same noise.
     """
-    rates, distortions = [], []
+    found, distortions = [], []
     with seeded(seed, images.device):
+        p = model.prior
         for x in chunks(images, numbers_per_pixel=model.likelihood.numbers_per_pixel):
             q = model.encode(x)
-            log_probs = [model.decode(q.rsample()).log_prob(x) for _ in range(num_samples)]
-            rates.append(component_rates(q).sum(-1))
+            draws = [q.rsample() for _ in range(num_samples)]
+            log_probs = [model.decode(z).log_prob(x) for z in draws]
+            found.append(torch.stack([rate_of(q, p, z) for z in draws]).mean(0))
             distortions.append(-torch.stack(log_probs).mean(0))
-    return ElboTerms(torch.cat(rates), torch.cat(distortions))
+    return ElboTerms(torch.cat(found), torch.cat(distortions))

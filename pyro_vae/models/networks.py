@@ -8,8 +8,12 @@ batch normalisation, because its running buffers would change during capture and
 from abc import ABC, abstractmethod
 from itertools import pairwise
 from math import prod
+from typing import NamedTuple
 
 from torch import Tensor, nn
+
+from pyro_vae.names import check_name
+from pyro_vae.own_parts import is_import_path, made
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -18,6 +22,15 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 Shape = tuple[int, int, int]
+
+
+class Sizes(NamedTuple):
+    """What a pair of networks must fit."""
+
+    image_shape: Shape  # into the encoder
+    num_outputs: int  # out of the encoder
+    latent_dim: int  # into the decoder
+    output_shape: Shape  # out of the decoder
 
 
 def batched(network: nn.Module, x: Tensor, event_dims: int) -> Tensor:
@@ -143,3 +156,41 @@ class Conv(Network):
 
 
 NETWORKS: dict[str, type[Network]] = {"linear": Linear, "mlp": MLP, "conv": Conv}
+
+
+def networks(
+    network: str | tuple[nn.Module, nn.Module],
+    sizes: Sizes,
+    hidden: tuple[int, ...] | None,
+    activation: str,
+) -> tuple[nn.Module, nn.Module]:
+    """Return the encoder and the decoder that are given, or that a name or an import path makes.
+
+    Args:
+        network: an import path names a callable that is given the four of `Sizes` and returns both.
+        hidden, activation: of a network that is given by its name.
+
+    Raises:
+        ValueError: an unknown name, sizes that the network cannot have, or `hidden` beside a network
+            that does not take it.
+    """
+    check_name("activation", activation, ACTIVATIONS)
+    if min(hidden or (1,)) < 1:
+        raise ValueError(f"hidden: expected sizes >= 1, got {hidden}")
+    if isinstance(network, str) and not is_import_path(network):
+        kind = NETWORKS[check_name("network", network, NETWORKS)]
+        hidden = kind.hidden if hidden is None else tuple(hidden)
+        kind.check(sizes.image_shape, hidden)
+        encoder = kind.encoder(sizes.image_shape, sizes.num_outputs, hidden, activation)
+        return encoder, kind.decoder(sizes.latent_dim, sizes.output_shape, hidden, activation)
+    if hidden is not None:
+        raise ValueError("hidden: goes with the name of a network; one of your own has its sizes")
+    return _pair(made("network", network, {}, *sizes) if isinstance(network, str) else network)
+
+
+def _pair(given: object) -> tuple[nn.Module, nn.Module]:
+    if isinstance(given, (tuple, list)) and len(given) == 2:
+        encoder, decoder = given
+        if isinstance(encoder, nn.Module) and isinstance(decoder, nn.Module):
+            return encoder, decoder
+    raise ValueError(f"network: expected a pair of modules (encoder, decoder), got {given!r:.80}")

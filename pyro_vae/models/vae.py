@@ -1,22 +1,24 @@
 """The variational autoencoder as two Pyro programs over one plate."""
 
 import itertools
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from inspect import signature
+from typing import Any
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
 from pyro_vae.likelihoods.base import Likelihood
-from pyro_vae.likelihoods.distributions import Normal
 from pyro_vae.likelihoods.families import LIKELIHOODS
-from pyro_vae.models.networks import ACTIVATIONS, NETWORKS, batched
-from pyro_vae.names import check_name
+from pyro_vae.models.networks import Sizes, batched, networks
+from pyro_vae.models.posteriors import POSTERIORS, Posterior
+from pyro_vae.models.priors import PRIORS, Prior
+from pyro_vae.own_parts import made, part
 
 _serial = itertools.count()
 
@@ -39,54 +41,127 @@ def scale_latent(beta: float | Tensor):
     return poutine.scale(scale=beta) if beta > 0 else poutine.mask(mask=False)
 
 
-class LatentImageModel(nn.Module, ABC):
-    """The common base of the VAE and the autoencoder: networks, likelihood and generative program.
+class VAE(nn.Module):
+    """A VAE of four parts: a network, a likelihood p(x|z), a prior p(z) and a posterior q(z|x).
 
-    Its arguments are those of `VAE`.
+    Each part is a name, an import path as in `mine.py:Net`, or an object of your own. `model` and
+    `guide` are ordinary Pyro programs with the latent site `z`, the observed site `x` and the plate
+    `data`. beta multiplies the latent site in both.
+
+    Args:
+        image_shape: (C, H, W).
+        latent_dim: number of latent components; at least 1 (default: 8).
+        likelihood: family of p(x|z); 'pyro-vae likelihoods' explains them; one of `bernoulli`,
+            `continuous_bernoulli`, `gaussian_fixed_sigma`, `gaussian_shared_sigma`,
+            `gaussian_image_sigma`, `gaussian_pixel_sigma`, `gaussian_optimal_sigma`, `laplace`,
+            `student_t`, `beta`, `beta_binomial`, `categorical`, `discretized_logistic`,
+            `discretized_logistic_mixture`, or an import path as in `mine.py:Name` (default:
+            gaussian_shared_sigma).
+        network: kind of encoder and decoder; one of `linear`, `mlp`, `conv`, or an import path as
+            in `mine.py:Name` (default: mlp).
+        hidden: hidden sizes of the encoder, as in 400,200, mirrored in the decoder; channels for
+            conv; at least 1 (default: 256,128 for mlp, 32,64 for conv).
+        activation: function between layers; one of `relu`, `tanh`, `softplus` (default: relu).
+        levels: the number of grey levels in the data, 2 for binary images and 256 for 8 bits
+            (default: 256).
+        score: what training maximises: the family's density, or the probability of the grey levels;
+            one of `density`, `levels` (default: density).
+        sigma: sigma of gaussian_fixed_sigma, in pixel units of [0, 1]; more than 0 (default: 0.25).
+        posterior: family of q(z|x); one of `normal`, `full_normal`, `flow`, `point`, or an import
+            path as in `mine.py:Name` (default: normal).
+        prior: family of p(z); one of `normal`, `mixture`, `vamp`, or an import path as in
+            `mine.py:Name` (default: normal).
+
+    Raises:
+        ValueError: an unknown name, a size that is not positive, a likelihood that takes no sigma,
+            a part that cannot be imported or whose shapes do not fit.
+
+    Source: Kingma and Welling, "Auto-encoding variational Bayes", 2013,
+    https://arxiv.org/abs/1312.6114; for beta Higgins et al., "beta-VAE", 2017.
+
+    Example:
+        >>> vae = VAE((1, 8, 8), latent_dim=2, likelihood="bernoulli", levels=2)
+        >>> x = torch.zeros(5, 1, 8, 8)
+        >>> vae.encode(x).event_shape, vae.decode(torch.zeros(5, 2)).event_shape
+        (torch.Size([2]), torch.Size([1, 8, 8]))
+        >>> new = pyro.infer.Predictive(vae.model, num_samples=1)(None, num_images=3)
+        >>> new["x"].shape
+        torch.Size([1, 3, 1, 8, 8])
+        >>> svi = pyro.infer.SVI(vae.model, vae.guide, pyro.optim.Adam({}), pyro.infer.Trace_ELBO())
+        >>> svi.step(x, beta=4.0) > 0
+        True
     """
 
-    outputs_per_latent: int  # encoder outputs per latent component
-    has_rate: bool  # whether the posterior has a KL to the prior
     registers = True  # see `unregistered`
     image_shape: tuple[int, int, int]
-    _zeros: Tensor
-    _ones: Tensor
+    likelihood: Likelihood
+    posterior: Posterior
+    prior_module: nn.Module
 
     def __init__(
         self,
         image_shape: tuple[int, int, int],
         latent_dim: int = 8,
-        likelihood: str = "gaussian_shared_sigma",
-        network: str = "mlp",
+        likelihood: str | Likelihood = "gaussian_shared_sigma",
+        network: str | tuple[nn.Module, nn.Module] = "mlp",
         hidden: tuple[int, ...] | None = None,
         activation: str = "relu",
         levels: int = 256,
         score: str = "density",
         sigma: float | None = None,
+        posterior: str | Posterior = "normal",
+        prior: str | Prior = "normal",
     ):
         super().__init__()
-        family = LIKELIHOODS[check_name("likelihood", likelihood, LIKELIHOODS)]
-        builder = NETWORKS[check_name("network", network, NETWORKS)]
-        check_name("activation", activation, ACTIVATIONS)
-        hidden = builder.hidden if hidden is None else tuple(hidden)
         if len(image_shape) != 3 or min(image_shape) < 1:
             raise ValueError(f"image_shape: expected (C, H, W), got {tuple(image_shape)}")
-        if latent_dim < 1 or min(hidden, default=1) < 1:
-            raise ValueError(f"latent_dim, hidden: expected sizes >= 1, got {latent_dim}, {hidden}")
-        if sigma is not None and "sigma" not in signature(family).parameters:
-            raise ValueError(f"sigma: only gaussian_fixed_sigma takes one, not {likelihood}")
-        builder.check(image_shape, hidden)
-        options = {} if sigma is None else {"sigma": sigma}
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim: expected a size >= 1, got {latent_dim}")
         channels, height, width = image_shape
         self.image_shape, self.latent_dim = (channels, height, width), latent_dim
-        self.likelihood: Likelihood = family(image_shape, levels, score, **options)
-        outputs = self.outputs_per_latent * latent_dim
-        output_shape = (self.likelihood.channels, *image_shape[1:])
-        self.encoder = builder.encoder(self.image_shape, outputs, hidden, activation)
-        self.decoder = builder.decoder(latent_dim, output_shape, hidden, activation)
-        self.register_buffer("_zeros", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("_ones", torch.ones(latent_dim), persistent=False)
+        if isinstance(likelihood, Likelihood):
+            self.likelihood = likelihood
+        else:
+            family = part("likelihood", likelihood, LIKELIHOODS)
+            options = _sigma(family, sigma)
+            self.likelihood = made(
+                "likelihood", likelihood, LIKELIHOODS, self.image_shape, levels, score, **options
+            )
+        self.posterior = _made("posterior", posterior, POSTERIORS, latent_dim)
+        sizes = Sizes(
+            self.image_shape,
+            self.posterior.num_outputs,
+            latent_dim,
+            (self.likelihood.channels, height, width),
+        )
+        self.encoder, self.decoder = networks(network, sizes, hidden, activation)
+        self.prior_module = _made("prior", prior, PRIORS, latent_dim)
+        if isinstance(self.prior_module, Prior):
+            self.prior_module.bind(self.encode, self.image_shape)
         self._renew_name()
+        q = self._check_parts()
+        self.has_rate = not isinstance(getattr(q, "base_dist", q), dist.Delta)
+
+    @torch.no_grad()
+    def _check_parts(self) -> TorchDistribution:
+        """Check what the parts return for two black images, and return the posterior of these.
+
+        Raises:
+            ValueError: a part that fails, or returns another shape than the others need.
+        """
+        training, size, device = self.training, self.latent_dim, self.device
+        count, dtype = 2, next(self.parameters()).dtype
+        self.eval()
+        with pyro.validation_enabled(False):
+            x = torch.zeros(count, *self.image_shape, dtype=dtype, device=device)
+            outputs = _tried("encoder", (self.posterior.num_outputs,), self.encoder, x)
+            q = _tried("posterior", (size,), self.posterior, outputs)
+            _tried("prior", (size,), lambda z: self.prior.expand(z.shape[:1]), q.mean)
+            shape = (self.likelihood.channels, *self.image_shape[1:])
+            outputs = _tried("decoder", shape, self.decoder, q.mean)
+            _tried("likelihood", self.image_shape, self.likelihood, outputs)
+        self.train(training)
+        return q
 
     def _renew_name(self) -> None:
         # Pyro keys its parameter store by name: models of the same name would share parameters.
@@ -101,18 +176,18 @@ class LatentImageModel(nn.Module, ABC):
     ) -> Tensor:
         """Run the generative program for images (B, C, H, W): z ~ p(z), x ~ p(x | z).
 
-        Where x is None, it draws `num_images` new images. In an autoencoder p(z) is masked.
+        Where x is None, it draws `num_images` new images. Where q is a point, p(z) is masked.
 
         Args:
-            beta: the factor on the latent site; without effect in an autoencoder.
+            beta: the factor on the latent site; without effect where q is a point.
 
         Raises:
             ValueError: if neither images nor their number are given.
         """
         if x is None and num_images is None:
             raise ValueError("num_images: expected how many images to draw without x, got None")
-        self._register("decoder")
-        self._register("likelihood")
+        for name in ("prior_module", "decoder", "likelihood"):
+            self._register(name)
         with pyro.plate("data", num_images if x is None else x.shape[0]):
             with self.on_latent(beta):
                 z = pyro.sample("z", self.prior)
@@ -120,17 +195,18 @@ class LatentImageModel(nn.Module, ABC):
 
     def guide(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
         """Run the program of the posterior for images (B, C, H, W): z ~ q(z | x)."""
-        self._register("encoder")
+        for name in ("encoder", "posterior"):
+            self._register(name)
         with pyro.plate("data", x.shape[0]), self.on_latent(beta):
             return pyro.sample("z", self.encode(x))
 
-    @abstractmethod
     def on_latent(self, beta: float | Tensor) -> AbstractContextManager:
         """Return the handler of the latent site in both programs."""
+        return scale_latent(beta) if self.has_rate else poutine.mask(mask=False)
 
-    @abstractmethod
     def encode(self, x: Tensor) -> TorchDistribution:
         """Return q(z | x), event shape (latent_dim,), for images (..., C, H, W)."""
+        return self.posterior(batched(self.encoder, x, 3))
 
     def outputs(self, z: Tensor) -> Tensor:
         """Return the decoder's outputs (..., channels, H, W) for latents (..., latent_dim)."""
@@ -172,12 +248,12 @@ class LatentImageModel(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         """Return the device that the model is on."""
-        return self._zeros.device
+        return next(self.parameters()).device
 
     @property
     def prior(self) -> TorchDistribution:
-        """Return p(z), the standard Normal."""
-        return Normal(self._zeros, self._ones).to_event(1)
+        """Return p(z), event shape (latent_dim,)."""
+        return self.prior_module()
 
     @torch.no_grad()
     def images(self, z: Tensor, draw: bool = False) -> Tensor:
@@ -220,55 +296,42 @@ class LatentImageModel(nn.Module, ABC):
             pyro.module(f"{self.name}.{part}", getattr(self, part))
 
 
-class VAE(LatentImageModel):
-    """A VAE with a standard Normal prior and an amortized diagonal Normal posterior.
+def _made(argument: str, given: str | nn.Module, known: dict, latent_dim: int) -> Any:
+    """Return a part that is given as such, or as what names a callable of `latent_dim`."""
+    return made(argument, given, known, latent_dim) if isinstance(given, str) else given
 
-    The decoder gives the likelihood. `model` and `guide` are ordinary Pyro programs with the latent
-    site `z`, the observed site `x` and the plate `data`. beta multiplies the latent site in both.
 
-    Args:
-        image_shape: (C, H, W).
-        latent_dim: number of latent components; at least 1 (default: 8).
-        likelihood: family of p(x|z); 'pyro-vae likelihoods' explains them; one of `bernoulli`,
-            `continuous_bernoulli`, `gaussian_fixed_sigma`, `gaussian_shared_sigma`,
-            `gaussian_image_sigma`, `gaussian_pixel_sigma`, `gaussian_optimal_sigma`, `laplace`,
-            `student_t`, `beta`, `beta_binomial`, `categorical`, `discretized_logistic`,
-            `discretized_logistic_mixture` (default: gaussian_shared_sigma).
-        network: kind of encoder and decoder; one of `linear`, `mlp`, `conv` (default: mlp).
-        hidden: hidden sizes of the encoder, as in 400,200, mirrored in the decoder; channels for
-            conv; at least 1 (default: 256,128 for mlp, 32,64 for conv).
-        activation: function between layers; one of `relu`, `tanh`, `softplus` (default: relu).
-        levels: the number of grey levels in the data, 2 for binary images and 256 for 8 bits
-            (default: 256).
-        score: what training maximises: the family's density, or the probability of the grey levels;
-            one of `density`, `levels` (default: density).
-        sigma: sigma of gaussian_fixed_sigma, in pixel units of [0, 1]; more than 0 (default: 0.25).
+def _sigma(family: Callable, sigma: float | None) -> dict[str, float]:
+    """Return the argument sigma of a likelihood, if it is given.
 
     Raises:
-        ValueError: if a name is unknown, a size is not positive, or the family takes no sigma.
-
-    Source: Kingma and Welling, "Auto-encoding variational Bayes", 2013,
-    https://arxiv.org/abs/1312.6114; for beta Higgins et al., "beta-VAE", 2017.
-
-    Example:
-        >>> vae = VAE((1, 8, 8), latent_dim=2, likelihood="bernoulli", levels=2)
-        >>> x = torch.zeros(5, 1, 8, 8)
-        >>> vae.encode(x).event_shape, vae.decode(torch.zeros(5, 2)).event_shape
-        (torch.Size([2]), torch.Size([1, 8, 8]))
-        >>> new = pyro.infer.Predictive(vae.model, num_samples=1)(None, num_images=3)
-        >>> new["x"].shape
-        torch.Size([1, 3, 1, 8, 8])
-        >>> svi = pyro.infer.SVI(vae.model, vae.guide, pyro.optim.Adam({}), pyro.infer.Trace_ELBO())
-        >>> svi.step(x, beta=4.0) > 0
-        True
+        ValueError: the likelihood takes none.
     """
+    if sigma is None:
+        return {}
+    if "sigma" not in signature(family).parameters:
+        raise ValueError(f"sigma: {getattr(family, '__name__', family)} takes none")
+    return {"sigma": sigma}
 
-    outputs_per_latent = 2
-    has_rate = True
 
-    def encode(self, x: Tensor) -> TorchDistribution:
-        loc, log_scale = batched(self.encoder, x, 3).chunk(2, -1)
-        return Normal(loc, log_scale.exp()).to_event(1)
+def _tried(name: str, shape: tuple[int, ...], module: Callable, given: Tensor) -> Any:
+    """Return what a part gives for two inputs, a tensor or a distribution.
 
-    def on_latent(self, beta: float | Tensor) -> AbstractContextManager:
-        return scale_latent(beta)
+    Raises:
+        ValueError: it fails, or what it gives does not have this shape for each of the two.
+    """
+    try:
+        found = module(given)
+    except Exception as error:  # whatever a user's part raises
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{name}: fails on {tuple(given.shape)}: {reason}") from error
+    sizes = found.shape if isinstance(found, Tensor) else (*found.batch_shape, *found.event_shape)
+    batched_as = found.shape[:1] if isinstance(found, Tensor) else found.batch_shape
+    if tuple(sizes) != (len(given), *shape) or tuple(batched_as) != (len(given),):
+        raise ValueError(
+            f"{name}: expected the shape {shape} for each of {len(given)}, got {tuple(sizes)}"
+        )
+    return found
+
+
+LatentImageModel = VAE

@@ -12,7 +12,6 @@ from pyro_vae.data import Dataset
 from pyro_vae.devices import checked_device
 from pyro_vae.files import RESTORE, mended_by, read_file
 from pyro_vae.measures.part import VERSION
-from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.vae import VAE, LatentImageModel
 from pyro_vae.notices import notice
 from pyro_vae.pages.frame import KINDS, address, can_be_shown
@@ -25,7 +24,6 @@ from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name, setting_te
 from pyro_vae.training.epochs import Record
 from pyro_vae.training.fit import PRECISIONS
 
-MODELS: dict[str, type[LatentImageModel]] = {"vae": VAE, "autoencoder": Autoencoder}
 ON_CARD = tuple(row for row in SUMMARY if row.compared)  # in a notebook
 ROW = Markup('<tr><th style="text-align:left">{}</th><td style="text-align:left">{}</td></tr>')
 PICTURE = Markup('<img alt="{}" style="width:22em;max-width:100%" src="{}">')
@@ -247,10 +245,9 @@ def build_model(
 ) -> LatentImageModel:
     """Return the untrained model of a configuration, with weights drawn from `config.seed`."""
     settings = by_name(config, ModelSettings)
+    del settings["model"]  # the posterior of an autoencoder is a point
     with seeded(config.seed):
-        return MODELS[settings.pop("model")](
-            image_shape, levels=levels or DEFAULT_LEVELS, **settings
-        )
+        return VAE(image_shape, levels=levels or DEFAULT_LEVELS, **settings)
 
 
 def cautions(config: RunConfig, data: Dataset, model: LatentImageModel) -> list[str]:

@@ -21,8 +21,8 @@ from pyro.infer import ELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
-from torch.distributions import kl_divergence
 
+from pyro_vae.models.elbo import rate_of
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
 
@@ -205,7 +205,7 @@ class ElboAnalytic(Objective):
     @staticmethod
     def score(guide_sites, model_sites):
         log_p = _log_probs({n: s for n, s in model_sites.items() if s["is_observed"]})
-        kl = {n: kl_divergence(s["fn"], model_sites[n]["fn"]) for n, s in guide_sites.items()}
+        kl = {n: rate_of(s["fn"], model_sites[n]["fn"], s["value"]) for n, s in guide_sites.items()}
         p, rates = _means(log_p), _means(kl)
         loss = _weighted(rates, kl, guide_sites) - _weighted(p, log_p, model_sites)
         return _terms(loss, sum(rates.values()), sum(p.values()), guide_sites)

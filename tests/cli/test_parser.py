@@ -18,6 +18,7 @@ VALUES = {
     "activation": "tanh", "latent_dim": "3", "objective": "elbo_analytic", "num_particles": "2",
     "beta": "4", "beta_schedule": "linear", "warmup_epochs": "5", "epochs": "20",
     "batch_size": "64", "learning_rate": "0.01", "learning_rate_schedule": "cosine",
+    "posterior": "flow", "prior": "mine.py:Own",
     "patience": "3", "seed": "7", "precision": "float64", "engine": "svi", "device": "cpu",
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ class Counting(pv.VAE):
     """Changes a buffer."""
 
     def encode(self, x):
-        self._ones.add_(1)
+        self.prior_module._ones.add_(1)
         return super().encode(x)
 
 

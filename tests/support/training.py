@@ -59,7 +59,7 @@ def assert_same_weights(one, other, tolerance=0.0):
     """Two state dicts with the same names, whose tensors differ by no more than the tolerance."""
     assert one.keys() == other.keys()
     for name, tensor in one.items():
-        assert (tensor - other[name]).abs().max() <= tolerance, name
+        assert (tensor.double() - other[name].double()).abs().max() <= tolerance, name
 
 
 def assert_same_records(records, expected, tolerance=0.0):

@@ -1,0 +1,95 @@
+"""Parts of a model that are the user's own, named by an import path; torch is not imported here.
+
+`file.py:Name` names an attribute of a Python file, `package.module:Name` one of a module.
+"""
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pyro_vae.files import read_file
+from pyro_vae.names import check_name
+
+OWN = ("network", "likelihood", "posterior", "prior")  # settings that take an import path
+LARGEST = 2**24  # bytes of a file of code
+
+
+def is_import_path(value: object) -> bool:
+    """Return whether a value is an import path, such as `mine.py:Net`, and not a name."""
+    return isinstance(value, str) and ":" in value
+
+
+def file_of(path: str) -> Path | None:
+    """Return the file that an import path names; None where it names a module."""
+    place = path.rpartition(":")[0]
+    return Path(place).expanduser().resolve() if place.endswith(".py") else None
+
+
+def part(argument: str, value: str, known: Mapping[str, Any]) -> Any:
+    """Return what a name stands for: one of the known, or what an import path leads to.
+
+    A file's code is run once for each text that it has had.
+
+    Args:
+        argument: what the name was given for; it opens the message.
+
+    Raises:
+        ValueError: an unknown name; a file, a module or an attribute that there is not, or that
+            cannot be imported.
+    """
+    if not is_import_path(value):
+        return known[check_name(argument, value, known)]
+    place, _, name = value.rpartition(":")
+    try:
+        file = file_of(value)
+        module = importlib.import_module(place) if file is None else _run(file)
+        found = getattr(module, name)
+    except Exception as error:  # whatever the user's code raises
+        raise ValueError(f"{argument}: {value} cannot be imported: {_reason(error)}") from error
+    if not callable(found):
+        raise ValueError(f"{argument}: {value} is no class or function")
+    return found
+
+
+def made(argument: str, value: str, known: Mapping[str, Any], *arguments, **options) -> Any:
+    """Return what the part that a name stands for gives when it is called.
+
+    Raises:
+        ValueError: as of `part`; a part of the user's own that fails.
+    """
+    maker = part(argument, value, known)
+    try:
+        return maker(*arguments, **options)
+    except Exception as error:
+        if not is_import_path(value):
+            raise
+        raise ValueError(f"{argument}: {value} fails: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _run(file: Path) -> ModuleType:
+    """Return the module of a file, which is kept under a name that its text makes."""
+    text = read_file(file, LARGEST)
+    name = "_own_" + hashlib.sha256(str(file).encode() + text).hexdigest()[:16]
+    if name not in sys.modules:
+        module = ModuleType(name)
+        module.__file__ = str(file)
+        sys.modules[name] = module  # so that its classes can be pickled
+        try:
+            exec(compile(text, file, "exec"), vars(module))
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def digest(file: Path) -> str:
+    """Return what tells the text of a file from any other: its SHA-256."""
+    return hashlib.sha256(read_file(file, LARGEST)).hexdigest()
