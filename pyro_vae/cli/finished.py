@@ -141,8 +141,7 @@ def run_compare(parsed: Namespace, interrupts: Interrupts) -> None:
 
     path, found = write_comparison(parsed.runs, parsed.out)
     show(f"{len(found.finished)} finished runs in {path.with_name('compare.csv')}")
-    others = {"not finished": found.unfinished, "failed": found.failed}
-    for word, runs in (others | {"left out": found.repeated}).items():
+    for word, runs in found.others.items():
         for folder, why in runs.items():
             show(f"{word}: {folder}: {why}")
     show(f"Look at {path}")

@@ -108,11 +108,7 @@ def _page(found: FoundRuns, table: pd.DataFrame, folder: Path) -> str:
         data=list(dict.fromkeys(_data(run.config) for run in found.finished)),
         varying=[(name, _values(table, name)) for name in settings],
         shared=[(name, setting_text(table[name].iloc[0])) for name in alike],
-        others={
-            "Not finished": found.unfinished,
-            "Failed": found.failed,
-            "Left out": found.repeated,
-        },
+        others=found.others,
         groups=groups,
     )
 
@@ -124,7 +120,7 @@ def _data(config: RunConfig) -> str:
 
 
 def _values(table: pd.DataFrame, name: str) -> str:
-    values = [setting_text(line[name].iloc[0]) for line in lines(table, [name]).values()]
+    values = [setting_text(line[name].iloc[0]) for _, line in lines(table, [name])]
     return ", ".join(values) if len(values) <= MOST_VALUES else f"{len(values)} values"
 
 

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -13,7 +13,6 @@ from pyro_vae.comparison.plots import Group
 from pyro_vae.comparison.table import line_settings, lines, ranked
 from pyro_vae.figures.images import enlarged, tile
 from pyro_vae.measures.part import to_numpy
-from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.notices import notice
 from pyro_vae.pages.frame import Markup, png
 from pyro_vae.runs.data import OtherImages, load_data_again
@@ -23,24 +22,13 @@ IMAGES = 8  # of each kind
 MOST = 24  # settings that are shown
 
 
-class Strip(NamedTuple):
-    """The pictures of a run: its name, the address of its report, and two rows of images."""
-
-    name: str
-    report: str
-    reconstructions: Markup
-    samples: Markup
+Strip = dict[str, str | Markup]  # of a run: its name, its report's address, and two rows of images
 
 
-class Pictures(NamedTuple):
-    """The pictures of a group of runs, under the originals."""
-
-    originals: Markup
-    strips: list[Strip]
-
-
-def pictures(group: Group, page: Path) -> Pictures | None:
+def pictures(group: Group, page: Path) -> dict[str, Any] | None:
     """Return the pictures of runs on the same data, or None where neither can be read any more.
+
+    They are the row of `originals`, and the `strips` of the runs.
 
     Args:
         group: the runs, of which one of each setting is shown.
@@ -54,26 +42,29 @@ def pictures(group: Group, page: Path) -> Pictures | None:
     except OSError:
         return None
     strips: list[Strip] = []
-    for name, line in lines(ranked(group.table), line_settings(group.table)).items():
+    for name, line in lines(ranked(group.table), line_settings(group.table)):
         run = group.runs[line["seed"].astype(int).idxmin()]
-        if len(strips) < MOST and (strip := _strip(name, run, images, page)):
+        if len(strips) < MOST and (strip := _strip(name or run.name, run, images, page)):
             strips.append(strip)
-    return Pictures(_row(images, "test images"), strips) if strips else None
+    return {"originals": _row(images, "test images"), "strips": strips} if strips else None
 
 
+@torch.no_grad()
 def _strip(name: str, run: Run, images: Tensor, page: Path) -> Strip | None:
     """Return the pictures of a run, or None where it has no weights any more."""
-    name = name or run.folder.name
     try:
         model = run.vae
     except ValueError:
         return None
-    return Strip(
-        name,
-        report_address(run, page),
-        _row(_reconstructed(model, images), f"reconstructions by {name}"),
-        _row(_decoded(model), f"samples of {name}"),
-    )
+    x = images.to(next(model.parameters()))
+    reconstructions = model.images(model.encode(x).mean)
+    samples = model.images(common_codes(model.latent_dim).to(x))
+    return {
+        "name": name,
+        "report": report_address(run, page),
+        "reconstructions": _row(reconstructions, f"reconstructions by {name}"),
+        "samples": _row(samples, f"samples of {name}"),
+    }
 
 
 def report_address(run: Run, page: Path) -> str:
@@ -86,18 +77,6 @@ def common_codes(latent_dim: int) -> Tensor:
     """Return codes of the prior, (8, latent_dim), whose components do not depend on their number."""
     rows = np.random.default_rng(0).standard_normal((latent_dim, IMAGES))
     return torch.from_numpy(np.ascontiguousarray(rows.T))
-
-
-@torch.no_grad()
-def _reconstructed(model: LatentImageModel, images: Tensor) -> Tensor:
-    x = images.to(next(model.parameters()))
-    return model.decode(model.encode(x).mean).mean.clamp(0, 1)
-
-
-@torch.no_grad()
-def _decoded(model: LatentImageModel) -> Tensor:
-    z = common_codes(model.latent_dim).to(next(model.parameters()))
-    return model.decode(z).mean.clamp(0, 1)
 
 
 def _row(images: Tensor, description: str) -> Markup:

@@ -1,6 +1,7 @@
 """The plots of a comparison; its template says how to read them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -15,12 +16,12 @@ from pyro_vae.comparison.table import (
     line_settings,
     lines,
     ranked,
-    scale_of,
     varying,
 )
 from pyro_vae.evaluation.significance import SIGNS
 from pyro_vae.figures import many_runs
 from pyro_vae.figures.many_runs import Curve
+from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.pages.frame import Drawing, drawn
 from pyro_vae.pages.wording import Compared
 from pyro_vae.runs.measure import ERROR
@@ -38,18 +39,6 @@ LOOK_AT_ENDS = (
 )
 
 
-class Panel(NamedTuple):
-    """The runs of a panel: the words that its title adds, and its lines by name.
-
-    Of very many lines, those with the best runs are drawn, and `words` say so.
-    """
-
-    title: str
-    runs: pd.DataFrame
-    lines: dict[str, pd.DataFrame]
-    words: str
-
-
 class Group:
     """Runs on the same data: a name for them, the runs by folder, and their table.
 
@@ -59,54 +48,17 @@ class Group:
 
     def __init__(self, name: str, runs: Sequence[Run], table: pd.DataFrame):
         self.name, self.runs = name, {str(run.folder): run for run in runs}
-        names = [run.folder.name for run in runs]
+        names = [run.name for run in runs]
         short = [n if names.count(n) == 1 else folder for folder, n in zip(self.runs, names)]
-        scales = table.apply(scale_of, axis="columns")
-        self.table = table.assign(run=short, scale=scales)
-        self.scales = [scale for scale in SCALES if scale in set(scales)]
+        self.table = table.assign(run=short, scale=table.apply(_scale_of, axis="columns"))
+        self.scales = [scale for scale in SCALES if scale in set(self.table["scale"])]
         self.has_seeds = len(lines(table, line_settings(table))) < len(table)
-        self._places: dict[tuple[str, ...], dict[str, int]] = {}
-
-    def placed(self, curve: Curve, row: pd.Series, settings: list[str]) -> Curve:
-        """Return the curve with the name, colour and dashes of a run's line.
-
-        Settings other than the family give the colour, and the family gives the dashes. Where only
-        one of the two varies, it gives both.
-        """
-        rest = tuple(name for name in settings if name != "likelihood")
-        families, others = self._places_of(("likelihood",)), self._places_of(rest)
-        dash, colour = families[row["likelihood"]], others[label(row, rest)]
-        return curve._replace(
-            label=label(row, settings),
-            colour=colour if len(others) > 1 else dash,
-            dash=dash if len(families) > 1 else colour,
-        )
-
-    def _places_of(self, names: tuple[str, ...]) -> dict[str, int]:
-        """Return the place of each line, by the settings that distinguish lines."""
-        if names not in self._places:
-            self._places[names] = {name: n for n, name in enumerate(lines(self.table, names))}
-        return self._places[names]
-
-    def panels(self, own_scale: bool, settings: Sequence[str]) -> list[Panel]:
-        """Return the panels of a figure whose lines differ in `settings`."""
-        if not own_scale or len(self.scales) == 1:
-            return [_panel("", self.table, settings)]
-        each = self.table["scale"]
-        return [
-            _panel(f": {SCALES[scale]}", self.table[each == scale], settings)
-            for scale in self.scales
-        ]
 
 
-def _panel(title: str, runs: pd.DataFrame, settings: Sequence[str]) -> Panel:
-    found = lines(runs, settings)
-    if len(found) <= MOST_LINES:
-        return Panel(title, runs, found, "")
-    best_first = ranked(runs)[list(settings)].to_dict("records")
-    names = list(dict.fromkeys(label(row, settings) for row in best_first))[:MOST_LINES]
-    words = f" Of {len(found)} lines, the {MOST_LINES} with the best runs are drawn."
-    return Panel(title, runs, {n: line for n, line in found.items() if n in names}, words)
+def _scale_of(row: pd.Series) -> str:
+    """Return the scale of a run's ELBO and distortion, a key of `SCALES`."""
+    has_bits = row["test.bits_per_dim"] is not None
+    return LIKELIHOODS[row["likelihood"]].scored_on(row["score"], has_bits)
 
 
 # --- curves ----------------------------------------------------------------------------------------
@@ -140,19 +92,83 @@ def rate_distortion_curve(table: pd.DataFrame) -> Curve:
     Args:
         table: a row for each run, with the figures of `Runs.table`.
     """
-    means = over_seeds(table, "beta", [RATE, DISTORTION]).dropna(subset=[RATE, DISTORTION])
-    means = means.sort_index()
-    betas = means.index.tolist()
-    return Curve(
-        "",
-        colour=0,
-        dash=0,
-        x=means[RATE].tolist(),
-        y=means[DISTORTION].tolist(),
-        x_error=means[RATE + ERROR].tolist(),
-        y_error=means[DISTORTION + ERROR].tolist(),
-        ends=(f"{betas[0]:g}", f"{betas[-1]:g}") if betas else None,
-    )
+    means = over_seeds(table, "beta", [RATE, DISTORTION])
+    means = means.dropna(subset=[RATE, DISTORTION]).sort_index()
+    betas = [f"{beta:g}" for beta in means.index]
+    x, x_error, y, y_error = (means[column].tolist() for column in means)
+    ends = (betas[0], betas[-1]) if betas else None
+    return Curve("", 0, 0, x, y, y_error, x_error, ends=ends)
+
+
+# --- panels ----------------------------------------------------------------------------------------
+
+
+class Panel(NamedTuple):
+    """The runs of a panel: the words that its title adds, and its lines with their names.
+
+    Of very many lines, those with the best runs are drawn, and `words` say so.
+    """
+
+    title: str
+    runs: pd.DataFrame
+    lines: list[tuple[str, pd.DataFrame]]
+    words: str
+
+
+def panels(group: Group, settings: Sequence[str], own_scale: bool = True) -> list[Panel]:
+    """Return the panels of a figure whose lines differ in `settings`.
+
+    Args:
+        own_scale: whether each scale has a panel of its own.
+    """
+    if not own_scale or len(group.scales) == 1:
+        return [_panel("", group.table, settings)]
+    each = group.table["scale"]
+    return [
+        _panel(f": {SCALES[scale]}", group.table[each == scale], settings) for scale in group.scales
+    ]
+
+
+def _panel(title: str, runs: pd.DataFrame, settings: Sequence[str]) -> Panel:
+    found = lines(runs, settings)
+    if len(found) <= MOST_LINES:
+        return Panel(title, runs, found, "")
+    order = ranked(runs).index
+    best_first = sorted(found, key=lambda line: order.get_indexer(line[1].index).min())
+    best = {name for name, _ in best_first[:MOST_LINES]}
+    shown = [(name, line) for name, line in found if name in best]
+    words = f" Of {len(found)} lines, the {MOST_LINES} with the best runs are drawn."
+    return Panel(title, runs, shown, words)
+
+
+Styles = dict[str, tuple[int, int]]  # the numbers of colour and dashes, by the name of a line
+
+
+def styles(table: pd.DataFrame, settings: Sequence[str]) -> Styles:
+    """Return the numbers of the colour and the dashes of each line.
+
+    Settings other than the family give the colour, and the family gives the dashes. Where only one
+    of the two varies, it gives both.
+    """
+    rest = [name for name in settings if name != "likelihood"]
+    families = [name for name, _ in lines(table, ["likelihood"])]
+    others = [name for name, _ in lines(table, rest)]
+    found = {}
+    for name, line in lines(table, settings):
+        row = line.iloc[0]
+        dash, colour = families.index(row["likelihood"]), others.index(label(row, rest))
+        colour, dash = colour if len(others) > 1 else dash, dash if len(families) > 1 else colour
+        found[name] = colour, dash
+    return found
+
+
+def _curves(panel: Panel, placed: Styles, curve_of: Callable[[pd.DataFrame], Curve]) -> list[Curve]:
+    """Return the curves of a panel that have points, in the style of their lines."""
+    curves = []
+    for name, line in panel.lines:
+        colour, dash = placed[name]
+        curves.append(curve_of(line)._replace(label=name, colour=colour, dash=dash))
+    return [curve for curve in curves if curve.x]
 
 
 # --- drawings --------------------------------------------------------------------------------------
@@ -165,13 +181,10 @@ def _drawing(group: Group, figure: Figure, title: str, look: str) -> Drawing:
 def plane(group: Group) -> list[Drawing]:
     """Return the drawings of distortion over rate, where beta varies."""
     settings, drawings = line_settings(group.table, "beta"), []
-    for panel in group.panels(True, settings):
-        curves = []
-        for line in panel.lines.values():
-            curve = rate_distortion_curve(line)
-            if len(curve.x) > 1:
-                curves.append(group.placed(curve, line.iloc[0], settings))
-        if curves:
+    placed = styles(group.table, settings)
+    for panel in panels(group, settings):
+        curves = _curves(panel, placed, rate_distortion_curve)
+        if curves := [curve for curve in curves if len(curve.x) > 1]:
             title = f"Rate and distortion{panel.title}"
             figure = many_runs.rate_distortion(curves, title)
             drawings.append(_drawing(group, figure, title, LOOK_AT_ENDS + panel.words))
@@ -183,31 +196,31 @@ def over(group: Group, axis: str) -> list[Drawing]:
     settings, drawings = line_settings(group.table, axis), []
     if axis not in varying(group.table):
         return []
-    panels = {own_scale: group.panels(own_scale, settings) for own_scale in (True, False)}
+    placed = styles(group.table, settings)
+    either = {own_scale: panels(group, settings, own_scale) for own_scale in (True, False)}
     for column, measure in COMPARED.items():
-        for panel in panels[measure.own_scale]:
-            curves = []
-            for line in panel.lines.values():
-                curve = curve_over(line, axis, column, measure.best)
-                if curve.x:
-                    curves.append(group.placed(curve, line.iloc[0], settings))
+        curve_of = partial(curve_over, setting=axis, column=column, best=measure.best)
+        for panel in either[measure.own_scale]:
+            curves = _curves(panel, placed, curve_of)
             if any(len(curve.x) > 1 for curve in curves):
                 name = f"{measure.name}{panel.title}"
-                figure, ringed = _over(axis, column, name, panel.runs, curves)
-                look = measure.look + ringed + panel.words
+                figure = _over(axis, column, name, panel.runs, curves)
+                look = measure.look + _ringed(axis, measure, curves) + panel.words
                 drawings.append(_drawing(group, figure, f"{name} over {AXES[axis]}", look))
     return drawings
 
 
-def _over(
-    axis: str, column: str, title: str, runs: pd.DataFrame, curves: list[Curve]
-) -> tuple[Figure, str]:
-    """Return the figure of a measure over a setting, and where its lines are best."""
-    measure = COMPARED[column]
-    level, level_name = _level(measure, runs)
+def _over(axis: str, column: str, title: str, runs: pd.DataFrame, curves: list[Curve]) -> Figure:
+    """Return the figure of a measure over a setting, with the value that real images reach."""
+    measure, level, level_name = COMPARED[column], None, ""
+    floors = runs[measure.floor].dropna() if measure.floor else []
+    if len(floors):
+        level, level_name = float(floors.mean()), ROWS[measure.floor].name
+    elif measure.best == "nearest 1":
+        level, level_name = 1.0, "the data"
     zero = any(0 in curve.x for curve in curves)
     every = (axis, column) == ("latent_dim", "test.active_units")
-    figure = many_runs.over_setting(
+    return many_runs.over_setting(
         curves,
         title,
         f"{AXES[axis]}{UNITS[axis]}, log scale{', 0 apart' if zero else ''}",
@@ -216,24 +229,17 @@ def _over(
         level_name,
         "all in use" if every else "",
     )
-    ringed = [(setting_text(c.x[c.best]), c.label) for c in curves if c.best is not None]
-    best = f" Best ({measure.best}) at {AXES[axis]} {_listed(ringed)}." if ringed else ""
-    return figure, best
 
 
-def _level(measure: Compared, runs: pd.DataFrame) -> tuple[float | None, str]:
-    """Return the value that real images reach, and its name, or None where it is not known."""
-    floors = runs[measure.floor].dropna() if measure.floor else []
-    if len(floors):
-        return float(floors.mean()), ROWS[measure.floor].name
-    return (1.0, "the data") if measure.best == "nearest 1" else (None, "")
-
-
-def _listed(ringed: list[tuple[str, str]]) -> str:
+def _ringed(axis: str, measure: Compared, curves: list[Curve]) -> str:
     """Return where lines are best, with their names if they are few, else in the legend's order."""
+    ringed = [(setting_text(c.x[c.best]), c.label) for c in curves if c.best is not None]
+    if not ringed:
+        return ""
+    places = " and ".join(f"{x} ({name})" if name else x for x, name in ringed)
     if len(ringed) > 2:
-        return f"{', '.join(x for x, _ in ringed)}, in the legend's order"
-    return " and ".join(f"{x} ({name})" if name else x for x, name in ringed)
+        places = f"{', '.join(x for x, _ in ringed)}, in the legend's order"
+    return f" Best ({measure.best}) at {AXES[axis]} {places}."
 
 
 def learning_curves(group: Group) -> list[Drawing]:
@@ -241,7 +247,7 @@ def learning_curves(group: Group) -> list[Drawing]:
     if len(group.runs) > FEW:
         return []
     drawings = []
-    for panel in group.panels(True, line_settings(group.table)):
+    for panel in panels(group, line_settings(group.table)):
         if curves := _learning_curves(group, panel):
             title = f"Test ELBO over epochs{panel.title}"
             figure = many_runs.elbo_over_epochs(curves, title)
@@ -253,7 +259,7 @@ def learning_curves(group: Group) -> list[Drawing]:
 def _learning_curves(group: Group, panel: Panel) -> list[Curve]:
     """Return a curve for each run, with a colour for its settings and dashes for its seed."""
     settings, curves = varying(group.table), []
-    for colour, line in enumerate(panel.lines.values()):
+    for colour, (_, line) in enumerate(panel.lines):
         for dash, (folder, row) in enumerate(line.sort_values("seed", kind="stable").iterrows()):
             metrics = group.runs[folder].metrics
             both = zip(metrics["epoch"], metrics["test_elbo"])

@@ -1,8 +1,9 @@
 """Runs in folders: which are finished, their table, and a sequence from which settings choose."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import UserList
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,30 +15,16 @@ from pyro_vae.runs.run import Run, distinct, without_repeats
 Paths = str | Path | Iterable[str | Path]
 
 
-class Runs(Sequence[Run]):
-    """Finished runs, in the order given, each once.
+class Runs(UserList[Run]):
+    """A list of finished runs, in the order given, each once.
 
     Args:
         runs: the runs. One with the settings and the seed of an earlier one is left out, with a
             notice that names both.
     """
 
-    def __init__(self, runs: Iterable[Run]):
-        self._runs = tuple(without_repeats("runs", runs))
-
-    @overload
-    def __getitem__(self, index: int) -> Run: ...
-    @overload
-    def __getitem__(self, index: slice) -> "Runs": ...
-
-    def __getitem__(self, index):
-        return Runs(self._runs[index]) if isinstance(index, slice) else self._runs[index]
-
-    def __len__(self) -> int:
-        return len(self._runs)
-
-    def __iter__(self) -> Iterator[Run]:
-        return iter(self._runs)
+    def __init__(self, runs: Iterable[Run] = ()):
+        super().__init__(without_repeats("runs", runs))
 
     def __repr__(self) -> str:
         return f"Runs({[str(run.folder) for run in self]})"
@@ -50,7 +37,8 @@ class Runs(Sequence[Run]):
         """
         for name in settings:
             check_name("where: setting", name, SETTINGS)
-        return Runs(run for run in self if _has(run, settings))
+        wanted = {n: v if isinstance(v, list) else [v] for n, v in settings.items()}
+        return Runs(run for run in self if all(getattr(run.config, n) in wanted[n] for n in wanted))
 
     def one(self, **settings: object) -> Run:
         """Return the only run that has these settings.
@@ -74,21 +62,15 @@ class Runs(Sequence[Run]):
         return table.infer_objects().copy()  # in one piece, to which columns can be added
 
 
-def _has(run: Run, settings: dict[str, object]) -> bool:
-    for name, wanted in settings.items():
-        values = wanted if isinstance(wanted, list) else [wanted]
-        if getattr(run.config, name) not in values:
-            return False
-    return True
-
-
 class FoundRuns(NamedTuple):
-    """The finished runs in folders, and for each of the others its folder and the reason."""
+    """The finished runs in folders, and the reason why each other one is not compared.
+
+    The `others` are, by folder, those that are `not finished`, those that `failed`, and those that
+    are `left out`, since they repeat another run or had other images in their data set.
+    """
 
     finished: Runs
-    unfinished: dict[str, str]
-    failed: dict[str, str]
-    repeated: dict[str, str]  # the settings and seed of another, or other images in its data set
+    others: dict[str, dict[str, str]]
 
 
 def find_runs(folders: Paths) -> FoundRuns:
@@ -101,19 +83,19 @@ def find_runs(folders: Paths) -> FoundRuns:
         ValueError: a folder that does not exist or has no runs; a damaged file.
     """
     finished: list[Run] = []
-    found = FoundRuns(Runs([]), {}, {}, {})
+    unfinished, failed = {}, {}
     for run in map(Run, _run_folders(folders)):
         if run.failed is not None:
-            lines = run.failed.splitlines()
-            found.failed[str(run.folder)] = lines[-1] if lines else "no reason given"
+            failed[str(run.folder)] = run.failed.splitlines()[-1]
         elif run.summary is None:
             done = len(run.metrics["epoch"])
-            found.unfinished[str(run.folder)] = f"{done} of {run.config.epochs} epochs"
+            unfinished[str(run.folder)] = f"{done} of {run.config.epochs} epochs"
         else:
             finished.append(run)
     alike, others = _of_the_same_images(finished)
     kept, repeated = distinct(alike)
-    return found._replace(finished=Runs(kept), repeated=repeated | others)
+    others = {"not finished": unfinished, "failed": failed, "left out": repeated | others}
+    return FoundRuns(Runs(kept), others)
 
 
 def _of_the_same_images(runs: list[Run]) -> tuple[list[Run], dict[str, str]]:
@@ -177,11 +159,11 @@ def load_runs(folders: Paths) -> Runs:
         >>> runs.where(likelihood="laplace", beta=[1, 4]).table()  # doctest: +SKIP
     """
     found = find_runs(folders)
-    others = len(found.unfinished) + len(found.failed)
-    if others:
-        count = len(found.finished) + len(found.repeated) + others
+    unfinished, failed, left_out = found.others.values()
+    if others := len(unfinished) + len(failed):
+        count = len(found.finished) + len(left_out) + others
         notice(f"load_runs: {others} of {count} runs are not finished")
-    for folder, reason in found.repeated.items():
+    for folder, reason in left_out.items():
         notice(f"load_runs: {folder} is left out: {reason}")
     return found.finished
 
@@ -212,8 +194,9 @@ def runs_to_compare(folders: Paths) -> FoundRuns:
     """Return the runs in folders; arguments and errors are those of `compare`."""
     found = find_runs(folders)
     if len(found.finished) < 2:
-        named = zip(("unfinished", "failed", "repeated"), found[1:])
-        listed = "".join(f"; {name}: {', '.join(others)}" for name, others in named if others)
+        listed = [f"; {why}: {', '.join(others)}" for why, others in found.others.items() if others]
         count = len(found.finished)
-        raise ValueError(f"compare: expected two finished runs or more, got {count}{listed}")
+        raise ValueError(
+            f"compare: expected two finished runs or more, got {count}{''.join(listed)}"
+        )
     return found

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pyro_vae.comparison.table import ROWS, distinct_rows, place_of
+from pyro_vae.comparison.table import ROWS, distinct_rows, groups, none_or, place_of
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.significance import (
     SIGNS,
@@ -101,8 +101,8 @@ def differences(
     _names(table, [column, setting])
 
     def compared(runs: pd.DataFrame) -> dict[str, Any]:
-        by_value = dict(_groups(runs, setting))
-        both = [_values(by_value.get(_or_none(value), runs[:0]), column) for value in (one, other)]
+        by_value = dict(groups(runs, [setting]))
+        both = [_values(by_value.get((none_or(v),), runs[:0]), column) for v in (one, other)]
         if not len(both[0]) or not len(both[1]):
             raise ValueError(f"{setting}: expected runs of {one} and {other}, got none of one")
         found, covered = _difference(*both)
@@ -160,7 +160,7 @@ def best_settings(
 
 
 def _can_be_best(runs: pd.DataFrame, column: str, setting: str, best: str, level: float) -> str:
-    values = {value: _values(its, column) for value, its in _groups(runs, setting)}
+    values = {value: _values(its, column) for (value,), its in groups(runs, [setting])}
     if len(values) < 2:
         return "unknown: one value"
     if min(len(seeds) for seeds in values.values()) < 2:
@@ -181,24 +181,6 @@ def _names(table: pd.DataFrame, names: Names) -> list[str]:
     return names
 
 
-def _groups(table: pd.DataFrame, by: Names) -> list[tuple[Any, pd.DataFrame]]:
-    """Return the runs that agree in `by` and what they agree in, in the table's order.
-
-    A setting that is unset is None.
-    """
-    names = _names(table, by)
-    if not names:
-        return [(ALL, table)] if len(table) else []
-    groups = table.groupby(names, sort=False, dropna=False)
-    found = [(tuple(map(_or_none, values)), runs) for values, runs in groups]
-    return [(values if len(names) > 1 else values[0], runs) for values, runs in found]
-
-
-def _or_none(value: Any) -> Any:
-    """Return a value, and None in place of the NaN that pandas makes of it."""
-    return None if value != value else value
-
-
 def _row_for_each(
     table: pd.DataFrame, by: Names, row_of: Callable[[pd.DataFrame], dict], *others: str
 ) -> pd.DataFrame:
@@ -208,13 +190,16 @@ def _row_for_each(
     """
     names = _names(table, by)
     table = distinct_rows(table, [*names, *others])
-    rows = {name: row_of(runs) for name, runs in _groups(table, names)}
+    found = groups(table, names)
+    rows = [row_of(runs) for _, runs in found]
     if len(names) > 1:
-        index = pd.MultiIndex.from_tuples(rows, names=names)
+        index = pd.MultiIndex.from_tuples([values for values, _ in found], names=names)
+    elif names:
+        values = [value for (value,), _ in found]
+        index = pd.Index(values, name=names[0], tupleize_cols=False)  # hidden sizes are one value
     else:
-        name = names[0] if names else None
-        index = pd.Index(list(rows), name=name, tupleize_cols=False)  # hidden sizes are one value
-    return pd.DataFrame(list(rows.values()), index=index)
+        index = pd.Index([ALL] * len(found))
+    return pd.DataFrame(rows, index=index)
 
 
 # --- numbers, and values of images -----------------------------------------------------------------

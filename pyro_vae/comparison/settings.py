@@ -6,12 +6,11 @@ come before test images, since these are not to choose by, and then annealed imp
 q(z|x) before the importance bound of the run's end.
 """
 
-import csv
 import io
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from pyro_vae.comparison.plots import Group
@@ -22,6 +21,24 @@ from pyro_vae.files import read_file
 from pyro_vae.pages.wording import figure_text, number_text
 from pyro_vae.runs.run import Run
 
+MOST = 12  # settings that a page shows
+
+
+class Source(NamedTuple):
+    """Where the log probability of each image of a run is found, and its name on a page."""
+
+    name: str
+    split: str  # `validation`, of images that were held out to choose by, or `test`
+    file: str = ""  # of annealed estimates (default: the bound in `per_image.npz`)
+
+
+SOURCES = (
+    Source("AIS of validation images", "validation", "validation_likelihood.csv"),
+    Source("the importance bound of validation images", "validation"),
+    Source("AIS of test images", "test", "likelihood.csv"),
+    Source("the importance bound of test images", "test"),
+)
+
 
 class Values(NamedTuple):
     """A number for each image of a run, (N,), nats: a mark of the images, and how far it is biased."""
@@ -29,23 +46,6 @@ class Values(NamedTuple):
     mark: object
     nats: np.ndarray
     bias: float = 0.0  # of their mean, an estimate
-
-
-MOST = 12  # settings that a page shows
-
-
-class Source(NamedTuple):
-    """A way to find the log probability of each image of a run: its words, and the function."""
-
-    words: str
-    selects: bool  # whether the images were held out to choose by
-    biased: bool  # whether it is looser for some settings than for others
-    read: Callable[[Run], Values | None]
-
-
-def _mean_text(values: ArrayLike, bias: float = 0.0) -> str:
-    mean, error = two_way_mean(values)
-    return figure_text({"mean": mean, "standard_error": error + bias})
 
 
 class Setting(NamedTuple):
@@ -57,11 +57,6 @@ class Setting(NamedTuple):
     bias: float = 0.0  # of the mean, an estimate
 
     @property
-    def mean(self) -> float:
-        """Return the mean over seeds and images, nats per image."""
-        return float(self.values.mean())
-
-    @property
     def mean_text(self) -> str:
         """Return the mean with its error over seeds and images, and by bias, as text."""
         return _mean_text(self.values, self.bias)
@@ -69,16 +64,14 @@ class Setting(NamedTuple):
     @property
     def test_text(self) -> str:
         """Return the mean bound of the test images as text; empty where a run does not have it."""
-        found = [_bound("test")(run) for run in self.runs]
+        found = [_bound(run, "test") for run in self.runs]
         known = [value.nats for value in found if value is not None]
         return _mean_text(known) if len(known) == len(found) else ""
 
 
-class Cell(NamedTuple):
-    """A difference as text, and whether it holds after Holm's adjustment for the number of pairs."""
-
-    text: str
-    holds: bool
+def _mean_text(values: ArrayLike, bias: float = 0.0) -> str:
+    mean, error = two_way_mean(values)
+    return figure_text({"mean": mean, "standard_error": error + bias})
 
 
 class Matrix(NamedTuple):
@@ -93,99 +86,96 @@ class Matrix(NamedTuple):
 
         It also has to exceed two of its errors, of which bias is a part that chance does not explain.
         """
-        difference = self.differences[row][column]
-        if difference is None or not difference.p_value < level:
-            return False
-        return not abs(difference.mean) <= 2 * self.error(row, column)
-
-    def error(self, row: int, column: int) -> float:
-        """Return the error of a difference with what the bias of both estimates may add to it."""
-        biases = self.settings[row].bias + self.settings[column].bias
-        return self.differences[row][column].standard_error + biases
+        found = self.differences[row][column]
+        return found.p_value < level and not abs(found.mean) <= 2 * found.standard_error
 
     @property
     def shown(self) -> list[Setting]:
         """Return the settings that a page shows."""
         return self.settings[:MOST]
 
-    def cells(self, row: int) -> list[Cell]:
-        """Return the row of a setting on a page, from the second column on, blank up to its own."""
-        others = range(row + 1, len(self.shown))
-        cells = [Cell("", False)] * row
-        for other in others:
-            mean, error = self.differences[row][other].mean, self.error(row, other)
-            cells.append(Cell(number_text(mean, error, sign="+"), self.holds(row, other)))
+    def cells(self, row: int) -> list[tuple[str, bool]]:
+        """Return the row of a setting on a page: each difference as text, and whether it holds.
+
+        The cells start with the second column, and are blank up to the setting's own one.
+        """
+        cells = [("", False)] * row
+        for column in range(row + 1, len(self.shown)):
+            mean, error, *_ = self.differences[row][column]
+            cells.append((number_text(mean, error, sign="+"), self.holds(row, column)))
         return cells
 
 
 def matrix_of(group: Group) -> Matrix | None:
     """Return the matrix of runs on the same data, or None if fewer than two settings can be compared.
 
-    A single image tells nothing of new images, so that there is no matrix either.
+    A single image tells nothing of new images, so that there is no matrix either. The errors of
+    differences include the bias of both estimates.
     """
     for source in SOURCES:
-        values = {folder: source.read(run) for folder, run in group.runs.items()}
+        values = {folder: values_of(run, source) for folder, run in group.runs.items()}
         marks = {value and value.mark for value in values.values()}
         if None in marks or len(marks) > 1:
             continue
         settings = []
-        for name, line in lines(group.table, line_settings(group.table)).items():
-            runs = [group.runs[folder] for folder in line.index]
+        for name, line in lines(group.table, line_settings(group.table)):
             found = [values[folder] for folder in line.index]
             bias = float(np.mean([value.bias for value in found]))
+            runs = [group.runs[folder] for folder in line.index]
             settings.append(Setting(name, runs, np.stack([v.nats for v in found]), bias))
-        settings.sort(key=lambda setting: -setting.mean)
+        settings.sort(key=lambda setting: -setting.values.mean())
         if len(settings) < 2 or settings[0].values.shape[1] < 2:
             return None
-        return Matrix(source, settings, all_differences([s.values for s in settings]))
+        return Matrix(source, settings, _differences(settings))
     return None
+
+
+def _differences(settings: list[Setting]) -> list[list[Difference | None]]:
+    """Return the differences of settings, with the bias of both estimates in their errors."""
+    matrix = all_differences([setting.values for setting in settings])
+    for one, row in zip(settings, matrix):
+        for column, other in enumerate(settings):
+            if found := row[column]:
+                error = found.standard_error + one.bias + other.bias
+                row[column] = found._replace(standard_error=error)
+    return matrix
 
 
 # --- sources ---------------------------------------------------------------------------------------
 
 
-def _annealed(split: str, name: str) -> Callable[[Run], Values | None]:
-    """Return the reader of a table that `evaluate` wrote, at one effort and of the current weights."""
+def values_of(run: Run, source: Source) -> Values | None:
+    """Return the log probabilities of a run's images, or None where it does not have them.
 
-    def read(run: Run) -> Values | None:
-        path, part = run.folder / name, run.current_parts.get("likelihood")
-        if not path.exists() or not part:
-            return None
-        try:
-            rows = list(csv.DictReader(io.StringIO(read_file(path).decode())))
-            column = np.array([float(row[ESTIMATE]) for row in rows])
-            biases = [float(row.get(f"{ESTIMATE}_bias") or 0) for row in rows]
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
-            raise ValueError(
-                f"likelihood: {path} is no table of bounds; delete it and evaluate the run again"
-            ) from error
-        images = run.per_image.get(split)
-        mark = part.get("quick"), len(column), images and images.mark
-        return Values(mark, column, float(np.nan_to_num(np.mean(biases))))
-
-    return read
+    Raises:
+        ValueError: a damaged file.
+    """
+    return _annealed(run, source) if source.file else _bound(run, source.split)
 
 
-def _bound(split: str) -> Callable[[Run], Values | None]:
-    """Return the reader of the importance bound that was measured when the run ended."""
+def _annealed(run: Run, source: Source) -> Values | None:
+    """Return the table that `evaluate` wrote, at one effort and of the current weights."""
+    path, part = run.folder / source.file, run.current_parts.get("likelihood")
+    if not path.exists() or not part:
+        return None
+    try:
+        table = pd.read_csv(io.BytesIO(read_file(path)))
+        nats = table[ESTIMATE].to_numpy(float)
+        biases = table.get(f"{ESTIMATE}_bias", pd.Series([0.0])).to_numpy(float)
+        if not np.isfinite(nats).all():
+            raise ValueError("expected finite numbers")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"likelihood: {path} is no table of bounds; delete it and evaluate the run again"
+        ) from error
+    images = run.per_image.get(source.split)
+    mark = part.get("quick"), len(nats), images and images.mark
+    return Values(mark, nats, float(np.nan_to_num(biases.mean())))
 
-    def read(run: Run) -> Values | None:
-        images = run.per_image.get(split)
-        if images is None or "log_prob_nats" not in images.columns:
-            return None
-        return Values(images.mark, images.columns["log_prob_nats"])
 
-    return read
-
-
-SOURCES = (
-    Source(
-        "AIS of validation images",
-        True,
-        False,
-        _annealed("validation", "validation_likelihood.csv"),
-    ),
-    Source("the importance bound of validation images", True, True, _bound("validation")),
-    Source("AIS of test images", False, False, _annealed("test", "likelihood.csv")),
-    Source("the importance bound of test images", False, True, _bound("test")),
-)
+def _bound(run: Run, split: str) -> Values | None:
+    """Return the importance bound that was measured when the run ended."""
+    images = run.per_image.get(split)
+    if images is None or "log_prob_nats" not in images.columns:
+        return None
+    return Values(images.mark, images.columns["log_prob_nats"])

@@ -134,15 +134,27 @@ def line_settings(table: pd.DataFrame, axis: str = "") -> list[str]:
     return [name for name in varying(table) if name not in (axis, *NO_MATTER)]
 
 
-def lines(table: pd.DataFrame, names: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """Return the runs that agree in these settings, by the name of their line."""
-    rows = [dict(zip(names, values)) for values in zip(*(table[name] for name in names))]
-    rows = rows or [{}] * len(table)
-    order = sorted(range(len(rows)), key=lambda n: [place_of(rows[n][name]) for name in names])
-    found: dict[str, list[int]] = {}
-    for n in order:
-        found.setdefault(label(rows[n], names), []).append(n)
-    return {name: table.iloc[numbers] for name, numbers in found.items()}
+def groups(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[tuple, pd.DataFrame]]:
+    """Return the values of some columns and the runs that agree in them, in the table's order.
+
+    A setting that is unset is None.
+    """
+    if not names:
+        return [((), table)] if len(table) else []
+    found = table.groupby(list(names), sort=False, dropna=False)
+    return [(tuple(map(none_or, values)), runs) for values, runs in found]
+
+
+def none_or(value: Any) -> Any:
+    """Return a value, and None in place of the NaN that pandas makes of it."""
+    return None if value != value else value
+
+
+def lines(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Return the names of lines and their runs, which agree in these settings, in their order."""
+    found = groups(table, names)
+    found.sort(key=lambda group: [place_of(value) for value in group[0]])
+    return [(label(dict(zip(names, values)), names), runs) for values, runs in found]
 
 
 def place_of(value: Any) -> tuple:
@@ -163,12 +175,6 @@ def label(settings: Mapping[str, Any] | pd.Series, names: Sequence[str]) -> str:
         is_name = isinstance(settings[name], str)
         words.append(text if is_name else f"{name.replace('_', ' ')} {text}")
     return ", ".join(words)
-
-
-def scale_of(row: Mapping[str, Any] | pd.Series) -> str:
-    """Return the scale of a run's ELBO and distortion, a key of `SCALES`."""
-    has_bits = row["test.bits_per_dim"] is not None
-    return LIKELIHOODS[row["likelihood"]].scored_on(row["score"], has_bits)
 
 
 # --- what can be compared --------------------------------------------------------------------------

@@ -1,14 +1,18 @@
 """Curves from tables of known figures."""
 
 import math
-from unittest.mock import MagicMock
 
 import pandas as pd
 import pytest
 
-from pyro_vae.comparison.plots import MOST_LINES, curve_over, rate_distortion_curve
-from pyro_vae.comparison.table import COMPARED, lines
-from pyro_vae.figures.many_runs import Curve
+from pyro_vae.comparison.plots import (
+    MOST_LINES,
+    curve_over,
+    panels,
+    rate_distortion_curve,
+    styles,
+)
+from pyro_vae.comparison.table import COMPARED
 from tests.support.made_up import group_of, make_up_run, make_up_study
 
 TABLE = pd.DataFrame(
@@ -51,33 +55,25 @@ def test_families_have_dashes_and_other_settings_colours():
     make_up_run("x/large", latent_dim=9)
     group = group_of("x")
     assert group.scales == ["density", "levels"]
-    placed = []
-    for settings in (["likelihood"], ["likelihood", "latent_dim"]):
-        for line in lines(group.table, settings).values():
-            curve = group.placed(Curve("", 0, 0, [], []), line.iloc[0], settings)
-            placed.append((curve.label, curve.colour, curve.dash))
-    assert placed == [
-        ("gaussian_shared_sigma", 0, 0),
-        ("discretized_logistic", 1, 1),
-        ("gaussian_shared_sigma, latent dim 3", 0, 0),
-        ("gaussian_shared_sigma, latent dim 9", 1, 0),
-        ("discretized_logistic, latent dim 3", 0, 1),
-    ]
+    assert styles(group.table, ["likelihood"]) == {
+        "gaussian_shared_sigma": (0, 0),
+        "discretized_logistic": (1, 1),
+    }
+    assert styles(group.table, ["likelihood", "latent_dim"]) == {
+        "gaussian_shared_sigma, latent dim 3": (0, 0),
+        "gaussian_shared_sigma, latent dim 9": (1, 0),
+        "discretized_logistic, latent dim 3": (0, 1),
+    }
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_of_very_many_lines_those_with_the_best_runs_are_drawn(monkeypatch):
+def test_of_very_many_lines_those_with_the_best_runs_are_drawn():
     for size in range(MOST_LINES + 6):
         make_up_run(f"x/{size}", bits=float(size), latent_dim=size + 1)
-    group = group_of("x")
-    (panel,) = group.panels(False, ["latent_dim"])
-    assert list(panel.lines) == [f"latent dim {size + 1}" for size in range(MOST_LINES)]
+    (panel,) = panels(group_of("x"), ["latent_dim"], own_scale=False)
+    names = [f"latent dim {size + 1}" for size in range(MOST_LINES)]
+    assert [name for name, _ in panel.lines] == names
     assert panel.words == " Of 30 lines, the 24 with the best runs are drawn."
-    counted = MagicMock(side_effect=lines)  # once for each line took a minute for 800 runs
-    monkeypatch.setattr("pyro_vae.comparison.plots.lines", counted)
-    for line in panel.lines.values():
-        group.placed(Curve("", 0, 0, [], []), line.iloc[0], ["latent_dim"])
-    assert counted.call_count == 2
 
 
 @pytest.mark.usefixtures("elsewhere")

@@ -28,7 +28,7 @@ def test_runs_are_found_once():
     there = sorted(path.name for path in Path("study").iterdir())
     found = find_runs([f"study/{there[-1]}", "study", f"study/../study/{there[0]}"])
     assert names(found.finished) == [there[-1], *there[:-1]]
-    assert found[1:] == ({}, {}, {})
+    assert found.others == {"not finished": {}, "failed": {}, "left out": {}}
 
 
 def test_what_is_not_finished_is_named_with_its_reason():
@@ -39,24 +39,22 @@ def test_what_is_not_finished_is_named_with_its_reason():
     Path("x/silent/failed.txt").write_text("")
     found = find_runs("x")
     assert names(found.finished) == ["done"]
-    assert found.unfinished == {"x/going": "0 of 3 epochs"}
-    assert found.failed == {"x/broken": "loss: not finite", "x/silent": "no reason given"}
+    assert found.others["not finished"] == {"x/going": "0 of 3 epochs"}
+    failed = {"x/broken": "loss: not finite", "x/silent": "no reason given"}
+    assert found.others["failed"] == failed
 
 
 def test_a_run_that_is_trained_for_longer_is_not_finished():
     make_up_run("x/a", epochs=5)
     summary = json.loads(Path("x/a/summary.json").read_text()) | {"epochs": 2, "asked_epochs": 2}
     Path("x/a/summary.json").write_text(json.dumps(summary))
-    assert list(find_runs("x").unfinished) == ["x/a"]
+    assert list(find_runs("x").others["not finished"]) == ["x/a"]
 
 
 def test_the_same_seed_twice_is_no_second_seed(capsys):
     """Under another engine it is the same run to rounding: errors of 6e-8 over two seeds."""
     for name, engine, seed in (("a", "eager", 0), ("b", "svi", 0), ("c", "eager", 1)):
         make_up_run(f"x/{name}", engine=engine, seed=seed)
-    found = find_runs("x")
-    assert names(found.finished) == ["a", "c"]
-    assert found.repeated == {"x/b": "settings and seed are those of x/a"}
     assert main(["compare", "x"]) == 0
     assert "left out: x/b: settings and seed are those of x/a" in capsys.readouterr().out
     assert "settings and seed are those of x/a" in Path("x/report.html").read_text()
@@ -80,7 +78,7 @@ def test_two_runs_are_compared_at_least():
     make_up_run("x/b", seed=1)
     make_up_run("x/c")
     Path("x/b/summary.json").unlink()
-    with pytest.raises(ValueError, match="got 1; unfinished: x/b; repeated: x/c"):
+    with pytest.raises(ValueError, match="got 1; not finished: x/b; left out: x/c"):
         runs_to_compare("x")
 
 

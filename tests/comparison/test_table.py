@@ -14,7 +14,6 @@ from pyro_vae.comparison.table import (
     line_settings,
     lines,
     ranked,
-    scale_of,
     uneven_parts,
     varying,
 )
@@ -76,8 +75,8 @@ def test_settings_that_vary():
     assert varying(table) == ["hidden", "seed"]
     assert varying(table[:1]) == []
     assert line_settings(table, "beta") == ["hidden"]
-    assert list(lines(table, ["hidden"])) == ["hidden 8", "hidden 8,4"]
-    assert lines(table, [])[""].index.tolist() == ["0", "1"]
+    assert [name for name, _ in lines(table, ["hidden"])] == ["hidden 8", "hidden 8,4"]
+    assert [(name, line.index.tolist()) for name, line in lines(table, [])] == [("", ["0", "1"])]
 
 
 def test_the_ranking_leaves_out_what_has_no_bits():
@@ -114,7 +113,7 @@ def test_the_tighter_bound_ranks_where_all_have_it_at_one_effort(images, column)
 )
 def test_scales_of_families(likelihood, score, bits, scale):
     make_up_run("a", likelihood=likelihood, score=score, bits=bits)
-    assert scale_of(table_at("a").iloc[0]) == scale
+    assert group_of("a").scales == [scale]
 
 
 def test_what_earlier_weights_measured_is_left_out():
