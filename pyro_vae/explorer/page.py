@@ -4,17 +4,23 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor
 
-from pyro_vae.comparison.table import DATA
+from pyro_vae.comparison.table import DATA, label, varying
 from pyro_vae.data import Dataset
+from pyro_vae.evaluation.paths import principal_plane
 from pyro_vae.evaluation.terms import is_active
 from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
 from pyro_vae.explorer.model import describe
-from pyro_vae.explorer.planes import planes
-from pyro_vae.explorer.weights import byte_text, change_by_rounding, float16_text, rounded
-from pyro_vae.explorer.words import about_map, about_rounding, about_runs, page_title, run_titles
+from pyro_vae.explorer.weights import (
+    Change,
+    byte_text,
+    change_by_rounding,
+    float16_text,
+    rounded,
+)
 from pyro_vae.files import replace_file
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
@@ -23,11 +29,13 @@ from pyro_vae.pages.frame import render
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.data import check_images, load_data_again
 from pyro_vae.runs.run import OneRun, Run, runs_of
-from pyro_vae.settings import setting_text
+from pyro_vae.settings import PLACE, setting_text
 
 MOST_CODES, MOST_IMAGES = 2000, 48  # test images on the map, and those to click
 MOST_ROUNDED = 16  # those that tell what rounding changes, of which each can take a second
 MOST_CLASSES = 30  # labels that have a colour and a shape each
+MOST_PAIRS = 6  # of components, whose planes can be chosen
+KINDS = {"vae": "VAE", "autoencoder": "autoencoder"}
 FILE = "explore.html"
 
 
@@ -106,7 +114,8 @@ def page_of(runs: list[Run], data: Dataset) -> str:
     """Return the page of finished runs on the same data."""
     models = [copy.deepcopy(run.vae).cpu().eval() for run in runs]
     on_page = [rounded(model) for model in models]
-    on_map = evenly_spaced(len(data.test), MOST_CODES)
+    on_map, count = evenly_spaced(len(data.test), MOST_CODES), len(data.test)
+    shown = f"all {count:,}" if len(on_map) == count else f"{len(on_map):,} of {count:,}"
     tables = [
         _table(run, model, data.test.images[on_map]) | {"title": title}
         for run, model, title in zip(runs, on_page, run_titles(runs))
@@ -115,7 +124,7 @@ def page_of(runs: list[Run], data: Dataset) -> str:
         "explore.html",
         generator="pyro-vae",
         title=page_title(runs),
-        words=f"{about_runs(runs)} {about_map(len(on_map), len(data.test))}",
+        words=f"{about_runs(runs)} The map shows {shown} test images.",
         rounding=_rounding(models, on_page, data),
         several=len(runs) > 1,
         content=_images(data) | {"labels": _labels(data, on_map), "runs": tables},
@@ -185,3 +194,85 @@ def _labels(data: Dataset, rows: list[int]) -> list[int] | None:
     if data.test.labels is None or len(data.test.labels.unique()) > MOST_CLASSES:
         return None
     return data.test.labels[rows].tolist()
+
+
+# --- its words --------------------------------------------------------------------------------------
+
+
+def page_title(runs: list[Run]) -> str:
+    """Return the title of the page."""
+    config = runs[0].config
+    one = f"{config.likelihood} {KINDS[config.model]}"
+    return f"Explore {config.data_name}: {one if len(runs) == 1 else f'{len(runs)} runs'}"
+
+
+def differing(runs: list[Run]) -> list[str]:
+    """Return the settings in which runs differ, but for those that change no result."""
+    settings = pd.DataFrame([vars(run.config) for run in runs], dtype=object)
+    return [name for name in varying(settings) if name not in PLACE]
+
+
+def run_titles(runs: list[Run]) -> list[str]:
+    """Return a title for each run: its values of the settings that differ, or else its folder."""
+    names = differing(runs)
+    found = [label(vars(run.config), names) for run in runs]
+    return found if names and len(set(found)) == len(runs) else [str(run.folder) for run in runs]
+
+
+def about_runs(runs: list[Run]) -> str:
+    """Return a sentence on what the runs are."""
+    if len(runs) == 1:
+        config = runs[0].config
+        components = "component" if config.latent_dim == 1 else "components"
+        return f"Network {config.network} with {config.latent_dim} latent {components}."
+    names = [name.replace("_", " ") for name in differing(runs)]
+    return f"{len(runs)} runs, which differ in {', '.join(names) or 'no setting'}."
+
+
+def about_rounding(changes: list[Change], images: int) -> str:
+    """Return a sentence on what the rounding of the weights changes, at most over runs."""
+    worst = Change(*(max(values) for values in zip(*changes)))
+    return (
+        f"The weights are rounded to 16 bits. On {images} test images this changes expected pixels"
+        f" by at most {worst.largest_pixel:.1g} ({worst.root_mean_square:.1g} in the root mean"
+        f" square), where white is 1, and posterior means by at most {worst.largest_code:.1g}."
+    )
+
+
+# --- planes of the map ------------------------------------------------------------------------------
+
+Plane = dict[
+    str, object
+]  # its `name`, its `words`, and two orthonormal `axes` of latent_dim numbers
+
+
+def planes(codes: Tensor, importance: Tensor) -> list[Plane]:
+    """Return the planes to choose from, the most telling one first.
+
+    They are the plane of the first two principal components, where there are more than two latent
+    components, and those of pairs of components by falling importance. A latent space of one
+    component has a second axis of zeros.
+
+    Args:
+        codes: posterior means (N, latent_dim), N >= 2.
+        importance: (latent_dim,), in any unit.
+    """
+    latent_dim = codes.shape[1]
+    order = importance.argsort(descending=True, stable=True).tolist()
+    if latent_dim == 1:
+        return [_plane("component 1", torch.eye(2, 1))]
+    pairs = []
+    for first in range(0, min(latent_dim - 1, 2 * MOST_PAIRS), 2):
+        one, other = sorted(order[first : first + 2])
+        axes = torch.eye(latent_dim)[[one, other]]
+        pairs.append(_plane(f"components {one + 1} and {other + 1}", axes))
+    if latent_dim == 2:
+        return pairs
+    axes, shares = principal_plane(codes)
+    share = f"{shares.sum().item():.0%}"
+    words = f"The first two principal components have {share} of the variance of the codes."
+    return [_plane("principal components", axes, words), *pairs]
+
+
+def _plane(name: str, axes: Tensor, words: str = "") -> Plane:
+    return {"name": name, "axes": axes.tolist(), "words": words}

@@ -20,8 +20,7 @@ def _rate_bars(axes: Axes, rates: np.ndarray, states: np.ndarray) -> None:
     colours = [COLOURS[state] for state in states[order]]
     axes.bar(np.arange(1, len(rates) + 1), rates[order], color=colours)
     axes.axhline(COLLAPSED_RATE, color=GREY, linestyle=":", linewidth=1)
-    axes.set_xlabel("latent component, by rate")
-    axes.set_ylabel("rate (nats per image)")
+    axes.set(xlabel="latent component, by rate", ylabel="rate (nats per image)")
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
@@ -34,9 +33,8 @@ def _thresholds(axes: Axes, rates: np.ndarray, variances: np.ndarray, states: np
         axes.plot(x, y, MARKERS[state], color=COLOURS[state], label=label, markersize=6)
     axes.axvline(ACTIVE_VARIANCE, color=GREY, linestyle=":", linewidth=1)
     axes.axhline(COLLAPSED_RATE, color=GREY, linestyle=":", linewidth=1)
-    axes.set(xscale="log", yscale="log")
+    axes.set(xscale="log", yscale="log", ylabel="rate (nats per image)")
     axes.set_xlabel("variance of the component's mean over images")
-    axes.set_ylabel("rate (nats per image)")
 
 
 def component_panels(rates: ArrayLike, variances: ArrayLike) -> tuple[Figure, Figure]:
@@ -80,8 +78,7 @@ def latent_map(points: ArrayLike, labels: ArrayLike | None, names: tuple[str, st
         names: of the two axes.
     """
     points = np.asarray(points)
-    figure, axes = blank(5, 4.6)
-    axes.set(xlabel=names[0], ylabel=names[1])
+    figure, axes = blank(5, 4.6, *names)
     axes.set_aspect("equal", adjustable="datalim")
     kinds = np.unique([] if labels is None else labels)
     if 0 < len(kinds) <= len(LABELS):
@@ -111,13 +108,12 @@ def marginals(loc: ArrayLike, scale: ArrayLike, at_most: int = 12) -> Figure:
     loc, scale = np.asarray(loc)[:2000], np.asarray(scale)[:2000]
     widest = np.argsort(-loc.var(0))[:at_most]
     t = np.linspace(-4, 4, 161)
-    figure, axes = blank(6, 3.8)
+    figure, axes = blank(6, 3.8, "z", "density")
     for k in widest:
         density = np.exp(-0.5 * ((t[:, None] - loc[:, k]) / scale[:, k]) ** 2) / scale[:, k]
         axes.plot(t, density.mean(1) / math.sqrt(2 * math.pi), color=BLUE, alpha=0.6, linewidth=1)
     prior = np.exp(-0.5 * t**2) / math.sqrt(2 * math.pi)
     axes.plot(t, prior, color=ORANGE, linestyle="--", linewidth=2)
-    axes.set(xlabel="z", ylabel="density")
     return _beside_the_prior(figure, axes, "aggregate posterior")
 
 
@@ -126,11 +122,10 @@ def quantiles(z: ArrayLike, at_most: int = 12) -> Figure:
     z = np.asarray(z)
     shares = (np.arange(1, 100)) / 100
     normal = np.array([NormalDist().inv_cdf(s) for s in shares])
-    figure, axes = blank(4.8, 4)
+    figure, axes = blank(4.8, 4, "quantile of the prior", "quantile of z")
     for column in z.T[:at_most]:
         axes.plot(normal, np.quantile(column, shares), color=BLUE, alpha=0.6, linewidth=1)
     axes.plot(normal, normal, color=ORANGE, linestyle="--", linewidth=2)
-    axes.set(xlabel="quantile of the prior", ylabel="quantile of z")
     axes.grid(alpha=0.3)
     return _beside_the_prior(figure, axes, "after the last step")
 

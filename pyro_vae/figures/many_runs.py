@@ -65,9 +65,10 @@ def _legend_columns(curves: Sequence[Curve]) -> int:
     return max(1, min(3, 44 // (max(len(curve.label) for curve in curves) + 6)))
 
 
-def _figure(curves: Sequence[Curve], title: str, named: bool = True) -> tuple[Figure, Axes]:
+def _figure(curves: Sequence[Curve], title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    named = any(curve.label for curve in curves)
     rows = math.ceil(len(curves) / _legend_columns(curves)) if named else 0
-    figure, axes = blank(4.0, 2.9 + 0.19 * rows)
+    figure, axes = blank(4.0, 2.9 + 0.19 * rows, x, y)
     axes.set_title(plain(title), fontsize=10)
     axes.grid(alpha=0.3)
     return figure, axes
@@ -131,7 +132,7 @@ def over_setting(
         level, level_label = None, ""
     dotted = [label for label in (level_label, diagonal_label) if label]
     named = [*curves, *(Curve(label, 0, 0, [], []) for label in dotted)]
-    figure, axes = _figure(named, title, any(c.label for c in named))
+    figure, axes = _figure(named, title, x_label, fill(y_label, 34))
     places = _log_places(x for curve in curves for x in curve.x)
     for curve in curves:
         _draw(axes, curve._replace(x=[places[x] for x in curve.x]))
@@ -142,29 +143,20 @@ def over_setting(
     _log_axis(axes, places)
     if all(float(y).is_integer() for curve in curves for y in curve.y):
         axes.yaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(fill(y_label, 34))
     _legend(figure, axes, named)
     return figure
 
 
 def rate_distortion(curves: Sequence[Curve], title: str) -> Figure:
     """Draw distortion over rate, in nats per image, with bars for the standard errors of both."""
-    figure, axes = _figure(curves, title, any(c.label for c in curves))
+    figure, axes = _figure(curves, title, "rate (nats per image)", "distortion (nats per image)")
+    beside = {"xytext": (5, 5), "textcoords": "offset points", "fontsize": 7}
     for curve in curves:
         _draw(axes, curve)
-        if curve.ends:
-            for n, text in zip((0, -1), curve.ends):
-                axes.annotate(
-                    text,
-                    (np.asarray(curve.x)[n], np.asarray(curve.y)[n]),
-                    xytext=(5, 5),
-                    textcoords="offset points",
-                    fontsize=7,
-                )
+        points = list(zip(curve.x, curve.y))
+        for n, text in zip((0, -1), curve.ends or ()):
+            axes.annotate(text, points[n], **beside)
     axes.margins(0.1)
-    axes.set_xlabel("rate (nats per image)")
-    axes.set_ylabel("distortion (nats per image)")
     _legend(figure, axes, curves)
     return figure
 
@@ -174,7 +166,7 @@ def elbo_over_epochs(curves: Sequence[Curve], title: str) -> Figure:
 
     The frame leaves out low values that only the first tenth of the epochs reaches.
     """
-    figure, axes = _figure(curves, title, any(c.label for c in curves))
+    figure, axes = _figure(curves, title, "epoch", "test ELBO (nats per image)")
     lows, highs = [], []
     for curve in curves:
         _draw(axes, curve, markers=6)
@@ -183,8 +175,6 @@ def elbo_over_epochs(curves: Sequence[Curve], title: str) -> Figure:
         highs.append(np.nanmax(y))
     room = 0.05 * (max(highs) - min(lows)) or 1.0
     axes.set_ylim(min(lows) - room, max(highs) + room)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("test ELBO (nats per image)")
     axes.xaxis.get_major_locator().set_params(integer=True)
     _legend(figure, axes, curves)
     return figure

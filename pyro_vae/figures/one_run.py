@@ -21,9 +21,8 @@ def _learning_curve(axes: Axes, metrics: dict[str, ArrayLike], term: str) -> Non
         if np.isfinite(values).any():
             marker = "o" if len(values) == 1 else None
             axes.plot(metrics["epoch"], values, style, color=colour, label=split, marker=marker)
-    axes.set_title("ELBO" if term == "elbo" else term)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("nats per image")
+    title = "ELBO" if term == "elbo" else term
+    axes.set(title=title, xlabel="epoch", ylabel="nats per image")
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend(frameon=False)
@@ -55,14 +54,13 @@ def ladder(gaps: dict[str, tuple[float, float]], estimate: str) -> Figure:
             error of that mean, nats; the loosest bound first.
         estimate: log P(x) with its error, as text.
     """
-    figure, axes = blank(6, 0.4 * len(gaps) + 1.3)
+    figure, axes = blank(6, 0.4 * len(gaps) + 1.3, "nats per image under log P(x)")
     means, errors = zip(*gaps.values())
     places = range(len(gaps))
     axes.barh(places, means, 0.6, xerr=np.nan_to_num(errors), color=BLUE, capsize=3)
     axes.axvline(0, color=GREY, linewidth=1)
     axes.set_yticks(places, list(gaps))
     axes.set_ylim(len(gaps) - 0.4, -0.6)
-    axes.set_xlabel("nats per image under log P(x)")
     axes.set_title(f"Bounds beside log P(x) = {estimate}", fontsize=10)
     return figure
 
@@ -74,13 +72,12 @@ def posterior_moments(shift: ArrayLike, scale_ratio: ArrayLike) -> Figure:
         shift: of the mean, in standard deviations of p(z|x), (N, latent_dim).
         scale_ratio: the scale of q over that of p(z|x), (N, latent_dim).
     """
-    figure, axes = blank(4.8, 3.8)
+    x_label = "shift of the mean (standard deviations of p(z|x))"
+    figure, axes = blank(4.8, 3.8, x_label, "scale of q over that of p(z|x)")
     axes.axhline(1, color=GREY, linewidth=1)
     axes.axvline(0, color=GREY, linewidth=1)
     for n, (x, y) in enumerate(zip(np.asarray(shift), np.asarray(scale_ratio))):
         axes.plot(x, y, "o^sDvP*X"[n % 8], label=f"image {n + 1}", alpha=0.8)
-    axes.set_xlabel("shift of the mean (standard deviations of p(z|x))")
-    axes.set_ylabel("scale of q over that of p(z|x)")
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     axes.set_title("The encoder's q beside the posterior by NUTS", fontsize=10)
     return figure
@@ -116,25 +113,24 @@ def pixel_calibration(shares: ArrayLike) -> Figure:
     bins = shares.shape[1]
     middles = (np.arange(bins) + 0.5) / bins
     errors = 2 * shares.std(0, ddof=1) / math.sqrt(len(shares))
-    figure, axes = blank(5, 2.8)
+    x_label = "where a pixel lies in its distribution"
+    figure, axes = blank(5, 2.8, x_label, "density (calibrated: 1)")
     axes.bar(middles, bins * shares.mean(0), 0.9 / bins, color=BLUE, yerr=bins * errors)
     axes.axhline(1, color=ORANGE, linestyle="--")
-    axes.set(xlim=(0, 1), xlabel="where a pixel lies in its distribution")
-    axes.set_ylabel("density (calibrated: 1)")
+    axes.set_xlim(0, 1)
     return figure
 
 
 def power_spectra(curves: dict[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     """Draw power, on a logarithmic scale, over spatial frequency for sets of images by name."""
-    figure, axes = blank(5, 3.6)
+    x_label = "spatial frequency (cycles per image)"
+    figure, axes = blank(5, 3.6, x_label, "power (squared pixel values)")
     for (name, (frequency, power)), colour, style in zip(
         curves.items(), (GREY, BLUE, ORANGE), ("-", "--", "-.")
     ):
         axes.plot(frequency, power, style, color=colour, label=name, linewidth=2)
     axes.set_yscale("log")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel("spatial frequency (cycles per image)")
-    axes.set_ylabel("power (squared pixel values)")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure

@@ -17,7 +17,7 @@ def plain(text: str) -> str:
     return readable.replace("$", r"\$")
 
 
-def blank(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure of so many inches, and its axes."""
+def blank(width: float, height: float, x: str = "", y: str = "") -> tuple[Figure, Axes]:
+    """Return a figure of so many inches, and its axes with their labels."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
+    return figure, figure.subplots(subplot_kw={"xlabel": x, "ylabel": y})

@@ -31,11 +31,9 @@ class StartedCluster:
     @property
     def alive(self) -> bool:
         """Return whether the head of the cluster is alive."""
-        states = []
-        for process in self.head:
-            with suppress(self.psutil.Error):
-                states.append(process.status())
-        return len(states) == len(self.head) and self.psutil.STATUS_ZOMBIE not in states
+        with suppress(self.psutil.Error):
+            return all(p.status() != self.psutil.STATUS_ZOMBIE for p in self.head)
+        return False
 
     def look(self) -> None:
         """Take note of the processes that the cluster has started since.

@@ -47,8 +47,13 @@ class MemberObserver(Observer):
         self.sweep.epoch(self.run.name, record, last)
 
     def failed(self, error: Exception) -> None:
-        mark_failed(self.run, error)
-        self.sweep.ended(self.run.reread())
+        fail(self.run, error, self.sweep)
 
     def finished(self) -> None:
         self.sweep.ended(self.run.reread())
+
+
+def fail(run: Run, error: Exception, observer: SweepObserver) -> None:
+    """Mark a run as failed, and tell the sweep's observer that it has ended."""
+    mark_failed(run, error)
+    observer.ended(run.reread())

@@ -16,8 +16,7 @@ from pyro_vae.runs.lock import SWEEP_FILE, FolderLock
 from pyro_vae.runs.metrics import GrowingTable
 from pyro_vae.runs.run import Run
 from pyro_vae.sweeps.cluster import StartedCluster, connection
-from pyro_vae.sweeps.folder import mark_failed
-from pyro_vae.sweeps.observer import SweepObserver
+from pyro_vae.sweeps.observer import SweepObserver, fail
 from pyro_vae.sweeps.trainer import Trainer, Unit, units
 from pyro_vae.training.epochs import Record
 
@@ -90,8 +89,7 @@ class ClusterTrainer:
         self.ray, self.observer, self.interrupts = ray, observer, observer.interrupts
         needs = {"num_cpus": 1, "max_retries": 0}  # lost tasks are submitted again here
         self.on_cpu = ray.remote(**needs)(_train)
-        # A worker on a GPU ends after its task, and so gives the GPU's memory back.
-        self.on_gpu = ray.remote(**needs, num_gpus=gpu_share, max_calls=1)(_train)
+        self.on_gpu = ray.remote(**needs, num_gpus=gpu_share, max_calls=1)(_train)  # frees memory
         self.gpus = ray.cluster_resources().get("GPU", 0)
 
     def device_type(self, name: str) -> str:
@@ -119,22 +117,13 @@ class ClusterTrainer:
         running: dict[object, _Watched] = {}
         try:
             for group in groups:
-                for unit in self._units(group):
+                device = self.device_type(group[0].config.device)
+                for unit in units(group, device, self.observer, cut=True):
                     running[self._submit(unit)] = _Watched(unit, self.observer)
             with self.interrupts.deferred():
                 self._follow(running)
         finally:
             self._stop(running)
-
-    def _units(self, group: list[Run]) -> list[Unit]:
-        if Unit(group, None).ended:
-            return []
-        try:
-            parts = units(group, self.device_type(group[0].config.device))
-        except (ValueError, OSError) as error:
-            parts = [Unit(group, None)]
-            _Watched(parts[0], self.observer).give_up(error)
-        return [unit for unit in parts if not unit.ended]
 
     def _submit(self, unit: Unit) -> object:
         """Submit the unit to the next free worker, and return the task."""
@@ -245,11 +234,7 @@ class _Watched:
         self.at_loss = dict(self.epochs)
         if self.losses < LOSSES:
             return not self.epochs
-        self.give_up(RuntimeError(f"its worker was lost {LOSSES} times in a row ({how})"))
-        return True
-
-    def give_up(self, error: Exception) -> None:
-        """Mark the runs that have not ended as failed."""
+        error = RuntimeError(f"its worker was lost {LOSSES} times in a row ({how})")
         for run in self.epochs:
-            mark_failed(run, error)
-        self.look()
+            fail(run, error, self.observer)
+        return True

@@ -13,7 +13,7 @@ from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import Run, build_model
 from pyro_vae.runs.train import Job, Load, locate
 from pyro_vae.settings import default_batch_size
-from pyro_vae.sweeps.observer import MemberObserver, SweepObserver
+from pyro_vae.sweeps.observer import MemberObserver, SweepObserver, fail
 from pyro_vae.sweeps.together import load_on_device, load_once, train_together
 from pyro_vae.training.engines import choose_engine
 from pyro_vae.training.ensembles import stack_size
@@ -40,10 +40,14 @@ def pays_together(configs: Sequence[RunConfig], training_images: int, device: st
 
 
 class Unit(NamedTuple):
-    """The runs of a group that one process trains: as many as fill a stack, or a single one."""
+    """Runs of a group that one process trains: together in stacks, or one by one.
+
+    `stack` is the number of places in a stack (default: as the memory allows).
+    """
 
     runs: list[Run]
-    stack: int | None  # its places; None where a single run is trained
+    together: bool = False
+    stack: int | None = None
 
     @property
     def ended(self) -> bool:
@@ -51,25 +55,46 @@ class Unit(NamedTuple):
         return all(run.reread().ended for run in self.runs)
 
 
-def units(group: list[Run], device: str) -> list[Unit]:
-    """Return the units of a group of runs, which different processes can train.
+def units(
+    group: list[Run],
+    device: str,
+    observer: SweepObserver,
+    load: Load = load_data,
+    cut: bool = False,
+) -> list[Unit]:
+    """Return the units of a group of runs that are left to train.
 
-    A unit ends where a stack would end in a single process, so no result depends on the cuts where
-    the stacks are of one size: on a GPU that goes by the memory that is free.
+    Where the data do not exist or cannot be read, the runs fail, and there is none.
 
     Args:
         group: runs that differ in beta, seed, learning rate or sigma only.
         device: the type of the device that will train them.
-
-    Raises:
-        ValueError, OSError: data that do not exist, cannot be read, or do not fit.
+        observer: called for runs that fail.
+        load: what loads the data of settings.
+        cut: whether different processes can train the units. One then ends where a stack would end
+            in a single process, so no result depends on the cuts where the stacks are of one size:
+            on a GPU that goes by the memory that is free.
     """
-    first, data = group[0].config, load_data(group[0].config)
-    if not pays_together([run.config for run in group], len(data.train), device):
-        return [Unit([run], None) for run in group]
-    model = build_model(first, data.image_shape, data.levels)
-    size = stack_size(len(group), model, device)
-    return [Unit(group[start : start + size], size) for start in range(0, len(group), size)]
+    if Unit(group).ended:
+        return []
+    first = group[0].config
+    try:
+        data = load(first)
+        together = pays_together([run.config for run in group], len(data.train), device)
+        found = [Unit(group, together)]
+        if not together:
+            found = [Unit([run]) for run in group]
+        elif cut:
+            model = build_model(first, data.image_shape, data.levels)
+            size = stack_size(len(group), model, device)
+            starts = range(0, len(group), size)
+            found = [Unit(group[start : start + size], True, size) for start in starts]
+    except (ValueError, OSError) as error:
+        for run in group:
+            if not run.reread().ended:
+                fail(run, error, observer)
+        return []
+    return [unit for unit in found if not unit.ended]
 
 
 class Trainer:
@@ -93,35 +118,16 @@ class Trainer:
             groups: runs that differ in beta, seed, learning rate or sigma only.
         """
         for group in groups:
-            if Unit(group, None).ended:
-                continue
-            load = load_once(load_data)
-            try:
-                num_images = len(load(group[0].config).train)
-            except (ValueError, OSError) as error:
-                self._fail(group, error)
-                continue
-            device = self.device_type(group[0].config.device)
-            together = pays_together([run.config for run in group], num_images, device)
-            self._train_runs(group, together, load)
+            load, device = load_once(load_data), self.device_type(group[0].config.device)
+            for unit in units(group, device, self.observer, load):
+                self.train_unit(unit, load)
 
-    def _fail(self, group: list[Run], error: Exception) -> None:
-        for run in group:
-            if not run.reread().ended:
-                MemberObserver(self.observer, run).failed(error)
-
-    def train_unit(self, unit: Unit) -> None:
-        """Train the rest of a unit."""
-        together = unit.stack is not None
-        self._train_runs(unit.runs, together, load_once(load_data), unit.stack)
-
-    def _train_runs(
-        self, group: list[Run], together: bool, load: Load, stack: int | None = None
-    ) -> None:
-        """Train runs together or, where that fails or does not pay, one by one."""
-        if together:
-            self._train_in_stacks(group, stack)
-        for run in group:
+    def train_unit(self, unit: Unit, load: Load = load_data) -> None:
+        """Train the rest of a unit: together or, where that fails or does not pay, one by one."""
+        if unit.together:
+            self._train_in_stacks(unit.runs, unit.stack)
+        load = load_once(load)
+        for run in unit.runs:
             if not run.reread().ended:
                 self._train_alone(run, load)
 
@@ -145,57 +151,46 @@ class Trainer:
             reason = str(error).strip().partition("\n")[0]
             self.observer.notice(f"engine: one run after the other, since {reason}")
 
-    def _train_alone(self, run: Run, load: Load) -> None:
-        observer = MemberObserver(self.observer, run)
-        try:
-            job = _prepared(run, run.config, load, observer)
-        except (ValueError, OSError) as error:
-            observer.failed(error)
-            return
-        try:
-            if job.finished:  # but its report was deleted
-                write_report(job.run)
-                observer.finished()
-            else:
-                job.train()
-        except torch.AcceleratorError as error:
-            raise broken(error) from error
-        except OWN_ERRORS as error:
-            observer.failed(error)
-
-    def _train_together(self, group: list[Run], stack: int | None = None) -> None:
-        """Train the rest of a group in one batched step."""
+    def _train_together(self, group: list[Run], stack: int | None) -> None:
+        """Train the rest of a group in one batched step; runs that have failed hold their places."""
         load = load_once(load_on_device)
         jobs, idle = [], []
         for run in map(Run.reread, group):
             if run.finished and not run.failed:
                 continue
-            observer = MemberObserver(self.observer, run)
-            config = replace(run.config, engine="compiled")
-            try:
-                job = _prepared(run, config, load, observer)
-            except (ValueError, OSError) as error:
-                if not run.failed:
-                    observer.failed(error)
-                continue
-            if job.finished:
-                continue
-            jobs.append(job)
-            if run.failed:
-                idle.append(job)
+            job = self._prepared(run, replace(run.config, engine="compiled"), load)
+            if job and not job.finished:
+                jobs.append(job)
+                idle += [job] if run.failed else []
         train_together(jobs, idle=idle, stack=stack)
 
+    def _train_alone(self, run: Run, load: Load) -> None:
+        job = self._prepared(run, run.config, load)
+        if job is None:
+            return
+        try:
+            if job.finished:  # but its report was deleted
+                write_report(job.run)
+                self.observer.ended(run.reread())
+            else:
+                job.train()
+        except torch.AcceleratorError as error:
+            raise broken(error) from error
+        except OWN_ERRORS as error:
+            fail(run, error, self.observer)
 
-def _prepared(run: Run, config: RunConfig, load: Load, observer: MemberObserver) -> Job:
-    """Return the job of a run, which is built unless it is finished.
+    def _prepared(self, run: Run, config: RunConfig, load: Load) -> Job | None:
+        """Return the job of a run, which is built unless it is finished; None if the run fails.
 
-    The job of a run that has failed begins anew: it only holds a place in a stack.
-
-    Raises:
-        ValueError, OSError: settings, data or a checkpoint that cannot be read or do not fit.
-    """
-    failed = bool(run.failed)
-    job = locate(config, run.folder, resume=not failed, overwrite=failed, lock=False)
-    if not job.finished:
-        job.build(job.load(load), observer)
-    return job
+        The job of a run that has failed begins anew: it only holds a place in a stack.
+        """
+        failed = bool(run.failed)
+        try:
+            job = locate(config, run.folder, resume=not failed, overwrite=failed, lock=False)
+            if not job.finished:
+                job.build(job.load(load), MemberObserver(self.observer, run))
+        except (ValueError, OSError) as error:
+            if not failed:
+                fail(run, error, self.observer)
+            return None
+        return job

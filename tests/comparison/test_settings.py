@@ -89,34 +89,35 @@ def test_annealing_of_earlier_weights_does_not_count():
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["", "image,elbo\n0,1\n", "image,ais_from_posterior\n0,x\n", "image,ais_from_posterior\n0,\n"],
+    "file, content, message",
+    [
+        ("likelihood.csv", "", "is no table of bounds"),
+        ("likelihood.csv", "image,elbo\n0,1\n", "is no table of bounds"),
+        ("likelihood.csv", "image,ais_from_posterior\n0,x\n", "is no table of bounds"),
+        ("likelihood.csv", "image,ais_from_posterior\n0,\n", "is no table of bounds"),
+        ("per_image.npz", "PK\x03\x04", "holds no measures of images"),
+    ],
 )
-def test_a_damaged_table_of_bounds_is_named(content, capsys):
+def test_a_damaged_file_is_named(file, content, message, capsys):
     make_up_settings("x", [0.0, 1.0])
     for path in Path("x").iterdir():
         leave_an_evaluation(path)
-    Path("x/0-0/likelihood.csv").write_text(content)
+    Path("x/0-0", file).write_text(content)
     assert main(["compare", "x"]) == 2
-    assert "x/0-0/likelihood.csv is no table of bounds" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"x/0-0/{file} {message}" in error and error.count("\n") == 1
 
 
-def test_other_images_are_not_paired():
-    make_up_settings("x", [0.0, 1.0])
-    make_up_images("x/0-0", np.zeros(400), mark=2)
-    assert found() is None
-
-
-def test_runs_without_measures_of_images_have_no_matrix():
+def test_what_cannot_be_paired_has_no_matrix():
+    """Runs without measures of images, a single setting, and other images."""
     for seed in (0, 1):
-        make_up_run(f"x/{seed}", beta=seed + 1.0)
-    assert found() is None and main(["compare", "x"]) == 0
-    assert "Which settings differ?" not in Page("x/report.html").text
-
-
-def test_a_single_setting_has_nothing_to_differ_from():
-    make_up_settings("x", [0.0])
-    assert found() is None
+        make_up_run(f"none/{seed}", beta=seed + 1.0)
+    make_up_settings("single", [0.0])
+    make_up_settings("other", [0.0, 1.0])
+    make_up_images("other/0-0", np.zeros(400), mark=2)
+    assert [found(folder) for folder in ("none", "single", "other")] == [None] * 3
+    assert main(["compare", "none"]) == 0
+    assert "Which settings differ?" not in Page("none/report.html").text
 
 
 def test_the_page_shows_the_matrix():
@@ -138,12 +139,3 @@ def test_one_seed_each_has_differences_without_errors():
     text = Page("x/report.html").text
     assert "A setting with a single seed has no error here" in text
     assert "Ranked on test images" in text
-
-
-def test_a_damaged_file_is_named(capsys):
-    make_up_settings("x", [0.0, 1.0])
-    Path("x/0-0/per_image.npz").write_bytes(b"PK\x03\x04")
-    assert main(["compare", "x"]) == 2
-    error = capsys.readouterr().err
-    assert "per_image: x/0-0/per_image.npz holds no measures of images" in error
-    assert error.count("\n") == 1

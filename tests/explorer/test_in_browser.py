@@ -14,7 +14,7 @@ from pyro_vae.explorer.weights import float16_text, rounded
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.networks import ACTIVATIONS, NETWORKS
 from pyro_vae.models.vae import VAE
-from tests.support.browser import answers_of, find_browser, opened
+from tests.support.browser import answers_of, opened
 from tests.support.explored import made_up, some_data
 from tests.support.families import FAMILIES, build, outputs_for
 
@@ -243,16 +243,3 @@ def test_sliders_stand_in_the_order_of_importance(answers):
 
 def test_decoding_is_timed(answers):
     assert len(answers["milliseconds"]) == 2 and max(answers["milliseconds"]) < 1000
-
-
-def test_without_a_browser_the_tests_skip_by_name(monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    with pytest.raises(pytest.skip.Exception, match="no browser: none of chromium, "):
-        find_browser()
-
-
-def test_an_answer_that_is_missing_or_an_error_is_seen():
-    with pytest.raises(ValueError):
-        answers_of("<html></html>")
-    with pytest.raises(AssertionError, match="it broke"):
-        answers_of('<pre id="check">{"error": "it broke"}</pre>')

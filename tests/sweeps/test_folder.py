@@ -54,7 +54,6 @@ def test_the_engine_and_the_device_may_change(tmp_path):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"epochs": 200}, "out: epochs is 100 in .*beta=1, got 200; .*: name another folder"),
         ({"hidden": "8"}, r"out: hidden is None in .*beta=1, got \(8,\); .*: name another folder"),
         ({"batch_size": 7}, "out: batch_size is 128 in .*beta=1, got 7; .*: name another folder"),
     ],
@@ -77,19 +76,6 @@ def sweep_folder(tmp_path):
     (tmp_path / "sweep.yaml").write_text("")
     (tmp_path / "beta=4").mkdir()
     return tmp_path
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
-    (tmp_path / "thesis.tex").write_text("mine")
-    message = r"is no sweep: it has no sweep\.yaml; name another folder"
-    with pytest.raises(ValueError, match=message):
-        SweepFolder(tmp_path).runs(CONFIGS)
-
-
-def test_a_file_is_no_sweep(tmp_path):
-    (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(ValueError, match="is there already, and is not a folder"):
-        SweepFolder(tmp_path / "thesis.tex").runs(CONFIGS)
 
 
 def test_an_empty_folder_is_that_of_a_run(sweep_folder):

@@ -91,7 +91,7 @@ def test_a_cluster_that_is_not_there(capsys):
 def test_runs_whose_workers_are_lost_without_progress_have_failed():
     observer, names = Noting(), ["0", "1"]
     configs = [pv.RunConfig(**SMALL, seed=int(name)) for name in names]
-    unit = Unit([pv.Run(Path("a", n), config) for n, config in zip(names, configs)], 2)
+    unit = Unit([pv.Run(Path("a", n), config) for n, config in zip(names, configs)], True, 2)
     watched = _Watched(unit, observer)
     for _ in range(LOSSES - 1):
         assert not watched.lost_too_often("Lost")

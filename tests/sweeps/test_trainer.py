@@ -151,7 +151,8 @@ def test_a_group_is_cut_where_its_stacks_end(monkeypatch, options, expected):
     seams.stack_at_most(2, monkeypatch.setattr)
     configs = [pv.RunConfig(**SMALL | options, seed=seed) for seed in range(5)]
     group = [pv.Run(f"a/{config.seed}", config) for config in configs]
-    assert [(len(unit.runs), unit.stack) for unit in units(group, "cpu")] == expected
+    found = units(group, "cpu", pv.SweepObserver(), cut=True)
+    assert [(len(unit.runs), unit.stack) for unit in found] == expected
 
 
 @pytest.mark.slow
@@ -160,7 +161,7 @@ def test_the_units_of_a_group_are_computed_as_in_one_process(monkeypatch):
     seams.stack_at_most(2, monkeypatch.setattr)
     pv.sweep(DYNAMIC | {"seed": range(3)}, "a")
     group = [pv.Run(f"b/{n}", pv.RunConfig(**DYNAMIC, seed=n)) for n in range(3)]
-    for unit in units(group, "cpu"):
+    for unit in units(group, "cpu", pv.SweepObserver(), cut=True):
         Trainer(pv.SweepObserver()).train_unit(unit)
     for seed in range(3):
         assert pv.load_run(f"b/{seed}").summary["engine"] == "compiled"
