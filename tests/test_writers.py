@@ -14,7 +14,6 @@ WRITERS = {  # modules that may open a file to write: the writer itself, and the
 ALWAYS = {"write_text", "write_bytes", "imsave"}
 READERS = (  # modules that read by themselves: the reader, images, and what the machine tells
     "pyro_vae.files",
-    "pyro_vae.data.declared",
     "pyro_vae.data.own",
     "pyro_vae.data.pictures",
     "pyro_vae.data.published",

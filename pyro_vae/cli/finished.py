@@ -12,7 +12,7 @@ from textwrap import fill
 
 from pyro_vae.cli.output import EvaluationProgress, loading, show
 from pyro_vae.files import replace_file
-from pyro_vae.names import DATASETS, LIKELIHOODS, PARTS, PICTURE_TYPES, check_name, command
+from pyro_vae.names import DATASETS, LIKELIHOODS, PARTS, PICTURE_TYPES, check_name
 from pyro_vae.notices import notice
 from pyro_vae.pages.wording import Shown
 from pyro_vae.runs.interrupts import Interrupts
@@ -33,7 +33,10 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
 
         def measured(part: str, figures: dict | None) -> None:
             progress.measured(part, figures)
-            interrupts.note = _note_of_what_is_kept(parsed, names, part)
+            done = names.index(part) + 1
+            rest = ",".join(names[done:])
+            interrupts.note = f"; kept: {', '.join(names[:done])}"
+            interrupts.note += f"; the same command with --only {rest} goes on" if rest else ""
 
         interrupts.note = "; no part was done yet"
         figures = evaluate(
@@ -55,27 +58,6 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
             part = measures.PARTS[name]
             _print_rows(part.title, part.shown(figures[name]))
     show(f"Look at {run.folder / 'report.html'}")
-
-
-def _note_of_what_is_kept(parsed: Namespace, names: list[str], last: str) -> str:
-    """Return the end of the message to a user who stops an evaluation after a part."""
-    count = names.index(last) + 1
-    kept, missing = names[:count], names[count:]
-    if not missing:
-        return f"; all {count} parts are kept"
-    return f"; kept: {', '.join(kept)}. Measure the rest: {_command_for(parsed, missing)}"
-
-
-def _command_for(parsed: Namespace, parts: list[str]) -> str:
-    """Return the command that measures these parts as the given one would."""
-    words = ["evaluate", parsed.run, "--only", ",".join(parts)]
-    if parsed.quick:
-        words.append("--quick")
-    given = {"samples": None, "seed": 0, "device": "auto", "data_dir": None, "dataset": None}
-    for name, default in given.items():
-        if getattr(parsed, name) != default:
-            words += [f"--{name.replace('_', '-')}", getattr(parsed, name)]
-    return command(*words)
 
 
 def _print_rows(title: str, rows: list[Shown]) -> None:

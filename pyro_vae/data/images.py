@@ -1,7 +1,11 @@
-"""Data sets: splits of images with their labels and true factors."""
+"""Data sets: splits of images with their labels and true factors, and how files become them."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -159,3 +163,45 @@ def draw_binary(probabilities: Tensor, generator: torch.Generator | None = None)
         generator=generator,
     )
     return (u < probabilities).to(probabilities.dtype)
+
+
+# --- files, before they are images -------------------------------------------------------------------
+
+BYTES_PER_PIXEL = 4  # as float32, which all images become
+
+
+class Arrays(NamedTuple):
+    """The images, labels and factors of a file, before they are checked."""
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+    factors: np.ndarray | None = None
+    factor_names: np.ndarray | None = None
+
+
+@contextmanager
+def reading(path: Path, reason: str) -> Iterator[None]:
+    """Turn every error inside into a ValueError that names the file and a reason."""
+    try:
+        yield
+    except Exception as error:  # numpy, zipfile, zlib and Pillow's decoders share no error class
+        kind = type(error).__name__
+        raise ValueError(f"dataset: {path} cannot be read: {reason} ({kind})") from error
+
+
+def check_declared_size(path: Path, size: int, limit: float) -> None:
+    """Check that images fit into the memory that is allowed for them.
+
+    Args:
+        path: the file or folder, for the message.
+        size: the bytes that it declares, over all images and channels.
+        limit: gigabytes.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if size / 1e9 > limit:
+        raise ValueError(
+            f"dataset: {path} declares images of {size / 1e9:,.6g} GB in memory, more than"
+            f" {limit:g}; raise --data-limit if that is meant"
+        )

@@ -1,14 +1,25 @@
 """The user's own images: an array, an archive of arrays, or a folder of pictures."""
 
+import math
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae.data.declared import Arrays, check_declared_size, declared_bytes, reading
-from pyro_vae.data.images import Dataset, Split, check_unit_interval, random_test_rows
+from pyro_vae.data.images import (
+    BYTES_PER_PIXEL,
+    Arrays,
+    Dataset,
+    Split,
+    check_declared_size,
+    check_unit_interval,
+    random_test_rows,
+    reading,
+)
 from pyro_vae.data.pictures import read_folder
 from pyro_vae.files import check_regular, exists
 from pyro_vae.notices import notice
@@ -89,7 +100,7 @@ def _divide(path: Path, whole: Split) -> dict[str, Split]:
 def _read_arrays(path: Path, limit: float) -> dict[str, Arrays]:
     check_regular(path)
     with reading(path, NOT_NUMBERS):
-        declared = declared_bytes(path)
+        declared = _declared_bytes(path)
     check_declared_size(path, declared, limit)
     with reading(path, NOT_NUMBERS):
         content = np.load(path, allow_pickle=False)
@@ -101,6 +112,38 @@ def _read_arrays(path: Path, limit: float) -> dict[str, Arrays]:
         expected = "expected images, or train_images and test_images"
         raise ValueError(f"dataset: {path} holds {listed}; {expected}")
     return parts
+
+
+def _declared_bytes(path: Path) -> int:
+    """Return the bytes that an .npy file or an .npz archive declares, at least those of float32.
+
+    Raises:
+        ValueError, OSError, zipfile.BadZipFile: not such a file.
+    """
+    if path.suffix == ".npy":
+        with open(path, "rb") as file:
+            return _declared_by_header(file)
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".npy")]
+        total = 0
+        for name in names:
+            with archive.open(name) as member:
+                total += _declared_by_header(member)
+        return total
+
+
+def _declared_by_header(file: IO[bytes]) -> int:
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in read:
+        raise ValueError(f"an array of version {version}")
+    shape, _, dtype = read[version](file)
+    if any(length < 0 for length in shape):
+        raise ValueError(f"an array of shape {shape}")
+    return math.prod(shape) * max(dtype.itemsize, BYTES_PER_PIXEL)
 
 
 def _read_archive(archive: np.lib.npyio.NpzFile, path: Path) -> dict[str, Arrays]:

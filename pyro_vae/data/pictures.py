@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
-from pyro_vae.data.declared import BYTES_PER_PIXEL, Arrays, check_declared_size, reading
+from pyro_vae.data.images import BYTES_PER_PIXEL, Arrays, check_declared_size, reading
 from pyro_vae.files import check_regular, exists
 from pyro_vae.notices import notice
 

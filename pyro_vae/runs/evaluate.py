@@ -185,11 +185,7 @@ def _write(run: Run, found: Measured) -> None:
 def _keep(run: Run, name: str, figures: dict | None) -> None:
     """Write the figures of a part beside those of the others, and the report again."""
     save_json(run.evaluation_file, run.reread().evaluation | {name: figures})
-    try:
-        write_report(run.reread())
-    except KeyboardInterrupt:
-        write_report(run.reread())  # else the page would lack the figures that are kept
-        raise
+    write_report(run.reread())
 
 
 def _as_dicts(value: Any) -> Any:
