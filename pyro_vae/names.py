@@ -71,8 +71,9 @@ PRIORS = {
     "mixture": "a learned mixture of ten diagonal Normals",
     "vamp": "the mean of the posteriors of 100 learned pseudo-inputs",
 }
-NETWORKS = ("linear", "mlp", "conv")
-ACTIVATIONS = ("relu", "tanh", "softplus")
+NETWORKS = ("linear", "mlp", "conv", "resnet")
+ACTIVATIONS = ("relu", "tanh", "softplus", "gated")
+INITIALISATIONS = ("torch", "glorot")
 MODELS = ("vae", "autoencoder")
 SCORES = ("density", "levels")
 BINARIZE = ("none", "threshold", "static", "dynamic")

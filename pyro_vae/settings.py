@@ -16,6 +16,7 @@ from pyro_vae.names import (
     BETA_SCHEDULES,
     BINARIZE,
     ENGINES,
+    INITIALISATIONS,
     LEARNING_RATE_SCHEDULES,
     LIKELIHOODS,
     NETWORKS,
@@ -137,10 +138,21 @@ class ModelSettings(Settings):
     hidden: tuple[int, ...] | None = setting(
         None,
         "hidden sizes of the encoder, as in 400,200, mirrored in the decoder; channels for conv"
-        " (default: 256,128 for mlp, 32,64 for conv)",
+        " and resnet (default: 256,128 for mlp, 32,64 for these)",
         at_least=1,
     )
-    activation: str = setting("relu", "function between layers", ACTIVATIONS)
+    activation: str = setting(
+        "relu", "function between layers; gated is A x * sigmoid(B x)", ACTIVATIONS
+    )
+    initialisation: str = setting(
+        "torch", "how weights start: as torch draws them, or Glorot's uniform", INITIALISATIONS
+    )
+    decoder_features: int | None = setting(
+        None,
+        "features per pixel that the decoder gives for every likelihood alike; one linear head for"
+        " all pixels makes the likelihood's outputs of them (default: no head)",
+        at_least=1,
+    )
     latent_dim: int = setting(8, "number of latent components", at_least=1)
     posterior: str = setting("normal", "family of q(z|x)", POSTERIORS)
     prior: str = setting("normal", "family of p(z)", PRIORS)

@@ -8,7 +8,7 @@ from pyro_vae.evaluation.ais import STARTS
 from pyro_vae.figures.videos import VIDEO_TYPES
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.measures import PARTS
-from pyro_vae.models.networks import ACTIVATIONS, NETWORKS
+from pyro_vae.models.networks import ACTIVATIONS, INITIALISATIONS, NETWORKS
 from pyro_vae.models.posteriors import POSTERIORS
 from pyro_vae.models.priors import PRIORS
 from pyro_vae.runs.config import RunConfig
@@ -25,6 +25,7 @@ DICTS = {
     "ENGINES": ENGINES,
     "NETWORKS": NETWORKS,
     "ACTIVATIONS": ACTIVATIONS,
+    "INITIALISATIONS": INITIALISATIONS,
     "POSTERIORS": POSTERIORS,
     "PRIORS": PRIORS,
     "BETA_SCHEDULES": BETA_SCHEDULES,
@@ -86,6 +87,7 @@ def test_choices_of_settings_are_the_names():
         "validation": names.VALIDATION,
         "network": names.NETWORKS,
         "activation": names.ACTIVATIONS,
+        "initialisation": names.INITIALISATIONS,
         "posterior": names.POSTERIORS,
         "prior": names.PRIORS,
         "objective": names.OBJECTIVES,

@@ -14,6 +14,7 @@ from torch import nn
 from pyro_vae import names
 from pyro_vae.explorer.weights import float16_text
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood
+from pyro_vae.models.networks import Gate, PixelHead
 from pyro_vae.models.vae import LatentImageModel
 
 Layer = dict[str, object]
@@ -69,7 +70,7 @@ def layers_of(network: nn.Module) -> list[Layer]:
         >>> [layer["kind"] for layer in layers_of(nn.Sequential(nn.Linear(2, 3), nn.ReLU()))]
         ['linear', 'relu']
     """
-    if isinstance(network, nn.Sequential):
+    if type(network) is nn.Sequential:
         return [layer for part in network for layer in layers_of(part)]
     if type(network) not in DESCRIPTIONS:
         known = ", ".join(kind.__name__ for kind in DESCRIPTIONS)
@@ -93,6 +94,11 @@ def _linear(layer: nn.Linear) -> Layer:
 
 def _convolution(layer: nn.Conv2d) -> Layer:
     return {"kind": "convolution", **_window(layer)}
+
+
+def _head(layer: PixelHead) -> Layer:
+    window = {"kernel": [1, 1], "stride": [1, 1], "padding": [0, 0]}
+    return _linear(layer) | {"kind": "convolution", **window}
 
 
 def _transposed_convolution(layer: nn.ConvTranspose2d) -> Layer:
@@ -135,7 +141,9 @@ DESCRIPTIONS: dict[type[nn.Module], Callable[..., Layer]] = {
     nn.Linear: _linear,
     nn.Conv2d: _convolution,
     nn.ConvTranspose2d: _transposed_convolution,
+    PixelHead: _head,
     nn.ReLU: _activation("relu"),
     nn.Tanh: _activation("tanh"),
     nn.Softplus: _activation("softplus"),
+    Gate: _activation("gated"),
 }

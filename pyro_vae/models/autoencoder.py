@@ -14,8 +14,8 @@ class Autoencoder(VAE):
     images from `sample` show the problem that the VAE solves.
 
     Args:
-        image_shape, latent_dim, likelihood, network, hidden, activation, levels, score, sigma: as
-            for `VAE`.
+        image_shape, latent_dim, likelihood, network, hidden, activation: as for `VAE`.
+        initialisation, decoder_features, levels, score, sigma: as for `VAE`.
 
     Raises:
         ValueError: what `VAE` refuses.
@@ -29,11 +29,13 @@ class Autoencoder(VAE):
         network: str | tuple[nn.Module, nn.Module] = "mlp",
         hidden: tuple[int, ...] | None = None,
         activation: str = "relu",
+        initialisation: str = "torch",
+        decoder_features: int | None = None,
         levels: int = 256,
         score: str = "density",
         sigma: float | None = None,
     ):
         super().__init__(
-            image_shape, latent_dim, likelihood, network, hidden, activation, levels, score, sigma,
-            posterior="point",
+            image_shape, latent_dim, likelihood, network, hidden, activation, initialisation,
+            decoder_features, levels, score, sigma, posterior="point",
         )  # fmt: skip

@@ -57,11 +57,17 @@ class VAE(nn.Module):
             `student_t`, `beta`, `beta_binomial`, `categorical`, `discretized_logistic`,
             `discretized_logistic_mixture`, or an import path as in `mine.py:Name` (default:
             gaussian_shared_sigma).
-        network: kind of encoder and decoder; one of `linear`, `mlp`, `conv`, or an import path as
-            in `mine.py:Name` (default: mlp).
+        network: kind of encoder and decoder; one of `linear`, `mlp`, `conv`, `resnet`, or an import
+            path as in `mine.py:Name` (default: mlp).
         hidden: hidden sizes of the encoder, as in 400,200, mirrored in the decoder; channels for
-            conv; at least 1 (default: 256,128 for mlp, 32,64 for conv).
-        activation: function between layers; one of `relu`, `tanh`, `softplus` (default: relu).
+            conv and resnet; at least 1 (default: 256,128 for mlp, 32,64 for these).
+        activation: function between layers; gated is A x * sigmoid(B x); one of `relu`, `tanh`,
+            `softplus`, `gated` (default: relu).
+        initialisation: how weights start: as torch draws them, or Glorot's uniform; one of `torch`,
+            `glorot` (default: torch).
+        decoder_features: features per pixel that the decoder gives for every likelihood alike; one
+            linear head for all pixels makes the likelihood's outputs of them; at least 1 (default:
+            no head).
         levels: the number of grey levels in the data, 2 for binary images and 256 for 8 bits
             (default: 256).
         score: what training maximises: the family's density, or the probability of the grey levels;
@@ -106,6 +112,8 @@ class VAE(nn.Module):
         network: str | tuple[nn.Module, nn.Module] = "mlp",
         hidden: tuple[int, ...] | None = None,
         activation: str = "relu",
+        initialisation: str = "torch",
+        decoder_features: int | None = None,
         levels: int = 256,
         score: str = "density",
         sigma: float | None = None,
@@ -134,7 +142,9 @@ class VAE(nn.Module):
             latent_dim,
             (self.likelihood.channels, height, width),
         )
-        self.encoder, self.decoder = networks(network, sizes, hidden, activation)
+        self.encoder, self.decoder = networks(
+            network, sizes, hidden, activation, initialisation, decoder_features
+        )
         self.prior_module = _made("prior", prior, PRIORS, latent_dim)
         if isinstance(self.prior_module, Prior):
             self.prior_module.bind(self.encode, self.image_shape)

@@ -191,7 +191,8 @@ def _train_summary(
 def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -> dict | None:
     """Return the optimum of the run in closed form, or None where there is no closed form."""
     family = model.likelihood
-    linear = config.network == "linear" and model.has_rate and family.one_sigma
+    plain = config.network == "linear" and config.decoder_features is None
+    linear = plain and model.has_rate and family.one_sigma
     closed = config.score == "density" and config.objective != "iwae" and config.beta > 0
     if not (linear and closed) or data.dynamic:
         return None

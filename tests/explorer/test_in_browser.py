@@ -28,12 +28,14 @@ HALVES = torch.tensor(
 MODELS = {
     f"{network} {activation} {likelihood} {kind.__name__}": (network, activation, likelihood, kind)
     for network in NETWORKS
+    if network != "resnet"
     for activation, likelihood, kind in [
         *((activation, "gaussian_shared_sigma", VAE) for activation in ACTIVATIONS),
         ("relu", "discretized_logistic_mixture", VAE),
         ("relu", "categorical", Autoencoder),
     ]
 }
+FEATURES = {"discretized_logistic_mixture": 4}  # of a decoder with a head
 SCORED = [
     (name, levels, score)
     for name in FAMILIES
@@ -47,7 +49,8 @@ def model_of(network, activation, likelihood, kind):
     """An untrained model in float64, with the weights of the page."""
     hidden = {"linear": (), "mlp": (9, 6), "conv": (3, 4)}.get(network)
     torch.manual_seed(1)
-    model = kind(SHAPE, 3, likelihood, network, hidden, activation, levels=17).double().eval()
+    options = {"decoder_features": FEATURES.get(likelihood), "levels": 17}
+    model = kind(SHAPE, 3, likelihood, network, hidden, activation, **options).double().eval()
     for values in model.parameters():  # off their small start
         values.data *= 2
     return rounded(model)

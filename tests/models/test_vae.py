@@ -36,6 +36,8 @@ CASES = [
     *(
         (Trace_ELBO, {"network": "conv", "hidden": (4, 8)}),
         (Trace_ELBO, {"network": "linear", "hidden": ()}),
+        (Trace_ELBO, {"network": "resnet", "hidden": (16, 8), "activation": "gated"}),
+        (Trace_ELBO, {"decoder_features": 3, "initialisation": "glorot"}),
     ),
     *((elbo, {}) for elbo in (TraceMeanField_ELBO, RenyiELBO)),
 ]
@@ -62,14 +64,29 @@ def test_sites_and_shapes():
     assert torch.equal(model.nodes["z"]["value"], guide.nodes["z"]["value"])
 
 
-@pytest.mark.parametrize("network, hidden", [("mlp", (8,)), ("conv", (4, 8)), ("linear", ())])
-def test_leading_dimensions_pass_through(network, hidden):
-    vae = VAE((3, 9, 7), 2, "laplace", network=network, hidden=hidden)
+@pytest.mark.parametrize("features", [None, 4])
+@pytest.mark.parametrize(
+    "network, hidden", [("mlp", (8,)), ("conv", (4, 8)), ("linear", ()), ("resnet", (4, 16))]
+)
+def test_leading_dimensions_pass_through(network, hidden, features):
+    vae = VAE((3, 9, 7), 2, "laplace", network, hidden, decoder_features=features)
     x = torch.rand(4, 5, 3, 9, 7)
     z = vae.encode(x).mean
     assert z.shape == (4, 5, 2)
     assert torch.allclose(z[1, 2], vae.encode(x[1, 2:3]).mean[0], atol=1e-6)
     assert torch.allclose(vae.decode(z).mean[3, 1], vae.decode(z[3, 1:2]).mean[0], atol=1e-6)
+
+
+def test_decoders_with_a_head_differ_by_its_weights_alone():
+    """(F + 1) weights and biases for each output of the family per pixel."""
+    bodies = set()
+    for name in LIKELIHOODS:
+        vae = small(name, decoder_features=5)
+        body, head = vae.decoder
+        bodies.add(repr(body))
+        outputs = vae.likelihood.channels
+        assert sum(p.numel() for p in head.parameters()) == (5 + 1) * outputs
+    assert len(bodies) == 1 and "out_features=180" in bodies.pop()  # 5 for each of 36 pixels
 
 
 def test_predictive_gives_observed_and_new_images():
@@ -194,6 +211,8 @@ def test_images_for_the_eye_lie_in_the_unit_interval(kind):
         ({"likelihood": "gausian_shared_sigma"}, "did you mean 'gaussian_shared_sigma'"),
         ({"network": "transformer"}, "network: unknown name 'transformer'; expected one of"),
         ({"activation": "rleu"}, "activation: .* did you mean 'relu'"),
+        ({"initialisation": "golrot"}, "initialisation: .* did you mean 'glorot'"),
+        ({"decoder_features": 0}, "decoder_features: expected at least 1, got 0"),
         ({"latent_dim": 0}, "latent_dim: expected a size >= 1, got 0"),
         ({"hidden": (4, 0)}, r"hidden: expected sizes >= 1, got \(4, 0\)"),
         ({"network": "conv", "hidden": (4, 4, 4)}, "6 pixels allow 1 to 2 of them, got 3"),

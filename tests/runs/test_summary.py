@@ -50,6 +50,15 @@ def test_a_linear_run_is_held_against_its_closed_form(digits, copy_run):
     assert run.summary["train"]["elbo_nats"] < exact["elbo_nats"]
 
 
+def test_a_decoder_with_a_head_is_counted_and_has_no_closed_form(copy_run):
+    """Fewer features than colours could not reach it."""
+    settings = {"network": "linear", "hidden": None, "initialisation": "glorot"}
+    run = pv.load_run(copy_run("a", **settings, decoder_features=2))
+    assert run.summary["parameters"]["decoder"] == 3 * 128 + 3 * 1
+    assert run.vae.decoder[-1].in_features == 2
+    assert run.summary["linear_optimum"] is None
+
+
 @pytest.mark.slow
 def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca(no_pictures):
     """The command as the README gives it: within 0.05 nats of the closed form, sigma within 1%."""

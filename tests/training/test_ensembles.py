@@ -73,12 +73,14 @@ def test_every_family_as_alone(no_inductor, name):
     "options",
     [
         {"network": {"network": "conv", "hidden": (4,)}},
+        {"network": {"network": "resnet", "hidden": (4,), "activation": "gated"}},
         {"network": {"network": "linear", "hidden": None}, "objective": "elbo_analytic"},
+        {"network": {"decoder_features": 3, "activation": "gated"}, "likelihood": "beta_binomial"},
         {"objective": "iwae", "num_particles": 3, "betas": [1.0] * 4},
         {"network": {"kind": pv.Autoencoder}, "learning_rate_schedule": "cosine"},
         {"patience": 2, "validation_images": images(9)},
     ],
-    ids=["conv", "linear", "iwae", "autoencoder", "patience"],
+    ids=["conv", "resnet", "linear", "features", "iwae", "autoencoder", "patience"],
 )
 def test_every_kind_of_training_as_alone(no_inductor, options):
     assert_as_alone(**options)

@@ -9,6 +9,7 @@ const LAYERS = {
   relu,
   tanh,
   softplus: softplusLayer,
+  gated,
 };
 
 /**
@@ -54,6 +55,17 @@ function tanh(layer, shape) {
 
 function softplusLayer(layer, shape) {
   return elementwise(shape, softplus);
+}
+
+/** Return the first half of the channels times the sigmoid of the rest. */
+function gated(layer, [channels, ...size]) {
+  const shape = [channels / 2, ...size];
+  const out = new Float64Array(sizeOf(shape));
+  const run = (x) => {
+    for (let k = 0; k < out.length; k++) out[k] = x[k] * sigmoid(x[out.length + k]);
+    return out;
+  };
+  return { shape, run };
 }
 
 function linear(layer, [inputs]) {
