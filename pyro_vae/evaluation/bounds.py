@@ -7,6 +7,7 @@ import pyro
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from pyro_vae.devices import numbers_at_once
 from pyro_vae.evaluation.progress import Progress, no_progress
@@ -15,6 +16,7 @@ from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
 
 _NUMBERS_AT_ONCE = 2**22
+_WORK_PER_NUMBER = 200  # multiply-adds of a layer in the time that scoring takes for each number
 
 
 class ImportanceBound(NamedTuple):
@@ -110,6 +112,15 @@ def decoded_at_once(vae: LatentImageModel) -> int:
     device = next(vae.parameters()).device
     numbers = numbers_at_once(device) // 8 if device.type == "cuda" else _NUMBERS_AT_ONCE
     return max(1, numbers // (vae.likelihood.numbers_per_pixel * math.prod(vae.image_shape)))
+
+
+@torch.no_grad()
+def work_per_draw(vae: LatentImageModel) -> int:
+    """Return about how many multiply-adds decode an image and score it; counted, so that it repeats."""
+    with FlopCounterMode(display=False) as counted:
+        vae.outputs(torch.zeros(vae.latent_dim).to(vae.prior.mean).unsqueeze(0))
+    scored = vae.likelihood.numbers_per_pixel * math.prod(vae.image_shape)
+    return counted.get_total_flops() // 2 + _WORK_PER_NUMBER * scored
 
 
 def _sizes(count: int, at_once: int) -> list[int]:

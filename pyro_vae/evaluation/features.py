@@ -16,6 +16,7 @@ from pyro_vae.models.networks import Shape
 from pyro_vae.randomness import seeded
 
 _BATCH_SIZE = 64
+_PASSES = 60  # over the images at most: more of them only learn few images by heart
 
 
 class FeatureNet(nn.Module):
@@ -73,7 +74,8 @@ def train_features(
         num_features: the number of features; `feature_count(N)` is a good choice.
         seed: the seed of the split, the weights and the minibatches. The same seed, device and
             number of threads give the same weights.
-        num_steps: the number of minibatches, whatever N is.
+        num_steps: the number of minibatches; fewer where they would go through the images more than
+            60 times.
 
     Raises:
         ValueError: if pixels are out of range, if the images are smaller than 4x4 pixels, or if
@@ -90,7 +92,7 @@ def train_features(
     with seeded(seed):
         channels, height, width = images.shape[1:]
         net = FeatureNet((channels, height, width), num_features, len(classes)).to(images.device)
-    passes = range(math.ceil(num_steps * _BATCH_SIZE / len(rows)))
+    passes = range(min(_PASSES, math.ceil(num_steps * _BATCH_SIZE / len(rows))))
     order = torch.cat([rows[torch.randperm(len(rows), generator=generator)] for _ in passes])
     _descend(net, images, labels, order.split(_BATCH_SIZE)[:num_steps])
     with torch.no_grad():

@@ -8,6 +8,7 @@ Source: Cremer, Li and Duvenaud, "Inference suboptimality in variational autoenc
 https://arxiv.org/abs/1801.03558.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,9 @@ from pyro_vae.randomness import seeded
 
 SAMPLES_PER_STEP = 8
 SAMPLES_TO_CHOOSE_BY = 1000  # between two fits to an image
+EARLY_SHARE = 1 / 4  # of the steps, that Normals from all starts take
+EARLY_SAMPLES = 400  # to choose those by that take the others, one in EARLY_STARTS
+EARLY_STARTS = 3
 PRIOR_DRAWS = 512  # per image, of which the likely ones are starts of fits
 LIKELY_STARTS = 3
 MISSED_MODE_NATS = 0.1  # a fit from the true code that is better by more has found another mode
@@ -65,7 +69,9 @@ def refit_posterior(
     The families are a diagonal Normal, a Normal with full covariance and a normalizing flow. A
     diagonal fit starts at the encoder's q, at the prior, at three of its draws that are chosen by
     p(x|z), and at a Normal with the moments that p(x|z) gives these draws; each richer one at the best
-    of the family before it, at the prior and at this Normal. The diagonal one starts once more where
+    of the family before it, at the prior and at this Normal. Normals from all starts take a quarter of
+    the steps, and the best third of each image the others; flows take all, since they are slow to
+    find a shape. The diagonal one starts once more where
     the full one has ended, so that a mode which one of them finds is not taken for correlation. The
     best is kept, or what was known before where all fits end below it. These choices are made on other
     draws than the ELBOs, which all share theirs. Fits can still miss a mode: ELBOs are those of the
@@ -139,20 +145,20 @@ class _Fitting(NamedTuple):
 
     def refit(self) -> Refit:
         """Fit each family, from the best of the one before, and measure all on the same draws."""
-        encoder, prior, covering, *likely = self.starts()
+        starts = self.starts()
+        encoder, prior, covering = starts[:3]
         normal, full_normal = DiagonalNormal(), FullNormal()
         flow = Flow(self.vae.latent_dim, self.x.device)
-        fitted = self.best_fit(normal, [encoder, prior, covering, *likely])
+        fitted = self.best_fit(normal, starts)
         gain, error = self.gain(normal, encoder, fitted)
         failed = gain < -torch.clamp(CLEARLY_LOWER * error, min=FIT_NATS)
-        diagonal = _chosen(gain > 0, fitted, encoder)
+        diagonal = self.best(normal, [encoder, fitted])
         full = self.improved(full_normal, [diagonal, prior, covering])
-        diagonal = self.better(
-            normal, diagonal, self.best_fit(normal, [{n: full[n] for n in prior}])
-        )
-        full = self.better(full_normal, full, full_normal.containing(diagonal))
+        again = self.best_fit(normal, [{name: full[name] for name in prior}])
+        diagonal = self.best(normal, [diagonal, again])
+        full = self.best(full_normal, [full, full_normal.containing(diagonal)])
         others = [full_normal.containing(start) for start in (prior, covering)]
-        flowing = self.improved(flow, [full, *others])
+        flowing = self.improved(flow, [full, *others], early_share=1.0)
         alone = self.vae.latent_dim == 1  # then there is nothing to be correlated with
         elbos, errors = self.measure(
             elbo=(normal, encoder),
@@ -181,32 +187,55 @@ class _Fitting(NamedTuple):
         likely = z.transpose(0, 1)[torch.arange(len(rows), device=rows.device).unsqueeze(1), rows]
         return [encoder, prior, covering, *(encoder | {"loc": z} for z in likely.unbind(1))]
 
-    def improved(self, family: FullNormal, starts: list[Parameters]) -> Parameters:
+    def improved(
+        self, family: FullNormal, starts: list[Parameters], early_share: float = EARLY_SHARE
+    ) -> Parameters:
         """Return the best of the first distribution, and of fits from there and from others."""
         starts = [family.containing(start) for start in starts]
-        return self.better(family, starts[0], self.best_fit(family, starts))
+        return self.best(family, [starts[0], self.best_fit(family, starts, early_share)])
 
-    def best_fit(self, family: DiagonalNormal, starts: list[Parameters]) -> Parameters:
-        """Return for each image the best of the fits from several starts, which run side by side."""
+    def best_fit(
+        self, family: DiagonalNormal, starts: list[Parameters], early_share: float = EARLY_SHARE
+    ) -> Parameters:
+        """Return for each image the fit from the start that is the best after a share of the steps."""
+        early = math.ceil(early_share * self.num_steps)
+        ranked = self.ranked(family, self.fits(family, starts, early), EARLY_SAMPLES)
+        going_on = ranked[: math.ceil(len(starts) / EARLY_STARTS)]
+        return self.best(family, self.fits(family, going_on, self.num_steps - early))
+
+    def fits(
+        self, family: DiagonalNormal, starts: list[Parameters], num_steps: int
+    ) -> list[Parameters]:
+        """Return the fits from several starts, which run side by side."""
         together = {name: torch.cat([start[name] for start in starts]) for name in starts[0]}
-        fitted = self.fit(family, together)
-        fits = {name: v.chunk(len(starts)) for name, v in fitted.items()}
-        best, *others = (dict(zip(fits, values)) for values in zip(*fits.values()))
-        for other in others:
-            best = self.better(family, best, other)
-        return best
+        fitted = self.fit(family, together, num_steps)
+        parts = {name: values.chunk(len(starts)) for name, values in fitted.items()}
+        return [dict(zip(parts, values)) for values in zip(*parts.values())]
 
-    def better(self, family: DiagonalNormal, first: Parameters, second: Parameters) -> Parameters:
-        """Return for each image the parameters with the higher ELBO."""
-        gain, _ = self.gain(family, first, second)
-        return _chosen(gain > 0, second, first)
+    def best(self, family: DiagonalNormal, candidates: list[Parameters]) -> Parameters:
+        """Return for each image the parameters with the highest ELBO."""
+        return self.ranked(family, candidates, SAMPLES_TO_CHOOSE_BY)[0]
 
-    def fit(self, family: DiagonalNormal, start: Parameters) -> Parameters:
-        """Return the parameters after `num_steps` steps of Adam from a start."""
+    @torch.no_grad()
+    def ranked(
+        self, family: DiagonalNormal, candidates: list[Parameters], num_samples: int
+    ) -> list[Parameters]:
+        """Return for each image the parameters by their ELBO on the same draws, the highest first."""
+        if len(candidates) == 1:
+            return candidates
+        noise = self.noise(num_samples, len(self.x))
+        elbos = [self.terms(family, candidate, noise).mean(0) for candidate in candidates]
+        order = torch.stack(elbos).argsort(dim=0, descending=True, stable=True)
+        images = torch.arange(len(self.x), device=noise.device)
+        stacked = {name: torch.stack([c[name] for c in candidates]) for name in candidates[0]}
+        return [{name: v[rank, images] for name, v in stacked.items()} for rank in order]
+
+    def fit(self, family: DiagonalNormal, start: Parameters, num_steps: int) -> Parameters:
+        """Return the parameters after steps of Adam from a start."""
         values = {name: value.clone().requires_grad_() for name, value in start.items()}
         adam = torch.optim.Adam([{"params": [v], "lr": _rate(n)} for n, v in values.items()])
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.num_steps)
-        for step in range(self.num_steps):
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, num_steps)
+        for step in range(num_steps):
             noise = self.noise(SAMPLES_PER_STEP, len(start["loc"]))
             loss = -self.terms(family, values, noise).mean(0).sum()
             gradients = torch.autograd.grad(loss, list(values.values()))
@@ -214,7 +243,7 @@ class _Fitting(NamedTuple):
                 value.grad = gradient  # the weights of the VAE get no gradient
             adam.step()
             schedule.step()
-            self.progress(step + 1, self.num_steps, "steps of a fit")
+            self.progress(step + 1, num_steps, "steps of a fit")
         return {name: value.detach() for name, value in values.items()}
 
     @torch.no_grad()
@@ -256,14 +285,6 @@ class _Fitting(NamedTuple):
 def _rate(name: str) -> float:
     """Return the learning rate of a parameter: the weights of a flow's networks take small steps."""
     return WEIGHTS_LEARNING_RATE if name.startswith("spline") else LEARNING_RATE
-
-
-def _chosen(wins: Tensor, first: Parameters, second: Parameters) -> Parameters:
-    """Return the first parameters of images where they win, (N,), else the second."""
-    return {
-        name: torch.where(wins.view(-1, *[1] * (value.ndim - 1)), value, second[name])
-        for name, value in first.items()
-    }
 
 
 def _of_pairs(terms: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,14 +51,19 @@ def _cost_of_removing(subject: Subject, components: Tensor) -> Figures:
 
     It is None where there are none, or log P is not defined.
     """
-    names = ("nll_change_without_inactive_nats", "nll_change_effective_samples")
+    names = (
+        "nll_change_without_inactive_nats",
+        "nll_change_effective_samples",
+        "nll_change_images",
+    )
     if not (components.any() and subject.scores_levels):
         return dict.fromkeys(names)
     x, samples = subject.test[: subject.effort.few_images], subject.effort.bound_samples
     whole = importance_bound(subject.model, x, samples, subject.seed)
     without = importance_bound(subject.model, x, samples, subject.seed, removed=components)
     fewest = torch.minimum(whole.effective_sample_size, without.effective_sample_size)
-    return dict(zip(names, (estimate(whole.log_prob - without.log_prob), estimate(fewest))))
+    lost = estimate(whole.log_prob - without.log_prob)
+    return dict(zip(names, (lost, estimate(fewest), len(x))))
 
 
 LATENTS = Part(
@@ -112,6 +117,7 @@ LATENTS = Part(
         Row("inactive_units", "inactive components"),
         Row("nll_change_without_inactive_nats", "log P lost without them", NATS),
         Row("nll_change_effective_samples", "effective draws of that"),
+        Row("nll_change_images", "test images of that"),
     ),
     pictures=(
         Picture(

@@ -210,7 +210,7 @@ LIKELIHOOD = Part(
             Row("ladder.failed_fits", "failed fits", "images"),
             Row("ladder.fits_missing_modes", "fits that missed a known mode", "simulated images"),
             Row("ladder.fits_checked", "simulated images of that"),
-            Row("ladder.bracket_gap_nats", "bracket gap, simulated", NATS),
+            Row("ladder.bracket_gap_nats", "bracket gap, on as many simulated", NATS),
         ),
         Row("ladder.warning", "warning", kind="words"),
     ),

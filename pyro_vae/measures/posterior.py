@@ -129,6 +129,7 @@ POSTERIOR = Part(
         Row("largest_scale_ratio", "largest scale ratio", "of q to posterior"),
         Row("calibration_simulations", "images of calibration", "simulated"),
         Row("calibration_p_value", "calibration, p-value", "codes of the prior, Holm"),
+        Row("calibration_on_data_simulations", "images of calibration", "on data"),
         Row("calibration_on_data_p_value", "on data, p-value", "codes of test images, Holm"),
     ),
     pictures=(

@@ -76,7 +76,7 @@ def evaluate(
     chosen = [check_name("only", name, PARTS) for name in (only or PARTS)]
     config = run.config.at(data_dir, dataset)
     progress, measured = progress or _tell_nobody, measured or _tell_nobody
-    effort = QUICK if quick else FULL
+    effort = (QUICK if quick else FULL).within(run.vae)
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
     check_sweep_unused(run.folder)

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.evaluation.bounds import bits_per_dim, decoded_at_once, importance_bound, log_weights
+from pyro_vae.evaluation.bounds import (
+    bits_per_dim,
+    decoded_at_once,
+    importance_bound,
+    log_weights,
+    work_per_draw,
+)
 from pyro_vae.randomness import seeded
 from tests.support.linear_gaussian import (
     OBLIQUE,
@@ -29,6 +35,14 @@ def test_the_importance_bound_with_5000_samples(oblique):
     weights = log_weights(vae, x, vae.encode(x), 5000, "density")
     spread = (weights - weights.logsumexp(0) + math.log(5000)).exp().std(0)
     assert_within(bound, truth, spread / math.sqrt(5000))
+
+
+def test_work_is_counted_in_multiply_adds():
+    """Those of each layer, and 200 for each of eight numbers per pixel."""
+    vae = pv.VAE((3, 16, 8), 5, network="conv", hidden=(4, 6))
+    layers = 5 * 6 * 4 * 2 + 6 * 4 * 16 * (4 * 2) + 4 * 3 * 16 * (8 * 4)
+    assert work_per_draw(vae) == layers + 200 * 8 * 3 * 16 * 8
+    assert work_per_draw(vae.double()) == work_per_draw(vae)
 
 
 def test_the_effective_sample_size_is_that_of_the_weights(monkeypatch):

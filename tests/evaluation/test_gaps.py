@@ -84,14 +84,14 @@ def quadrature(vae, x):
 def test_a_flow_finds_the_shape_that_no_normal_has():
     """Two equal modes per component: a Normal takes one and loses log 2, a flow takes both."""
     vae = folded_vae(tilt=0.0, loc=1.0, latent_dim=2)
-    x = torch.tensor([[[[1.0, 1.2]]]]).double()
-    truth = quadrature(vae, x)
-    fit = refit_posterior(vae, x, num_steps=1000, num_samples=4000, score="density")
+    x = torch.tensor([[[[1.0, 1.2]]]]).double().repeat(8, 1, 1, 1)
+    truth = quadrature(vae, x[:1])
+    fit = refit_posterior(vae, x, num_steps=500, num_samples=4000, score="density")
     shape = truth - fit.elbos["elbo_full_covariance"]
-    assert shape > 1.2  # two components, log 2 each
-    assert gap(fit, "elbo_refitted", "elbo_full_covariance").abs() < 0.05
+    assert (shape > 1.2).all()  # two components, log 2 each
+    assert (gap(fit, "elbo_refitted", "elbo_full_covariance").abs() < 0.05).all()
     left = truth - fit.elbos["elbo_flow"]
-    assert -5 * fit.errors["elbo_flow"] < left < shape / 3
+    assert (left > -5 * fit.errors["elbo_flow"]).all() and left.mean() < shape.mean() / 3
 
 
 @pytest.mark.slow
