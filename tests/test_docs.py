@@ -64,7 +64,7 @@ def test_near_is_near_and_not_far(got, near):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tutorial", "own_data", "own_likelihood"])
+@pytest.mark.parametrize("name", ["tutorial", "own_data", "likelihoods", "own_likelihood"])
 def test_a_page_shows_what_happens(name, no_pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     families = dict(pv.LIKELIHOODS)  # a page may add to them
@@ -79,6 +79,15 @@ def test_a_page_shows_what_happens(name, no_pictures, tmp_path, monkeypatch):
         pv.LIKELIHOODS.update(families)
     assert result.attempted >= 5
     assert result.failed == 0, "".join(said)
+
+
+def test_every_family_has_its_code_its_use_and_its_pathologies():
+    text = (DOCS / "likelihoods.md").read_text()
+    for name in pv.LIKELIHOODS:
+        assert f"\n| `{name}` |" in text
+        section = text.partition(f"\n### `{name}`\n")[2].partition("\n### ")[0]
+        for part in ("```pycon", f'"{name}"', "*Use it*", "*Beware*"):
+            assert part in section, (name, part)
 
 
 def test_every_command_and_every_flag_is_listed():
