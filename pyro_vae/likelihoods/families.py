@@ -154,7 +154,9 @@ class Categorical(LevelMass):
 
     def mass(self, outputs: Tensor) -> TorchDistribution:
         features = outputs.unflatten(-3, (self.colors, self.per_color)).movedim(-3, -1)
-        return CategoricalLevels(self.head(features).to(outputs.dtype)).to_event(3)
+        # Copies, since an optimizer may change the head before the distribution is scored again.
+        weight, bias = (p.to(outputs.dtype, copy=True) for p in (self.head.weight, self.head.bias))
+        return CategoricalLevels(features, weight, bias).to_event(3)
 
 
 class DiscretizedLogistic(LevelMass):

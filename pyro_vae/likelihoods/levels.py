@@ -1,10 +1,13 @@
 """Distributions over the grey levels v / (levels - 1) of an image, v = 0 ... levels - 1."""
 
 import math
+from collections.abc import Callable, Iterator
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd.function import _SingleLevelFunction
 
 from pyro_vae.likelihoods.distributions import half_bin
 
@@ -61,35 +64,47 @@ class Quantized(TorchDistribution):
 class CategoricalLevels(TorchDistribution):
     """A categorical distribution with a free probability for every grey level.
 
+    Its logits are `weight f + bias`, with features f of a pixel.
+
     Args:
-        logits: (..., levels).
+        features: (..., F).
+        weight: (levels, F).
+        bias: (levels,).
     """
 
     arg_constraints = {}
 
-    def __init__(self, logits: Tensor):
-        self.logits, self.levels = logits.log_softmax(-1), logits.shape[-1]
-        super().__init__(logits.shape[:-1], validate_args=False)
+    def __init__(self, features: Tensor, weight: Tensor, bias: Tensor):
+        self.features, self.weight, self.bias = features, weight, bias
+        self.levels = len(bias)
+        super().__init__(features.shape[:-1], validate_args=False)
 
     @property
     def support(self):
         return GreyLevels(self.levels)
 
     def expand(self, batch_shape, _instance=None):
-        return CategoricalLevels(self.logits.expand(*batch_shape, self.levels))
+        features = self.features.expand(*batch_shape, self.features.shape[-1])
+        return CategoricalLevels(features, self.weight, self.bias)
+
+    @property
+    def probs(self) -> Tensor:
+        """Return the probabilities of all levels, (..., levels)."""
+        return torch.nn.functional.linear(self.features, self.weight, self.bias).softmax(-1)
 
     @property
     def mean(self) -> Tensor:
-        grid = torch.linspace(0, 1, self.levels, dtype=self.logits.dtype, device=self.logits.device)
-        return self.logits.exp() @ grid
+        grid = torch.linspace(0, 1, self.levels, dtype=self.bias.dtype, device=self.bias.device)
+        return self.probs @ grid
 
     def log_prob(self, value: Tensor) -> Tensor:
         level = (value * (self.levels - 1)).round().long().unsqueeze(-1)
-        level, logits = torch.broadcast_tensors(level, self.logits)
-        return logits.gather(-1, level[..., :1]).squeeze(-1)
+        level, features = torch.broadcast_tensors(level, self.features)
+        rows = features.flatten(0, -2), self.weight, self.bias, level[..., 0].flatten()
+        return log_prob_of_levels(*rows).view(features.shape[:-1])
 
     def sample(self, sample_shape=torch.Size()) -> Tensor:
-        categorical = torch.distributions.Categorical(logits=self.logits, validate_args=False)
+        categorical = torch.distributions.Categorical(self.probs, validate_args=False)
         return categorical.sample(sample_shape) / (self.levels - 1)
 
 
@@ -131,6 +146,109 @@ class BetaBinomialLevels(TorchDistribution):
         with torch.no_grad():
             p, n = beta.sample(sample_shape), self.levels - 1
             return (torch.binomial(torch.full_like(p, n), p) / n).to(self.a.dtype)
+
+
+# --- the categorical distribution in pieces -------------------------------------------------------
+
+# All logits of a minibatch of MNIST would be 100 MB, written and read several times. Two operators
+# compute them in pieces that stay in the processor's cache, and once more for the gradient.
+
+OPERATORS = torch.library.Library("pyro_vae", "FRAGMENT")
+OPERATORS.define(
+    "log_prob_of_levels(Tensor features, Tensor weight, Tensor bias, Tensor level) -> Tensor"
+)
+OPERATORS.define(
+    "gradients_of_levels(Tensor factor, Tensor features, Tensor weight, Tensor bias, Tensor level)"
+    " -> (Tensor, Tensor, Tensor)"
+)
+log_prob_of_levels = torch.ops.pyro_vae.log_prob_of_levels.default
+gradients_of_levels = torch.ops.pyro_vae.gradients_of_levels.default
+
+
+def _log_prob(features: Tensor, weight: Tensor, bias: Tensor, level: Tensor) -> Tensor:
+    """Return `log_softmax(weight f + bias)[level]` for each row f of the features, (n,).
+
+    Args:
+        features: (n, F).
+        weight: (levels, F).
+        bias: (levels,).
+        level: (n,), integers.
+    """
+    parts = []
+    for f, v in _pieces(bias, features, level.unsqueeze(-1)):
+        parts.append(torch.addmm(bias, f, weight.t()).log_softmax(-1).gather(-1, v))
+    return torch.cat(parts).squeeze(-1)
+
+
+def _gradients(
+    factor: Tensor, features: Tensor, weight: Tensor, bias: Tensor, level: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of `factor @ log_prob_of_levels(...)` by features, weight and bias.
+
+    Args:
+        factor: (n,).
+    """
+    with_one = torch.cat([features, torch.ones_like(features[:, :1])], -1)
+    factor, parts, by_head = -factor.unsqueeze(-1), [], 0
+    for f, scaled, v in _pieces(bias, features, with_one * factor, level.unsqueeze(-1)):
+        p = torch.addmm(bias, f, weight.t()).softmax(-1)
+        p.scatter_add_(-1, v, p.new_full((), -1.0).expand_as(v))
+        parts.append((weight.t() @ p.t()).t())  # in this order MKL takes a third of the time
+        by_head = by_head + scaled.t() @ p
+    return torch.cat(parts) * factor, by_head[:-1].t().contiguous(), by_head[-1].clone()
+
+
+def _pieces(bias: Tensor, *rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    logits = 2**27 if bias.is_cuda else 2**17
+    return zip(*(t.split(max(1, logits // len(bias))) for t in rows))
+
+
+class _Differentiable(_SingleLevelFunction):
+    """The gradient of `log_prob_of_levels`, for backward passes and `torch.func` alike.
+
+    `torch.library.register_autograd` serves backward passes only.
+    """
+
+    @staticmethod
+    def forward(ctx, *args):
+        ctx.save_for_backward(*args)
+        with torch._C._AutoDispatchBelowAutograd():
+            return log_prob_of_levels(*args)
+
+    @staticmethod
+    def backward(ctx, factor):
+        return *gradients_of_levels(factor, *ctx.saved_tensors), None
+
+
+def _differentiable(*args: Tensor) -> Tensor:
+    with enable_single_level_autograd_function():
+        return _Differentiable.apply(*args)
+
+
+def _model_by_model(operator: Callable) -> Callable:
+    """Return the operator for the models of an ensemble: one after the other."""
+
+    def operate(info, in_dims, *args):
+        models = []
+        for n in range(info.batch_size):
+            own = (t if dim is None else t.select(dim, n) for t, dim in zip(args, in_dims))
+            models.append(operator(*own))
+        if isinstance(models[0], Tensor):
+            return torch.stack(models), 0
+        return tuple(map(torch.stack, zip(*models))), (0, 0, 0)
+
+    return operate
+
+
+OPERATORS.impl("log_prob_of_levels", _log_prob, "CompositeExplicitAutograd")
+OPERATORS.impl("log_prob_of_levels", _differentiable, "Autograd")
+OPERATORS.impl("gradients_of_levels", _gradients, "CompositeExplicitAutograd")
+for operator, shapes in (
+    (log_prob_of_levels, lambda features, *_: features.new_empty(len(features))),
+    (gradients_of_levels, lambda _, *learned: tuple(map(torch.empty_like, learned[:3]))),
+):
+    torch.library.register_fake(operator, shapes, lib=OPERATORS)
+    torch.library.register_vmap(operator, _model_by_model(operator), lib=OPERATORS)
 
 
 class ImageMixture(TorchDistribution):

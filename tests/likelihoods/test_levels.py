@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
-from pyro_vae.likelihoods.levels import BetaBinomialLevels
+from pyro_vae.likelihoods.levels import BetaBinomialLevels, log_prob_of_levels
 from tests.support.families import MASSES, PIXEL, build, grid, log_masses, outputs_for
 from tests.support.linear_gaussian import ACCEPTED
 from tests.support.references import REFERENCES
@@ -67,3 +67,30 @@ def test_beta_binomial_levels_are_scipys_and_so_are_their_draws(a, b):
         seen, expected = seen[common], expected[common]
     chi_square = ((seen - expected) ** 2 / expected).sum()
     assert stats.chi2.sf(chi_square, len(seen)) > ACCEPTED
+
+
+def test_a_categorical_in_pieces_equals_the_whole():
+    """Values and gradients, of one model and of an ensemble, equal those of all logits at once."""
+    torch.manual_seed(0)
+    features, weight = torch.randn(2, 700, 8).double(), torch.randn(2, 256, 8).double()
+    bias, level = torch.randn(2, 256).double(), torch.randint(256, (2, 700))
+    factor = torch.randn(700, dtype=torch.float64)  # 700 rows make two pieces
+
+    def whole(*learned_and_level):
+        *learned, level = learned_and_level
+        logits = torch.nn.functional.linear(*learned)
+        return factor @ logits.log_softmax(-1).gather(-1, level[:, None]).squeeze(-1)
+
+    def in_pieces(*args):
+        return factor @ log_prob_of_levels(*args)
+
+    given = features, weight, bias, level
+    results = [
+        torch.func.vmap(torch.func.grad_and_value(function, (0, 1, 2)))(*given)
+        for function in (whole, in_pieces)
+    ]
+    learned = [t[0].clone().requires_grad_() for t in given[:3]]
+    backward = torch.autograd.grad(in_pieces(*learned, level[0]), learned)
+    for a, b, c in zip(results[0][0], results[1][0], backward):
+        assert torch.allclose(a, b, rtol=0, atol=1e-12) and torch.allclose(b[0], c, rtol=1e-13)
+    assert torch.allclose(results[0][1], results[1][1], rtol=1e-13)

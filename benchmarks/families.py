@@ -1,0 +1,114 @@
+"""A training step of every likelihood family on grey levels, beside what it cannot do without.
+
+    python benchmarks/families.py --write benchmarks/families.md
+
+One process trains all families on random images of MNIST's size, in rounds: an epoch each, in an
+order that changes from round to round. Times are those of the processor; a ratio divides two times
+of one round. The floor is what the step's products, Adam's traffic and, for `categorical`, one
+exponential per grey level and pixel take by themselves on the same machine.
+"""
+
+import argparse
+import datetime
+import sys
+import time
+from pathlib import Path
+
+import torch
+from floors import least_seconds
+from speed import machine, turn, versions
+from tables import number, spread
+
+import pyro_vae as pv
+from pyro_vae.likelihoods import LIKELIHOODS
+
+SHAPE, LEVELS, BATCH, NETWORK = (1, 28, 28), 256, 128, {"hidden": (400,), "latent_dim": 16}
+REFERENCE = "gaussian_shared_sigma"
+FAMILIES = [name for name in LIKELIHOODS if name != "bernoulli"]  # no likelihood of grey levels
+EXPONENTIALS = {"categorical": LEVELS}  # per pixel, where they outweigh the products
+
+
+class Family:
+    """A family that is being trained: its first epoch's seconds, and milliseconds per step."""
+
+    def __init__(self, name: str, images: torch.Tensor, rounds: int):
+        self.name, self.steps, self.milliseconds = name, len(images) // BATCH, []
+        vae = pv.VAE(SHAPE, likelihood=name, levels=LEVELS, score="levels", **NETWORK)
+        self.floor = 1e3 * least_seconds(vae, images[:BATCH], EXPONENTIALS.get(name, 0))
+        options = {"batch_size": BATCH, "engine": "compiled", "epochs": rounds + 2}
+        self.training = pv.fit(vae, images, **options)
+        self.first_epoch = self.epoch()
+        self.epoch()  # warm
+
+    def epoch(self) -> float:
+        """Train for an epoch and return the processor's seconds."""
+        start = time.process_time()
+        next(self.training)
+        return time.process_time() - start
+
+    def take_turn(self) -> None:
+        """Train for an epoch and keep its milliseconds per step."""
+        self.milliseconds.append(1e3 * self.epoch() / self.steps)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure the families that the command line asks for, and print the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--family", nargs="+", metavar="NAME", choices=FAMILIES, default=FAMILIES)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--steps", type=int, default=10, help="of an epoch")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="the page, as Markdown")
+    asked = parser.parse_args(arguments)
+    page = "\n".join([heading(asked), *table(measure(asked)), ""])
+    print(page)
+    if asked.write:
+        asked.write.write_text(page)
+
+
+def measure(asked: argparse.Namespace) -> list[Family]:
+    """All families, trained in turns."""
+    torch.manual_seed(0)
+    images = torch.randint(LEVELS, (BATCH * asked.steps, *SHAPE)) / (LEVELS - 1)
+    images *= torch.rand_like(images) < 0.2  # most of MNIST's pixels are black
+    families = []
+    for name in asked.family:
+        families.append(Family(name, images, asked.rounds))
+        print(name, number(families[-1].first_epoch), "s", file=sys.stderr, flush=True)
+    for number_of_round in range(asked.rounds):
+        for family in turn(families, number_of_round):
+            family.take_turn()
+    return families
+
+
+def heading(asked: argparse.Namespace) -> str:
+    """What is measured, where, and when."""
+    network = "784-400-16-400-784"
+    return f"""# A training step of every family
+
+`python benchmarks/families.py --rounds {asked.rounds}`
+
+{datetime.date.today()}, {machine("cpu")}; {versions()}.
+
+{network}, batch {BATCH}, {LEVELS} grey levels, `score=levels`, `engine=compiled`: milliseconds of
+processor time per step, median [quartiles] over {asked.rounds} rounds. The first epoch compiles.
+The floor is what the products, Adam's traffic and, for `categorical`, one exponential per grey level
+and pixel take by themselves.
+"""
+
+
+def table(families: list[Family]) -> list[str]:
+    """The lines of the table, from the fastest family to the slowest."""
+    reference = next((f for f in families if f.name == REFERENCE), families[0])
+    lines = [
+        f"| family | ms per step | ratio to `{reference.name}` | floor, ms | first epoch, s |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for family in sorted(families, key=lambda f: sorted(f.milliseconds)[len(f.milliseconds) // 2]):
+        ratios = [a / b for a, b in zip(family.milliseconds, reference.milliseconds)]
+        figures = spread(family.milliseconds), spread(ratios), number(family.floor)
+        lines.append(f"| `{family.name}` | {' | '.join(figures)} | {number(family.first_epoch)} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
