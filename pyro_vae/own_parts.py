@@ -5,6 +5,7 @@
 
 import hashlib
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +27,18 @@ def is_import_path(value: object) -> bool:
 def file_of(path: str) -> Path | None:
     """Return the file that an import path names; None where it names a module."""
     place = path.rpartition(":")[0]
-    return Path(place).expanduser().resolve() if place.endswith(".py") else None
+    return Path(os.path.abspath(os.path.expanduser(place))) if place.endswith(".py") else None
+
+
+def whole_path(value: str) -> str:
+    """Return the value with the whole path of the file that it names, if it names one."""
+    file = file_of(value)
+    return value if file is None else f"{file}:{short_name(value)}"
+
+
+def short_name(value: str) -> str:
+    """Return a name itself, and of an import path what follows the colon."""
+    return value.rpartition(":")[2]
 
 
 def part(argument: str, value: str, known: Mapping[str, Any]) -> Any:

@@ -139,7 +139,7 @@ def _results(run: Run) -> str:
         effective = test["bits_per_dim_effective_samples"]
         draws = f"bound of {test['bits_per_dim_samples']} draws, {effective:.1f} effective"
         lines.append(f"test  {test['bits_per_dim']:.4f} bits per dimension ({draws})")
-    if run.vae.has_rate:
+    if test["collapsed_units"] is not None:
         lines.append(
             f"test  of {run.config.latent_dim} components, {test['active_units']} active (their"
             f" mean varies), {test['collapsed_units']} collapsed (rate under {COLLAPSED_RATE})"

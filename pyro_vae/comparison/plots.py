@@ -21,7 +21,7 @@ from pyro_vae.comparison.table import (
 from pyro_vae.evaluation.significance import SIGNS
 from pyro_vae.figures import many_runs
 from pyro_vae.figures.many_runs import Curve
-from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.likelihoods import LIKELIHOODS, Likelihood
 from pyro_vae.pages.frame import Drawing, drawn
 from pyro_vae.pages.wording import Compared
 from pyro_vae.runs.measure import ERROR
@@ -58,7 +58,7 @@ class Group:
 def _scale_of(row: pd.Series) -> str:
     """Return the scale of a run's ELBO and distortion, a key of `SCALES`."""
     has_bits = row["test.bits_per_dim"] is not None
-    return LIKELIHOODS[row["likelihood"]].scored_on(row["score"], has_bits)
+    return LIKELIHOODS.get(row["likelihood"], Likelihood).scored_on(row["score"], has_bits)
 
 
 # --- curves ----------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pyro_vae import names
 from pyro_vae.explorer.weights import float16_text
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood
 from pyro_vae.models.networks import Gate, PixelHead
+from pyro_vae.models.posteriors import FullNormalPosterior, PointPosterior
 from pyro_vae.models.vae import LatentImageModel
 
 Layer = dict[str, object]
@@ -25,8 +26,13 @@ def describe(model: LatentImageModel) -> dict[str, object]:
     """Return a model as a table for JSON, with its weights as base64 of float16.
 
     Raises:
-        ValueError: if a network has a layer, or the model a likelihood, that the page cannot run.
+        ValueError: if a network has a layer, or the model a likelihood, a prior or a posterior, that
+            the page cannot run.
     """
+    if not model.standard_prior:
+        raise ValueError("prior: the page knows the standard Normal only")
+    if not (model.diagonal or isinstance(model.posterior, (FullNormalPosterior, PointPosterior))):
+        raise ValueError("posterior: the page knows Normals and points only")
     return {
         "image_shape": list(model.image_shape),
         "latent_dim": model.latent_dim,

@@ -19,6 +19,8 @@ def measure_latents(subject: Subject) -> Measured:
     model, seed = subject.model, subject.seed
     if not model.has_rate:
         return Measured()
+    if not (model.diagonal and model.standard_prior):
+        return Measured({"left_out": "it is about independent Normals beside the standard Normal"})
     loc, scale = subject.codes(subject.test[: min(subject.effort.images, CODES)])
     rate = decompose_rate(loc, scale, seed=seed)
     against = aggregate_against_prior(loc, scale, seed=seed)

@@ -100,9 +100,11 @@ class FlowPosterior(Posterior):
     def __init__(self, latent_dim):
         super().__init__(latent_dim)
         self.num_outputs = 4 * latent_dim
-        self.flow = zuko.flows.NSF(
-            latent_dim, 2 * latent_dim, transforms=2, passes=2, hidden_features=(64,)
-        ).transform
+        with torch.device("cpu"):  # zuko needs numbers, which the device `meta` has not
+            flow = zuko.flows.NSF(
+                latent_dim, 2 * latent_dim, transforms=2, passes=2, hidden_features=(64,)
+            )
+        self.flow = flow.transform.to(torch.get_default_device())
 
     def forward(self, outputs):
         loc, log_scale, features = outputs.tensor_split(

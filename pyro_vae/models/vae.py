@@ -17,7 +17,7 @@ from pyro_vae.likelihoods.base import Likelihood
 from pyro_vae.likelihoods.families import LIKELIHOODS
 from pyro_vae.models.networks import Sizes, batched, networks
 from pyro_vae.models.posteriors import POSTERIORS, Posterior
-from pyro_vae.models.priors import PRIORS, Prior
+from pyro_vae.models.priors import PRIORS, NormalPrior, Prior
 from pyro_vae.own_parts import made, part
 
 _serial = itertools.count()
@@ -150,7 +150,10 @@ class VAE(nn.Module):
             self.prior_module.bind(self.encode, self.image_shape)
         self._renew_name()
         q = self._check_parts()
-        self.has_rate = not isinstance(getattr(q, "base_dist", q), dist.Delta)
+        base = getattr(q, "base_dist", q)
+        self.has_rate = not isinstance(base, dist.Delta)
+        self.standard_prior = isinstance(self.prior_module, NormalPrior)
+        self.diagonal = isinstance(base, dist.Normal)  # q has independent Normal components
 
     @torch.no_grad()
     def _check_parts(self) -> TorchDistribution:

@@ -11,6 +11,7 @@ import yaml
 
 from pyro_vae.files import read_file, replace_file
 from pyro_vae.names import DEVICES, check_name, shortened
+from pyro_vae.own_parts import OWN, digest, file_of, short_name
 from pyro_vae.settings import (
     PLACE,
     DataSettings,
@@ -92,7 +93,7 @@ class RunConfig(TrainingSettings, ModelSettings, DataSettings):
     @property
     def kind(self) -> str:
         """Return the kind of model in one word: its likelihood, or `autoencoder`."""
-        return self.likelihood if self.model == "vae" else self.model
+        return short_name(self.likelihood) if self.model == "vae" else self.model
 
     @property
     def identity(self) -> tuple:
@@ -103,6 +104,16 @@ class RunConfig(TrainingSettings, ModelSettings, DataSettings):
     def data_name(self) -> str:
         """Return the data set's name, without the folder and the suffix of a path."""
         return Path(self.dataset).stem
+
+    @property
+    def own_files(self) -> dict[str, Path]:
+        """Return the files of the user's own parts, by the names of the settings."""
+        files = {name: file_of(getattr(self, name)) for name in OWN}
+        return {name: file for name, file in files.items() if file is not None}
+
+    def parts_text(self) -> str:
+        """Return a line for each file of the user's own parts: the digest of its text, and its path."""
+        return "".join(f"{digest(file)}  {file}\n" for file in sorted(set(self.own_files.values())))
 
     def at(self, data_dir: str | None = None, dataset: str | Path | None = None) -> "RunConfig":
         """Return the settings with another place of the data where one is given."""

@@ -45,9 +45,9 @@ def trained_pictures(
         "samples.png": png_bytes(grid(to_numpy(samples), 8)),
         "learning_curves.png": png_of(one_run.learning_curves(metrics)),
     }
-    if model.has_rate:
-        rates = rate_per_component(model, test).mean(0)
-        bars = codes.components(to_numpy(rates), to_numpy(variances))
+    rates = rate_per_component(model, test)
+    if rates is not None:
+        bars = codes.components(to_numpy(rates.mean(0)), to_numpy(variances))
         drawings["kl_histogram.png"] = png_of(bars)
     return drawings | _map(model, data, test) | _paths(model, test, variances)
 

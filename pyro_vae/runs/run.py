@@ -14,6 +14,7 @@ from pyro_vae.files import RESTORE, mended_by, read_file
 from pyro_vae.measures.part import VERSION
 from pyro_vae.models.vae import VAE, LatentImageModel
 from pyro_vae.notices import notice
+from pyro_vae.own_parts import OWN, is_import_path
 from pyro_vae.pages.frame import KINDS, address, can_be_shown
 from pyro_vae.pages.wording import SUMMARY, shown_rows
 from pyro_vae.randomness import one_at_a_time, seeded
@@ -59,6 +60,7 @@ class Run:
         self.evaluation_file = self.folder / "evaluation.json"
         self.per_image_file = self.folder / "per_image.npz"
         self.images_file = self.folder / "images.sha256"
+        self.parts_file = self.folder / "parts.sha256"  # of files with the user's own parts
         self.measured = self.folder / "measured"  # by functions of the user's
         self.failure_file = self.folder / "failed.txt"  # which a sweep writes when a run fails
         self.report = self.folder / "report.html"
@@ -196,9 +198,11 @@ class Run:
         """
         with mended_by(RESTORE):
             content = load_checkpoint(path)
+        self.check_parts()
         try:
             shape, levels = tuple(content["image_shape"]), content["levels"]
-            with torch.device("meta"):  # shapes without numbers
+            own = any(is_import_path(getattr(self.config, name)) for name in OWN)
+            with torch.device("cpu" if own else "meta"):  # which has shapes without numbers
                 check_fit(content, build_model(self.config, shape, levels))
         except MISFITS as error:
             reason = " ".join(str(error).split())[:200]
@@ -206,6 +210,22 @@ class Run:
                 f"checkpoint: {path} does not fit {self.config_file}: {reason}; {RESTORE}"
             ) from error
         return content
+
+    def check_parts(self) -> None:
+        """Tell of files of the user's own parts that have changed since the run began.
+
+        Raises:
+            ValueError: such a file lies in the run folder, whose code is never run, or is missing.
+        """
+        for name, file in self.config.own_files.items():
+            if file.resolve().is_relative_to(self.folder.resolve()):
+                raise ValueError(f"{name}: code in a run folder is not run; move {file} elsewhere")
+            if not file.exists():
+                raise ValueError(f"{name}: {file} is no longer there; put it back")
+        known = self._text(self.parts_file)
+        if known is not None and known != self.config.parts_text().strip():
+            files = ", ".join(map(str, sorted(set(self.config.own_files.values()))))
+            notice(f"parts: the text of {files} has changed since {self.folder} was trained")
 
     def picture(self, name: str) -> Path | None:
         """Return the file of a figure that a page shows best, or None where it was not drawn."""

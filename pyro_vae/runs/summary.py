@@ -192,7 +192,8 @@ def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -
     """Return the optimum of the run in closed form, or None where there is no closed form."""
     family = model.likelihood
     plain = config.network == "linear" and config.decoder_features is None
-    linear = plain and model.has_rate and family.one_sigma
+    normal = config.prior == "normal" and config.posterior in ("normal", "full_normal")
+    linear = plain and normal and family.one_sigma
     closed = config.score == "density" and config.objective != "iwae" and config.beta > 0
     if not (linear and closed) or data.dynamic:
         return None

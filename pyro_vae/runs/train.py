@@ -12,6 +12,7 @@ from pyro_vae.data import Dataset
 from pyro_vae.devices import resolve_device
 from pyro_vae.files import check_path_name, exists, replace_file
 from pyro_vae.names import command, is_path
+from pyro_vae.own_parts import OWN, whole_path
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data, load_data_again
@@ -179,6 +180,8 @@ class Job:
             else:
                 start_folder(self.run)
                 replace_file(self.run.images_file, f"{self.data.fingerprint}\n")
+                if parts := self.run.config.parts_text():
+                    replace_file(self.run.parts_file, parts)
             self.writer = RunWriter(self.run, self.data, self.training)
         self.observer.started(self.run.folder, self.run.config, self.data, self.training)
         for caution in cautions(self.run.config, self.data, self.training.model):
@@ -295,7 +298,8 @@ def locate(
 
 def _with_whole_paths(config: RunConfig) -> RunConfig:
     """Return the settings with paths that hold wherever the run is resumed."""
-    config = replace(config, data_dir=os.path.abspath(config.data_dir))
+    own = {name: whole_path(getattr(config, name)) for name in OWN}
+    config = replace(config, data_dir=os.path.abspath(config.data_dir), **own)
     if not is_path(config.dataset):
         return config
     check_path_name("dataset", config.dataset)

@@ -13,6 +13,7 @@ import yaml
 
 from pyro_vae.files import read_file, replace_file
 from pyro_vae.names import check_name, is_path
+from pyro_vae.own_parts import is_import_path, short_name
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.settings import check_setting
 
@@ -103,7 +104,7 @@ def _label(value: object) -> str:
         return "x".join(map(str, value)) or "none"
     if isinstance(value, float):
         return repr(value).removesuffix(".0")
-    text = str(value)
+    text = short_name(str(value)) if is_import_path(value) else str(value)
     return re.sub(r"[^\w.+-]+", "_", Path(text).stem if os.sep in text else text) or "_"
 
 

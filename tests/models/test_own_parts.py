@@ -10,56 +10,9 @@ from torch import nn
 import pyro_vae as pv
 from pyro_vae.models.posteriors import FullNormalPosterior
 from pyro_vae.models.priors import MixturePrior
+from tests.support.own_parts import FILE, paths
 from tests.support.programs import SHAPE, images
 from tests.support.training import assert_same_weights, trained
-
-FILE = """
-import math
-import pyro.distributions as dist
-import torch
-from torch import nn
-from pyro_vae import Likelihood
-
-
-def Net(image_shape, num_outputs, latent_dim, output_shape):
-    encoder = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(image_shape), num_outputs))
-    sizes = math.prod(output_shape)
-    decoder = nn.Sequential(nn.Linear(latent_dim, sizes), nn.Unflatten(1, output_shape))
-    return encoder, decoder
-
-
-class Binary(Likelihood):
-    def density(self, outputs):
-        return dist.Bernoulli(logits=outputs, validate_args=False).to_event(3)
-
-    mass = density
-
-
-class Wide(nn.Module):
-    def __init__(self, latent_dim):
-        super().__init__()
-        self.loc = nn.Parameter(torch.zeros(latent_dim))
-
-    def forward(self):
-        return dist.Normal(self.loc, 2.0).to_event(1)
-
-
-class Narrow(nn.Module):
-    def __init__(self, latent_dim):
-        super().__init__()
-        self.num_outputs = latent_dim
-
-    def forward(self, outputs):
-        return dist.Normal(outputs, 0.1).to_event(1)
-
-
-def Crooked(image_shape, num_outputs, latent_dim, output_shape):
-    encoder, decoder = Net(image_shape, num_outputs + 1, latent_dim, output_shape)
-    return encoder, decoder
-
-
-number = 3
-"""
 
 
 @pytest.fixture
@@ -67,11 +20,6 @@ def mine(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(FILE)
     return file
-
-
-def paths(file):
-    names = {"network": "Net", "likelihood": "Binary", "prior": "Wide", "posterior": "Narrow"}
-    return {part: f"{file}:{name}" for part, name in names.items()}
 
 
 @pytest.mark.parametrize(
