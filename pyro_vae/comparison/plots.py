@@ -104,13 +104,12 @@ def rate_distortion_curve(table: pd.DataFrame) -> Curve:
 
 
 class Panel(NamedTuple):
-    """The runs of a panel: the words that its title adds, and its lines with their names.
+    """A panel of a figure: the words that its title adds, and its lines with their names.
 
     Of very many lines, those with the best runs are drawn, and `words` say so.
     """
 
     title: str
-    runs: pd.DataFrame
     lines: list[tuple[str, pd.DataFrame]]
     words: str
 
@@ -132,13 +131,13 @@ def panels(group: Group, settings: Sequence[str], own_scale: bool = True) -> lis
 def _panel(title: str, runs: pd.DataFrame, settings: Sequence[str]) -> Panel:
     found = lines(runs, settings)
     if len(found) <= MOST_LINES:
-        return Panel(title, runs, found, "")
+        return Panel(title, found, "")
     order = ranked(runs).index
     best_first = sorted(found, key=lambda line: order.get_indexer(line[1].index).min())
     best = {name for name, _ in best_first[:MOST_LINES]}
     shown = [(name, line) for name, line in found if name in best]
     words = f" Of {len(found)} lines, the {MOST_LINES} with the best runs are drawn."
-    return Panel(title, runs, shown, words)
+    return Panel(title, shown, words)
 
 
 Styles = dict[str, tuple[int, int]]  # the numbers of colour and dashes, by the name of a line
@@ -204,16 +203,16 @@ def over(group: Group, axis: str) -> list[Drawing]:
             curves = _curves(panel, placed, curve_of)
             if any(len(curve.x) > 1 for curve in curves):
                 name = f"{measure.name}{panel.title}"
-                figure = _over(axis, column, name, panel.runs, curves)
+                figure = _over(group, axis, column, name, curves)
                 look = measure.look + _ringed(axis, measure, curves) + panel.words
                 drawings.append(_drawing(group, figure, f"{name} over {AXES[axis]}", look))
     return drawings
 
 
-def _over(axis: str, column: str, title: str, runs: pd.DataFrame, curves: list[Curve]) -> Figure:
+def _over(group: Group, axis: str, column: str, title: str, curves: list[Curve]) -> Figure:
     """Return the figure of a measure over a setting, with the value that real images reach."""
     measure, level, level_name = COMPARED[column], None, ""
-    floors = runs[measure.floor].dropna() if measure.floor else []
+    floors = group.table[measure.floor].dropna() if measure.floor else []
     if len(floors):
         level, level_name = float(floors.mean()), ROWS[measure.floor].name
     elif measure.best == "nearest 1":

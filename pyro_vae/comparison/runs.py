@@ -92,9 +92,10 @@ def find_runs(folders: Paths) -> FoundRuns:
             unfinished[str(run.folder)] = f"{done} of {run.config.epochs} epochs"
         else:
             finished.append(run)
-    alike, others = _of_the_same_images(finished)
+    alike, of_others = _of_the_same_images(finished)
     kept, repeated = distinct(alike)
-    others = {"not finished": unfinished, "failed": failed, "left out": repeated | others}
+    left_out = repeated | of_others
+    others = {"not finished": unfinished, "failed": failed, "left out": left_out}
     return FoundRuns(Runs(kept), others)
 
 
@@ -107,10 +108,8 @@ def _of_the_same_images(runs: list[Run]) -> tuple[list[Run], dict[str, str]]:
     first: dict[tuple, Run] = {}
     alike, others = [], {}
     for run in runs:
-        images = run.image_fingerprint
-        path = (
-            run.config.dataset if images is None else paths.setdefault(images, run.config.dataset)
-        )
+        images, path = run.image_fingerprint, run.config.dataset
+        path = paths.setdefault(images, path) if images else path
         if path != run.config.dataset and is_path(path) and is_path(run.config.dataset):
             run = Run(run.folder, run.config.at(dataset=path))
         same = first.setdefault((path, run.config.levels), run) if images else run

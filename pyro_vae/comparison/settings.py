@@ -101,8 +101,9 @@ class Matrix(NamedTuple):
         """
         cells = [("", False)] * row
         for column in range(row + 1, len(self.shown)):
-            mean, error, *_ = self.differences[row][column]
-            cells.append((number_text(mean, error, sign="+"), self.holds(row, column)))
+            found = self.differences[row][column]
+            text = number_text(found.mean, found.standard_error, sign="+")
+            cells.append((text, self.holds(row, column)))
         return cells
 
 

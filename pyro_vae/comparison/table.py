@@ -13,7 +13,7 @@ from pyro_vae.pages.wording import PARAMETERS, SUMMARY, Row, lookup
 from pyro_vae.runs.config import IDENTITY, RunConfig
 from pyro_vae.runs.measure import ERROR
 from pyro_vae.runs.run import Run
-from pyro_vae.settings import PLACE, setting_text
+from pyro_vae.settings import PLACE, by_name, setting_text
 
 SETTINGS = tuple(field.name for field in fields(RunConfig))
 DATA = ("dataset", "binarize", "levels")  # figures of other data are on another scale
@@ -48,35 +48,23 @@ def table_of(runs: Iterable[Run]) -> pd.DataFrame:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    row = {name: getattr(run.config, name) for name in SETTINGS}
-    summary = run.summary or {}
+    row, summary = by_name(run.config, RunConfig), run.summary or {}
     row |= {_column(figure.key): lookup(summary, figure.key) for figure in SUMMARY}
-    row["parameters"] = _total(summary["parameters"]) if summary else None
-    for name in PARTS:
-        row |= _figures_of_part(name, run.current_parts.get(name) or {})
+    counts = [count for count in summary.get("parameters", {}).values() if isinstance(count, int)]
+    row["parameters"] = sum(counts) if summary else None
+    for name, part in PARTS.items():
+        figures = run.current_parts.get(name) or {}
+        for key in dict.fromkeys([*(figure.key for figure in part.rows), *EFFORT]):
+            value, column = lookup(figures, key), f"{name}.{key}"
+            row[column] = value
+            if isinstance(value, dict):
+                row[column], row[column + ERROR] = map(value.get, ("mean", "standard_error"))
     return row
 
 
 def _column(key: str) -> str:
     """Return the column of a figure of `summary.json`, three of which are named like settings."""
     return f"{SUMMARY_OF}{key}" if key in SETTINGS else key
-
-
-def _total(counts: dict[str, Any]) -> int:
-    return sum(count for count in counts.values() if isinstance(count, int))
-
-
-def _figures_of_part(name: str, figures: dict[str, Any]) -> dict[str, Any]:
-    shown = [row.key for row in PARTS[name].rows]
-    found = {}
-    for key in dict.fromkeys([*shown, *EFFORT]):
-        value = lookup(figures, key)
-        if isinstance(value, dict):
-            found[f"{name}.{key}"] = value.get("mean")
-            found[f"{name}.{key}{ERROR}"] = value.get("standard_error")
-        else:
-            found[f"{name}.{key}"] = value
-    return found
 
 
 def differing(table: pd.DataFrame) -> pd.DataFrame:

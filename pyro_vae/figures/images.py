@@ -66,22 +66,16 @@ def named_rows(rows: dict[str, ArrayLike], title: str) -> Figure:
     return figure
 
 
-def in_pairs(originals: ArrayLike, reconstructions: ArrayLike, columns: int = 8) -> np.ndarray:
-    """Return images of which each row of `columns` originals is followed by its reconstructions.
+def reconstruction_grid(originals: ArrayLike, reconstructions: ArrayLike) -> np.ndarray:
+    """Return a picture of rows of up to eight originals, each over their reconstructions.
 
     Images that fill no row are left out.
     """
     originals, reconstructions = np.asarray(originals), np.asarray(reconstructions)
-    rows = []
+    columns, rows = min(8, len(originals)), []
     for start in range(0, len(originals) - columns + 1, columns):
         rows += [originals[start : start + columns], reconstructions[start : start + columns]]
-    return np.concatenate(rows)
-
-
-def reconstruction_grid(originals: ArrayLike, reconstructions: ArrayLike) -> np.ndarray:
-    """Return a picture of rows of up to eight originals, each over their reconstructions."""
-    columns = min(8, len(np.asarray(originals)))
-    return grid(in_pairs(originals, reconstructions, columns), columns)
+    return grid(np.concatenate(rows), columns)
 
 
 def beside(left: np.ndarray, right: np.ndarray) -> np.ndarray:

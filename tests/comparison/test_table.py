@@ -71,6 +71,8 @@ def test_settings_that_vary():
     assert line_settings(table, "beta") == ["hidden"]
     assert [name for name, _ in lines(table, ["hidden"])] == ["hidden 8", "hidden 8,4"]
     assert [(name, line.index.tolist()) for name, line in lines(table, [])] == [("", ["0", "1"])]
+    alike = table.assign(sigma=[0.3, 0.1 + 0.2])  # no seeds of one setting
+    assert [name for name, _ in lines(alike, ["sigma"])] == ["sigma 0.3", "sigma 0.3"]
 
 
 def test_the_ranking_leaves_out_what_has_no_bits():

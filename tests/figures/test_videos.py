@@ -28,17 +28,13 @@ def test_frames_have_even_sides_and_square_pixels():
     assert (pictures[1, :20, :28, 0] == 255).sum() == 16
 
 
-@pytest.mark.parametrize("size, side", [(7, 70), (7, 100), (28, 480), (64, 480)])
-def test_sides_are_even_for_images_of_any_size(size, side):
-    """Three images of 7 pixels make 23 in a row, which an odd factor would leave odd."""
-    _, height, width, _ = frames(np.zeros((1, 6, 1, size, size)), 3, side).shape
-    assert height % 2 == width % 2 == 0
-
-
-@pytest.mark.parametrize("columns", [3, 8])
-def test_a_grid_that_is_wider_than_asked_for_has_even_sides(columns):
-    """As of the 64 chains of images of 64 x 64 pixels."""
-    _, height, width, _ = frames(np.zeros((1, 2 * columns, 1, 64, 64)), columns).shape
+@pytest.mark.parametrize(
+    "size, side, columns",
+    [(7, 70, 3), (7, 100, 3), (28, 480, 3), (64, 480, 3), (64, 480, 8)],
+)
+def test_sides_are_even_for_images_of_any_size(size, side, columns):
+    """Three images of 7 pixels make 23 in a row, and eight of 64 are wider than asked for."""
+    _, height, width, _ = frames(np.zeros((1, 2 * columns, 1, size, size)), columns, side).shape
     assert height % 2 == width % 2 == 0
 
 

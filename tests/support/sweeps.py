@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyro_vae as pv
 from tests.support.runs import modified
 
 SMALL = {"hidden": "8", "latent_dim": 2, "epochs": 3, "device": "cpu"}
@@ -28,3 +29,20 @@ def engines_of_runs():
 def run_names():
     """The names of the run folders."""
     return sorted(p.name for p in Path("a").iterdir() if p.is_dir())
+
+
+class Noting(pv.SweepObserver):
+    """Keeps what it is told, in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def started(self, runs):
+        self.told.append(("started", [run.ended for run in runs]))
+
+    def epoch(self, name, record, last):
+        self.told.append((name, record.epoch, last))
+
+    def ended(self, run):
+        self.told.append(("ended", run.name, run.ended))

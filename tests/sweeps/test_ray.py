@@ -21,7 +21,7 @@ from pyro_vae.sweeps.cluster import HEAD
 from pyro_vae.sweeps.ray import LOSSES, ClusterTrainer, _Watched
 from pyro_vae.sweeps.trainer import Unit
 from tests.support.runs import assert_same_run
-from tests.support.sweeps import SMALL
+from tests.support.sweeps import SMALL, Noting
 
 ray = pytest.importorskip("ray")
 import psutil  # noqa: E402  # which Ray brings along
@@ -30,20 +30,6 @@ SWEEP_WITHOUT_END = [
     *("sweep", "--hidden", "8", "--latent-dim", "2", "--epochs", "999999", "--engine", "eager"),
 ]
 pytestmark = [pytest.mark.usefixtures("small_sweeps"), pytest.mark.slow]
-
-
-class Noting(pv.SweepObserver):
-    """Keeps the epochs that it is told of by run, and the runs that have ended."""
-
-    def __init__(self):
-        super().__init__()
-        self.epochs, self.names = {}, []
-
-    def epoch(self, name, record, last):
-        self.epochs.setdefault(name, []).append((record.epoch, last))
-
-    def ended(self, run):
-        self.names.append(run.name)
 
 
 # --- without a cluster ----------------------------------------------------------------------------
@@ -98,8 +84,9 @@ def test_runs_whose_workers_are_lost_without_progress_have_failed():
     watched.epochs[unit.runs[1]] = 7  # progress: its losses are counted anew
     for _ in range(LOSSES - 1):
         assert not watched.lost_too_often("Lost")
-    assert observer.names == []
-    assert watched.lost_too_often("Lost") and observer.names == names
+    assert observer.told == []
+    assert watched.lost_too_often("Lost")
+    assert observer.told == [("ended", name, True) for name in names]
     reasons = [Path("a", name, "failed.txt").read_text() for name in names]
     assert reasons == ["its worker was lost 3 times in a row (Lost)\n"] * 2
 
@@ -200,11 +187,12 @@ def test_a_killed_worker_changes_no_bit(cluster):
     summaries = pv.sweep(grid, "a", ray=cluster, observer=observer)
     assert not order.exists(), "no worker was killed"
     expected = pv.sweep(grid, "b")
-    assert sorted(observer.names) == sorted(expected) and list(summaries) == list(expected)
+    assert list(summaries) == list(expected)
     for name, summary in expected.items():
         assert_same_run(f"a/{name}", f"b/{name}")
         assert summaries[name]["test"] == summary["test"]
-        assert observer.epochs[name] == [(1, False), (2, False), (3, True)]
+        epochs = [(name, n, n == 3) for n in (1, 2, 3)]
+        assert [each for each in observer.told if name in each] == [*epochs, ("ended", name, True)]
         texts = [Path(folder, name, "config.yaml").read_text() for folder in "ab"]
         assert texts[0] == texts[1]
 

@@ -16,7 +16,16 @@ from pyro_vae.runs.writer import RunWriter
 from tests.support import seams
 from tests.support.processes import PROCESSES, write_to
 from tests.support.runs import assert_same_folder, assert_same_run, modified
-from tests.support.sweeps import BETAS, DYNAMIC, NAMES, SWEEP, engines_of_runs, run_names, written
+from tests.support.sweeps import (
+    BETAS,
+    DYNAMIC,
+    NAMES,
+    SWEEP,
+    Noting,
+    engines_of_runs,
+    run_names,
+    written,
+)
 
 pytestmark = pytest.mark.usefixtures("small_sweeps")
 
@@ -53,23 +62,6 @@ def test_the_grid_is_kept_and_repeats_the_sweep(capsys):
     assert main(["sweep", "--config", "a/sweep.yaml", "--out", "a"]) == 0
     assert written("a") == before
     assert "2 runs in a, 0 of them to train" in capsys.readouterr().out
-
-
-class Noting(pv.SweepObserver):
-    """Keeps what it is told, in order."""
-
-    def __init__(self):
-        super().__init__()
-        self.told = []
-
-    def started(self, runs):
-        self.told.append(("started", [run.ended for run in runs]))
-
-    def epoch(self, name, record, last):
-        self.told.append((name, record.epoch, last))
-
-    def ended(self, run):
-        self.told.append(("ended", run.name, run.ended))
 
 
 @pytest.mark.slow

@@ -44,13 +44,6 @@ def test_which_groups_pay_together(monkeypatch, count, options, training_images,
     assert pays_together(configs, training_images) is pays
 
 
-def test_without_a_compiler_no_group_pays_together(monkeypatch):
-    configs = [pv.RunConfig(seed=seed, epochs=200) for seed in range(10)]
-    assert pays_together(configs, 1280) is True
-    seams.take_away_the_compiler(monkeypatch.setattr)
-    assert pays_together(configs, 1280) is False
-
-
 @pytest.mark.slow
 def test_groups_are_judged_by_their_own_steps(monkeypatch):
     """Two groups of two runs, 33 steps each: none has enough, though all four would."""
