@@ -11,7 +11,6 @@ from pyro_vae.measures import PARTS
 from pyro_vae.models.networks import ACTIVATIONS, INITIALISATIONS, NETWORKS
 from pyro_vae.models.posteriors import POSTERIORS
 from pyro_vae.models.priors import PRIORS
-from pyro_vae.runs.config import RunConfig
 from pyro_vae.settings import TrainingSettings
 from pyro_vae.training.engines import ENGINES
 from pyro_vae.training.epochs import BETA_SCHEDULES, LEARNING_RATE_SCHEDULES
@@ -75,30 +74,6 @@ def test_an_objective_for_one_beta_only_is_refused_with_others(name):
         assert "is a bound at beta 1 only" in str(error)
         accepted = False
     assert accepted == OBJECTIVES[name].any_beta == (name != "iwae")
-
-
-def test_choices_of_settings_are_the_names():
-    choices = {f: field.metadata["choices"] for f, field in RunConfig.__dataclass_fields__.items()}
-    for setting, known in {
-        "binarize": names.BINARIZE,
-        "model": names.MODELS,
-        "likelihood": names.LIKELIHOODS,
-        "score": names.SCORES,
-        "validation": names.VALIDATION,
-        "network": names.NETWORKS,
-        "activation": names.ACTIVATIONS,
-        "initialisation": names.INITIALISATIONS,
-        "posterior": names.POSTERIORS,
-        "prior": names.PRIORS,
-        "objective": names.OBJECTIVES,
-        "beta_schedule": names.BETA_SCHEDULES,
-        "learning_rate_schedule": names.LEARNING_RATE_SCHEDULES,
-        "precision": names.PRECISIONS,
-        "engine": ("auto", *names.ENGINES),
-        "device": names.DEVICES,
-    }.items():
-        assert choices.pop(setting) == tuple(known)
-    assert set(choices.values()) == {None}
 
 
 # --- checks ---------------------------------------------------------------------------------------

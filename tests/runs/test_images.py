@@ -67,15 +67,23 @@ def test_replaced_images_are_told_wherever_they_are_read(run, capsys):
 
 def test_moved_images_are_known_by_their_content(run, capsys):
     path = moved()
-    for command in (["evaluate", "run", "--quick", "--only", "latents"], ["explore", "run"]):
+    resume = ["train", "--resume", "--epochs", "4", "--out", "run"]
+    for command in (
+        ["evaluate", "run", "--only", "latents", "--quick"],
+        ["explore", "run"],
+        resume,
+    ):
+        before = contents("run")
+        capsys.readouterr()
         assert main(command) == 1
-        assert "the run's data cannot be read any more" in capsys.readouterr().err
+        (error,) = capsys.readouterr().err.splitlines()
+        assert "data cannot be read any more: dataset: there is no file or folder" in error
+        assert contents("run") == before
         assert main([*command, "--dataset", path]) == 0
     assert pv.evaluate(run, ["latents"], quick=True, dataset=path)["latents"]
     assert pv.explore(run, dataset=Path(path)) == run.explorer
     assert main(["report", "run", "--dataset", path]) == 0
     assert "new/b.npy" in Path("run/report.html").read_text()
-    assert main(["train", "--resume", "--epochs", "4", "--dataset", path, "--out", "run"]) == 0
     assert pv.Run("run").config.dataset == str(Path(path).absolute())
     np.save("a.npy", IMAGES)
     pv.train(quick(dataset="a.npy", likelihood="laplace", epochs=4), "whole")
