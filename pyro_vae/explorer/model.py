@@ -1,18 +1,19 @@
 """A model as the page's JavaScript reads it: two networks as lists of plain layers, and a likelihood.
 
-A layer is a dict with its `kind`, its sizes, and its weights as base64 of float16. Every kind has a
+A layer is a dict with its `kind`, its sizes, and its weights as base64 of float32. Every kind has a
 function of the same name in `pages/templates/explorer/networks.js`, and every likelihood family one
 in `likelihoods.js`.
 """
 
+import base64
 from collections.abc import Callable
 from itertools import chain
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyro_vae import names
-from pyro_vae.explorer.weights import float16_text
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood
 from pyro_vae.models.networks import Gate, PixelHead
 from pyro_vae.models.posteriors import FullNormalPosterior, PointPosterior
@@ -23,7 +24,7 @@ PLAIN = {"groups": 1, "dilation": (1, 1), "padding_mode": "zeros"}  # what the l
 
 
 def describe(model: LatentImageModel) -> dict[str, object]:
-    """Return a model as a table for JSON, with its weights as base64 of float16.
+    """Return a model as a table for JSON, with its weights as base64 of float32.
 
     Raises:
         ValueError: if a network has a layer, or the model a likelihood, a prior or a posterior, that
@@ -59,7 +60,7 @@ def describe_likelihood(likelihood: Likelihood) -> dict[str, object]:
         "family": name,
         "levels": likelihood.levels,
         "by_levels": likelihood.score == "levels",
-        "numbers": {key: float16_text(values) for key, values in numbers},
+        "numbers": {key: float32_text(values) for key, values in numbers},
     }
 
 
@@ -134,7 +135,7 @@ def _window(layer: nn.Conv2d | nn.ConvTranspose2d) -> Layer:
 
 def _weights(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, outputs: int) -> Layer:
     bias = torch.zeros(outputs) if layer.bias is None else layer.bias
-    return {"weight": float16_text(layer.weight), "bias": float16_text(bias)}
+    return {"weight": float32_text(layer.weight), "bias": float32_text(bias)}
 
 
 def _activation(kind: str) -> Callable[[nn.Module], Layer]:
@@ -153,3 +154,23 @@ DESCRIPTIONS: dict[type[nn.Module], Callable[..., Layer]] = {
     nn.Softplus: _activation("softplus"),
     Gate: _activation("gated"),
 }
+
+
+# --- numbers as text ------------------------------------------------------------------------------
+
+
+def float32_text(values: Tensor, name: str = "weights") -> str:
+    """Return numbers as base64 of little-endian float32, row by row.
+
+    Raises:
+        ValueError: if a number is not finite in float32; it opens with `name`.
+    """
+    numbers = values.detach().cpu().float().numpy()
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinite ones")
+    return base64.b64encode(numbers.astype("<f4").tobytes()).decode()
+
+
+def byte_text(values: Tensor) -> str:
+    """Return whole numbers from 0 to 255 as base64, row by row."""
+    return base64.b64encode(values.cpu().numpy().astype(np.uint8).tobytes()).decode()

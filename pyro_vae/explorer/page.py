@@ -13,17 +13,9 @@ from pyro_vae.data import Dataset
 from pyro_vae.evaluation.paths import principal_plane
 from pyro_vae.evaluation.terms import is_active
 from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
-from pyro_vae.explorer.model import describe
-from pyro_vae.explorer.weights import (
-    Change,
-    byte_text,
-    change_by_rounding,
-    float16_text,
-    rounded,
-)
+from pyro_vae.explorer.model import byte_text, describe, float32_text
 from pyro_vae.files import replace_file
 from pyro_vae.models.elbo import chunks
-from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import command
 from pyro_vae.pages.frame import render
 from pyro_vae.randomness import one_at_a_time
@@ -32,7 +24,6 @@ from pyro_vae.runs.run import OneRun, Run, runs_of
 from pyro_vae.settings import PLACE, setting_text
 
 MOST_CODES, MOST_IMAGES = 2000, 48  # test images on the map, and those to click
-MOST_ROUNDED = 16  # those that tell what rounding changes, of which each can take a second
 MOST_CLASSES = 30  # labels that have a colour and a shape each
 MOST_PAIRS = 6  # of components, whose planes can be chosen
 KINDS = {"vae": "VAE", "autoencoder": "autoencoder"}
@@ -112,20 +103,17 @@ def _check(runs: list[Run]) -> None:
 
 def page_of(runs: list[Run], data: Dataset) -> str:
     """Return the page of finished runs on the same data."""
-    models = [copy.deepcopy(run.vae).cpu().eval() for run in runs]
-    on_page = [rounded(model) for model in models]
     on_map, count = evenly_spaced(len(data.test), MOST_CODES), len(data.test)
     shown = f"all {count:,}" if len(on_map) == count else f"{len(on_map):,} of {count:,}"
     tables = [
-        _table(run, model, data.test.images[on_map]) | {"title": title}
-        for run, model, title in zip(runs, on_page, run_titles(runs))
+        _table(run, data.test.images[on_map]) | {"title": title}
+        for run, title in zip(runs, run_titles(runs))
     ]
     return render(
         "explore.html",
         generator="pyro-vae",
         title=page_title(runs),
         words=f"{about_runs(runs)} The map shows {shown} test images.",
-        rounding=_rounding(models, on_page, data),
         several=len(runs) > 1,
         content=_images(data) | {"labels": _labels(data, on_map), "runs": tables},
     )
@@ -136,30 +124,15 @@ def evenly_spaced(count: int, most: int) -> list[int]:
     return torch.linspace(0, count - 1, min(count, most)).round().long().tolist()
 
 
-def _rounding(
-    models: list[LatentImageModel], on_page: list[LatentImageModel], data: Dataset
-) -> str:
-    """Return the sentence on what rounding changes."""
-    images = data.test.images[evenly_spaced(len(data.test), MOST_ROUNDED)]
-    changes = [
-        change_by_rounding(model, other, _for(model, images))
-        for model, other in zip(models, on_page)
-    ]
-    return about_rounding(changes, len(images))
-
-
-def _for(model: LatentImageModel, images: Tensor) -> Tensor:
-    """Return images in the type and on the device of the model."""
-    return images.to(next(model.parameters()))
-
-
 @torch.no_grad()
-def _table(run: Run, model: LatentImageModel, images: Tensor) -> dict[str, object]:
+def _table(run: Run, images: Tensor) -> dict[str, object]:
     """Return what the page knows of a run.
 
     The importance of a component is its mean KL, or the variance of its codes if it has none.
     """
-    codes = torch.cat([model.encode(x).mean for x in chunks(_for(model, images))])
+    model = copy.deepcopy(run.vae).cpu().eval()
+    images = images.to(next(model.parameters()))
+    codes = torch.cat([model.encode(x).mean for x in chunks(images)])
     test = (run.summary or {})["test"]
     rates, variances = map(test.get, ("rate_per_component_nats", "mean_variance_per_component"))
     spread = codes.var(0, correction=0) if variances is None else torch.tensor(variances)
@@ -170,7 +143,7 @@ def _table(run: Run, model: LatentImageModel, images: Tensor) -> dict[str, objec
         "importance": importance.tolist(),
         "active": is_active(spread).tolist(),
         "least_variance": ACTIVE_VARIANCE,
-        "codes": float16_text(codes, "codes"),
+        "codes": float32_text(codes, "codes"),
         "planes": planes(codes, importance),
     }
 
@@ -227,16 +200,6 @@ def about_runs(runs: list[Run]) -> str:
         return f"Network {config.network} with {config.latent_dim} latent {components}."
     names = [name.replace("_", " ") for name in differing(runs)]
     return f"{len(runs)} runs, which differ in {', '.join(names) or 'no setting'}."
-
-
-def about_rounding(changes: list[Change], images: int) -> str:
-    """Return a sentence on what the rounding of the weights changes, at most over runs."""
-    worst = Change(*(max(values) for values in zip(*changes)))
-    return (
-        f"The weights are rounded to 16 bits. On {images} test images this changes expected pixels"
-        f" by at most {worst.largest_pixel:.1g} ({worst.root_mean_square:.1g} in the root mean"
-        f" square), where white is 1, and posterior means by at most {worst.largest_code:.1g}."
-    )
 
 
 # --- planes of the map ------------------------------------------------------------------------------

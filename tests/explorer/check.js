@@ -15,7 +15,7 @@ function askModel({ model, images, codes }) {
 /** The expected values that a family gives for outputs of a decoder. */
 function askLikelihood({ likelihood, outputs, colors, pixels }) {
   const numbers = {};
-  for (const [name, text] of Object.entries(likelihood.numbers)) numbers[name] = halvesOf(text);
+  for (const [name, text] of Object.entries(likelihood.numbers)) numbers[name] = numbersOf(text);
   const about = { ...likelihood, numbers, colors, pixels };
   return outputs.map((channels) => {
     const value = EXPECTED[likelihood.family](Float64Array.from(channels), about);
@@ -96,11 +96,6 @@ function operate() {
   return seen;
 }
 
-/** The numbers of a text of float16. */
-function askHalves(text) {
-  return plain(halvesOf(text));
-}
-
 /** The reds, greens and blues, 0 to 255, of an image on a canvas of its own. */
 function askPicture({ image, shape }) {
   const canvas = fit(make("canvas"), shape);
@@ -113,7 +108,7 @@ function askPicture({ image, shape }) {
 function answer() {
   return {
     pictures: asked.pictures.map(askPicture),
-    halves: askHalves(asked.halves),
+    numbers: plain(numbersOf(asked.numbers)),
     models: asked.models.map(askModel),
     likelihoods: asked.likelihoods.map(askLikelihood),
     page: operate(),

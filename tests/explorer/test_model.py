@@ -1,13 +1,15 @@
 """Models as the page reads them: what it knows, and what is refused by name."""
 
 import base64
+import math
 import re
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
-from pyro_vae.explorer.model import DESCRIPTIONS, describe_likelihood, layers_of
+from pyro_vae.explorer.model import DESCRIPTIONS, byte_text, describe_likelihood, layers_of
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.models.networks import ACTIVATIONS, NETWORKS, Gate, PixelHead, Residual
 from tests.support.house import ROOT
@@ -15,8 +17,8 @@ from tests.support.house import ROOT
 SCRIPTS = ROOT / "pyro_vae/pages/templates/explorer"
 
 
-def halves(text):
-    return np.frombuffer(base64.b64decode(text), "<f2")
+def numbers_of(text):
+    return np.frombuffer(base64.b64decode(text), "<f4")
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -32,7 +34,7 @@ def test_every_network_is_described(name, activation):
         kinds = {layer["kind"] for layer in layers}
         assert (activation in kinds) == (name != "linear")
         weights = [layer for layer in layers if "weight" in layer]
-        sizes = [halves(layer[key]).size for layer in weights for key in ("weight", "bias")]
+        sizes = [numbers_of(layer[key]).size for layer in weights for key in ("weight", "bias")]
         assert sum(sizes) == sum(p.numel() for p in part.parameters())
 
 
@@ -49,13 +51,21 @@ def test_every_kind_of_layer_has_a_function_of_the_page():
         assert layer["kind"] in table
 
 
-def test_weights_are_rounded_and_in_order():
+def test_weights_are_exact_and_in_order():
     layer = nn.Linear(3, 2, bias=False)
     (described,) = layers_of(layer)
-    expected = layer.weight.detach().numpy().astype(np.float16).flatten()
-    assert (halves(described["weight"]) == expected).all()
-    assert (halves(described["bias"]) == 0).all()
+    assert numbers_of(described["weight"]).tolist() == layer.weight.flatten().tolist()
+    assert (numbers_of(described["bias"]) == 0).all()
     assert described["outputs"] == 2
+    assert base64.b64decode(byte_text(torch.tensor([0.0, 7.0, 255.0]))) == bytes([0, 7, 255])
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 1e39])
+def test_weights_that_are_no_numbers_are_refused(wrong):
+    layer = nn.Linear(3, 2).double()
+    layer.bias.data[1] = wrong
+    with pytest.raises(ValueError, match="weights: expected finite numbers, got NaN or infinite"):
+        layers_of(layer)
 
 
 def test_networks_inside_networks_are_walked():

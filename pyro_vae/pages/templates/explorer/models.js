@@ -9,7 +9,7 @@ class Model {
     this.decoder = buildNetwork(description.decoder, [this.latentDim]);
     const numbers = {};
     for (const [name, text] of Object.entries(description.likelihood.numbers))
-      numbers[name] = halvesOf(text);
+      numbers[name] = numbersOf(text);
     this.about = { ...description.likelihood, numbers, colors, pixels: height * width };
   }
 

@@ -69,7 +69,7 @@ function gated(layer, [channels, ...size]) {
 }
 
 function linear(layer, [inputs]) {
-  const [weight, bias] = [halvesOf(layer.weight), halvesOf(layer.bias)];
+  const [weight, bias] = [numbersOf(layer.weight), numbersOf(layer.bias)];
   const out = new Float64Array(layer.outputs);
   const run = (x) => {
     for (let o = 0, k = 0; o < out.length; o++) {
@@ -88,7 +88,7 @@ function inside(start, kernel, size) {
 }
 
 function convolution(layer, [channels, height, width]) {
-  const [weight, bias] = [halvesOf(layer.weight), halvesOf(layer.bias)];
+  const [weight, bias] = [numbersOf(layer.weight), numbersOf(layer.bias)];
   const [kernelRows, kernelColumns] = layer.kernel;
   const rows = Math.floor((height + 2 * layer.padding[0] - kernelRows) / layer.stride[0]) + 1;
   const columns = Math.floor((width + 2 * layer.padding[1] - kernelColumns) / layer.stride[1]) + 1;
@@ -122,7 +122,7 @@ function convolution(layer, [channels, height, width]) {
 }
 
 function transposedConvolution(layer, [channels, height, width]) {
-  const [weight, bias] = [halvesOf(layer.weight), halvesOf(layer.bias)];
+  const [weight, bias] = [numbersOf(layer.weight), numbersOf(layer.bias)];
   const [kernelRows, kernelColumns] = layer.kernel;
   const rows = (height - 1) * layer.stride[0] - 2 * layer.padding[0] + kernelRows + layer.added[0];
   const columns =

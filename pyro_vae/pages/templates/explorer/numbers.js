@@ -5,23 +5,9 @@ function bytesOf(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
-/** Return the number that 16 bits stand for: a sign, five bits of exponent, ten of fraction. */
-function numberOfHalf(bits) {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = (bits & 1023) / 1024;
-  return exponent === 0 ? sign * fraction * 2 ** -14 : sign * (1 + fraction) * 2 ** (exponent - 15);
-}
-
-const HALVES = Float32Array.from({ length: 65536 }, (_, bits) => numberOfHalf(bits));
-
-/** Return the numbers of a base64 text of little-endian float16. */
-function halvesOf(text) {
-  const bytes = bytesOf(text);
-  const numbers = new Float32Array(bytes.length / 2);
-  for (let k = 0; k < numbers.length; k++)
-    numbers[k] = HALVES[bytes[2 * k] | (bytes[2 * k + 1] << 8)];
-  return numbers;
+/** Return the numbers of a base64 text of float32, in the byte order of all browsers. */
+function numbersOf(text) {
+  return new Float32Array(bytesOf(text).buffer);
 }
 
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);

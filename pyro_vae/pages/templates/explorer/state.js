@@ -9,7 +9,7 @@ class Run {
     Object.assign(this, table);
     this.network = new Model(table.model);
     this.latentDim = this.network.latentDim;
-    const codes = halvesOf(table.codes);
+    const codes = numbersOf(table.codes);
     const starts = Array.from(
       { length: codes.length / this.latentDim },
       (_, n) => n * this.latentDim,
