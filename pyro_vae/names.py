@@ -42,8 +42,14 @@ LIKELIHOODS = {
 OBJECTIVES = {
     "elbo": "ELBO with a sampled KL",
     "elbo_analytic": "ELBO with the KL in closed form",
-    "iwae": "importance-weighted bound, for beta = 1 only",
+    "stl": "ELBO whose gradient leaves out the score of q (sticking the landing)",
+    "iwae": "importance-weighted bound of all draws",
+    "dreg": "the bound of iwae with doubly reparameterised gradients",
+    "miwae": "mean of the bounds of groups of draws, as 8 groups of 8",
+    "piwae": "iwae for the decoder and miwae for the encoder",
+    "ciwae": "mean of the ELBO and the bound of iwae",
 }
+IMPORTANCE_BOUNDS = ("iwae", "dreg", "miwae", "piwae", "ciwae")  # which are bounds at beta 1 only
 ENGINES = {
     "svi": "Pyro's own SVI",
     "eager": "the same sum of log probabilities without waiting for the device",
@@ -79,7 +85,7 @@ SCORES = ("density", "levels")
 BINARIZE = ("none", "threshold", "static", "dynamic")
 VALIDATION = ("auto", "always")
 BETA_SCHEDULES = ("constant", "linear", "cyclical")
-LEARNING_RATE_SCHEDULES = ("constant", "cosine")
+LEARNING_RATE_SCHEDULES = ("constant", "cosine", "staged")
 PRECISIONS = ("float32", "bf16", "float64")
 DEVICES = ("auto", "cpu", "cuda")
 PICTURE_TYPES = (".png", ".npy")

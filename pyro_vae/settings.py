@@ -11,32 +11,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 
-from pyro_vae.names import (
-    ACTIVATIONS,
-    BETA_SCHEDULES,
-    BINARIZE,
-    ENGINES,
-    INITIALISATIONS,
-    LEARNING_RATE_SCHEDULES,
-    LIKELIHOODS,
-    NETWORKS,
-    OBJECTIVES,
-    POSTERIORS,
-    PRECISIONS,
-    PRIORS,
-    SCORES,
-    VALIDATION,
-    check_dataset_name,
-    check_name,
-    shortened,
-)
-from pyro_vae.names import MODELS as MODEL_NAMES
+from pyro_vae import names
+from pyro_vae.names import check_dataset_name, check_name, shortened
 from pyro_vae.own_parts import OWN, is_import_path
 
 DEFAULT_BATCH_SIZE = 128
 DATA_LIMIT = 4.0  # gigabytes
 MOST_LEVELS = 2**16  # of images with 16 bits
 MOST_EPOCHS = 2**63 - 1
+MOST_DECAY = 0.999999  # of Adam's averages
 DEFAULT_LEVELS = 256  # of models whose data lie on no known grid of grey levels
 
 
@@ -96,14 +79,14 @@ class DataSettings(Settings):
     binarize: str = setting(
         "none",
         "make pixels 0 or 1: by a threshold at one half, drawn once, or drawn again in each epoch",
-        BINARIZE,
+        names.BINARIZE,
     )
 
     validation: str = setting(
         "auto",
         "hold out images from training to choose by: always, or auto, where training stops early;"
         " they are the published validation images, or a tenth of the training images",
-        VALIDATION,
+        names.VALIDATION,
     )
     data_limit: float = setting(
         DATA_LIMIT, "gigabytes of memory that your own images may take", above=0
@@ -118,23 +101,25 @@ class DataSettings(Settings):
 class ModelSettings(Settings):
     """What the model is made of; all but `model` are arguments of `VAE`."""
 
-    model: str = setting("vae", "the VAE, or a plain autoencoder of the same networks", MODEL_NAMES)
+    model: str = setting(
+        "vae", "the VAE, or a plain autoencoder of the same networks", names.MODELS
+    )
     likelihood: str = setting(
         "gaussian_shared_sigma",
         "family of p(x|z); 'pyro-vae likelihoods' explains them",
-        LIKELIHOODS,
+        names.LIKELIHOODS,
     )
     score: str = setting(
         "density",
         "what training maximises: the family's density, or the probability of the grey levels",
-        SCORES,
+        names.SCORES,
     )
     sigma: float | None = setting(
         None,
         "sigma of gaussian_fixed_sigma, in pixel units of [0, 1] (default: 0.25)",
         above=0,
     )
-    network: str = setting("mlp", "kind of encoder and decoder", NETWORKS)
+    network: str = setting("mlp", "kind of encoder and decoder", names.NETWORKS)
     hidden: tuple[int, ...] | None = setting(
         None,
         "hidden sizes of the encoder, as in 400,200, mirrored in the decoder; channels for conv"
@@ -142,10 +127,12 @@ class ModelSettings(Settings):
         at_least=1,
     )
     activation: str = setting(
-        "relu", "function between layers; gated is A x * sigmoid(B x)", ACTIVATIONS
+        "relu", "function between layers; gated is A x * sigmoid(B x)", names.ACTIVATIONS
     )
     initialisation: str = setting(
-        "torch", "how weights start: as torch draws them, or Glorot's uniform", INITIALISATIONS
+        "torch",
+        "how weights start: as torch draws them, or Glorot's uniform",
+        names.INITIALISATIONS,
     )
     decoder_features: int | None = setting(
         None,
@@ -154,8 +141,8 @@ class ModelSettings(Settings):
         at_least=1,
     )
     latent_dim: int = setting(8, "number of latent components", at_least=1)
-    posterior: str = setting("normal", "family of q(z|x)", POSTERIORS)
-    prior: str = setting("normal", "family of p(z)", PRIORS)
+    posterior: str = setting("normal", "family of q(z|x)", names.POSTERIORS)
+    prior: str = setting("normal", "family of p(z)", names.PRIORS)
 
     def __post_init__(self):
         super().__post_init__()
@@ -180,8 +167,8 @@ class TrainingSettings(Settings):
 
     objective: str = setting(
         "elbo",
-        "sampled ELBO, ELBO with the KL in closed form, or importance-weighted bound",
-        OBJECTIVES,
+        "bound and gradient: the ELBO (elbo, elbo_analytic, stl) or an importance-weighted bound",
+        names.OBJECTIVES,
     )
     num_particles: int = setting(1, "draws of z per image and step", at_least=1)
     beta: float = setting(
@@ -190,7 +177,7 @@ class TrainingSettings(Settings):
     beta_schedule: str = setting(
         "constant",
         "constant, or beta rising from 0 over the warm-up, once or in cycles",
-        BETA_SCHEDULES,
+        names.BETA_SCHEDULES,
     )
     warmup_epochs: int = setting(0, "epochs over which beta rises from 0", at_least=0)
     epochs: int = setting(100, "passes over the training images", at_least=1, at_most=MOST_EPOCHS)
@@ -200,8 +187,26 @@ class TrainingSettings(Settings):
     learning_rate: float = setting(1e-3, "step size of Adam", above=0)
     learning_rate_schedule: str = setting(
         "constant",
-        "constant, or cosine: the learning rate falls to 0 at the end of training",
-        LEARNING_RATE_SCHEDULES,
+        "constant; cosine, which falls to 0 at the end of training; or staged: 3^i epochs at"
+        " 10^(-i/7) of the rate, for i from 0 to 7",
+        names.LEARNING_RATE_SCHEDULES,
+    )
+    adam_beta1: float = setting(
+        0.9, "Adam's decay of the average gradient", at_least=0, at_most=MOST_DECAY
+    )
+    adam_beta2: float = setting(
+        0.999, "Adam's decay of the average squared gradient", at_least=0, at_most=MOST_DECAY
+    )
+    adam_epsilon: float = setting(
+        1e-8, "what Adam adds to the root of the average squared gradient", above=0
+    )
+    clip_norm: float | None = setting(
+        None,
+        "the largest norm of a step's gradient; a longer one is scaled down (default: no clipping)",
+        above=0,
+    )
+    free_bits: float = setting(
+        0.0, "nats of each component's KL that cost nothing, for elbo_analytic", at_least=0
     )
     patience: int | None = setting(
         None,
@@ -213,23 +218,26 @@ class TrainingSettings(Settings):
         0, "seed of the weights, the noise and the data order", at_least=0, at_most=2**63 - 1
     )
     precision: str = setting(
-        "float32", "number format; bf16 is used in the networks only", PRECISIONS
+        "float32", "number format; bf16 is used in the networks only", names.PRECISIONS
     )
     engine: str = setting(
         "auto",
         "how a step is computed: svi is Pyro's own, eager is the same without waiting for the"
         " device, compiled is machine code that takes up to a minute to make; auto compiles long"
         " trainings",
-        ("auto", *ENGINES),
+        ("auto", *names.ENGINES),
     )
 
     def __post_init__(self):
         super().__post_init__()
-        if self.objective == "iwae" and (self.beta != 1 or self.beta_schedule != "constant"):
+        scaled = self.beta != 1 or self.beta_schedule != "constant"
+        if scaled and self.objective in names.IMPORTANCE_BOUNDS:
             raise ValueError(
-                f"beta: iwae is a bound at beta 1 only, got {self.beta} with schedule"
+                f"beta: {self.objective} is a bound at beta 1 only, got {self.beta} with schedule"
                 f" {self.beta_schedule}"
             )
+        if self.free_bits and self.objective != "elbo_analytic":
+            raise ValueError(f"free_bits: go with objective elbo_analytic, got {self.objective}")
         if (self.beta_schedule == "constant") != (self.warmup_epochs == 0):
             raise ValueError(
                 "warmup_epochs: goes with beta_schedule linear or cyclical, which need at least 1,"
@@ -298,7 +306,7 @@ def check_setting(f: Field, value):
         return tuple(_number(f, size, int) for size in _sequence(value))
     if f.type in _NUMBERS:
         return _number(f, value, _NUMBERS[f.type])
-    if f.name in ("dataset", "data_dir") and isinstance(value, (str, os.PathLike)):
+    if f.name in ("dataset", "data_dir", "init_from") and isinstance(value, (str, os.PathLike)):
         value = os.path.expanduser(value)
     if not isinstance(value, str):
         raise ValueError(f"{f.name}: expected a name, got {shortened(value)}")
@@ -315,35 +323,23 @@ def _sequence(value) -> list:
 
 
 def _number(f: Field, value, kind: type) -> int | float:
-    try:
+    missed = _missed_bound(f, -math.inf)
+    with suppress(TypeError, ValueError, OverflowError):
         number = kind(value)
         exact = not isinstance(value, bool) and (isinstance(value, str) or number == value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(_expected(f, value, kind)) from error
-    if not exact or not math.isfinite(number) or _out_of_range(f, number):
-        raise ValueError(_expected(f, value, kind))
-    return number
-
-
-def _out_of_range(f: Field, number: float) -> bool:
-    at_least, above, at_most = (f.metadata[bound] for bound in ("at_least", "above", "at_most"))
-    too_low = (at_least is not None and number < at_least) or (
-        above is not None and number <= above
-    )
-    return too_low or (at_most is not None and number > at_most)
-
-
-def _expected(f: Field, value, kind: type) -> str:
+        if exact and math.isfinite(number):
+            missed = _missed_bound(f, number)
+            if missed is None:
+                return number
     whole = "whole " if kind is int else ""
-    return f"{f.name}: expected a {whole}number{_bound(f, value)}, got {shortened(value)}"
+    raise ValueError(f"{f.name}: expected a {whole}number{missed or ''}, got {shortened(value)}")
 
 
-def _bound(f: Field, value) -> str:
-    """Return the bound that the value misses, or the lower one where it is no number."""
+def _missed_bound(f: Field, number: float) -> str | None:
+    """Return the bound that a number misses, or None."""
     at_least, above, at_most = (f.metadata[bound] for bound in ("at_least", "above", "at_most"))
-    with suppress(TypeError, ValueError, OverflowError):
-        if at_most is not None and float(value) > at_most:
-            return f" <= {at_most:,}"
-    if at_least is not None:
+    if at_most is not None and number > at_most:
+        return f" <= {at_most:,}"
+    if at_least is not None and number < at_least:
         return f" >= {at_least:g}"
-    return "" if above is None else f" > {above:g}"
+    return f" > {above:g}" if above is not None and number <= above else None

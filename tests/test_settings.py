@@ -26,9 +26,9 @@ CHOICES = [f.name for f in FIELDS.values() if f.metadata["choices"]]
 
 def test_a_run_has_the_settings_of_all_three_kinds_and_a_device():
     of_kinds = [f.name for kind in KINDS for f in fields(kind)]
-    assert len(of_kinds) == len(set(of_kinds)) == 31
-    assert set(FIELDS) == {*of_kinds, "device"}
-    assert {*NUMBERS, *POSITIVE, *CHOICES, "dataset", "data_dir"} == set(FIELDS)
+    assert len(of_kinds) == len(set(of_kinds)) == 36
+    assert set(FIELDS) == {*of_kinds, "device", "init_from"}
+    assert {*NUMBERS, *POSITIVE, *CHOICES, "dataset", "data_dir", "init_from"} == set(FIELDS)
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -107,6 +107,7 @@ def test_a_data_set_is_known_or_a_path():
             {"objective": "iwae", "beta_schedule": "linear", "warmup_epochs": 1},
             "beta: iwae is a bound at beta 1 only, got 1.0 with schedule linear",
         ),
+        ({"free_bits": 0.5}, "free_bits: go with objective elbo_analytic, got elbo"),
         ({"warmup_epochs": 1}, "warmup_epochs: goes with beta_schedule linear or cyclical"),
         ({"beta_schedule": "cyclical"}, "warmup_epochs: goes with .*, got 0 with cyclical"),
         (

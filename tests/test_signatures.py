@@ -66,6 +66,7 @@ def test_every_argument_reaches_the_training(function):
         "objective": "elbo_analytic", "num_particles": 2, "beta": 2.0, "beta_schedule": "linear",
         "warmup_epochs": 1, "epochs": 3, "batch_size": 4, "learning_rate": 0.01,
         "learning_rate_schedule": "cosine", "patience": 5, "seed": 6, "precision": "float64",
+        "adam_beta1": 0.8, "adam_beta2": 0.9, "adam_epsilon": 0.1, "clip_norm": 2.0, "free_bits": 0.5,
     }  # fmt: skip
     splits = {"test_images": x[:3], "validation_images": x[:2]}
     if function is pv.fit:

@@ -74,11 +74,9 @@ class RunConfig(TrainingSettings, ModelSettings, DataSettings):
     """
 
     device: str = setting("auto", "where to train; auto takes CUDA where there is one", DEVICES)
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.model == "autoencoder" and self.objective == "iwae":
-            raise ValueError("objective: an autoencoder has no importance weights; use elbo")
+    init_from: str | None = setting(
+        None, "folder of a run of the same architecture, with whose weights training begins"
+    )
 
     def __repr__(self) -> str:
         chosen = [f"{name}={value!r}" for name, value in self.chosen.items()]

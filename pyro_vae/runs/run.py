@@ -298,6 +298,20 @@ def distinct(runs: Iterable[Run]) -> tuple[list[Run], dict[str, str]]:
     return list(first.values()), repeated
 
 
+def take_weights(model: LatentImageModel, folder: str | Path) -> None:
+    """Give a model the weights of the run in a folder, which may have had another objective.
+
+    Raises:
+        ValueError: there is no such run, or its weights do not fit the model.
+    """
+    weights = Run(folder).vae.state_dict()
+    try:
+        check_fit({"model": weights, "levels": None}, model)
+    except ValueError as error:
+        raise ValueError(f"init_from: the weights in {folder} do not fit: {error}") from error
+    model.load_state_dict(weights)
+
+
 def without_repeats(caller: str, runs: Iterable[Run]) -> list[Run]:
     """Return the runs that `distinct` keeps; a notice, opened by `caller`, names each of the others."""
     kept, repeated = distinct(runs)

@@ -20,7 +20,7 @@ from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.observer import Observer, failures_told
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.resume import check_free, free_folder, settings_to_resume
-from pyro_vae.runs.run import Run, build_model, cautions, load_run
+from pyro_vae.runs.run import Run, build_model, cautions, load_run, take_weights
 from pyro_vae.runs.writer import RunWriter, resume_folder, start_folder
 from pyro_vae.settings import TrainingSettings, by_name, default_batch_size
 from pyro_vae.training.epochs import Record, Splits
@@ -141,7 +141,7 @@ class Job:
         config = replace(self.run.config, batch_size=batch_size)
         self.data, self.observer, self.ranks = data, observer, ranks
         state = self.run.checkpoint(self.run.last) if self.resumes else None
-        self.training = _untrained(config, data, observer, ranks)
+        self.training = _untrained(config, data, observer, ranks, begins=state is None)
         if state is not None:
             try:
                 self.training.restore(state)
@@ -236,8 +236,12 @@ class Job:
         return FloatingPointError(f"{error}; last finite checkpoint: {kept}")
 
 
-def _untrained(config: RunConfig, data: Dataset, observer: Observer, ranks: Ranks) -> Training:
+def _untrained(
+    config: RunConfig, data: Dataset, observer: Observer, ranks: Ranks, begins: bool
+) -> Training:
     model = build_model(config, data.image_shape, data.levels)
+    if begins and config.init_from:
+        take_weights(model, config.init_from)
     if data.levels is None and not model.likelihood.scores_grey:
         raise ValueError(
             f"levels: {config.likelihood} scores grey levels; name their number with --levels"
@@ -300,6 +304,8 @@ def _with_whole_paths(config: RunConfig) -> RunConfig:
     """Return the settings with paths that hold wherever the run is resumed."""
     own = {name: whole_path(getattr(config, name)) for name in OWN}
     config = replace(config, data_dir=os.path.abspath(config.data_dir), **own)
+    if config.init_from:
+        config = replace(config, init_from=os.path.abspath(config.init_from))
     if not is_path(config.dataset):
         return config
     check_path_name("dataset", config.dataset)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pyro_vae.devices import sent
 from pyro_vae.randomness import seeded
+from pyro_vae.training.adam import ADAM, Adam
 from pyro_vae.training.capture import Captured, Draw
 from pyro_vae.training.engines import Compiled
 from pyro_vae.training.epochs import Minibatches
@@ -40,13 +41,13 @@ def flat_gradients(captured: Captured, dynamic: bool) -> Step:
     return of_its_own(flat)
 
 
-def flat_update() -> Step:
+def flat_update(adam: Adam) -> Step:
     """Return a function that takes Adam's step in place, given what `flat_gradients` gives."""
 
     def update(learned, flat, scalars):
         pieces = flat[:-4].split([p.numel() for p in learned.parameters])
         gradients = [g.view(p.shape) for g, p in zip(pieces, learned.parameters)]
-        learned.write(updated(learned, gradients, scalars))
+        learned.write(updated(learned, gradients, scalars, adam))
 
     return of_its_own(update)
 
@@ -104,13 +105,13 @@ class Distributed(Compiled):
     Both capture the programs as a graph. Only `compiled` compiles it.
     """
 
-    def __init__(self, loss: Loss, ranks: Ranks, name: str):
+    def __init__(self, loss: Loss, ranks: Ranks, name: str, adam: Adam = ADAM):
         if name == "svi":
             raise ValueError(
                 f"engine: svi does not divide a minibatch among {ranks.count} ranks; use auto,"
                 " eager or compiled, or a single process"
             )
-        super().__init__(loss)
+        super().__init__(loss, adam)
         self.name, self.ranks = name, ranks
 
     @property
@@ -141,7 +142,7 @@ class Distributed(Compiled):
         shares = _shares(noise.tensors, part_draws, self.ranks.count)
         self._check_mean(minibatches, noise, whole, part, shares)
         noise.tensors = shares[self.ranks.number]
-        halves = flat_gradients(part, minibatches.dynamic), flat_update()
+        halves = flat_gradients(part, minibatches.dynamic), flat_update(self.adam)
         if self.name == "compiled":
             halves = [self.compile(half, device) for half in halves]
         scalars = self.scalars(share)[0].to(share.images.dtype)

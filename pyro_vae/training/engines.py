@@ -4,8 +4,7 @@ The choice of an engine depends on the training and the machine, and on no clock
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,14 +15,15 @@ from torch.export.graph_signature import InputKind
 
 from pyro_vae.data import draw_binary
 from pyro_vae.devices import sent
-from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import check_name
+from pyro_vae.training.adam import ADAM, Adam, ClippingAdam, adam_scalars
 from pyro_vae.training.capture import Captured, Draw, capture
 from pyro_vae.training.compiler import compile_step, missing_compiler
 from pyro_vae.training.epochs import Minibatches
-from pyro_vae.training.objectives import Loss, Recorder, Terms, per_image
+from pyro_vae.training.objectives import Loss, Terms, training_mode
+from pyro_vae.training.programs import Recorder, per_image
 from pyro_vae.training.replay import STEPS, Noise
-from pyro_vae.training.step import Learned, Step, adam_scalars, fused_step, training_step
+from pyro_vae.training.step import Learned, Step, fused_step, training_step
 
 AdamState = dict[str, Tensor]  # step, exp_avg and exp_avg_sq of one parameter
 
@@ -37,8 +37,8 @@ class Engine(ABC):
     plainer: str | None = None  # what `auto` falls back to if this one fails
     count = 0  # the number of steps taken; whoever takes the steps counts them
 
-    def __init__(self, loss: Loss):
-        self.loss, self.model = loss, loss.model
+    def __init__(self, loss: Loss, adam: Adam = ADAM):
+        self.loss, self.model, self.adam = loss, loss.model, adam
 
     def prepare(self, minibatches: Minibatches) -> None:
         """Prepare for steps like these, without taking any.
@@ -62,16 +62,6 @@ class Engine(ABC):
     @abstractmethod
     def load_adam_state(self, state: dict[str, AdamState]) -> None:
         """Load what `adam_state` of any engine returned."""
-
-
-@contextmanager
-def training_mode(model: LatentImageModel) -> Iterator[None]:
-    """Put the model in `train` mode inside the block, and in `eval` mode after it."""
-    model.train()
-    try:
-        yield
-    finally:
-        model.eval()
 
 
 class SingleSteps(Engine):
@@ -100,15 +90,21 @@ class Svi(SingleSteps):
     name = "svi"
     validates = True
 
-    def __init__(self, loss):
-        super().__init__(loss)
-        self.optimizer = pyro.optim.Adam({"lr": 1e-3})
+    def __init__(self, loss, adam=ADAM):
+        super().__init__(loss, adam)
+        self.optimizer = ClippingAdam(adam)
         self.recorders = Recorder(), Recorder()
+
+    def prepare(self, minibatches):
+        if self.loss.estimator(1) is None:
+            raise ValueError(
+                "svi needs an estimator of Pyro's, which the objective has not; use eager"
+            )
+        self.loss.check_objective(minibatches.first())
 
     def step(self, x, beta, learning_rate):
         in_guide, in_model = self.recorders
-        objective, num_particles = self.loss.objective, self.loss.num_particles
-        estimator = objective.estimator(num_particles, len(x))
+        estimator = self.loss.estimator(len(x))
         model, guide = per_image(self.model.model), per_image(self.model.guide)
         svi = pyro.infer.SVI(in_model(model), in_guide(guide), self.optimizer, estimator)
         self.optimizer.pt_optim_args["lr"] = learning_rate
@@ -116,7 +112,7 @@ class Svi(SingleSteps):
             adam.param_groups[0]["lr"] = learning_rate
         value = x.new_tensor(svi.step(x, beta))
         with torch.no_grad():
-            return objective.score(in_guide.sites, in_model.sites)._replace(loss=value)
+            return self.loss.objective.score(in_guide.sites, in_model.sites)._replace(loss=value)
 
     def adam_state(self):
         adams = self.optimizer.optim_objs
@@ -126,7 +122,8 @@ class Svi(SingleSteps):
     def load_adam_state(self, state):
         for name, p in self.model.named_parameters():
             if name in state:
-                adam = self.optimizer.optim_objs[p] = torch.optim.Adam([p])
+                adam = torch.optim.Adam([p], **self.optimizer.pt_optim_args)
+                self.optimizer.optim_objs[p] = adam
                 self.optimizer.grad_clip[p] = None
                 adam.state[p] = _on_device(state[name], p, step_device="cpu")
 
@@ -138,9 +135,9 @@ class Eager(SingleSteps):
     validates = False
     plainer = "svi"
 
-    def __init__(self, loss):
-        super().__init__(loss)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
+    def __init__(self, loss, adam=ADAM):
+        super().__init__(loss, adam)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True, **adam.options)
 
     def prepare(self, minibatches):
         self.loss.check(minibatches.first())
@@ -150,6 +147,8 @@ class Eager(SingleSteps):
         terms = self.loss.terms(x, beta)
         self.optimizer.zero_grad()
         terms.loss.backward()
+        if self.adam.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.adam.clip_norm)
         self.optimizer.step()
         return terms._replace(loss=terms.loss.detach())
 
@@ -185,10 +184,9 @@ class Compiled(Engine):
     validates = False
     one_thread = True
     compile = staticmethod(compile_step)  # replace it to use another compiler
-    of_adam = staticmethod(adam_scalars)  # two scalars of each step
 
-    def __init__(self, loss):
-        super().__init__(loss)
+    def __init__(self, loss, adam=ADAM):
+        super().__init__(loss, adam)
         self.take_steps = None
         self.parameters = dict(self.model.named_parameters())
         self.averages, self.squares = (
@@ -216,7 +214,7 @@ class Compiled(Engine):
 
     def make_step(self, captured: Captured, dynamic: bool, device: torch.device) -> Step:
         """Return the function that takes a step."""
-        return self.compile(training_step(captured, dynamic), device)
+        return self.compile(training_step(captured, dynamic, self.adam), device)
 
     def steps(self, minibatches):
         images = minibatches.images
@@ -228,6 +226,10 @@ class Compiled(Engine):
         counts = self.count + 1.0 + np.arange(len(minibatches.betas))
         scalars = self.of_adam(counts, minibatches.learning_rates)
         return torch.from_numpy(np.stack([minibatches.betas, *scalars], 1))
+
+    def of_adam(self, counts: np.ndarray, learning_rates: np.ndarray) -> tuple:
+        """Return the two scalars of each step that Adam needs, (steps,) each."""
+        return adam_scalars(counts, learning_rates, self.adam)
 
     def capture(self, minibatches: Minibatches) -> tuple[Captured, list[Draw]]:
         """Return the graph of the objective, and all the noise that a step takes."""
@@ -271,10 +273,9 @@ class Graph(Compiled):
     plainer = "eager"
 
     def make_step(self, captured, dynamic, device):
-        return fused_step(captured, dynamic)
+        return fused_step(captured, dynamic, self.adam)
 
-    @staticmethod
-    def of_adam(counts, learning_rates):
+    def of_adam(self, counts, learning_rates):
         return learning_rates, counts
 
 

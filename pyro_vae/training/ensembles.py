@@ -100,7 +100,7 @@ class Ensemble(Lazy[dict[int, Outcome]]):
             first.loss.check(minibatches.first())
             captured, draws = first.capture(minibatches)
             step = first.compile(
-                training_step(captured, minibatches.dynamic, ensemble=True), device
+                training_step(captured, minibatches.dynamic, first.adam, ensemble=True), device
             )
             for start in range(0, len(self.members), size):
                 indices = range(start, min(start + size, len(self.members)))

@@ -78,7 +78,7 @@ class Minibatches(NamedTuple):
         return self.images.index_select(0, self.rows[0])
 
 
-def constant(steps: np.ndarray, ramp: int) -> np.ndarray:
+def constant(steps: np.ndarray, *_: int) -> np.ndarray:
     """Return 1 at every step."""
     return np.ones(len(steps))
 
@@ -101,12 +101,25 @@ def cyclical(steps: np.ndarray, ramp: int) -> np.ndarray:
 BETA_SCHEDULES = {"constant": constant, "linear": linear, "cyclical": cyclical}
 
 
-def cosine(steps: np.ndarray, total: int) -> np.ndarray:
-    """Return a factor that falls from 1 to 0 along half a cosine over the `total` of steps."""
-    return (1 + np.cos(np.pi * steps / total)) / 2
+def cosine(steps: np.ndarray, steps_per_epoch: int, epochs: int) -> np.ndarray:
+    """Return a factor that falls from 1 to 0 along half a cosine over all epochs."""
+    return (1 + np.cos(np.pi * steps / (steps_per_epoch * epochs))) / 2
 
 
-LEARNING_RATE_SCHEDULES = {"constant": constant, "cosine": cosine}
+def staged(steps: np.ndarray, steps_per_epoch: int, epochs: int) -> np.ndarray:
+    """Return a factor of 10^(-i/7) in stage i, which takes 3^i epochs, for i from 0 to 7.
+
+    All stages take 3,280 epochs; the last one goes on after that.
+
+    Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2015,
+    https://arxiv.org/abs/1509.00519.
+    """
+    begins = (3 ** np.arange(8) - 1) // 2
+    stages = np.searchsorted(begins, steps // steps_per_epoch, side="right") - 1
+    return 10 ** (-stages / 7)
+
+
+LEARNING_RATE_SCHEDULES = {"constant": constant, "cosine": cosine, "staged": staged}
 
 
 @dataclass(frozen=True)
@@ -139,7 +152,8 @@ class Schedule:
     def learning_rates(self, steps: range) -> np.ndarray:
         """Return Adam's step sizes at steps, counted from 0."""
         shape = LEARNING_RATE_SCHEDULES[self.settings.learning_rate_schedule]
-        return self.settings.learning_rate * shape(np.array(steps), self.steps)
+        whole = self.steps_per_epoch, self.settings.epochs
+        return self.settings.learning_rate * shape(np.array(steps), *whole)
 
 
 # --- the record -----------------------------------------------------------------------------------

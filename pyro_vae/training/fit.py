@@ -1,7 +1,7 @@
 """`fit` and `fit_many`: training of one model, or of many models of the same architecture."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -12,12 +12,13 @@ from pyro_vae.devices import checked_device
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.settings import TrainingSettings, default_batch_size
+from pyro_vae.training.adam import Adam
 from pyro_vae.training.distributed import Distributed
 from pyro_vae.training.engines import ENGINES, Engine, choose_engine
 from pyro_vae.training.ensembles import Ensemble
 from pyro_vae.training.epochs import Schedule, Splits
 from pyro_vae.training.loop import Training
-from pyro_vae.training.objectives import OBJECTIVES, Loss
+from pyro_vae.training.objectives import OBJECTIVES, ElboAnalytic, Loss
 from pyro_vae.training.processes import ALONE, Ranks
 from pyro_vae.training.step import check_step_fits
 
@@ -44,6 +45,11 @@ def fit(
     batch_size: int | None = None,
     learning_rate: float = 1e-3,
     learning_rate_schedule: str = "constant",
+    adam_beta1: float = 0.9,
+    adam_beta2: float = 0.999,
+    adam_epsilon: float = 1e-8,
+    clip_norm: float | None = None,
+    free_bits: float = 0.0,
     patience: int | None = None,
     seed: int = 0,
     precision: str = "float32",
@@ -68,8 +74,9 @@ def fit(
         ranks: processes that train together (default: this process alone). Each of them calls `fit`
             with the same arguments inside `ranks.joined()`. `batch_size` is the sum of their
             shares, and all of them have the same weights.
-        objective: sampled ELBO, ELBO with the KL in closed form, or importance-weighted bound; one
-            of `elbo`, `elbo_analytic`, `iwae` (default: elbo).
+        objective: bound and gradient: the ELBO (elbo, elbo_analytic, stl) or an importance-weighted
+            bound; one of `elbo`, `elbo_analytic`, `stl`, `iwae`, `dreg`, `miwae`, `piwae`, `ciwae`
+            (default: elbo).
         num_particles: draws of z per image and step; at least 1 (default: 1).
         beta: factor on the KL: 1 gives the ELBO, more than 1 regularises more; at least 0 (default:
             1).
@@ -79,8 +86,18 @@ def fit(
         epochs: passes over the training images; at least 1 (default: 100).
         batch_size: images per step; at least 1 (default: 128, or all of fewer).
         learning_rate: step size of Adam; more than 0 (default: 0.001).
-        learning_rate_schedule: constant, or cosine: the learning rate falls to 0 at the end of
-            training; one of `constant`, `cosine` (default: constant).
+        learning_rate_schedule: constant; cosine, which falls to 0 at the end of training; or
+            staged: 3^i epochs at 10^(-i/7) of the rate, for i from 0 to 7; one of `constant`,
+            `cosine`, `staged` (default: constant).
+        adam_beta1: Adam's decay of the average gradient; from 0 to 0.999999 (default: 0.9).
+        adam_beta2: Adam's decay of the average squared gradient; from 0 to 0.999999 (default:
+            0.999).
+        adam_epsilon: what Adam adds to the root of the average squared gradient; more than 0
+            (default: 1e-08).
+        clip_norm: the largest norm of a step's gradient; a longer one is scaled down; more than 0
+            (default: no clipping).
+        free_bits: nats of each component's KL that cost nothing, for elbo_analytic; at least 0
+            (default: 0).
         patience: stop after this many epochs without a better loss on held-out validation images,
             and keep the best weights; at least 1 (default: never stop early).
         seed: seed of the weights, the noise and the data order; at least 0 (default: 0).
@@ -103,21 +120,7 @@ def fit(
         >>> [record.epoch for record in pv.fit(vae, images, beta=0.5, epochs=2)]
         [1, 2]
     """
-    settings = TrainingSettings(
-        objective=objective,
-        num_particles=num_particles,
-        beta=beta,
-        beta_schedule=beta_schedule,
-        warmup_epochs=warmup_epochs,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        learning_rate_schedule=learning_rate_schedule,
-        patience=patience,
-        seed=seed,
-        precision=precision,
-        engine=engine,
-    )
+    settings = TrainingSettings(**_settings_in(locals()))
     splits = Splits(images, test_images, validation_images, dynamic)
     training = make_training(model, splits, settings, device, should_stop, ranks)
     training.unused = True
@@ -146,6 +149,11 @@ def fit_many(
     batch_size: int | None = None,
     learning_rate: float = 1e-3,
     learning_rate_schedule: str = "constant",
+    adam_beta1: float = 0.9,
+    adam_beta2: float = 0.999,
+    adam_epsilon: float = 1e-8,
+    clip_norm: float | None = None,
+    free_bits: float = 0.0,
     patience: int | None = None,
     seed: int = 0,
     precision: str = "float32",
@@ -164,27 +172,14 @@ def fit_many(
         learning_rates: the `learning_rate` of each model (default: the same for all).
         test_images, validation_images, dynamic, device, should_stop: as for `fit`.
         objective, num_particles, beta, beta_schedule, warmup_epochs, epochs, batch_size: as for `fit`.
-        learning_rate, learning_rate_schedule, patience, seed, precision: as for `fit`.
+        learning_rate, learning_rate_schedule, adam_beta1, adam_beta2, adam_epsilon: as for `fit`.
+        clip_norm, free_bits, patience, seed, precision: as for `fit`.
 
     Raises:
         ValueError: what `fit` refuses; models of different architectures; lists of different
             lengths.
     """
-    settings = TrainingSettings(
-        objective=objective,
-        num_particles=num_particles,
-        beta=beta,
-        beta_schedule=beta_schedule,
-        warmup_epochs=warmup_epochs,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        learning_rate_schedule=learning_rate_schedule,
-        patience=patience,
-        seed=seed,
-        precision=precision,
-        engine="compiled",
-    )
+    settings = TrainingSettings(**_settings_in(locals()), engine="compiled")
     lists = {"betas": betas, "seeds": seeds, "learning_rates": learning_rates}
     listed = {name: values for name, values in lists.items() if values is not None}
     if not isinstance(images, Sequence):
@@ -204,6 +199,11 @@ def fit_many(
     ensemble = Ensemble(trainings)
     ensemble.unused = True
     return ensemble
+
+
+def _settings_in(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of training among the arguments of a function."""
+    return {f.name: arguments[f.name] for f in fields(TrainingSettings) if f.name in arguments}
 
 
 def make_training(
@@ -232,10 +232,16 @@ def make_training(
     check_step_fits(model, settings, device)
     splits = splits.to(device, PRECISIONS[settings.precision])
     bf16 = settings.precision == "bf16"
-    loss = Loss(model, OBJECTIVES[settings.objective], settings.num_particles, bf16)
+    objective = OBJECTIVES[settings.objective]
+    if not model.has_rate and not objective.any_beta:
+        raise ValueError("objective: an autoencoder has no importance weights; use elbo")
+    if settings.free_bits:
+        objective = ElboAnalytic(settings.free_bits)
+    loss, adam = Loss(model, objective, settings.num_particles, bf16), Adam.of(settings)
 
     def make_engine(name: str) -> Engine:
-        return ENGINES[name](loss) if ranks.count == 1 else Distributed(loss, ranks, name)
+        alone = ranks.count == 1
+        return ENGINES[name](loss, adam) if alone else Distributed(loss, ranks, name, adam)
 
     return Training(make_engine, choice, schedule, splits, should_stop or _never, ranks)
 
@@ -250,6 +256,8 @@ def _check_against_images(
     patience, num_images = settings.patience, len(splits.train)
     if batch_size > num_images:
         raise ValueError(f"batch_size: expected 1 to {num_images} images, got {batch_size}")
+    if settings.free_bits and ranks.count > 1:
+        raise ValueError("free_bits: are of a whole minibatch, which ranks divide; use one process")
     if batch_size % ranks.count:
         raise ValueError(
             f"batch_size: expected a multiple of {ranks.count}, the number of ranks, got"

@@ -7,27 +7,22 @@ for no NaN. It runs the same handlers as Pyro's form and equals it to rounding.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import pyro
 import torch
-from pyro import poutine
-from pyro.distributions import Delta
+from pyro.distributions import Delta, MultivariateNormal, TorchDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.infer import ELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
-from pyro_vae.models.elbo import rate_of
+from pyro_vae.models.elbo import component_rates, rate_of
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded
-
-Program = Callable[..., object]
-Sites = dict[str, dict]
+from pyro_vae.training.importance import ESTIMATORS, Estimator, ImportanceELBO, LogProbs
+from pyro_vae.training.programs import Program, Sites, check_programs, held, trace_programs
 
 
 class Terms(NamedTuple):
@@ -42,103 +37,54 @@ class Terms(NamedTuple):
     distortion: Tensor
 
 
-def per_image(program: Program) -> Program:
-    """Return the program scaled by one over the number of images, its first argument's length."""
-
-    def scaled(x: Tensor, *args, **kwargs):
-        with poutine.scale(scale=1 / x.shape[0]):
-            return program(x, *args, **kwargs)
-
-    return scaled
-
-
-class Recorder(Messenger):
-    """A handler that keeps a program's sample sites, and replays the values of sites in `given`.
-
-    It does the work of `poutine.trace` and `poutine.replay` in one handler and skips params, since
-    handlers take most of the time of a small model's step.
-    """
-
-    def __init__(self, given: Sites | None = None):
-        super().__init__()
-        self.given, self.sites = given or {}, {}
-
-    def __enter__(self):
-        self.sites = {}
-        return super().__enter__()
-
-    def _pyro_sample(self, message: dict) -> None:
-        if message["name"] in self.given and not message["is_observed"]:
-            message["value"], message["done"] = self.given[message["name"]]["value"], True
-
-    def _pyro_post_sample(self, message: dict) -> None:
-        if type(message["fn"]) is not _Subsample:
-            self.sites[message["name"]] = message
-
-
-def trace_programs(
-    model: Program, guide: Program, x: Tensor, beta: float | Tensor, num_particles: int = 1
-) -> tuple[Sites, Sites]:
-    """Return the sites of the guide, and of the model at the guide's draws.
-
-    With several particles, the first dimension of all shapes is the particle.
-    """
-    if num_particles > 1:
-        plate = pyro.plate("num_particles_vectorized", num_particles, dim=-2)
-        model, guide = plate(model), plate(guide)
-    with Recorder() as drawn:
-        guide(x, beta)
-    with Recorder(given=drawn.sites) as scored:
-        model(x, beta)
-    return drawn.sites, scored.sites
-
-
-def check_programs(model: Program, guide: Program, x: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Check that the sum over sites has the gradients of Pyro's own estimators.
-
-    Raises:
-        ValueError: a draw of the guide that is not reparameterised, so that a score function term
-            would be missing; a parameter of a program that is not among the trained ones.
-    """
-    drawn = poutine.trace(guide).get_trace(x, 1.0)
-    scored = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(x, 1.0)
-    for name in drawn.stochastic_nodes:
-        fn = drawn.nodes[name]["fn"]
-        if type(fn) is not _Subsample and not fn.has_rsample:
-            raise ValueError(f"guide: {name} has no reparameterised draws; use the engine svi")
-    trained = {id(p) for p in parameters}
-    for site in (*drawn.nodes.values(), *scored.nodes.values()):
-        if site["type"] == "param" and id(site["value"].unconstrained()) not in trained:
-            raise ValueError(f"param: {site['name']} is none of the model's; use the engine svi")
-
-
 class Objective(ABC):
     """A loss in two forms that agree: `estimator` defines it, and `terms` sums it without a sync."""
 
     any_beta = True  # whether it is defined for betas other than the number 1
 
-    @staticmethod
     @abstractmethod
-    def estimator(num_particles: int, batch_size: int) -> ELBO:
-        """Return Pyro's estimator, for programs that `per_image` scales."""
+    def estimator(self, num_particles: int, batch_size: int) -> ELBO | None:
+        """Return Pyro's estimator, for programs that `per_image` scales; None where it has none.
 
-    @staticmethod
+        Raises:
+            ValueError: the objective is not defined for so many draws.
+        """
+
     @abstractmethod
-    def score(guide_sites: Sites, model_sites: Sites) -> Terms:
+    def score(self, guide_sites: Sites, model_sites: Sites) -> Terms:
         """Return the terms of one run of guide and model, from the sites of both."""
 
-    @classmethod
     def terms(
-        cls, model: Program, guide: Program, x: Tensor, beta: float | Tensor, num_particles: int = 1
+        self,
+        model: Program,
+        guide: Program,
+        x: Tensor,
+        beta: float | Tensor,
+        num_particles: int = 1,
     ) -> Terms:
         """Return the terms of one minibatch x (B, C, H, W); only the loss has gradients.
 
         Raises:
             ValueError: a beta that the objective is not defined for.
         """
-        if not cls.any_beta and (isinstance(beta, Tensor) or beta != 1):
+        self.check_beta(beta)
+        return self.score(*trace_programs(model, guide, x, beta, num_particles))
+
+    def check_beta(self, beta: float | Tensor) -> None:
+        """Check that the objective is defined for a beta.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not self.any_beta and (isinstance(beta, Tensor) or beta != 1):
             raise ValueError(f"beta: a scaled importance bound is no bound, got {beta}, not 1")
-        return cls.score(*trace_programs(model, guide, x, beta, num_particles))
+
+    def check(self, model: Program, guide: Program, x: Tensor) -> None:
+        """Check on a minibatch that `terms` has the gradients that it should have.
+
+        Raises:
+            ValueError: it has not.
+        """
 
 
 def _log_probs(sites: Sites) -> dict[str, Tensor]:
@@ -172,12 +118,10 @@ def _terms(loss: Tensor, rate: Tensor, log_likelihood: Tensor, guide_sites: Site
 class Elbo(Objective):
     """The loss distortion + beta * (log q - log p) at the drawn z, as in `Trace_ELBO`."""
 
-    @staticmethod
-    def estimator(num_particles, batch_size):
+    def estimator(self, num_particles, batch_size):
         return Trace_ELBO(num_particles, max_plate_nesting=1, vectorize_particles=True)
 
-    @staticmethod
-    def score(guide_sites, model_sites):
+    def score(self, guide_sites, model_sites):
         log_p, log_q = _log_probs(model_sites), _log_probs(guide_sites)
         p, q = _means(log_p), _means(log_q)
         loss = _weighted(q, log_q, guide_sites) - _weighted(p, log_p, model_sites)
@@ -196,19 +140,43 @@ def _drawn(p: dict[str, Tensor], q: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 class ElboAnalytic(Objective):
-    """The loss distortion + beta * rate, with the rate in closed form, as in `TraceMeanField_ELBO`."""
+    """The loss distortion + beta * rate, with the rate in closed form, as in `TraceMeanField_ELBO`.
 
-    @staticmethod
-    def estimator(num_particles, batch_size):
+    Args:
+        free_bits: nats of each component's rate, as a mean over a minibatch, that cost nothing.
+
+    Source of the free bits: Kingma et al., "Improving variational inference with inverse
+    autoregressive flow", 2016, https://arxiv.org/abs/1606.04934.
+    """
+
+    def __init__(self, free_bits: float = 0.0):
+        self.free_bits = free_bits
+
+    def estimator(self, num_particles, batch_size):
+        if self.free_bits:
+            return None
         return TraceMeanField_ELBO(num_particles, max_plate_nesting=1, vectorize_particles=True)
 
-    @staticmethod
-    def score(guide_sites, model_sites):
+    def score(self, guide_sites, model_sites):
         log_p = _log_probs({n: s for n, s in model_sites.items() if s["is_observed"]})
         kl = {n: rate_of(s["fn"], model_sites[n]["fn"], s["value"]) for n, s in guide_sites.items()}
         p, rates = _means(log_p), _means(kl)
-        loss = _weighted(rates, kl, guide_sites) - _weighted(p, log_p, model_sites)
+        if self.free_bits:
+            kl = {n: self._charged(s["fn"], model_sites[n]["fn"]) for n, s in guide_sites.items()}
+        charged = _means(kl) if self.free_bits else rates
+        loss = _weighted(charged, kl, guide_sites) - _weighted(p, log_p, model_sites)
         return _terms(loss, sum(rates.values()), sum(p.values()), guide_sites)
+
+    @torch.no_grad()
+    def check(self, model, guide, x):
+        self.terms(model, guide, x, 1.0)
+
+    def _charged(self, q: TorchDistribution, p: TorchDistribution) -> Tensor:
+        """Return the rate that is charged for: of each component the mean, or the free bits if more."""
+        rates = component_rates(q, p)
+        if rates is None or isinstance(q, MultivariateNormal):
+            raise ValueError("free_bits: need a posterior and a prior of independent Normals")
+        return rates.flatten(0, -2).mean(0).clamp_min(self.free_bits).sum()
 
 
 class Iwae(Objective):
@@ -220,8 +188,7 @@ class Iwae(Objective):
 
     any_beta = False
 
-    @staticmethod
-    def estimator(num_particles, batch_size):
+    def estimator(self, num_particles, batch_size):
         # The programs are scaled by 1 / B. The order 1 - B undoes this scale inside the logarithm
         # and keeps it outside. The result is RenyiELBO(alpha=0) of the unscaled programs, over B.
         return RenyiELBO(
@@ -231,21 +198,87 @@ class Iwae(Objective):
             vectorize_particles=True,
         )
 
-    @staticmethod
-    def score(guide_sites, model_sites):
+    def score(self, guide_sites, model_sites):
         log_p, log_q = _log_probs(model_sites), _log_probs(guide_sites)
-        log_weights = sum(log_p.values()) - sum(log_q.values())
-        if log_weights.dim() == 1:  # a single particle
-            log_weights = log_weights.unsqueeze(0)
+        log_weights = _particles(sum(log_p.values()) - sum(log_q.values()))
         loss = math.log(len(log_weights)) - torch.logsumexp(log_weights, 0).mean()
         return _terms(loss, *_drawn(_means(log_p), _means(log_q)), guide_sites)
 
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    "elbo": Elbo,
-    "elbo_analytic": ElboAnalytic,
-    "iwae": Iwae,
+class Importance(Objective):
+    """The negative importance-weighted bound of an estimator of `pyro_vae.training.importance`.
+
+    Both programs run a second time at draws without gradients, where they must do the same.
+    """
+
+    def __init__(self, by: Estimator):
+        self.by, self.any_beta = by, by.linear
+
+    def estimator(self, num_particles, batch_size):
+        options = {"max_plate_nesting": 1, "vectorize_particles": True}
+        return ImportanceELBO(self.by, num_particles=num_particles, **options)
+
+    def score(self, guide_sites, model_sites, without: tuple[Sites, Sites] | None = None):
+        drawn = LogProbs(_scaled(model_sites), _scaled(guide_sites))
+        loss = -self.by.weights(drawn.model - drawn.guide).bound.mean()
+        if without:
+            loss = -self.by.bound(drawn, LogProbs(_scaled(without[1]), _scaled(without[0]))).mean()
+        p, q = _means(_log_probs(model_sites)), _means(_log_probs(guide_sites))
+        return _terms(loss, *_drawn(p, q), guide_sites)
+
+    def terms(self, model, guide, x, beta, num_particles=1):
+        self.check_beta(beta)
+        sites = trace_programs(model, guide, x, beta, num_particles)
+        return self.score(
+            *sites, trace_programs(model, guide, x, beta, num_particles, held(sites[0]))
+        )
+
+    @torch.no_grad()
+    def check(self, model, guide, x):
+        sites = trace_programs(model, guide, x, 1.0)
+        again = trace_programs(model, guide, x, 1.0, given=sites[0])
+        for first, second in zip(sites, again):
+            for name, value in _log_probs(first).items():
+                if not torch.allclose(value, _log_probs(second)[name], rtol=1e-3, atol=1e-2):
+                    raise ValueError(
+                        f"{name}: its program gives another distribution when it runs again"
+                        " (dropout?); use the objective iwae or elbo"
+                    )
+
+
+def _scaled(sites: Sites) -> Tensor:
+    """Return the log probability of all sites (K, B), scaled and masked as the handlers say."""
+    values = _log_probs(sites)
+    return _particles(
+        sum(scale_and_mask(values[n], s["scale"], s["mask"]) for n, s in sites.items())
+    )
+
+
+def _particles(values: Tensor) -> Tensor:
+    """Return values (K, B) of K particles, given those or the values (B,) of a single one."""
+    return values.unsqueeze(0) if values.dim() == 1 else values
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "elbo": Elbo(),
+    "elbo_analytic": ElboAnalytic(),
+    "stl": Importance(ESTIMATORS["stl"]),
+    "iwae": Iwae(),
+    "dreg": Importance(ESTIMATORS["dreg"]),
+    "miwae": Importance(ESTIMATORS["miwae"]),
+    "piwae": Importance(ESTIMATORS["piwae"]),
+    "ciwae": Importance(ESTIMATORS["ciwae"]),
 }
+
+
+@contextmanager
+def training_mode(model: LatentImageModel) -> Iterator[None]:
+    """Put the model in `train` mode inside the block, and in `eval` mode after it."""
+    model.train()
+    try:
+        yield
+    finally:
+        model.eval()
 
 
 @dataclass(frozen=True)
@@ -254,20 +287,27 @@ class Loss:
 
     Args:
         model: whose parameters are trained.
-        objective: the class of the objective.
+        objective: one of `OBJECTIVES`, or of your own.
         num_particles: draws of z per image.
         bf16: whether the networks compute in bfloat16.
     """
 
     model: LatentImageModel
-    objective: type[Objective]
+    objective: Objective
     num_particles: int = 1
     bf16: bool = False
+
+    def __post_init__(self):
+        self.estimator(1)  # raises where it is not defined for so many draws
 
     def autocast(self) -> AbstractContextManager:
         """Return the context in which the programs run."""
         device = self.model.device.type
         return torch.autocast(device, torch.bfloat16) if self.bf16 else nullcontext()
+
+    def estimator(self, batch_size: int) -> ELBO | None:
+        """Return Pyro's estimator for minibatches of a size; None where there is none."""
+        return self.objective.estimator(self.num_particles, batch_size)
 
     def terms(self, x: Tensor, beta: float | Tensor) -> Terms:
         """Return the terms of a minibatch x (B, C, H, W), without a sync."""
@@ -279,7 +319,17 @@ class Loss:
         """Check on a minibatch that the programs do not need Pyro's own estimators.
 
         Raises:
-            ValueError: programs that need them.
+            ValueError: programs that need them, or that the objective is not for.
         """
         with seeded(0, x.device), self.model.unregistered(), torch.no_grad():
             check_programs(self.model.model, self.model.guide, x, self.model.parameters())
+        self.check_objective(x)
+
+    def check_objective(self, x: Tensor) -> None:
+        """Check on a minibatch that the objective has the right gradients.
+
+        Raises:
+            ValueError: programs that it is not for.
+        """
+        with seeded(0, x.device), self.model.unregistered(), training_mode(self.model):
+            self.objective.check(self.model.model, self.model.guide, x)

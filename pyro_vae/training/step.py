@@ -6,11 +6,9 @@ estimated how much memory a step takes.
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from types import FunctionType
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export.graph_signature import InputKind
@@ -18,11 +16,11 @@ from torch.export.graph_signature import InputKind
 from pyro_vae.devices import device_bytes
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.settings import TrainingSettings
+from pyro_vae.training.adam import ADAM, Adam, adam_step, clipped
 from pyro_vae.training.capture import Captured
 
 COPIES = 8  # of the weights: with Adam's averages, gradients and their successors
 BACKWARD = 2  # what the gradients take, beside what the step keeps for them
-BETAS, EPSILON = (0.9, 0.999), 1e-8  # as in torch's and Pyro's Adam
 
 
 class Learned(NamedTuple):
@@ -79,7 +77,9 @@ def loss_gradients(captured: Captured, dynamic: bool) -> Gradients:
     return gradients
 
 
-def training_step(captured: Captured, dynamic: bool, ensemble: bool = False) -> Step:
+def training_step(
+    captured: Captured, dynamic: bool, adam: Adam = ADAM, ensemble: bool = False
+) -> Step:
     """Return a function that updates what was learned in place and gives the terms (3,) before that.
 
     It takes `Learned`, all images (N, C, H, W), the minibatch's rows (B,), beta with the scalars
@@ -90,7 +90,7 @@ def training_step(captured: Captured, dynamic: bool, ensemble: bool = False) -> 
 
     def update(learned, images, rows, scalars, noise):
         values, terms = gradients(learned, images, rows, scalars, noise)
-        return terms, updated(learned, values, scalars)
+        return terms, updated(learned, values, scalars, adam)
 
     if ensemble:
         update = torch.func.vmap(update, in_dims=(0, None, 0, 0, 0))
@@ -111,41 +111,15 @@ def of_its_own(function: Callable) -> Callable:
 
 
 def updated(
-    learned: Learned, gradients: Sequence[Tensor], scalars: Tensor
+    learned: Learned, gradients: Sequence[Tensor], scalars: Tensor, adam: Adam
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Return each parameter and its averages after Adam's step; scalars (3,) are those of a step."""
-    _, step_size, root_correction = scalars.unbind()
-    adam = partial(_adam, step_size=step_size, root_correction=root_correction)
-    return [adam(*each) for each in zip(*learned[:3], gradients)]
+    _, *of_step = scalars.unbind()
+    gradients = clipped(gradients, adam.clip_norm)
+    return [adam_step(*each, *of_step, adam) for each in zip(*learned[:3], gradients)]
 
 
-def _adam(
-    p: Tensor, m: Tensor, v: Tensor, g: Tensor, step_size: Tensor, root_correction: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    m = _normal_or_zero(m.lerp(g, 1 - BETAS[0]))
-    v = _normal_or_zero((v * BETAS[1]).addcmul(g, g, value=1 - BETAS[1]))
-    return p - step_size * m / (v.sqrt() / root_correction + EPSILON), m, v
-
-
-def _normal_or_zero(average: Tensor) -> Tensor:
-    """Return the average with 0 for denormal numbers, which no update can tell from 0.
-
-    The averages of weights without a gradient (pixels that are always black, units that died)
-    shrink until they are denormal. They stay so, since 0.9 times the smallest number rounds to
-    itself. A CPU computes ten times more slowly with denormal numbers.
-    """
-    return torch.where(average.abs() < torch.finfo(average.dtype).tiny, 0.0, average)
-
-
-def adam_scalars(counts: np.ndarray, learning_rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the step sizes and the roots of the second bias correction at the count-th steps, (k,).
-
-    They are computed in double precision, since digits would cancel in float32.
-    """
-    return learning_rates / (1 - BETAS[0] ** counts), np.sqrt(1 - BETAS[1] ** counts)
-
-
-def fused_step(captured: Captured, dynamic: bool) -> Step:
+def fused_step(captured: Captured, dynamic: bool, adam: Adam) -> Step:
     """Return a step like `training_step` that needs no compiler: Adam is one fused kernel of torch.
 
     Its scalars (3,) are beta, the learning rate and the number of the step, counted from 1.
@@ -157,16 +131,16 @@ def fused_step(captured: Captured, dynamic: bool) -> Step:
         _, learning_rate, count = scalars.float().unbind()
         torch._fused_adam_(
             learned.parameters,
-            [value.contiguous() for value in values],
+            [value.contiguous() for value in clipped(values, adam.clip_norm)],
             learned.averages,
             learned.squares,
             [],
             [count] * len(values),
             lr=learning_rate,
-            beta1=BETAS[0],
-            beta2=BETAS[1],
+            beta1=adam.beta1,
+            beta2=adam.beta2,
             weight_decay=0.0,
-            eps=EPSILON,
+            eps=adam.epsilon,
             amsgrad=False,
             maximize=False,
         )

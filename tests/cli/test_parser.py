@@ -18,8 +18,14 @@ VALUES = {
     "activation": "tanh", "latent_dim": "3", "objective": "elbo_analytic", "num_particles": "2",
     "beta": "4", "beta_schedule": "linear", "warmup_epochs": "5", "epochs": "20",
     "batch_size": "64", "learning_rate": "0.01", "learning_rate_schedule": "cosine",
-    "posterior": "flow", "prior": "mine.py:Own",
+    "posterior": "flow", "prior": "mine.py:Own", "adam_beta1": "0.8", "adam_beta2": "0.9",
+    "adam_epsilon": "1e-4", "clip_norm": "2", "free_bits": "0.5", "init_from": "runs/a",
     "patience": "3", "seed": "7", "precision": "float64", "engine": "svi", "device": "cpu",
+}  # fmt: skip
+
+
+BESIDE = {  # what a setting cannot be without
+    "beta_schedule": "warmup_epochs", "warmup_epochs": "beta_schedule", "free_bits": "objective",
 }  # fmt: skip
 
 
@@ -59,7 +65,7 @@ def test_every_flag_sets_its_setting():
         assert getattr(parsed, name) == value
         others = set(SETTINGS) - {name}
         assert not others & vars(parsed).keys()  # what is not given is left to the file
-        beside = {"beta_schedule": "warmup_epochs", "warmup_epochs": "beta_schedule"}.get(name)
+        beside = BESIDE.get(name)
         config = pv.RunConfig(**{n: VALUES[n] for n in (name, beside) if n})
         assert getattr(config, name) != getattr(pv.RunConfig(), name)
 

@@ -209,7 +209,7 @@ def test_a_folder_that_cannot_be_made(capsys, monkeypatch):
 @pytest.mark.parametrize("engine", ["svi", "eager"])
 @no_pictures
 def test_a_run_that_turns_nan_keeps_its_last_finite_checkpoint(capsys, monkeypatch, engine):
-    def exploding(steps, total):
+    def exploding(steps, *_):
         return np.where(steps < 40, 1.0, 1e30)
 
     arguments = [*TRAIN_QUICK, "--epochs", "9", "--out", "a", "--engine", engine]

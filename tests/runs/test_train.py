@@ -1,5 +1,7 @@
 """`train`: what a run folder holds, who is told of it, and what repeats the run."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.runs.train import locate
 from pyro_vae.training.loop import Stopped
 from tests.support.runs import assert_same_run, contents, quick
-from tests.support.training import stop_after
+from tests.support.training import assert_same_weights, stop_after
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 HEADER = (
@@ -46,6 +48,35 @@ def test_the_configuration_repeats_the_run(copy_run, no_pictures):
     assert config.batch_size == 128
     assert pv.train(config, "b").config == config
     assert_same_run("a", "b")
+
+
+def test_a_run_begins_with_the_weights_of_another(copy_run, no_pictures):
+    """Under another objective; what resumes has weights of its own, and needs the other no more."""
+    copy_run("a")
+    config = quick(init_from="a", objective="dreg", num_particles=4)
+    job = locate(config, "b")
+    job.build(job.load(), Noting())
+    assert_same_weights(job.training.model.state_dict(), pv.load_run("a").vae.state_dict())
+    run = pv.train(config, "b")
+    assert run.config.init_from == str(Path("a").resolve())
+    shutil.rmtree("a")
+    longer = replace(config, epochs=config.epochs + 1)
+    assert pv.train(longer, "b", resume=True).metrics["epoch"][:2] == run.metrics["epoch"]
+
+
+def test_weights_of_another_run_that_do_not_fit_are_refused(copy_run):
+    copy_run("a")
+    Path("c").mkdir()
+    for change, message in [
+        (
+            {"init_from": "a", "latent_dim": 5},
+            "init_from: the weights in .*a do not fit: .* is of another",
+        ),
+        ({"init_from": "c"}, "run: .*c is no run folder"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            pv.train(quick(**change), "b")
+    assert not Path("b").exists()
 
 
 class Noting(pv.Observer):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import pyro_vae as pv
+from pyro_vae.names import IMPORTANCE_BOUNDS
 from pyro_vae.training.loop import Stopped
 from pyro_vae.training.replay import ReplayedSteps
 from tests.support.programs import images, model
@@ -16,6 +17,11 @@ def trained(vae, x=None, **options):
     settings = {"epochs": 3, "batch_size": 16, "precision": "float64"}
     x = images() if x is None else x
     return list(pv.fit(vae, x, **(settings | options))), vae.state_dict()
+
+
+def particles(objective):
+    """The settings of an objective: importance-weighted bounds take four particles."""
+    return {"objective": objective, "num_particles": 4 if objective in IMPORTANCE_BOUNDS else 1}
 
 
 def full_training(engine="eager", **options):

@@ -19,8 +19,8 @@ CASES = {
     "dynamic pixels": DYNAMIC,
     "convolutions, selection": {"network": "conv"} | ANALYTIC | HELD_OUT,
     "particles": {"family": "laplace"} | PARTICLES,
-    "importance": {"objective": "iwae", "num_particles": 5, "dynamic": True},
-    "a point": {"kind": pv.Autoencoder},
+    "importance": {"objective": "piwae", "num_particles": 4, "dynamic": True},
+    "a point": {"kind": pv.Autoencoder, "clip_norm": 0.1, "adam_epsilon": 1e-3},
     "own programs": {"kind": Warping},
 }
 SINGLE_PRECISION = {"precision": "float32", "epochs": 1, "batch_size": 40}
@@ -134,6 +134,10 @@ def test_both_halves_of_a_step_are_machine_code_too():
     "options, message",
     [
         ({"batch_size": 15}, "batch_size: expected a multiple of 2, the number of ranks, got 15"),
+        (
+            {"objective": "elbo_analytic", "free_bits": 0.1},
+            "free_bits: are of a whole minibatch, which ranks divide; use one process",
+        ),
         ({"engine": "svi"}, "engine: svi does not divide a minibatch among 2 ranks; use auto"),
     ],
 )

@@ -11,9 +11,9 @@ import pyro_vae as pv
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.training.engines import Eager
 from pyro_vae.training.objectives import OBJECTIVES, Loss
-from tests.support import seams
+from tests.support import fake_cuda, seams
 from tests.support.programs import Choosy, Dropping, Straying, images, model
-from tests.support.training import assert_same_records, assert_same_weights, trained
+from tests.support.training import assert_same_records, assert_same_weights, particles, trained
 
 
 @pytest.mark.parametrize("name, objective", list(zip(LIKELIHOODS, itertools.cycle(OBJECTIVES))))
@@ -24,12 +24,43 @@ def test_svi_and_eager_train_alike(name, objective):
     of the squared gradient, which magnifies rounding where that is tiny: hence 1e-7 on weights that
     moved by 6e-3.
     """
-    options = {"objective": objective, "num_particles": 3 if objective == "iwae" else 1}
-    options |= {"test_images": images()}
+    options = particles(objective) | {"test_images": images()}
     records, weights = trained(model(name), engine="svi", **options)
     expected, reference = trained(model(name), engine="eager", **options)
     assert_same_weights(weights, reference, 1e-7)
     assert_same_records(records, expected, 1e-7)
+
+
+ADAM = {"adam_beta1": 0.5, "adam_beta2": 0.9, "adam_epsilon": 1e-2, "clip_norm": 0.3}
+
+
+@pytest.mark.parametrize(
+    "change", [{}, *({name: value} for name, value in ADAM.items()), ADAM], ids=str
+)
+def test_adam_is_the_same_under_every_engine(no_inductor, monkeypatch, change):
+    """Each setting changes the weights, and all engines agree on how; a stand-in records `graph`."""
+    usual = trained(model(), engine="svi")[1]
+    expected = trained(model(), engine="svi", **change)[1]
+    assert all(map(torch.equal, usual.values(), expected.values())) == (change == {})
+    found = {
+        engine: trained(model(), engine=engine, **change)[1] for engine in ("eager", "compiled")
+    }
+    fake_cuda.pretend(monkeypatch)
+    found["graph"] = trained(model(), engine="graph", **change)[1]
+    for engine, weights in found.items():  # torch's fused Adam has its learning rate in float32
+        assert_same_weights(weights, expected, 1e-6 if engine == "graph" else 1e-8)
+
+
+@pytest.mark.parametrize("engine", ["svi", "eager", "compiled"])
+def test_the_norm_of_all_gradients_together_is_clipped(no_inductor, engine):
+    """Adam's averages after one step are half of the gradients. To 1e-6, which torch adds to a norm."""
+    for norm, expected in [(0.3, 0.3), (1e6, None)]:
+        options = {"clip_norm": norm, "adam_beta1": 0.5, "precision": "float64", "epochs": 1}
+        run = pv.fit(model(), images(), engine=engine, batch_size=40, **options)
+        list(run)
+        averages = [2 * state["exp_avg"].flatten() for state in run.engine.adam_state().values()]
+        found = torch.cat(averages).norm().item()
+        assert found == pytest.approx(expected, rel=1e-6) if expected else found > 1
 
 
 @pytest.mark.parametrize("engine", ["svi", "eager"])

@@ -22,6 +22,7 @@ BETAS = [0.25, 1.0, 4.0, 1.0]
 SEEDS = [0, 1, 2, 3]
 RATES = [1e-3, 1e-2, 1e-3, 3e-3]
 LISTS = {"betas": BETAS, "seeds": SEEDS, "learning_rates": RATES}
+ADAM = {"adam_beta1": 0.5, "adam_beta2": 0.9, "adam_epsilon": 1e-2, "clip_norm": 0.3}
 OPTIONS = {"epochs": 10, "batch_size": 16, "precision": "float64"}
 
 
@@ -76,11 +77,21 @@ def test_every_family_as_alone(no_inductor, name):
         {"network": {"network": "resnet", "hidden": (4,), "activation": "gated"}},
         {"network": {"network": "linear", "hidden": None}, "objective": "elbo_analytic"},
         {"network": {"decoder_features": 3, "activation": "gated"}, "likelihood": "beta_binomial"},
-        {"objective": "iwae", "num_particles": 3, "betas": [1.0] * 4},
+        {"objective": "dreg", "num_particles": 3, "betas": [1.0] * 4},
         {"network": {"kind": pv.Autoencoder}, "learning_rate_schedule": "cosine"},
-        {"patience": 2, "validation_images": images(9)},
+        {"patience": 2, "validation_images": images(9), **ADAM},
+        {"objective": "elbo_analytic", "free_bits": 0.1},
     ],
-    ids=["conv", "resnet", "linear", "features", "iwae", "autoencoder", "patience"],
+    ids=[
+        "conv",
+        "resnet",
+        "linear",
+        "features",
+        "dreg",
+        "autoencoder",
+        "patience, Adam",
+        "free bits",
+    ],
 )
 def test_every_kind_of_training_as_alone(no_inductor, options):
     assert_as_alone(**options)

@@ -32,9 +32,12 @@ def test_factors_of_beta(name, ramp, factors):
 
 
 def test_factors_of_the_learning_rate():
-    assert LEARNING_RATE_SCHEDULES["constant"](np.array([0, 3]), 4).tolist() == [1, 1]
-    cosine = LEARNING_RATE_SCHEDULES["cosine"](np.array([0, 1, 2, 4]), 4)
+    assert LEARNING_RATE_SCHEDULES["constant"](np.array([0, 3]), 2, 2).tolist() == [1, 1]
+    cosine = LEARNING_RATE_SCHEDULES["cosine"](np.array([0, 1, 2, 4]), 2, 2)
     assert cosine == pytest.approx([1, (1 + 0.5**0.5) / 2, 0.5, 0])
+    epochs = [0, 1, 3, 4, 12, 13, 1093, 3279, 9999]  # those of Burda et al. end with 3,279
+    staged = LEARNING_RATE_SCHEDULES["staged"](2 * np.array(epochs) + 1, 2, 4)
+    assert (-7 * np.log10(staged)).round(9).tolist() == [0, 1, 1, 2, 2, 3, 7, 7, 7]
 
 
 def test_a_schedule_goes_by_the_steps_of_an_epoch():

@@ -13,9 +13,14 @@ from torch.distributions import Normal, kl_divergence
 
 from pyro_vae import VAE, Autoencoder
 from pyro_vae.likelihoods import LIKELIHOODS
-from pyro_vae.training.objectives import OBJECTIVES, Elbo, ElboAnalytic, Iwae, per_image
+from pyro_vae.models.elbo import component_rates
+from pyro_vae.training.objectives import OBJECTIVES, ElboAnalytic
+from pyro_vae.training.programs import per_image
+from tests.support.programs import model
+from tests.support.training import trained
 
 BATCH, LATENT, SHAPE = 6, 3, (2, 5, 4)
+PLAIN = ["elbo", "elbo_analytic", "iwae"]  # whose gradients are those of their losses
 
 
 ROUNDING = 1e-10  # float64, some hundred summands
@@ -67,10 +72,12 @@ def test_monte_carlo_rate_is_the_closed_form():
             z = pyro.sample("z", dist.Normal(p.loc, p.scale).to_event(1))
             pyro.sample("x", dist.Normal(z.sum(-1), 1.0), obs=x.flatten())
 
-    rates = torch.stack([Elbo.terms(model, guide, x, 1.0, 1000).rate for _ in range(200)])
+    rates = torch.stack(
+        [OBJECTIVES["elbo"].terms(model, guide, x, 1.0, 1000).rate for _ in range(200)]
+    )
     error = rates.std() / math.sqrt(len(rates))
     assert (rates.mean() - exact.mean()).abs() < 5 * error
-    analytic = ElboAnalytic.terms(model, guide, x, 1.0).rate
+    analytic = OBJECTIVES["elbo_analytic"].terms(model, guide, x, 1.0).rate
     assert analytic.item() == pytest.approx(exact.mean().item(), rel=1e-6)
 
 
@@ -99,13 +106,13 @@ def by_hand(vae, x, objective, beta, num_particles):
 @pytest.mark.parametrize("num_particles", [1, 4])
 @pytest.mark.parametrize("beta", [0, 1.0, 4.0])
 @pytest.mark.parametrize("as_tensor", [False, True])
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", PLAIN)
 def test_loss_and_gradients_equal_the_formulas(objective, beta, as_tensor, num_particles):
     vae, x = scenario()
     given = torch.tensor(float(beta), dtype=torch.float64) if as_tensor else beta
     if objective == "iwae" and (as_tensor or beta != 1):
         with pytest.raises(ValueError, match="a scaled importance bound is no bound"):
-            Iwae.terms(vae.model, vae.guide, x, given, num_particles)
+            OBJECTIVES["iwae"].terms(vae.model, vae.guide, x, given, num_particles)
         return
     torch.manual_seed(3)
     terms = OBJECTIVES[objective].terms(vae.model, vae.guide, x, given, num_particles)
@@ -148,10 +155,43 @@ def test_scaling_one_side_only_is_caught(objective, side):
     assert abs(terms.loss.item() - by_hand(vae, x, objective, 4.0, 1).item()) > 0.1
 
 
+@pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
+def test_free_bits_of_each_component_cost_nothing(beta):
+    """Their gradients are those of the other components: Kingma et al., equation 15, per component."""
+    vae, x = scenario()
+    rates = component_rates(vae.encode(x), vae.prior).mean(0)
+    free = rates.median().item() * (1 + 1e-9)  # one component of three is charged for
+    torch.manual_seed(3)
+    terms = ElboAnalytic(free).terms(vae.model, vae.guide, x, beta)
+    torch.manual_seed(3)
+    plain = OBJECTIVES["elbo_analytic"].terms(vae.model, vae.guide, x, beta)
+    charged = plain.distortion + beta * (rates.clamp_min(free)).sum()
+    assert terms.loss.item() == pytest.approx(charged.item(), rel=ROUNDING)
+    assert (terms.rate, terms.distortion) == (plain.rate, plain.distortion)
+    assert_equal(
+        gradients(vae, terms.loss - plain.loss),
+        gradients(vae, beta * (rates.clamp_min(free) - rates).sum()),
+    )
+
+
+@pytest.mark.parametrize(
+    "options, engine, message",
+    [
+        ({}, "svi", "engine: svi needs an estimator of Pyro's"),
+        ({"posterior": "full_normal"}, "eager", "free_bits: need a posterior and a prior of"),
+        ({"prior": "mixture"}, "eager", "free_bits: need a posterior and a prior of"),
+        ({"kind": Autoencoder}, "eager", "free_bits: need a posterior and a prior of"),
+    ],
+)
+def test_free_bits_are_refused_where_there_are_none(options, engine, message):
+    with pytest.raises(ValueError, match=message):
+        trained(model(**options), objective="elbo_analytic", free_bits=0.1, engine=engine)
+
+
 # --- Pyro -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", PLAIN)
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_both_forms_of_an_objective_agree(name, objective):
     """svi and eager: the same loss and gradients on the same noise, every family and objective."""
@@ -199,9 +239,9 @@ def test_masked_plates_of_a_users_own_programs():
 
     model, guide = (poutine.mask(program, kept) for program in (vae.model, vae.guide))
     torch.manual_seed(2)
-    terms = Elbo.terms(model, guide, x, 1.0)
+    terms = OBJECTIVES["elbo"].terms(model, guide, x, 1.0)
     torch.manual_seed(2)
-    loss = Elbo.estimator(1, BATCH).loss(per_image(model), per_image(guide), x, 1.0)
+    loss = OBJECTIVES["elbo"].estimator(1, BATCH).loss(per_image(model), per_image(guide), x, 1.0)
     assert terms.loss.item() == pytest.approx(loss, rel=ROUNDING)
-    whole = Elbo.terms(vae.model, vae.guide, x, 1.0)
+    whole = OBJECTIVES["elbo"].terms(vae.model, vae.guide, x, 1.0)
     assert terms.loss.item() < 0.9 * whole.loss.item()  # two of six images are left out

@@ -6,15 +6,19 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.names import IMPORTANCE_BOUNDS
+from pyro_vae.training.adam import ADAM, adam_step
 from pyro_vae.training.capture import capture
+from pyro_vae.training.importance import ESTIMATORS
 from pyro_vae.training.objectives import OBJECTIVES, Loss
-from pyro_vae.training.step import _adam, training_step
+from pyro_vae.training.step import training_step
 from tests.support import fake_cuda
 from tests.support.programs import images, model
 from tests.support.training import (
     assert_resumes_within_an_epoch,
     assert_same_records,
     assert_same_weights,
+    particles,
     trained,
 )
 
@@ -24,16 +28,12 @@ def cuda(monkeypatch, no_inductor):
     return fake_cuda.pretend(monkeypatch)
 
 
-def particles(objective):
-    """The settings of an objective: the importance-weighted bound takes three particles."""
-    return {"objective": objective, "num_particles": 3 if objective == "iwae" else 1}
-
-
 SCORED_TWICE = [n for n, f in LIKELIHOODS.items() if f.scored_on("density") == "density"]
 LOSSES = [  # every family under both scores, and with and without particles
     *((name, "iwae", "density") for name in LIKELIHOODS),
     *((name, "elbo", "levels" if name in SCORED_TWICE else "density") for name in LIKELIHOODS),
     ("laplace", "elbo_analytic", "density"),
+    *(("gaussian_shared_sigma", name, "density") for name in ESTIMATORS),
 ]
 
 
@@ -45,7 +45,7 @@ def test_the_graph_is_the_eager_step(cuda, name, objective, score):
     The steps are recorded and replayed, so that none of them waits for the device.
     """
     options = particles(objective) | {"epochs": 10, "test_images": images(7)}
-    if objective != "iwae":
+    if objective not in IMPORTANCE_BOUNDS:
         options |= {"beta_schedule": "linear", "warmup_epochs": 4}
     records, weights = trained(model(name, score=score), engine="compiled", **options)
     expected, reference = trained(model(name, score=score), engine="eager", **options)
@@ -89,7 +89,7 @@ def test_bf16_rounds_more_than_float32(no_inductor):
 @pytest.mark.parametrize(
     "name, objective, score",
     [
-        ("laplace", "iwae", "density"),
+        ("laplace", "dreg", "density"),
         ("beta", "elbo", "levels"),  # whose graph holds constants
     ],
 )
@@ -117,7 +117,7 @@ def test_adams_averages_hold_no_denormal_numbers():
     p, m, v = torch.ones(3), torch.tensor([1.0, tiny, -tiny]), torch.tensor([1.0, tiny, 0.0])
     one = torch.ones(())
     for _ in range(1_000):
-        p, m, v = _adam(p, m, v, torch.zeros(3), 1e-3 * one, one)
+        p, m, v = adam_step(p, m, v, torch.zeros(3), 1e-3 * one, one, ADAM)
     assert m.tolist() == [0.0, 0.0, 0.0] and v[1:].tolist() == [0.0, 0.0]
     assert p[1] == 1.0 and p[2] == 1.0
 
