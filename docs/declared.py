@@ -71,8 +71,8 @@ def settings() -> list[str]:
     lines = []
     for title, kind in KINDS.items():
         lines += [f"## {title}", "", *_settings(fields(kind))]
-    (device,) = (f for f in fields(RunConfig) if f.name == "device")
-    return [*lines, "## Device", "", *_settings([device])]
+    of_runs = [f for f in fields(RunConfig) if f.name in ("device", "init_from")]
+    return [*lines, "## Runs", "", *_settings(of_runs)]
 
 
 def _settings(declared: Iterable[Field]) -> list[str]:
