@@ -21,6 +21,7 @@ from pyro_vae.evaluation.estimates import mean_and_error
 from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.evaluation.single_posteriors import (
     DiagonalNormal,
+    Drawn,
     Flow,
     FullNormal,
     Parameters,
@@ -30,12 +31,10 @@ from pyro_vae.names import check_name
 from pyro_vae.randomness import seeded
 
 SAMPLES_PER_STEP = 8
-SAMPLES_TO_CHOOSE_BY = 1000  # between two fits to an image
-EARLY_SHARE = 1 / 4  # of the steps, that Normals from all starts take
-EARLY_SAMPLES = 400  # to choose those by that take the others, one in EARLY_STARTS
-EARLY_STARTS = 3
+SAMPLES_TO_CHOOSE_BY = 600  # between fits to an image
+EARLY_SHARE = 1 / 4  # of the steps, after which the best of the starts near the posterior goes on
 PRIOR_DRAWS = 512  # per image, of which the likely ones are starts of fits
-LIKELY_STARTS = 3
+LIKELY_STARTS = 5
 MISSED_MODE_NATS = 0.1  # a fit from the true code that is better by more has found another mode
 CLEARLY_LOWER = 5  # standard errors by which a failed fit lies under the encoder
 FIT_NATS = 0.02  # what a fit that ends within its noise may lose
@@ -47,12 +46,16 @@ class Refit(NamedTuple):
     """Distributions fitted to each image, compared with the encoder's: nats per image, (N,) each.
 
     The keys are `elbo` of the encoder's, and `elbo_refitted`, `elbo_full_covariance` and `elbo_flow`
-    of the best diagonal Normal, the best Normal and the best flow. Each contains the one before it.
+    of the best diagonal Normal, the best Normal and the best flow. Each of the latter contains the one
+    before it.
     """
 
     elbos: dict[str, Tensor]
     errors: dict[str, Tensor]  # Monte Carlo standard errors
-    failed: Tensor  # (N,), where every diagonal fit ended clearly below the encoder
+    failed: (
+        Tensor  # (N,), where every diagonal fit ended clearly below its start at the encoder's q
+    )
+    own: str | None  # the key of the encoder's own family; None where it is no Normal
 
 
 def refit_posterior(
@@ -67,15 +70,15 @@ def refit_posterior(
     """Fit three families of distributions to each image separately, and return their ELBOs.
 
     The families are a diagonal Normal, a Normal with full covariance and a normalizing flow. A
-    diagonal fit starts at the encoder's q, at the prior, at three of its draws that are chosen by
+    diagonal fit starts at the encoder's q, at the prior, at five of its draws that are chosen by
     p(x|z), and at a Normal with the moments that p(x|z) gives these draws; each richer one at the best
-    of the family before it, at the prior and at this Normal. Normals from all starts take a quarter of
-    the steps, and the best third of each image the others; flows take all, since they are slow to
-    find a shape. The diagonal one starts once more where
+    of the family before it, at the prior and at this Normal. Of the
+    starts that lie at q and at draws, only the best one after a quarter of the steps goes on. The
+    diagonal fit starts once more where
     the full one has ended, so that a mode which one of them finds is not taken for correlation. The
     best is kept, or what was known before where all fits end below it. These choices are made on other
     draws than the ELBOs, which all share theirs. Fits can still miss a mode: ELBOs are those of the
-    best at least (see `missed_modes`).
+    best at least (see `missed_modes`). All this holds for any prior and any posterior with moments.
 
     Args:
         vae: a VAE in `eval` mode; its weights do not change.
@@ -94,8 +97,8 @@ def refit_posterior(
     with seeded(seed, images.device), pyro.validation_enabled(False):
         for x in images.split(at_once):
             parts.append(_Fitting(vae, x, num_steps, num_samples, score, progress).refit())
-    elbos, errors, failed = zip(*parts)
-    return Refit(_joined(elbos), _joined(errors), torch.cat(failed))
+    elbos, errors, failed, own = zip(*parts)
+    return Refit(_joined(elbos), _joined(errors), torch.cat(failed), own[0])
 
 
 def missed_modes(
@@ -125,7 +128,7 @@ def missed_modes(
         fitting, normal = _Fitting(vae, x, num_steps, 2, score, progress), DiagonalNormal()
         starts = fitting.starts()
         known = fitting.best_fit(normal, [starts[0] | {"loc": z}])
-        gain, error = fitting.gain(normal, fitting.best_fit(normal, starts), known)
+        gain, error = fitting.gain(normal, fitting.diagonal_fit(starts), known)
     return gain > torch.clamp(CLEARLY_LOWER * error, min=MISSED_MODE_NATS)
 
 
@@ -145,63 +148,68 @@ class _Fitting(NamedTuple):
 
     def refit(self) -> Refit:
         """Fit each family, from the best of the one before, and measure all on the same draws."""
-        starts = self.starts()
+        q, starts = self.vae.encode(self.x), self.starts()
         encoder, prior, covering = starts[:3]
         normal, full_normal = DiagonalNormal(), FullNormal()
         flow = Flow(self.vae.latent_dim, self.x.device)
-        fitted = self.best_fit(normal, starts)
+        own, encoding = None, (Drawn(q), encoder)
+        if isinstance(getattr(q, "base_dist", None), torch.distributions.Normal):
+            own, encoding = "elbo_refitted", (normal, encoder)
+        fitted = self.diagonal_fit(starts)
         gain, error = self.gain(normal, encoder, fitted)
         failed = gain < -torch.clamp(CLEARLY_LOWER * error, min=FIT_NATS)
         diagonal = self.best(normal, [encoder, fitted])
         full = self.improved(full_normal, [diagonal, prior, covering])
+        if isinstance(q, torch.distributions.MultivariateNormal):
+            own, encoding = "elbo_full_covariance", (full_normal, full_normal.of(q))
+            full = self.best(full_normal, [full, encoding[1]])
         again = self.best_fit(normal, [{name: full[name] for name in prior}])
         diagonal = self.best(normal, [diagonal, again])
         full = self.best(full_normal, [full, full_normal.containing(diagonal)])
         others = [full_normal.containing(start) for start in (prior, covering)]
-        flowing = self.improved(flow, [full, *others], early_share=1.0)
+        flowing = self.improved(flow, [full, *others])
         alone = self.vae.latent_dim == 1  # then there is nothing to be correlated with
         elbos, errors = self.measure(
-            elbo=(normal, encoder),
+            elbo=encoding,
             elbo_refitted=(normal, diagonal),
             elbo_full_covariance=(normal, diagonal) if alone else (full_normal, full),
             elbo_flow=(flow, flowing),
         )
-        return Refit(elbos, errors, failed)
+        return Refit(elbos, errors, failed, own)
 
     @torch.no_grad()
     def starts(self) -> list[Parameters]:
         """Return diagonal Normals to start from.
 
-        They are the encoder's, the prior, one with the moments of the posterior by importance weights
-        of draws of the prior, and ones at such draws.
+        They have the moments of the encoder's q, of the prior, and of the posterior by importance
+        weights of draws of the prior, or lie at such draws.
         """
-        q = self.vae.encode(self.x).base_dist
-        encoder = {"loc": q.loc, "log_scale": q.scale.log()}
-        prior = {name: torch.zeros_like(q.loc) for name in encoder}
-        z = self.noise(PRIOR_DRAWS, len(self.x))
-        weights = self.terms(DiagonalNormal(), prior, z).softmax(0)
+        q, z = self.vae.encode(self.x), self.vae.prior.sample((PRIOR_DRAWS, len(self.x)))
+        encoder = {"loc": q.mean, "log_scale": q.stddev.log()}
+        prior = {"loc": z.mean(0), "log_scale": z.std(0).log()}
+        weights = self.log_likelihoods(z).softmax(0)
         loc = torch.einsum("sn,snd->nd", weights, z)
         scale = torch.einsum("sn,snd->nd", weights, (z - loc).square()).sqrt()
-        covering = {"loc": loc, "log_scale": torch.maximum(scale, q.scale).log()}
+        covering = {"loc": loc, "log_scale": torch.maximum(scale, q.stddev).log()}
         rows = weights.T.multinomial(LIKELY_STARTS, replacement=True)
         likely = z.transpose(0, 1)[torch.arange(len(rows), device=rows.device).unsqueeze(1), rows]
         return [encoder, prior, covering, *(encoder | {"loc": z} for z in likely.unbind(1))]
 
-    def improved(
-        self, family: FullNormal, starts: list[Parameters], early_share: float = EARLY_SHARE
-    ) -> Parameters:
+    def diagonal_fit(self, starts: list[Parameters]) -> Parameters:
+        """Return the best diagonal Normal that is found from what `starts` returned."""
+        normal, (encoder, prior, covering, *likely) = DiagonalNormal(), starts
+        early = math.ceil(EARLY_SHARE * self.num_steps)
+        near = self.best(normal, self.fits(normal, [encoder, *likely], early))
+        return self.best_fit(normal, [near, prior, covering])
+
+    def improved(self, family: FullNormal, starts: list[Parameters]) -> Parameters:
         """Return the best of the first distribution, and of fits from there and from others."""
         starts = [family.containing(start) for start in starts]
-        return self.best(family, [starts[0], self.best_fit(family, starts, early_share)])
+        return self.best(family, [starts[0], self.best_fit(family, starts)])
 
-    def best_fit(
-        self, family: DiagonalNormal, starts: list[Parameters], early_share: float = EARLY_SHARE
-    ) -> Parameters:
-        """Return for each image the fit from the start that is the best after a share of the steps."""
-        early = math.ceil(early_share * self.num_steps)
-        ranked = self.ranked(family, self.fits(family, starts, early), EARLY_SAMPLES)
-        going_on = ranked[: math.ceil(len(starts) / EARLY_STARTS)]
-        return self.best(family, self.fits(family, going_on, self.num_steps - early))
+    def best_fit(self, family: DiagonalNormal, starts: list[Parameters]) -> Parameters:
+        """Return for each image the best of the fits from several starts."""
+        return self.best(family, self.fits(family, starts, self.num_steps))
 
     def fits(
         self, family: DiagonalNormal, starts: list[Parameters], num_steps: int
@@ -212,23 +220,15 @@ class _Fitting(NamedTuple):
         parts = {name: values.chunk(len(starts)) for name, values in fitted.items()}
         return [dict(zip(parts, values)) for values in zip(*parts.values())]
 
-    def best(self, family: DiagonalNormal, candidates: list[Parameters]) -> Parameters:
-        """Return for each image the parameters with the highest ELBO."""
-        return self.ranked(family, candidates, SAMPLES_TO_CHOOSE_BY)[0]
-
     @torch.no_grad()
-    def ranked(
-        self, family: DiagonalNormal, candidates: list[Parameters], num_samples: int
-    ) -> list[Parameters]:
-        """Return for each image the parameters by their ELBO on the same draws, the highest first."""
+    def best(self, family: DiagonalNormal, candidates: list[Parameters]) -> Parameters:
+        """Return for each image the parameters with the highest ELBO, on the same draws."""
         if len(candidates) == 1:
-            return candidates
-        noise = self.noise(num_samples, len(self.x))
+            return candidates[0]
+        noise = self.noise(SAMPLES_TO_CHOOSE_BY, len(self.x))
         elbos = [self.terms(family, candidate, noise).mean(0) for candidate in candidates]
-        order = torch.stack(elbos).argsort(dim=0, descending=True, stable=True)
-        images = torch.arange(len(self.x), device=noise.device)
-        stacked = {name: torch.stack([c[name] for c in candidates]) for name in candidates[0]}
-        return [{name: v[rank, images] for name, v in stacked.items()} for rank in order]
+        rows = torch.stack(elbos).argmax(0), torch.arange(len(self.x), device=noise.device)
+        return {name: torch.stack([c[name] for c in candidates])[rows] for name in candidates[0]}
 
     def fit(self, family: DiagonalNormal, start: Parameters, num_steps: int) -> Parameters:
         """Return the parameters after steps of Adam from a start."""
@@ -265,16 +265,25 @@ class _Fitting(NamedTuple):
         return {n: mean for n, (mean, _) in found.items()}, {n: e for n, (_, e) in found.items()}
 
     def terms(self, family: DiagonalNormal, parameters: Parameters, noise: Tensor) -> Tensor:
-        """Return log p(x | z) - rate at each draw, (num_samples, N), in batches of a few draws.
+        """Return log p(x, z) - log q(z) at each draw, (num_samples, N).
 
         With parameters of several fits per image, N counts them all.
         """
-        x = self.x.repeat(noise.shape[1] // len(self.x), 1, 1, 1)
-        parts = []
-        for some in noise.split(max(1, 8 * decoded_at_once(self.vae) // len(x))):
-            z, rate = family.draw(parameters, some)
-            parts.append(log_likelihood(self.vae, x, z, self.score) - rate)
+        prior, parts = self.vae.prior, []
+        for some in noise.split(self.draws_at_once(noise.shape[1])):
+            z, log_q = family.draw(parameters, some)
+            parts.append(self.log_likelihoods(z) + prior.log_prob(z) - log_q)
         return torch.cat(parts)
+
+    def log_likelihoods(self, z: Tensor) -> Tensor:
+        """Return log p(x | z), (num_samples, N), in batches of a few draws."""
+        x = self.x.repeat(z.shape[1] // len(self.x), 1, 1, 1)
+        parts = z.split(self.draws_at_once(len(x)))
+        return torch.cat([log_likelihood(self.vae, x, part, self.score) for part in parts])
+
+    def draws_at_once(self, count: int) -> int:
+        """Return how many draws of so many codes are decoded in one batch."""
+        return max(1, 8 * decoded_at_once(self.vae) // count)
 
     def noise(self, num_samples: int, count: int) -> Tensor:
         """Return standard Normal draws in pairs of opposite sign, (num_samples, N, latent_dim)."""

@@ -24,17 +24,9 @@ from pyro_vae.models.vae import VAE
 ESTIMATE = "ais_from_posterior"  # of log P(x): chosen beforehand, as the largest of all is biased
 SIMULATED = 20  # images whose codes are known, on which fits are checked
 GAPS = {  # a higher rung minus a lower one
-    "approximation_gap": (ESTIMATE, "elbo_refitted"),  # what the best diagonal Normal q loses
-    "correlation_gap": (
-        "elbo_full_covariance",
-        "elbo_refitted",
-    ),  # of this, what a covariance closes
-    "shape_gap": (ESTIMATE, "elbo_full_covariance"),  # the rest of it, which no Normal closes
-    "closed_by_flow": ("elbo_flow", "elbo_full_covariance"),  # of that rest, what a flow closes
-    "amortization_gap": (
-        "elbo_refitted",
-        "elbo",
-    ),  # what the encoder loses to the best diagonal one
+    "correlation_gap": ("elbo_full_covariance", "elbo_refitted"),  # what a covariance closes
+    "shape_gap": (ESTIMATE, "elbo_full_covariance"),  # what no Normal closes
+    "closed_by_flow": ("elbo_flow", "elbo_full_covariance"),  # of that, what a flow closes
 }
 
 
@@ -49,6 +41,7 @@ class Ladder(NamedTuple):
     bound_effective_sample_size: Tensor  # of the draws of the importance bound, (N,)
     failed_fits: int  # images of which no fitted diagonal Normal reached the encoder's
     missed_modes: Tensor  # for which images that the model drew fits missed a mode, (few,)
+    own: str | None  # the rung of the best q of the encoder's own family, if it is a Normal
 
     @property
     def log_prob(self) -> Tensor:
@@ -70,8 +63,16 @@ class Ladder(NamedTuple):
 
     @property
     def gaps(self) -> dict[str, Tensor]:
-        """Return the differences of rungs that `GAPS` names, nats (N,) each."""
-        return {name: self.rungs[high] - self.rungs[low] for name, (high, low) in GAPS.items()}
+        """Return the differences of rungs that `GAPS` names, nats (N,) each.
+
+        Where the encoder's q is a Normal, they begin with what the best one of its family loses
+        (`approximation_gap`), and what the encoder loses to this one (`amortization_gap`).
+        """
+        pairs = GAPS
+        if self.own is not None:
+            of_family = {"approximation_gap": (ESTIMATE, self.own)}
+            pairs = of_family | GAPS | {"amortization_gap": (self.own, "elbo")}
+        return {name: self.rungs[high] - self.rungs[low] for name, (high, low) in pairs.items()}
 
     @property
     def missed(self) -> float | None:
@@ -129,4 +130,5 @@ def climb(
         bound.effective_sample_size,
         int(fit.failed.sum()),
         missed_modes(vae, min(len(images), SIMULATED), refit_steps, seed, progress=progress),
+        fit.own,
     )

@@ -1,41 +1,55 @@
 """Families of distributions of a single image's code, which are fitted to the posterior."""
 
+import math
 from typing import NamedTuple
 
-import pyro.distributions as dist
 import torch
 import zuko
+from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
-from torch.distributions import kl_divergence
 from torch.func import functional_call, stack_module_state, vmap
-
-from pyro_vae.likelihoods.distributions import Normal
 
 Parameters = dict[str, Tensor]  # by name; their first dimension counts images
 
 
 class Draws(NamedTuple):
-    """Draws of z, and what they cost: log q(z) - log p(z), nats, or its mean, KL(q || p)."""
+    """Draws of z, and log q(z) of each, nats."""
 
     z: Tensor  # (num_samples, N, latent_dim)
-    rate: Tensor  # (num_samples, N), or (N,) if it is the mean
+    log_q: Tensor  # (num_samples, N)
 
 
 class DiagonalNormal:
-    """A Normal with independent components: what the encoder predicts."""
+    """A Normal with independent components."""
 
     def draw(self, parameters: Parameters, noise: Tensor) -> Draws:
-        """Return draws of z with KL(q || p)."""
-        q = Normal(parameters["loc"], parameters["log_scale"].exp())
-        rate = kl_divergence(q, dist.Normal(torch.zeros_like(q.loc), torch.ones_like(q.loc)))
-        return Draws(q.loc + q.scale * noise, rate.sum(-1))
+        """Return draws of z from standard Normal ones, (num_samples, N, latent_dim)."""
+        z = parameters["loc"] + parameters["log_scale"].exp() * noise
+        return Draws(z, _log_density(noise, parameters["log_scale"].sum(-1)))
+
+
+def _log_density(standard: Tensor, log_volume: Tensor) -> Tensor:
+    """Return log q of what standard Normal numbers (..., latent_dim) become, (...)."""
+    squares = standard.square() + math.log(2 * math.pi)
+    return -squares.sum(-1) / 2 - log_volume
+
+
+class Drawn(DiagonalNormal):
+    """A distribution that is not fitted, such as the encoder's: it draws by itself."""
+
+    def __init__(self, q: TorchDistribution) -> None:
+        self.q = q
+
+    def draw(self, parameters: Parameters, noise: Tensor) -> Draws:
+        z = self.q.sample(noise.shape[:1])
+        return Draws(z, self.q.log_prob(z))
 
 
 class FullNormal(DiagonalNormal):
     """A Normal with any covariance: its Cholesky factor is scales times a unit triangle."""
 
     def draw(self, parameters: Parameters, noise: Tensor) -> Draws:
-        """Return draws of z with log q(z) - log p(z) of each.
+        """Return draws of z from standard Normal ones, (num_samples, N, latent_dim).
 
         The gradient of log q is that through z alone: without noise where q is the posterior.
 
@@ -44,11 +58,16 @@ class FullNormal(DiagonalNormal):
         """
         factor = _factor(parameters)
         z = parameters["loc"] + _times(factor, noise)
-        away = z - parameters["loc"].detach()
-        back = torch.linalg.solve_triangular(factor.detach(), away.unsqueeze(-1), upper=False)
-        standard = noise + (back.squeeze(-1) - back.squeeze(-1).detach())
-        log_volume = parameters["log_scale"].detach().sum(-1)
-        return Draws(z, (z.square() - standard.square()).sum(-1) / 2 - log_volume)
+        away = (z - parameters["loc"].detach()).unsqueeze(-1)
+        back = torch.linalg.solve_triangular(factor.detach(), away, upper=False).squeeze(-1)
+        standard = noise + (back - back.detach())  # its value without the solver's rounding
+        return Draws(z, _log_density(standard, parameters["log_scale"].detach().sum(-1)))
+
+    def of(self, q: torch.distributions.MultivariateNormal) -> Parameters:
+        """Return the parameters of such a distribution in this family."""
+        scale = q.scale_tril.diagonal(dim1=-2, dim2=-1)
+        below = q.scale_tril / scale.unsqueeze(-1)
+        return {"loc": q.loc, "log_scale": scale.log(), "below": below}
 
     def containing(self, diagonal: Parameters) -> Parameters:
         """Return the parameters of a diagonal Normal in this family."""
@@ -79,12 +98,10 @@ class Flow(FullNormal):
         self.spline = _Spline(latent_dim).to(device)  # for its masks: the weights are parameters
 
     def draw(self, parameters: Parameters, noise: Tensor) -> Draws:
-        """Return draws of z with log q(z) - log p(z) of each."""
         weights = {name: parameters[name] for name in dict(self.spline.named_parameters())}
         moved, log_slope = vmap(self._move, in_dims=(0, 1), out_dims=1)(weights, noise)
         z = parameters["loc"] + _times(_factor(parameters), moved)
-        log_volume = log_slope + parameters["log_scale"].sum(-1)
-        return Draws(z, (z.square() - noise.square()).sum(-1) / 2 - log_volume)
+        return Draws(z, _log_density(noise, log_slope + parameters["log_scale"].sum(-1)))
 
     def containing(self, full: Parameters) -> Parameters:
         """Return the parameters of a Normal with any covariance in this family."""
