@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyro_vae.likelihoods import LIKELIHOODS as LIKELIHOODS
     from pyro_vae.likelihoods import Likelihood as Likelihood
     from pyro_vae.models.autoencoder import Autoencoder as Autoencoder
+    from pyro_vae.models.fitted import fit_prior as fit_prior
     from pyro_vae.models.vae import VAE as VAE
     from pyro_vae.runs.config import RunConfig as RunConfig
     from pyro_vae.runs.evaluate import evaluate as evaluate
@@ -58,6 +59,7 @@ _HOMES = {
     "explore": "pyro_vae.explorer.page",
     "fit": "pyro_vae.training.fit",
     "fit_many": "pyro_vae.training.fit",
+    "fit_prior": "pyro_vae.models.fitted",
     "load_dataset": "pyro_vae.data",
     "load_run": "pyro_vae.runs.run",
     "load_runs": "pyro_vae.comparison.runs",

@@ -77,6 +77,11 @@ PRIORS = {
     "mixture": "a learned mixture of ten diagonal Normals",
     "vamp": "the mean of the posteriors of 100 learned pseudo-inputs",
 }
+FITTED = {  # densities of codes, after training
+    "gaussian": "a Normal with full covariance",
+    "mixture": "a mixture of ten such Normals",
+}
+CODES = ("prior", *FITTED)  # of samples
 NETWORKS = ("linear", "mlp", "conv", "resnet")
 ACTIVATIONS = ("relu", "tanh", "softplus", "gated")
 INITIALISATIONS = ("torch", "glorot")

@@ -8,6 +8,7 @@ from pyro_vae.evaluation.ais import STARTS
 from pyro_vae.figures.videos import VIDEO_TYPES
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.measures import PARTS
+from pyro_vae.models.fitted import FITTED
 from pyro_vae.models.networks import ACTIVATIONS, INITIALISATIONS, NETWORKS
 from pyro_vae.models.posteriors import POSTERIORS
 from pyro_vae.models.priors import PRIORS
@@ -27,6 +28,7 @@ DICTS = {
     "INITIALISATIONS": INITIALISATIONS,
     "POSTERIORS": POSTERIORS,
     "PRIORS": PRIORS,
+    "FITTED": FITTED,
     "BETA_SCHEDULES": BETA_SCHEDULES,
     "LEARNING_RATE_SCHEDULES": LEARNING_RATE_SCHEDULES,
     "PRECISIONS": PRECISIONS,
@@ -52,6 +54,7 @@ def test_names_with_a_line_about_them():
         "LIKELIHOODS",
         "POSTERIORS",
         "PRIORS",
+        "FITTED",
         "OBJECTIVES",
         "ENGINES",
         "PARTS",

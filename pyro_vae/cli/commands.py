@@ -19,7 +19,7 @@ from pyro_vae.cli.parser import (
     value,
     whole,
 )
-from pyro_vae.names import BOUND_DRAWS, DEVICES, PARTS, QUICK_BOUND_DRAWS, check_name
+from pyro_vae.names import BOUND_DRAWS, CODES, DEVICES, PARTS, QUICK_BOUND_DRAWS, check_name
 from pyro_vae.runs.config import RunConfig, check_run_folder, load_settings
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.settings import COSTS_ONLY, FIRST_RUN
@@ -208,6 +208,13 @@ SAMPLE = [
     *(RUN, SEED, DEVICE),
     value("--count N", "number of images (default: 64)", type=whole(1), default=64),
     value(
+        "--codes",
+        "where codes come from: prior, the model's own; or a density fitted to the codes of training"
+        " images, gaussian, a Normal with full covariance, or mixture, ten of them (default: prior)",
+        type=one_of(CODES),
+        default=CODES[0],
+    ),
+    value(
         "--pixels",
         "expected: the mean of p(x|z); drawn: a draw from it, with its noise (default: expected)",
         type=one_of(("expected", "drawn")),
@@ -216,8 +223,10 @@ SAMPLE = [
     value(
         "--out FILE",
         "a .png picture, or an .npy array (N, C, H, W) of pixels in [0, 1] (default:"
-        " samples_seedSEED.png among the run's figures)",
+        " samples_seedSEED.png among the run's figures, or samples_CODES_seedSEED.png)",
     ),
+    _data_dir("the run"),
+    _dataset("the run"),
 ]
 COMPARE = [
     value("runs RUN", "run folders, and folders that hold run folders", nargs="+"),

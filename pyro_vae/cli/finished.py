@@ -68,8 +68,10 @@ def _print_rows(title: str, rows: list[Shown]) -> None:
 
 
 def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
-    """Decode codes drawn from the prior into a picture or an array."""
-    out = Path(parsed.out or Path(parsed.run, "figures", f"samples_seed{parsed.seed}.png"))
+    """Decode codes, of the prior or of a density fitted to codes, into a picture or an array."""
+    codes = "" if parsed.codes == "prior" else f"{parsed.codes}_"
+    name = f"samples_{codes}seed{parsed.seed}.png"
+    out = Path(parsed.out or Path(parsed.run, "figures", name))
     check_name("out: type of file", out.suffix, PICTURE_TYPES)
     if not out.parent.is_dir():
         raise ValueError(f"out: there is no folder {out.parent}")
@@ -80,10 +82,17 @@ def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
         from pyro_vae.figures.images import grid
         from pyro_vae.pages.frame import png_bytes
         from pyro_vae.randomness import seeded
+        from pyro_vae.runs.data import load_data_again
+        from pyro_vae.runs.evaluate import subject_of
         from pyro_vae.runs.run import load_run
 
     device = resolve_device(parsed.device)
-    model = load_run(parsed.run, device).vae
+    run = load_run(parsed.run, device)
+    model = run.vae
+    if parsed.codes != "prior":
+        config = run.config.at(parsed.data_dir, parsed.dataset)
+        subject = subject_of(run, load_data_again(run, config), config, seed=parsed.seed)
+        model = subject.with_fitted_prior(parsed.codes)
     with seeded(parsed.seed, device):
         images = model.sample(parsed.count, draw=parsed.pixels == "drawn").cpu().numpy()
     if out.suffix == ".npy":

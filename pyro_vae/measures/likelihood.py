@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae.evaluation.ais import Annealed, Annealing, annealed_importance_sampling
-from pyro_vae.evaluation.bounds import bits_per_dim
+from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
 from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.ladder import ESTIMATE, Ladder, climb
 from pyro_vae.evaluation.terms import means, per_image
@@ -42,6 +43,7 @@ def measure_likelihood(subject: Subject) -> Measured:
     found.figures["ladder"] = _ladder_figures(ladder, model.image_shape, samples)
     found.drawings["ladder"] = _ladder_drawn(ladder)
     found.columns["likelihood"] = ladder.rungs | _of_chains(ladder.annealed)
+    _add_fitted_priors(found, subject, few, ladder)
     if subject.data.validation is not None:  # images that were held out to choose by
         few = subject.data.validation.images[: effort.few_images]
         annealing = replace(annealing, start="posterior")
@@ -52,6 +54,20 @@ def measure_likelihood(subject: Subject) -> Measured:
         column = {ESTIMATE: annealed.log_prob}
         found.columns["validation_likelihood"] = column | _of_chains(annealed)
     return found
+
+
+def _add_fitted_priors(found: Measured, subject: Subject, images: Tensor, ladder: Ladder) -> None:
+    """Add the importance bounds with densities of codes as the prior, and what is gained by each.
+
+    They take the draws of z that the bound with the prior takes.
+    """
+    with_prior, size = ladder.rungs["importance_bound"], ladder.bound_effective_sample_size
+    for kind, model in subject.with_fitted_priors().items():
+        bound = importance_bound(model, images, subject.effort.bound_samples, subject.seed)
+        found.columns["likelihood"][f"importance_bound_{kind}"] = bound.log_prob
+        fewest = torch.minimum(size, bound.effective_sample_size)
+        found.figures[f"gain_of_{kind}_nats"] = estimate(bound.log_prob - with_prior)
+        found.figures[f"gain_of_{kind}_effective_samples"] = estimate(fewest)
 
 
 def _of_chains(annealed: Annealed) -> dict[str, Tensor]:
@@ -211,6 +227,13 @@ LIKELIHOOD = Part(
             Row("ladder.fits_missing_modes", "fits that missed a known mode", "simulated images"),
             Row("ladder.fits_checked", "simulated images of that"),
             Row("ladder.bracket_gap_nats", "bracket gap, on as many simulated", NATS),
+        ),
+        *under(
+            "With a density of codes as the prior, the importance bound gains",
+            Row("gain_of_gaussian_nats", "by one Normal", NATS),
+            Row("gain_of_gaussian_effective_samples", "effective draws of that"),
+            Row("gain_of_mixture_nats", "by a mixture of ten", NATS),
+            Row("gain_of_mixture_effective_samples", "effective draws of that"),
         ),
         Row("ladder.warning", "warning", kind="words"),
     ),

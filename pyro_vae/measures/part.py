@@ -9,13 +9,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pyro_vae.data import Dataset
+from pyro_vae.data import Dataset, draw_binary
 from pyro_vae.evaluation.bounds import work_per_draw
 from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.models.elbo import chunks
+from pyro_vae.models.fitted import FEWEST_IMAGES, FITTED, fit_prior
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import BOUND_DRAWS, QUICK_BOUND_DRAWS
 from pyro_vae.pages.wording import Picture, Row, Shown, shown_rows
+from pyro_vae.randomness import seeded
 
 if TYPE_CHECKING:
     from xarray import DataTree  # half a second
@@ -39,7 +41,7 @@ class Effort:
     nuts_draws: int = 500
     simulations: int = 1000  # of simulation-based calibration
     walkers: int = 4096  # chains decode - sample - encode - sample
-    rows: int = 10_000  # of codes with factors
+    rows: int = 10_000  # of codes with factors, and of those that densities are fitted to
 
     def within(self, model: LatentImageModel) -> "Effort":
         """Return this effort, with fewer images and chains of a model whose draws cost more.
@@ -120,6 +122,23 @@ class Subject:
         posteriors = [self.model.encode(x) for x in chunks(images)]
         scales = torch.cat([q.variance.sqrt() for q in posteriors])
         return torch.cat([q.mean for q in posteriors]), scales
+
+    def with_fitted_prior(self, kind: str) -> LatentImageModel:
+        """Return the model with a density of the codes of training images as its prior.
+
+        If there are more images than `effort.rows`, it is fitted to so many, chosen at random. The
+        errors are those of `fit_prior`.
+        """
+        with seeded(self.seed, self.train.device):
+            rows = torch.randperm(len(self.train), device=self.train.device)
+            images = self.train[rows[: self.effort.rows]]
+            images = draw_binary(images) if self.data.dynamic else images
+        return fit_prior(self.model, images, kind, self.seed)
+
+    def with_fitted_priors(self) -> dict[str, LatentImageModel]:
+        """Return the model with each density of codes, by kind; none if there are too few images."""
+        kinds = list(FITTED) if len(self.train) >= FEWEST_IMAGES else []
+        return {kind: self.with_fitted_prior(kind) for kind in kinds}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The quality of samples and reconstructions, with a verdict."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -15,79 +15,70 @@ from pyro_vae.figures import one_run
 from pyro_vae.kept import cache_file, digest, kept
 from pyro_vae.measures.part import Figures, Measured, Part, Subject, to_numpy
 from pyro_vae.models.elbo import chunks
+from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.pages.wording import Compared, Picture, Row
 from pyro_vae.randomness import seeded
 
 VERSION = 2  # of the classifiers; raise it where the same images and labels give another one
 
 
-class ImageSets(NamedTuple):
-    """Equally many images (N, C, H, W) of each kind."""
-
-    real: Tensor  # half of the test images
-    other: Tensor  # the other half
-    reconstructions: Tensor  # of the other half, drawn
-    samples: Tensor  # from the prior, drawn
-    reconstruction_means: Tensor  # the same two as expected images
-    sample_means: Tensor
-
-    @property
-    def measured(self) -> dict[str, Tensor]:
-        """Return the sets to compare with `real`, by the names that they have in the figures."""
-        return {
-            "real": self.other,
-            "reconstructions": self.reconstructions,
-            "samples": self.samples,
-            "reconstruction_means": self.reconstruction_means,
-            "sample_means": self.sample_means,
-        }
-
-
 def measure_samples(subject: Subject) -> Measured:
     """Measure the quality of samples and reconstructions against the data, with a verdict."""
-    sets, net = _image_sets(subject), _classifier(subject)
-    drawings: dict[str, Figure | bytes] = {"power_spectra": _spectra_drawn(sets)}
-    explained = explained_share(subject.model, sets.real, subject.seed)
+    real, sets = _image_sets(subject)
+    net = _classifier(subject)
+    drawings: dict[str, Figure | bytes] = {"power_spectra": _spectra_drawn(real, sets)}
+    explained = explained_share(subject.model, real, subject.seed)
     figures: dict[str, Any] = {"explained_share": explained}
     if net is None:
         verdict = {"verdict": judge(explained)}
-        return Measured(_sharpness_figures(sets) | figures | verdict, drawings=drawings)
-    net = net.to(sets.real.device)
-    sets = ImageSets(*(images.float() for images in sets))
-    apart = mismatch(net, sets.real, sets.sample_means, sets.reconstruction_means)
+        return Measured(_sharpness_figures(real, sets) | figures | verdict, drawings=drawings)
+    net = net.to(real.device)
+    real, sets = real.float(), {name: images.float() for name, images in sets.items()}
+    apart = mismatch(net, real, sets["sample_means"], sets["reconstruction_means"])
     figures |= {"mismatch": apart, "verdict": judge(explained, apart)}
-    quality = sample_quality(net, sets.real, sets.measured)
+    quality = sample_quality(net, real, sets)
     figures = quality | {"classifier_accuracy": net.accuracy} | figures
     return Measured(figures, drawings=drawings)
 
 
-def _image_sets(subject: Subject) -> ImageSets:
+def _image_sets(subject: Subject) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return half of the test images, and as many images of each kind by their name in the figures.
+
+    `real` is the other half, which is reconstructed. Samples come from the prior, and from densities
+    that are fitted to codes. They are drawn but for those that are called means, which are expected
+    images.
+    """
     model, half = subject.model, min(len(subject.test) // 2, subject.effort.images)
     with seeded(subject.seed, subject.test.device):  # the published order may be by difficulty
         order = torch.randperm(len(subject.test), device=subject.test.device)
         real, other = subject.test[order[:half]], subject.test[order[half : 2 * half]]
-        codes = [model.prior.sample((half,)), subject.draws(other)]
-        drawn, expected = (
-            [torch.cat([model.images(part, draw) for part in chunks(z)]) for z in codes]
-            for draw in (True, False)
-        )
-    return ImageSets(real, other, drawn[1], drawn[0], expected[1], expected[0])
+        codes = {"sample": model.prior.sample((half,)), "reconstruction": subject.draws(other)}
+        drawn = {f"{name}s": _decoded(model, z, True) for name, z in codes.items()}
+        means = {f"{name}_means": _decoded(model, z, False) for name, z in codes.items()}
+        fitted = {
+            f"samples_{kind}": _decoded(model, fit.prior.sample((half,)), True)
+            for kind, fit in subject.with_fitted_priors().items()
+        }
+    return real, {"real": other} | drawn | means | fitted
 
 
-def _sharpness_figures(sets: ImageSets) -> Figures:
+def _decoded(model: LatentImageModel, codes: Tensor, draw: bool) -> Tensor:
+    return torch.cat([model.images(z, draw) for z in chunks(codes)])
+
+
+def _sharpness_figures(real: Tensor, sets: dict[str, Tensor]) -> Figures:
     ratios = {
-        f"sharpness_ratio_{name}": sharpness_ratio(images, sets.real)
-        for name, images in sets.measured.items()
+        f"sharpness_ratio_{name}": sharpness_ratio(images, real) for name, images in sets.items()
     }
-    return {"images": len(sets.real)} | ratios
+    return {"images": len(real)} | ratios
 
 
-def _spectra_drawn(sets: ImageSets) -> Figure:
+def _spectra_drawn(real: Tensor, sets: dict[str, Tensor]) -> Figure:
     shown = {
-        "data": sets.real,
-        "expected reconstructions": sets.reconstruction_means,
-        "expected samples": sets.sample_means,
-        "drawn samples": sets.samples,
+        "data": real,
+        "expected reconstructions": sets["reconstruction_means"],
+        "expected samples": sets["sample_means"],
+        "drawn samples": sets["samples"],
     }
     curves = {}
     for name, images in shown.items():
@@ -141,8 +132,15 @@ SAMPLES = Part(
     " likelihood, as the model says that data look like; expected images are the ones in the"
     " pictures. The Fréchet distance depends on the number of images: compare it with the distance"
     " between two halves of the real images, and never between data sets. The squared MMD does not;"
-    " it is 0 for images like the data. Sharpness is the power at fine detail over the data's.",
+    " it is 0 for images like the data. Sharpness is the power at fine detail over the data's. Where"
+    " samples from a density of codes are much better than those from the prior, the prior covers codes"
+    " that no image has, and the decoder is not to blame.",
     terms=(
+        (
+            "density of codes",
+            "a Normal, or a mixture of ten Normals, that is fitted to the codes of training images and"
+            " takes the place of the prior.",
+        ),
         (
             "Fréchet distance",
             "between two Normals, fitted to the features of images and of samples.",
@@ -174,6 +172,18 @@ SAMPLES = Part(
                 floor="samples.frechet_distance_real",
             ),
         ),
+        Row(
+            "frechet_distance_samples_gaussian",
+            "Fréchet, Normal of codes",
+            "drawn",
+            in_table="result",
+        ),
+        Row(
+            "frechet_distance_samples_mixture",
+            "Fréchet, mixture of codes",
+            "drawn",
+            in_table="result",
+        ),
         Row("frechet_distance_reconstructions", "Fréchet, reconstructions", "drawn"),
         Row("frechet_distance_real", "Fréchet, real images", in_table="result"),
         Row("frechet_distance_sample_means", "Fréchet, expected samples"),
@@ -184,6 +194,10 @@ SAMPLES = Part(
         Row("images", "images of each"),
         Row("precision_samples", "precision of samples", "drawn"),
         Row("recall_samples", "recall of samples", "drawn"),
+        Row("precision_samples_gaussian", "precision, Normal of codes", "drawn"),
+        Row("recall_samples_gaussian", "recall, Normal of codes", "drawn"),
+        Row("precision_samples_mixture", "precision, mixture of codes", "drawn"),
+        Row("recall_samples_mixture", "recall, mixture of codes", "drawn"),
         Row("explained_share", "structure explained", "by reconstructions"),
         Row("mismatch", "samples vs reconstructions", "MMD² of expected images"),
         Row(

@@ -70,6 +70,7 @@ WRONG = [
     (["evaluate", "run", "--samples", "0"], "argument --samples: expected a whole number >= 1"),
     (["sample", "run", "--count", "x"], "argument --count: expected a whole number >= 1, got 'x'"),
     (["sample", "run", "--pixels", "drown"], "argument --pixels: unknown name 'drown'; did you mean"),
+    (["sample", "run", "--codes", "gausian"], "unknown name 'gausian'; did you mean 'gaussian'?"),
     # settings that do not go together, or not with the data
     (["train", "--batch-size", "9999"], "batch_size: expected 1 to 1437 images, got 9999"),
     (["train", "--network", "linear", "--hidden", "4"], "a linear network has no hidden layers"),

@@ -14,6 +14,7 @@ from pyro_vae.cli.main import main
 from pyro_vae.likelihoods import LIKELIHOODS as FAMILIES
 from pyro_vae.likelihoods import base
 from pyro_vae.measures import PARTS
+from pyro_vae.measures.part import Subject
 from pyro_vae.names import DATASETS, LIKELIHOODS
 from pyro_vae.pages.wording import shown_rows
 from tests.support import seams
@@ -49,6 +50,18 @@ def test_drawn_pixels_are_grey_levels_as_in_the_data(copy_run):
     assert np.abs(levels - levels.round()).max() < 1e-5
     expected = sampled() * 16
     assert np.abs(expected - expected.round()).max() > 0.1
+
+
+def test_samples_of_a_density_of_codes(copy_run, digits):
+    run = pv.load_run(copy_run())
+    assert main(["sample", "a", "--codes", "gaussian", "--count", "4"]) == 0
+    assert Path("a/figures/samples_gaussian_seed0.png").exists()
+    for kind in ("gaussian", "mixture"):
+        x = sampled("--codes", kind, "--seed", "2")
+        fitted = Subject(run.vae, digits, seed=2).with_fitted_prior(kind)
+        torch.manual_seed(2)
+        assert np.abs(x - fitted.sample(9).numpy()).max() < 1e-6
+        assert (sampled("--seed", "2") != x).any()
 
 
 @pytest.mark.slow

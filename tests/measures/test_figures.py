@@ -11,9 +11,11 @@ from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.measures import PARTS
 from pyro_vae.measures.part import Subject
 from pyro_vae.models.elbo import elbo_terms
+from pyro_vae.models.fitted import FITTED
+from pyro_vae.randomness import seeded
 from tests.support.runs import TINY
 
-SEVEN_DRAWS = replace(TINY, bound_samples=7)
+SEVEN_DRAWS = replace(TINY, bound_samples=7, rows=60)
 
 
 def trained(digits, model=None, epochs=3, **settings):
@@ -68,6 +70,30 @@ def test_the_ladder_is_that_of_the_functions(likelihood):
     assert ladder["approximation_gap_nats"] == pytest.approx(gap)
     assert {unit for *_, unit in counted} == {"images", "steps of a fit", "temperatures"}
     assert list(found.drawings) == ["ladder"]
+
+
+def test_the_gain_of_a_density_of_codes_is_that_of_bounds_on_the_same_draws(likelihood):
+    subject, found, _ = likelihood
+    with seeded(3):
+        few = subject.train[torch.randperm(len(subject.train))[: subject.effort.rows]]
+    assert len(few) < len(subject.train)
+    for kind in FITTED:
+        fitted = pv.fit_prior(subject.model, few, kind, seed=3)
+        bound = importance_bound(fitted, subject.test[:4], 7, seed=3)
+        columns = found.columns["likelihood"]
+        assert torch.equal(columns[f"importance_bound_{kind}"], bound.log_prob)
+        gain = estimate(bound.log_prob - columns["importance_bound"])
+        assert found.figures[f"gain_of_{kind}_nats"] == gain
+        assert 1 <= found.figures[f"gain_of_{kind}_effective_samples"].mean <= 7
+
+
+def test_drawn_binary_images_are_encoded_where_training_draws_them(digits):
+    vae = pv.VAE((1, 8, 8), 2, "bernoulli", hidden=(4,), levels=2).eval()
+    data = pv.load_dataset("digits", binarize="dynamic")
+    encoded = []
+    vae.encoder.register_forward_pre_hook(lambda _, given: encoded.append(given[0]))
+    Subject(vae, data, TINY).with_fitted_prior("gaussian")
+    assert set(encoded[0].unique().tolist()) == {0, 1}
 
 
 def test_images_to_choose_by_are_measured_as_well(likelihood):
@@ -148,6 +174,10 @@ def test_images_that_allow_no_classifier_are_measured_without(side, classes):
     subject = Subject(vae, data, TINY, labelled=lambda: data)
     samples = PARTS["samples"].measure(subject).figures
     assert samples["verdict"].word and "classifier_accuracy" not in samples
+    assert "sharpness_ratio_samples_mixture" in samples
+    data = replace(data, train=split[:9])  # to whose codes no density is fitted
+    samples = PARTS["samples"].measure(replace(subject, data=data)).figures
+    assert samples["verdict"].word and "sharpness_ratio_samples_mixture" not in samples
 
 
 def bars(count=640, **columns):
