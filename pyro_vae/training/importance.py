@@ -21,7 +21,6 @@ This file needs Pyro and torch only.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from pyro import poutine
@@ -33,84 +32,65 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 
-class Weights(NamedTuple):
-    """A bound (...) of K draws in nats, and the weights u and v (K, ...) of their gradients."""
-
-    bound: Tensor
-    of_model: Tensor
-    of_guide: Tensor
+def elbo(log_weights: Tensor) -> Tensor:
+    """Return the mean of the log weights (K, ...), nats."""
+    return log_weights.mean(0)
 
 
-class LogProbs(NamedTuple):
-    """The log probabilities of K draws under the model and under the guide, (K, ...) each, nats."""
-
-    model: Tensor
-    guide: Tensor
-
-
-def elbo(log_weights: Tensor) -> Weights:
-    """Return the mean of the log weights, in which all draws have the same weight."""
-    equal = torch.full_like(log_weights, 1 / len(log_weights))
-    return Weights(log_weights.mean(0), equal, equal)
-
-
-def iwae(log_weights: Tensor) -> Weights:
-    """Return the logarithm of the mean weight.
+def iwae(log_weights: Tensor) -> Tensor:
+    """Return the logarithm of the mean weight, nats, given log weights (K, ...).
 
     Source: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2015,
     https://arxiv.org/abs/1509.00519.
     """
-    bound = log_weights.logsumexp(0) - math.log(len(log_weights))
-    share = log_weights.softmax(0)
-    return Weights(bound, share, share)
+    return log_weights.logsumexp(0) - math.log(len(log_weights))
 
 
-def dreg(log_weights: Tensor) -> Weights:
-    """Return the bound of `iwae` with the weights of doubly reparameterised gradients.
+def miwae(log_weights: Tensor) -> Tensor:
+    """Return the mean of the bounds of `iwae` over equal groups of draws; see `in_groups`.
+
+    Source: Rainforth et al., "Tighter variational bounds are not necessarily better", 2018,
+    https://arxiv.org/abs/1802.04537; for `ciwae` and `piwae_weights` too.
+    """
+    return iwae(in_groups(log_weights)).mean(0)
+
+
+def ciwae(log_weights: Tensor) -> Tensor:
+    """Return the mean of the ELBO and the bound of `iwae`."""
+    return (elbo(log_weights) + iwae(log_weights)) / 2
+
+
+def dreg_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weights u and v (K, ...) of doubly reparameterised gradients of `iwae`.
 
     Source: Tucker, Lawson, Gu and Maddison, "Doubly reparameterized gradient estimators for Monte
     Carlo objectives", 2018, https://arxiv.org/abs/1810.04152.
     """
-    bound, share, _ = iwae(log_weights)
-    return Weights(bound, share, share.square())
+    share = log_weights.softmax(0)
+    return share, share.square()
 
 
-def miwae(log_weights: Tensor) -> Weights:
-    """Return the mean of the bounds of `iwae` over equal groups of draws; see `num_groups`.
-
-    Source: Rainforth et al., "Tighter variational bounds are not necessarily better", 2018,
-    https://arxiv.org/abs/1802.04537; for `piwae` and `ciwae` too.
-    """
-    groups = num_groups(len(log_weights))
-    grouped = log_weights.unflatten(0, (groups, -1))
-    bounds = grouped.logsumexp(1) - math.log(grouped.shape[1])
-    share = grouped.softmax(1).flatten(0, 1) / groups
-    return Weights(bounds.mean(0), share, share)
+def piwae_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weights u of `iwae` for the model and v of `miwae` for the guide, (K, ...)."""
+    grouped = in_groups(log_weights)
+    of_groups = grouped.softmax(0) / grouped.shape[1]
+    return log_weights.softmax(0), of_groups.flatten(0, 1)
 
 
-def piwae(log_weights: Tensor) -> Weights:
-    """Return the bound of `iwae`, whose weights the model has, while the guide has those of `miwae`."""
-    return iwae(log_weights)._replace(of_guide=miwae(log_weights).of_guide)
+def in_groups(log_weights: Tensor) -> Tensor:
+    """Return log weights (K, ...) in G groups, as (K / G, G, ...).
 
-
-def ciwae(log_weights: Tensor) -> Weights:
-    """Return the mean of the ELBO and the bound of `iwae`."""
-    pairs = zip(elbo(log_weights), iwae(log_weights))
-    bound, of_model, _ = ((one + other) / 2 for one, other in pairs)
-    return Weights(bound, of_model, of_model)
-
-
-def num_groups(num_particles: int) -> int:
-    """Return the number of groups: the largest divisor of `num_particles` up to its square root.
+    G is the largest divisor of K up to the root of K.
 
     Raises:
-        ValueError: it is 1 or a prime number.
+        ValueError: it is 1.
     """
-    for groups in range(math.isqrt(num_particles), 1, -1):
-        if num_particles % groups == 0:
-            return groups
+    count = len(log_weights)
+    for groups in range(math.isqrt(count), 1, -1):
+        if count % groups == 0:
+            return log_weights.unflatten(0, (-1, groups))
     raise ValueError(
-        f"num_particles: expected a product, as 4 or 64, to be split into groups, got {num_particles}"
+        f"num_particles: expected a product, as 4 or 64, to be split into groups, got {count}"
     )
 
 
@@ -118,40 +98,49 @@ def num_groups(num_particles: int) -> int:
 class Estimator:
     """An estimator of a bound's gradients.
 
+    It needs no distribution with detached parameters: what is to be left out is the gradient of a
+    log probability at *held* draws, which have no gradients themselves.
+
     Args:
-        weights: returns the bound and its weights, given log weights (K, ...).
+        of: returns the bound (...), given log weights (K, ...).
+        weights: returns the weights u and v (K, ...) (default: those of the bound's own gradient).
         score: whether the score of q is part of the gradient.
         linear: whether the bound is a mean of log weights, whose sites may be scaled one by one.
     """
 
-    weights: Callable[[Tensor], Weights]
+    of: Callable[[Tensor], Tensor]
+    weights: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     score: bool = True
     linear: bool = False
 
-    def bound(self, drawn: LogProbs, held: LogProbs) -> Tensor:
+    @property
+    def holds(self) -> bool:
+        """Return whether log probabilities at held draws are needed."""
+        return self.weights is not None or not self.score
+
+    def bound(self, log_p: Tensor, log_q: Tensor, held: tuple[Tensor, Tensor] | None) -> Tensor:
         """Return the bound (...), nats, which has the estimator's gradients.
 
-        It needs no distribution with detached parameters: what goes through the draws is what
-        remains of a log probability after the same one at held draws is taken away.
-
         Args:
-            drawn: log probabilities (K, ...) of reparameterised draws.
-            held: those of the same draws without their gradients.
+            log_p, log_q: log probabilities (K, ...) of draws under the model and under the guide.
+            held: both of them at held draws, if the estimator `holds`.
         """
-        bound, of_model, of_guide = self.weights((drawn.model - drawn.guide).detach())
-        path = drawn.model - held.model - drawn.guide
-        if not self.score:
-            path = path + held.guide
-        total = (of_model * held.model + of_guide * path).sum(0)
-        return bound + total - total.detach()
+        if held and not self.score:
+            log_q = log_q - held[1] + held[1].detach()
+        log_weights = log_p - log_q
+        if held is None or self.weights is None:
+            return self.of(log_weights)
+        of_model, of_guide = self.weights(log_weights.detach())
+        total = (of_model * held[0] + of_guide * (log_weights - held[0])).sum(0)
+        return self.of(log_weights.detach()) + total - total.detach()
 
 
 ESTIMATORS = {
     "stl": Estimator(elbo, score=False, linear=True),
     "iwae": Estimator(iwae),
-    "dreg": Estimator(dreg, score=False),
+    "dreg": Estimator(iwae, dreg_weights, score=False),
     "miwae": Estimator(miwae),
-    "piwae": Estimator(piwae),
+    "piwae": Estimator(iwae, piwae_weights),
     "ciwae": Estimator(ciwae),
 }
 """Estimators by name. That of `stl` is "sticking the landing" of the ELBO: Roeder, Wu and Duvenaud,
@@ -161,8 +150,8 @@ ESTIMATORS = {
 class ImportanceELBO(ELBO):
     """The negative bound of an estimator, for each element of the plates that all sites share.
 
-    The bound is summed over these elements, whose scale stays outside of the logarithm. Guide and
-    model run twice, and must do the same again for the same draws.
+    The bound is summed over these elements, whose scale stays outside of the logarithm. Where the
+    estimator holds draws, guide and model run twice, and must do the same again for the same draws.
 
     Args:
         estimator: a value of `ESTIMATORS`, or one of your own.
@@ -180,12 +169,14 @@ class ImportanceELBO(ELBO):
 
     def __init__(self, estimator: Estimator, **options):
         super().__init__(**options)
-        estimator.weights(torch.zeros(self.num_particles, 1))
+        (estimator.weights or estimator.of)(torch.zeros(self.num_particles, 1))
         self.estimator = estimator
 
     def _get_trace(self, model, guide, args, kwargs):
         recorder = poutine.trace(guide)
         run = get_importance_trace("flat", self.max_plate_nesting, model, recorder, args, kwargs)
+        if not self.estimator.holds:
+            return run
         again = poutine.replay(guide, trace=_held(recorder.trace))
         return *run, *get_importance_trace(
             "flat", self.max_plate_nesting, model, again, args, kwargs
@@ -208,8 +199,8 @@ class ImportanceELBO(ELBO):
         ]
         if self.vectorize_particles and self.num_particles > 1:
             parts = [part.squeeze(0) for part in parts]
-        drawn, held = LogProbs(*parts[:2]), LogProbs(*parts[2:])
-        return -scale * self.estimator.bound(drawn, held).sum()
+        held = tuple(parts[2:]) or None
+        return -scale * self.estimator.bound(*parts[:2], held).sum()
 
     @torch.no_grad()
     def loss(self, model, guide, *args, **kwargs) -> float:

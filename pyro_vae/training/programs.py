@@ -6,6 +6,7 @@ A model and a guide take `(x, beta)`.
 from collections.abc import Callable, Iterable
 
 import pyro
+import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
@@ -96,3 +97,43 @@ def check_programs(model: Program, guide: Program, x: Tensor, parameters: Iterab
 def held(sites: Sites) -> Sites:
     """Return the sites with values that have no gradients."""
     return {name: {**site, "value": site["value"].detach()} for name, site in sites.items()}
+
+
+def log_probs(sites: Sites) -> dict[str, Tensor]:
+    """Return the log probability of every site's value, per image, neither scaled nor masked."""
+    return {name: site["fn"].log_prob(site["value"]) for name, site in sites.items()}
+
+
+@torch.no_grad()
+def check_per_image(model: Program, guide: Program, x: Tensor) -> None:
+    """Check that all sites are of single images, as an importance-weighted bound needs them.
+
+    Raises:
+        ValueError: a site that images share.
+    """
+    for sites in trace_programs(model, guide, x, 1.0):
+        for name, value in log_probs(sites).items():
+            if value.shape != x.shape[:1]:
+                raise ValueError(
+                    f"{name}: is shared by images, and an importance-weighted bound is of each image;"
+                    " use the objective elbo"
+                )
+
+
+@torch.no_grad()
+def check_repeats(model: Program, guide: Program, x: Tensor) -> None:
+    """Check that programs have the same distributions when they run again with the same draws.
+
+    Raises:
+        ValueError: they have others, as with dropout.
+    """
+    first = trace_programs(model, guide, x, 1.0)
+    again = trace_programs(model, guide, x, 1.0, given=first[0])
+    for sites, others in zip(first, again):
+        repeated = log_probs(others)
+        for name, value in log_probs(sites).items():
+            if not torch.allclose(value, repeated[name], rtol=1e-5, atol=1e-2):  # inverses of flows
+                raise ValueError(
+                    f"{name}: its program gives another distribution when it runs again (dropout?);"
+                    " use the objective iwae or elbo"
+                )

@@ -11,11 +11,11 @@ from pyro.infer import SVI, RenyiELBO
 from torch.distributions import Normal
 
 import pyro_vae as pv
-from pyro_vae.training.importance import ESTIMATORS, ImportanceELBO, num_groups
+from pyro_vae.training.importance import ESTIMATORS, ImportanceELBO, in_groups
 from pyro_vae.training.objectives import OBJECTIVES, Loss
 from pyro_vae.training.programs import per_image
 from tests.support.linear_gaussian import drawn_images, linear_gaussian_vae
-from tests.support.programs import images, model
+from tests.support.programs import Warping, images, model
 from tests.support.training import trained
 
 ROUNDING = 1e-10  # float64, some hundred summands
@@ -54,9 +54,9 @@ def written_out(name, vae, x):
     log_p = Normal(0, 1).log_prob(z).sum(-1) + vae.decode(z).log_prob(x)
     log_w = log_p - q.log_prob(z).sum(-1)
     w = log_w.detach().exp()
-    pairs = w.view(2, 2, -1)
+    pairs = w.view(2, 2, -1).transpose(0, 1)  # the first and the third, the second and the fourth
     share = w / w.sum(0)
-    of_pairs = (pairs / pairs.sum(1, keepdim=True) / 2).view_as(w)
+    of_pairs = (pairs / pairs.sum(1, keepdim=True) / 2).transpose(0, 1).reshape(w.shape)
     equal, together = torch.full_like(w, 1 / K), w.mean(0).log()
     bound, u, v = {
         "stl": (w.log().mean(0), equal, equal),
@@ -109,10 +109,12 @@ def test_the_estimator_of_pyro_agrees(name, num_particles, scenario):
 
 
 def test_groups():
-    assert [num_groups(count) for count in (4, 6, 8, 36, 50, 64)] == [2, 2, 2, 6, 5, 8]
+    assert [in_groups(torch.zeros(count)).shape[1] for count in (4, 6, 8, 36, 50, 64)] == [
+        *(2, 2, 2, 6, 5, 8)
+    ]
     for count in (1, 2, 7):
         with pytest.raises(ValueError, match=f"num_particles: expected a product.* got {count}"):
-            num_groups(count)
+            in_groups(torch.zeros(count))
 
 
 # --- bias and noise -------------------------------------------------------------------------------
@@ -313,6 +315,13 @@ def test_programs_that_change_from_run_to_run_are_refused():
     for engine in ("svi", "eager"):
         with pytest.raises(ValueError, match="z: its program gives another distribution when it"):
             trained(vae, objective="dreg", num_particles=K, engine=engine)
+
+
+@pytest.mark.parametrize("objective", ["iwae", "miwae"])
+def test_sites_that_all_images_share_have_no_bound_of_each_image(objective):
+    for engine in ("svi", "eager"):
+        with pytest.raises(ValueError, match="offset: is shared by images, and an importance"):
+            trained(model(kind=Warping), objective=objective, num_particles=K, engine=engine)
 
 
 def test_groups_that_cannot_be_are_refused_before_training():
