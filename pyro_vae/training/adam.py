@@ -43,7 +43,8 @@ class ClippingAdam(pyro.optim.PyroOptim):
 
     def __call__(self, params, *args, **kwargs) -> None:
         if self.clip_norm is not None:
-            params = sorted(params, key=pyro.get_param_store().param_name)  # the norm's rounding
+            names = pyro.get_param_store()  # an order, since the norm is rounded
+            params = sorted(params, key=lambda p: str(names.param_name(p)))
             torch.nn.utils.clip_grad_norm_(params, self.clip_norm)
         super().__call__(params, *args, **kwargs)
 

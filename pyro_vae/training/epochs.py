@@ -5,7 +5,7 @@ That is: the images, beta and the learning rate of every step, and the record of
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -20,6 +20,7 @@ from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.settings import TrainingSettings
 
 SMALL = 2**16  # numbers: smaller tensors are looked at together, since each look costs a call
+Factors = Callable[..., np.ndarray]
 Given = TypeVar("Given")  # what an iterator gives after each epoch
 
 
@@ -98,7 +99,7 @@ def cyclical(steps: np.ndarray, ramp: int) -> np.ndarray:
     return np.minimum(steps % (2 * ramp) / ramp, 1.0)
 
 
-BETA_SCHEDULES = {"constant": constant, "linear": linear, "cyclical": cyclical}
+BETA_SCHEDULES: dict[str, Factors] = {"constant": constant, "linear": linear, "cyclical": cyclical}
 
 
 def cosine(steps: np.ndarray, steps_per_epoch: int, epochs: int) -> np.ndarray:
@@ -119,7 +120,11 @@ def staged(steps: np.ndarray, steps_per_epoch: int, epochs: int) -> np.ndarray:
     return 10 ** (-stages / 7)
 
 
-LEARNING_RATE_SCHEDULES = {"constant": constant, "cosine": cosine, "staged": staged}
+LEARNING_RATE_SCHEDULES: dict[str, Factors] = {
+    "constant": constant,
+    "cosine": cosine,
+    "staged": staged,
+}
 
 
 @dataclass(frozen=True)
