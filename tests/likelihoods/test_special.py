@@ -36,11 +36,10 @@ def test_softclip_is_increasing_between_its_bounds_and_the_identity_inside():
     assert (y - x)[inside].abs().max() < 2 * math.exp(-25)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-6)])
 def test_continuous_bernoulli_normaliser_and_mean(dtype, tolerance):
     """To 1e-10 relative in float64 and 1e-6 in float32, for logits from -100 to 100."""
-    grid = torch.cat([torch.linspace(-100, 100, 801), torch.logspace(-6, 0.8, 80)])
+    grid = torch.cat([torch.linspace(-100, 100, 101), torch.logspace(-6, 0.8, 40)])
     logits = torch.cat([grid, -grid]).to(dtype)
     normaliser, mean = special.log_sinhc(logits / 2), special.continuous_bernoulli_mean(logits)
     for a, log_c, m in zip(logits.tolist(), normaliser.tolist(), mean.tolist()):
@@ -49,17 +48,6 @@ def test_continuous_bernoulli_normaliser_and_mean(dtype, tolerance):
         exact_mean = 1 / (1 - mp.exp(-a)) - 1 / a if a else mp.mpf("0.5")
         assert abs(log_c - exact) <= tolerance * abs(exact), a
         assert abs(m - exact_mean) <= tolerance * exact_mean, a
-
-
-def test_mean_is_the_derivative_of_the_normaliser():
-    """Parameter 0.9999 has the published mean 0.8915."""
-    logit = torch.logit(torch.tensor([0.9999], dtype=torch.float64))
-    assert special.continuous_bernoulli_mean(logit).item() == pytest.approx(0.8915, abs=5e-5)
-    logits = torch.linspace(-50, 50, 997, dtype=torch.float64, requires_grad=True)
-    slope = derivative(special.log_sinhc, logits)  # of log sinh(x)/x: the Langevin function
-    assert torch.allclose(
-        special.continuous_bernoulli_mean(2 * logits), 0.5 + slope / 2, rtol=1e-10, atol=1e-12
-    )
 
 
 @pytest.mark.slow
@@ -122,12 +110,3 @@ def test_beta_bins_agree_with_the_reference(levels):
     value = special.log_beta_bin(a, b, level, levels)
     for row in zip(value.tolist(), a.tolist(), b.tolist(), level.tolist()):
         assert abs(row[0] - beta_bin_reference(*row[1:], levels)) < 1e-6, row
-
-
-@pytest.mark.parametrize("levels", [2, 17, 256])
-def test_beta_bins_sum_to_one(levels):
-    a, b = (10 ** (-2 + 6 * torch.rand(2, 300, 1, dtype=torch.float64))).unbind()
-    total = special.log_beta_bin(
-        *torch.broadcast_tensors(a, b, torch.arange(levels).double()), levels
-    ).logsumexp(-1)
-    assert total.abs().max() < 1e-6
