@@ -17,6 +17,7 @@ from pyro_vae.comparison.table import (
     bits_column,
     csv_text,
     differing,
+    groups,
     lines,
     ranked,
     table_of,
@@ -95,11 +96,11 @@ def _page(found: FoundRuns, table: pd.DataFrame, folder: Path) -> str:
     settings = varying(table)
     alike = [name for name in SETTINGS if name not in settings]
     by_folder = {str(run.folder): run for run in found.finished}
-    groups = []
-    for number, (_, rows) in enumerate(table.groupby(list(DATA), sort=False, dropna=False), 1):
+    parts = []
+    for number, (_, rows) in enumerate(groups(table, DATA), 1):
         runs = [by_folder[name] for name in rows.index]
         name = _data(runs[0].config)
-        groups.append(_group_page(name, Group(f"{name}, part {number}", runs, rows), folder))
+        parts.append(_group_page(name, Group(f"{name}, part {number}", runs, rows), folder))
     return render(
         "comparison.html",
         generator=GENERATOR,
@@ -109,7 +110,7 @@ def _page(found: FoundRuns, table: pd.DataFrame, folder: Path) -> str:
         varying=[(name, _values(table, name)) for name in settings],
         shared=[(name, setting_text(table[name].iloc[0])) for name in alike],
         others=found.others,
-        groups=groups,
+        groups=parts,
     )
 
 
@@ -145,8 +146,8 @@ def _table(group: Group, folder: Path) -> dict[str, Any]:
     """Return the runs, best first, and what a reader must know before comparing them."""
     table = ranked(group.table)
     bits, settings = bits_column(table), varying(table)
-    shown = [column for column, row in ROWS.items() if row.in_table == "result"]
-    columns = [c for c in (*shown, "parameters", "seconds") if table[c].notna().any()]
+    known = [column for column in ROWS if table[column].notna().any()]
+    columns = [c for kind in ("result", "cost") for c in known if ROWS[c].in_table == kind]
     runs = group.runs.items()
     beaten = [name for name, run in runs if worse_than(run.summary.get("baselines") or {})]
     return {

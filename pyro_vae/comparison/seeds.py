@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pyro_vae.comparison.table import ROWS, distinct_rows, groups, none_or, place_of
+from pyro_vae.comparison.table import ROWS, distinct_rows, groups, or_none, place_of
 from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.significance import (
     SIGNS,
@@ -102,7 +102,7 @@ def differences(
 
     def compared(runs: pd.DataFrame) -> dict[str, Any]:
         by_value = dict(groups(runs, [setting]))
-        both = [_values(by_value.get((none_or(v),), runs[:0]), column) for v in (one, other)]
+        both = [_values(by_value.get((or_none(v),), runs[:0]), column) for v in (one, other)]
         if not len(both[0]) or not len(both[1]):
             raise ValueError(f"{setting}: expected runs of {one} and {other}, got none of one")
         found, covered = _difference(*both)

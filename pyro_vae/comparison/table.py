@@ -26,7 +26,7 @@ SCALES = {  # the terms of ELBO and distortion; a continuous family has its `sco
     "none": "no likelihood",
 }
 ROWS: dict[str, Row] = (  # by column
-    {row.key: row for row in (*SUMMARY, PARAMETERS)}
+    {row.key: row for row in (PARAMETERS, *SUMMARY)}
     | {f"{name}.{row.key}": row for name, part in PARTS.items() for row in part.rows}
 )
 COMPARED = {column: row.compared for column, row in ROWS.items() if row.compared}
@@ -130,10 +130,10 @@ def groups(table: pd.DataFrame, names: Sequence[str]) -> list[tuple[tuple, pd.Da
     if not names:
         return [((), table)] if len(table) else []
     found = table.groupby(list(names), sort=False, dropna=False)
-    return [(tuple(map(none_or, values)), runs) for values, runs in found]
+    return [(tuple(map(or_none, values)), runs) for values, runs in found]
 
 
-def none_or(value: Any) -> Any:
+def or_none(value: Any) -> Any:
     """Return a value, and None in place of the NaN that pandas makes of it."""
     return None if value != value else value
 

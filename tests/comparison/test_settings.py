@@ -44,13 +44,13 @@ def test_validation_images_come_before_test_images():
     assert found().source.name == "the importance bound of test images"
 
 
-def leave_an_evaluation(path, checkpoint=None, nats=-50.0, bias=0.0):
+def leave_an_evaluation(path, checkpoint=None, nats=-50.0, bias=0.0, file="likelihood.csv"):
     """Leave what `evaluate --only likelihood` leaves of a run."""
     part = {"images": 20, "quick": True, "checkpoint": checkpoint, "measures": VERSION}
     (path / "evaluation.json").write_text(json.dumps({"likelihood": part}))
     rows = "".join(f"{n},{nats - n},{bias}\n" for n in range(20))
     names = "image,ais_from_posterior,ais_from_posterior_bias"
-    (path / "likelihood.csv").write_text(f"{names}\n{rows}")
+    (path / file).write_text(f"{names}\n{rows}")
 
 
 def test_annealing_comes_before_a_bound():
@@ -59,6 +59,18 @@ def test_annealing_comes_before_a_bound():
         leave_an_evaluation(path)
     assert found().source.name == "AIS of test images"
     assert found().settings[0].values.mean() > -70
+    for path in Path("x").iterdir():
+        leave_an_evaluation(path, file="validation_likelihood.csv")
+    assert found().source.name == "AIS of validation images"
+
+
+def test_annealing_of_fewer_images_is_not_paired():
+    make_up_settings("x", [0.0, 1.0])
+    for path in Path("x").iterdir():
+        leave_an_evaluation(path)
+    table = Path("x/0-0/likelihood.csv")
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:10]))
+    assert found().source.name == "the importance bound of test images"
 
 
 @pytest.mark.parametrize("bias, holds", [(0.0, True), (0.4, True), (1.2, False)])

@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,16 @@ from pyro_vae.training.loop import Training
 from tests.support import seams
 from tests.support.faults import full_disk_after
 from tests.support.runs import assert_same_run
-from tests.support.sweeps import BETAS, DYNAMIC, NAMES, SMALL, SWEEP, engines_of_runs, written
+from tests.support.sweeps import (
+    BETAS,
+    DYNAMIC,
+    NAMES,
+    SMALL,
+    SWEEP,
+    Noting,
+    engines_of_runs,
+    written,
+)
 
 pytestmark = pytest.mark.usefixtures("small_sweeps")
 
@@ -159,6 +169,21 @@ def test_the_units_of_a_group_are_computed_as_in_one_process(monkeypatch):
     for seed in range(3):
         assert pv.load_run(f"b/{seed}").summary["engine"] == "compiled"
         assert_same_run(f"a/seed={seed}", f"b/{seed}")
+
+
+def test_runs_that_have_ended_are_left_alone_also_where_their_data_are_gone(copy_run):
+    """They are no unit of a group, and are not marked as failed."""
+    finished = pv.Run(copy_run("a/0", engine="eager"))
+    observer, other = Noting(), pv.Run("a/1", replace(finished.config, seed=1))
+    group = [finished, other]
+    assert [unit.runs for unit in units(group, "cpu", observer)] == [[other]]
+    assert observer.told == []
+
+    def gone(config):
+        raise OSError("the data are gone")
+
+    assert units(group, "cpu", observer, gone) == []
+    assert observer.told == [("ended", "1", True)] and not finished.reread().failed
 
 
 # --- what fails -----------------------------------------------------------------------------------
