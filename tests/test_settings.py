@@ -31,11 +31,6 @@ def test_a_run_has_the_settings_of_all_three_kinds_and_a_device():
     assert {*NUMBERS, *POSITIVE, *CHOICES, "dataset", "data_dir", "init_from"} == set(FIELDS)
 
 
-@pytest.mark.parametrize("name", FIELDS)
-def test_a_default_is_a_value_that_its_check_accepts(name):
-    assert check_setting(FIELDS[name], FIELDS[name].default) == FIELDS[name].default
-
-
 @pytest.mark.parametrize("name", CHOICES)
 def test_choices_are_names_with_the_nearest_one_as_a_hint(name):
     first = FIELDS[name].metadata["choices"][0]

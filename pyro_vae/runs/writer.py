@@ -40,7 +40,7 @@ def start_folder(run: Run) -> None:
     ]
     results = (run.summary_file, run.evaluation_file, run.report, run.explorer, run.per_image_file)
     measured = (run.folder / name for name in MEASURED)
-    files = (run.metrics_file, run.failure_file, *results, *measured)
+    files = (run.metrics_file, run.failure_file, run.parts_file, *results, *measured)
     others = [path for path in folders if path.is_symlink() or not path.is_dir()]
     others += [path for path in files if path.is_dir() and not path.is_symlink()]
     if others:

@@ -37,6 +37,7 @@ def test_a_run_keeps_the_measures_whose_means_its_summary_has(copy_run):
     assert run.summary["test"]["images"] == 360 and run.summary["validation"]["images"] == 143
 
 
+@pytest.mark.slow
 def test_runs_of_all_seeds_are_measured_on_the_same_drawn_pixels(copy_run):
     marks = set()
     for seed in (0, 1):
