@@ -25,6 +25,7 @@ def mine(elsewhere):
     Path("mine.py").write_text(FILE)
 
 
+@pytest.mark.slow
 def test_a_run_of_own_parts_stops_resumes_and_is_measured(monkeypatch, capsys):
     assert main([*TRAIN, "--out", "whole"]) == 0
     assert main([*TRAIN[:-1], "1", "--out", "a"]) == 0
@@ -80,6 +81,7 @@ def test_a_wrong_part_is_one_line(flags, message, capsys):
     assert message in line.replace(str(Path.cwd()) + "/", "")
 
 
+@pytest.mark.slow
 def test_a_sweep_over_own_parts_names_its_runs_by_them(small_sweeps):
     grid = {"posterior": ["normal", "mine.py:Narrow"], "seed": [0, 1]}
     runs = pv.sweep(grid | {"hidden": [(8,)], "latent_dim": [2], "epochs": [1]}, "a")
@@ -89,6 +91,7 @@ def test_a_sweep_over_own_parts_names_its_runs_by_them(small_sweeps):
     assert all(pv.load_run(f"a/{name}").summary for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["--posterior=full_normal", "--posterior=flow", "--prior=mixture"])
 def test_a_run_of_other_parts_is_loaded_and_resumed(part):
     assert main(["train", part, "--hidden", "8", "--epochs", "1", "--out", "a"]) == 0
