@@ -64,7 +64,7 @@ def test_near_is_near_and_not_far(got, near):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tutorial", "own_data", "likelihoods", "own_likelihood"])
+@pytest.mark.parametrize("name", ["tutorial", "own_data", "likelihoods", "own_parts"])
 def test_a_page_shows_what_happens(name, no_pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     families = dict(pv.LIKELIHOODS)  # a page may add to them
