@@ -156,8 +156,10 @@ def styles(table: pd.DataFrame, settings: Sequence[str]) -> Styles:
     for name, line in lines(table, settings):
         row = line.iloc[0]
         dash, colour = families.index(row["likelihood"]), others.index(label(row, rest))
-        colour, dash = colour if len(others) > 1 else dash, dash if len(families) > 1 else colour
-        found[name] = colour, dash
+        found[name] = (
+            colour if len(others) > 1 else dash,
+            dash if len(families) > 1 else colour,
+        )
     return found
 
 
