@@ -16,13 +16,13 @@ from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.evaluation.ladder import climb
 from pyro_vae.evaluation.limit import limiting_distribution
 from pyro_vae.evaluation.paths import PATHS, interpolate
-from pyro_vae.evaluation.pixels import refit_sigma
 from pyro_vae.evaluation.samples import frechet_distance, sharpness_ratio
 from pyro_vae.evaluation.verdict import explained_share, judge, mismatch
 from pyro_vae.measures.part import Subject
 from pyro_vae.measures.samples import classifier_for
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.randomness import seeded
+from refitting import refit_sigma
 
 FAR = 100.0  # standard deviations of the prior, beyond which a chain counts as run away
 

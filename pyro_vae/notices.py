@@ -1,6 +1,7 @@
-"""Notices: warnings of this package, which its command line prints whatever the filters say."""
+"""What a user hears meanwhile: notices, which are printed whatever the filters say, and progress."""
 
 import warnings
+from typing import Protocol
 
 
 class Notice(UserWarning):
@@ -10,3 +11,17 @@ class Notice(UserWarning):
 def notice(message: str) -> None:
     """Give a notice as a Python warning."""
     warnings.warn(message, Notice, stacklevel=3)
+
+
+class Progress(Protocol):
+    """A function that a measurement calls as it counts, for example images or temperatures.
+
+    A measurement of several steps counts each of them from the start, in the unit of that step.
+    """
+
+    def __call__(self, done: int, total: int, unit: str) -> None:
+        """Take note that `done` of `total` things of a kind are done; `unit` is their plural."""
+
+
+def no_progress(done: int, total: int, unit: str) -> None:
+    """Ignore the progress."""

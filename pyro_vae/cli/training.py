@@ -10,7 +10,7 @@ from pyro_vae.cli.output import CountingBar, epochs_bar, say, wrapped
 from pyro_vae.comparison.page import write_comparison
 from pyro_vae.data import Dataset
 from pyro_vae.devices import resolve_device
-from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
+from pyro_vae.evaluation.estimates import COLLAPSED_RATE
 from pyro_vae.names import command
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.interrupts import Interrupts

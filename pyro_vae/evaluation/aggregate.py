@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from pyro_vae.evaluation.estimates import Estimate, estimate
+from pyro_vae.evaluation.estimates import UNIDENTIFIED_ROOM, Estimate, estimate
 from pyro_vae.evaluation.mmd import MmdTest, permutation_test
-from pyro_vae.evaluation.thresholds import UNIDENTIFIED_ROOM
 from pyro_vae.randomness import seeded
 
 _NUMBERS_AT_ONCE = 2**19  # densities per batch: 4 MB and a few copies, close to the cache

@@ -22,10 +22,10 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood
-from pyro_vae.evaluation.progress import Progress, no_progress
-from pyro_vae.evaluation.thresholds import FEW_CHAINS, SPREAD_NATS
+from pyro_vae.evaluation.estimates import FEW_CHAINS, SPREAD_NATS
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
+from pyro_vae.notices import Progress, no_progress
 from pyro_vae.randomness import seeded
 
 ACCEPTANCE = 0.65  # the acceptance rate to which step sizes are tuned

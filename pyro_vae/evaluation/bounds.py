@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pyro_vae.devices import numbers_at_once
-from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import check_name
+from pyro_vae.notices import Progress, no_progress
 from pyro_vae.randomness import seeded
 
 _NUMBERS_AT_ONCE = 2**22

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from pyro_vae.evaluation.estimates import Estimate
-from pyro_vae.evaluation.thresholds import LEFT_BITS
+from pyro_vae.evaluation.estimates import LEFT_BITS, Estimate
 
 FEWEST = 10  # epochs from which a trend is read
 SHARES = (10, 4, 2)  # of the epochs, from which trends are read: the last tenth, quarter and half

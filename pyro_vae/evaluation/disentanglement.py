@@ -19,9 +19,8 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
-from pyro_vae.evaluation.estimates import Estimate, estimate
+from pyro_vae.evaluation.estimates import ACTIVE_VARIANCE, Estimate, estimate
 from pyro_vae.evaluation.features import check_codes, linear_probe
-from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
 
 _BINS = 20
 

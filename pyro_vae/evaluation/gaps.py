@@ -18,7 +18,6 @@ from torch import Tensor
 
 from pyro_vae.evaluation.bounds import DECODERS, decoded_at_once, log_likelihood
 from pyro_vae.evaluation.estimates import mean_and_error
-from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.evaluation.single_posteriors import (
     DiagonalNormal,
     Drawn,
@@ -28,6 +27,7 @@ from pyro_vae.evaluation.single_posteriors import (
 )
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
+from pyro_vae.notices import Progress, no_progress
 from pyro_vae.randomness import seeded
 
 SAMPLES_PER_STEP = 8

@@ -16,10 +16,10 @@ from pyro_vae.evaluation.ais import (
     bidirectional_monte_carlo,
 )
 from pyro_vae.evaluation.bounds import importance_bound
+from pyro_vae.evaluation.estimates import MISSED_NATS
 from pyro_vae.evaluation.gaps import missed_modes, refit_posterior
-from pyro_vae.evaluation.progress import Progress, no_progress
-from pyro_vae.evaluation.thresholds import MISSED_NATS
 from pyro_vae.models.vae import VAE
+from pyro_vae.notices import Progress, no_progress
 
 ESTIMATE = "ais_from_posterior"  # of log P(x): chosen beforehand, as the largest of all is biased
 SIMULATED = 20  # images whose codes are known, on which fits are checked

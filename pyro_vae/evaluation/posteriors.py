@@ -13,11 +13,11 @@ from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
 from pyro_vae.evaluation.bounds import decoded_at_once, log_likelihood, log_weights
-from pyro_vae.evaluation.progress import Progress, no_progress
+from pyro_vae.evaluation.estimates import UNRELIABLE_K_HAT
 from pyro_vae.evaluation.significance import holm, uniform_rank_p_values
-from pyro_vae.evaluation.thresholds import UNRELIABLE_K_HAT
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import VAE
+from pyro_vae.notices import Progress, no_progress
 from pyro_vae.randomness import seeded
 
 if TYPE_CHECKING:

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
-from pyro_vae.evaluation.estimates import estimate
-from pyro_vae.evaluation.progress import Progress, no_progress
-from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE, COLLAPSED_RATE
+from pyro_vae.evaluation.estimates import ACTIVE_VARIANCE, COLLAPSED_RATE, estimate
 from pyro_vae.models.elbo import chunks, component_rates, elbo_terms
 from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.notices import Progress, no_progress
 
 
 def per_image(

@@ -10,10 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.evaluation.estimates import ALIKE_SHARE, BORDER, STRANGE_SAMPLES, Estimate
 from pyro_vae.evaluation.features import FeatureNet
 from pyro_vae.evaluation.mmd import MOST_POINTS, median_distance, squared_discrepancy
-from pyro_vae.evaluation.thresholds import ALIKE_SHARE, BORDER, STRANGE_SAMPLES
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.randomness import seeded

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from pyro_vae.comparison.table import DATA, label, varying
 from pyro_vae.data import Dataset
+from pyro_vae.evaluation.estimates import ACTIVE_VARIANCE
 from pyro_vae.evaluation.paths import principal_plane
 from pyro_vae.evaluation.terms import is_active
-from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE
 from pyro_vae.explorer.model import byte_text, describe, float32_text
 from pyro_vae.files import replace_file
 from pyro_vae.models.elbo import chunks

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from pyro_vae.evaluation.thresholds import ACTIVE_VARIANCE, COLLAPSED_RATE
+from pyro_vae.evaluation.estimates import ACTIVE_VARIANCE, COLLAPSED_RATE
 from pyro_vae.figures.palette import BLUE, GREY, INK, LABELS, ORANGE, blank
 
 STATES = ("active", "idle", "collapsed")  # of a component

@@ -9,11 +9,9 @@ from torch import Tensor
 from pyro_vae.data import Dataset, draw_binary
 from pyro_vae.evaluation.baselines import independent_pixels, one_gaussian, ppca, spread
 from pyro_vae.evaluation.bounds import bits_per_dim
-from pyro_vae.evaluation.estimates import estimate
-from pyro_vae.evaluation.progress import Progress, no_progress
-from pyro_vae.evaluation.thresholds import NEGLIGIBLE_BITS
+from pyro_vae.evaluation.estimates import NEGLIGIBLE_BITS, estimate
 from pyro_vae.kept import cache_file, digest, kept
-from pyro_vae.notices import notice
+from pyro_vae.notices import Progress, no_progress, notice
 from pyro_vae.randomness import seeded
 
 NAMES = {  # as pages say it

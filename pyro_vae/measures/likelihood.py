@@ -8,10 +8,9 @@ from torch import Tensor
 
 from pyro_vae.evaluation.ais import Annealed, Annealing, annealed_importance_sampling
 from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
-from pyro_vae.evaluation.estimates import estimate
+from pyro_vae.evaluation.estimates import FEW_CHAINS, SPREAD_NATS, estimate
 from pyro_vae.evaluation.ladder import ESTIMATE, Ladder, climb
 from pyro_vae.evaluation.terms import means, per_image
-from pyro_vae.evaluation.thresholds import FEW_CHAINS, SPREAD_NATS
 from pyro_vae.figures import one_run
 from pyro_vae.measures.part import Figures, Measured, Part, Subject
 from pyro_vae.pages.wording import NATS, Compared, Picture, Row, figure_text, under

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from pyro_vae.data import Dataset, draw_binary
 from pyro_vae.evaluation.bounds import work_per_draw
-from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.fitted import FEWEST_IMAGES, FITTED, fit_prior
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import BOUND_DRAWS, QUICK_BOUND_DRAWS
+from pyro_vae.notices import Progress, no_progress
 from pyro_vae.pages.wording import Picture, Row, Shown, shown_rows
 from pyro_vae.randomness import seeded
 

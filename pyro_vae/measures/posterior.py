@@ -3,7 +3,7 @@
 import torch
 from matplotlib.figure import Figure
 
-from pyro_vae.evaluation.estimates import estimate
+from pyro_vae.evaluation.estimates import MIXED_R_HAT, UNRELIABLE_K_HAT, estimate
 from pyro_vae.evaluation.posteriors import (
     Calibration,
     MomentComparison,
@@ -15,7 +15,6 @@ from pyro_vae.evaluation.posteriors import (
     nuts_reference,
     simulation_based_calibration,
 )
-from pyro_vae.evaluation.thresholds import MIXED_R_HAT, UNRELIABLE_K_HAT
 from pyro_vae.figures import one_run
 from pyro_vae.measures.part import Figures, Measured, Part, Subject, to_numpy
 from pyro_vae.pages.wording import Picture, Row

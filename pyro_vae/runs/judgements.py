@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from pyro_vae.evaluation.thresholds import (
+from pyro_vae.evaluation.estimates import (
     ACTIVE_VARIANCE,
     COLLAPSED_RATE,
     MISCALIBRATED,

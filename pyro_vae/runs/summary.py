@@ -9,12 +9,12 @@ from pyro_vae.data import Dataset, draw_binary
 from pyro_vae.evaluation.convergence import end_of_curve
 from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.evaluation.exact import linear_optimum
-from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.evaluation.terms import means, per_image
 from pyro_vae.measures.baselines import beside_baselines
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.names import IMPORTANCE_BOUNDS
+from pyro_vae.notices import Progress, no_progress
 from pyro_vae.pages.wording import number_text
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.config import RunConfig

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pyro_vae.checkpoints import load_checkpoint, save_checkpoint
 from pyro_vae.data import Dataset
-from pyro_vae.evaluation.progress import Progress, no_progress
 from pyro_vae.files import PART, replace_file
+from pyro_vae.notices import Progress, no_progress
 from pyro_vae.pages.frame import svg
 from pyro_vae.runs.metrics import append_row, drop_rows_after
 from pyro_vae.runs.pictures import Drawings, png_of, progress_picture, trained_pictures

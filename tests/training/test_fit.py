@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import pyro_vae as pv
+from pyro_vae.evaluation.estimates import COLLAPSED_RATE
 from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.evaluation.terms import rate_per_component
-from pyro_vae.evaluation.thresholds import COLLAPSED_RATE
 from pyro_vae.settings import TrainingSettings
 from tests.support.programs import SHAPE, images, model
 from tests.support.training import (
