@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise ValueError(f"{parsed.command}: runs in one process; leave torchrun out")
             parsed.ranks = ranks
             command = COMMANDS[parsed.command]
-            command.check(parsed)
+            if command.check:
+                command.check(parsed)
             command.run(parsed, interrupts)
             sys.stdout.flush()
         return 0

@@ -72,17 +72,13 @@ def _help(f: Field) -> str:
     return f"{f.metadata['help']}{one_of}{default}"
 
 
-def check_nothing(parsed: Namespace) -> None:
-    """Leave the checks to the command."""
-
-
 class Command(NamedTuple):
     """A command: its summary and flags, what carries it out, and what checks its flags before."""
 
     summary: str
     flags: Sequence[Flag]
     run: Callable[[Namespace, Interrupts], None]
-    check: Callable[[Namespace], None] = check_nothing
+    check: Callable[[Namespace], None] | None = None
     usage: str | None = None  # of a command with a flag for each setting
     epilog: str | None = None
 

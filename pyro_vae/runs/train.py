@@ -19,9 +19,15 @@ from pyro_vae.runs.data import load_data, load_data_again
 from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.observer import Observer, failures_told
 from pyro_vae.runs.report import write_report
-from pyro_vae.runs.resume import check_free, free_folder, settings_to_resume
+from pyro_vae.runs.resume import (
+    check_free,
+    free_folder,
+    resume_folder,
+    settings_to_resume,
+    start_folder,
+)
 from pyro_vae.runs.run import Run, build_model, cautions, load_run, take_weights
-from pyro_vae.runs.writer import RunWriter, resume_folder, start_folder
+from pyro_vae.runs.writer import RunWriter
 from pyro_vae.settings import TrainingSettings, by_name, default_batch_size
 from pyro_vae.training.epochs import Record, Splits
 from pyro_vae.training.fit import make_training

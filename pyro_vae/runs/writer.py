@@ -1,23 +1,29 @@
-"""How a run folder is written: when a run begins or resumes, during training and at its end."""
+"""What training leaves in a run folder: metrics, checkpoints, pictures and, at its end, results."""
 
 import csv
 import io
-import os
-import shutil
 import time
 from pathlib import Path
 from typing import cast
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae.checkpoints import load_checkpoint, save_checkpoint
 from pyro_vae.data import Dataset
-from pyro_vae.files import PART, replace_file
+from pyro_vae.evaluation.paths import PATHS, interpolate, principal_plane, traverse
+from pyro_vae.evaluation.terms import mean_variance_per_component, rate_per_component
+from pyro_vae.figures import codes, one_run
+from pyro_vae.figures.images import beside, grid, reconstruction_grid
+from pyro_vae.files import replace_file
+from pyro_vae.measures.part import to_numpy
+from pyro_vae.models.elbo import chunks
+from pyro_vae.models.vae import LatentImageModel
 from pyro_vae.notices import Progress, no_progress
-from pyro_vae.pages.frame import svg
-from pyro_vae.runs.metrics import append_row, drop_rows_after
-from pyro_vae.runs.pictures import Drawings, png_of, progress_picture, trained_pictures
+from pyro_vae.pages.frame import png_bytes, svg
+from pyro_vae.randomness import seeded
+from pyro_vae.runs.metrics import Columns, append_row
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import finite, save_json, save_per_image
 from pyro_vae.runs.run import Run
@@ -26,56 +32,11 @@ from pyro_vae.training.epochs import Record
 from pyro_vae.training.loop import Training
 
 SAVING_SHARE = 0.05  # of the time, at most, to be spent on checkpoints
-MEASURED = ("likelihood.csv", "validation_likelihood.csv", "posterior.nc")  # by an evaluation
+ROWS = 8  # components that are traversed, those whose means vary most
+MOST_CODES = 2000  # points of the map
+PAIRS = 4  # of images that are interpolated
 
-
-def start_folder(run: Run) -> None:
-    """Delete the files of an earlier run in the folder, and write the settings.
-
-    Raises:
-        ValueError: something else is in the place of one of them; nothing is deleted then.
-    """
-    folders = [
-        path for path in (run.checkpoints, run.figures, run.measured) if os.path.lexists(path)
-    ]
-    results = (run.summary_file, run.evaluation_file, run.report, run.explorer, run.per_image_file)
-    measured = (run.folder / name for name in MEASURED)
-    files = (run.metrics_file, run.failure_file, run.parts_file, *results, *measured)
-    others = [path for path in folders if path.is_symlink() or not path.is_dir()]
-    others += [path for path in files if path.is_dir() and not path.is_symlink()]
-    if others:
-        raise ValueError(f"out: {others[0]} is not what a run writes; move it elsewhere first")
-    for folder in folders:
-        shutil.rmtree(folder)
-    for file in files:
-        file.unlink(missing_ok=True)
-    _delete_parts(run)
-    run.config.save(run.config_file)  # after deleting: no old checkpoints beside new settings
-    run.checkpoints.mkdir()
-    run.figures.mkdir()
-
-
-def resume_folder(run: Run, epoch: int) -> None:
-    """Prepare the folder for a run that has finished `epoch` epochs and is to resume.
-
-    Rows of later epochs are deleted. Final results stay until their successors are written.
-
-    Raises:
-        ValueError: a file that is not a table of metrics; nothing is changed then.
-    """
-    drop_rows_after(run.metrics_file, epoch)
-    run.config.save(run.config_file)
-    run.failure_file.unlink(missing_ok=True)
-    _delete_parts(run)
-    run.figures.mkdir(exist_ok=True)
-
-
-def _delete_parts(run: Run) -> None:
-    """Delete files that a killed process has begun to write."""
-    inside = [path for path in (run.checkpoints, run.figures) if not path.is_symlink()]
-    for folder in (run.folder, *inside):
-        for part in folder.glob(f".{'[0-9a-f]' * 16}{PART}"):
-            part.unlink(missing_ok=True)
+Drawings = dict[str, Figure | bytes]  # by name; the name of a file's content has its ending
 
 
 def save_columns(path: Path, columns: dict[str, list[float]]) -> None:
@@ -157,3 +118,78 @@ class RunWriter:
 def is_power_of_two(epoch: int) -> bool:
     """Return whether an epoch is 1, 2, 4, 8, ...: a model changes most in its first epochs."""
     return epoch & (epoch - 1) == 0
+
+
+# --- pictures: what the model reconstructs, draws, and makes of codes ---------------------------------
+
+
+def trained_pictures(
+    model: LatentImageModel, data: Dataset, test: Tensor, metrics: Columns, seed: int
+) -> Drawings:
+    """Return all pictures of a trained model.
+
+    Args:
+        data: for the labels of its test images.
+        test: the test images on the model's device, (N, C, H, W).
+        metrics: the columns of `metrics.csv`.
+        seed: of the draws.
+    """
+    with seeded(seed, test.device):
+        reconstructions, samples = model.reconstruct(test[:16]), model.sample(64)
+    pairs = reconstruction_grid(to_numpy(test[:16]), to_numpy(reconstructions))
+    variances = mean_variance_per_component(model, test)
+    drawings: Drawings = {
+        "reconstructions.png": png_bytes(pairs),
+        "samples.png": png_bytes(grid(to_numpy(samples), 8)),
+        "learning_curves.png": png_of(one_run.learning_curves(metrics)),
+    }
+    rates = rate_per_component(model, test)
+    if rates is not None:
+        bars = codes.components(to_numpy(rates.mean(0)), to_numpy(variances))
+        drawings["kl_histogram.png"] = png_of(bars)
+    return drawings | _map(model, data, test) | _paths(model, test, variances)
+
+
+def _map(model: LatentImageModel, data: Dataset, test: Tensor) -> Drawings:
+    """Draw the mean codes of test images, in a plane of two components or of principal ones."""
+    with torch.no_grad():
+        means = torch.cat([model.encode(x).mean for x in chunks(test[:MOST_CODES])]).double()
+    if means.shape[1] < 2:
+        return {}
+    points, names = means, ("component 1", "component 2")
+    if means.shape[1] > 2:
+        axes, (first, second) = principal_plane(means)
+        points = (means - means.mean(0)) @ axes.T
+        names = (f"first principal component ({first:.0%})", f"second ({second:.0%})")
+    labels = data.test.labels
+    shown = None if labels is None else labels[:MOST_CODES].cpu().numpy()
+    return {"latent_map": codes.latent_map(to_numpy(points), shown, names)}
+
+
+def _paths(model: LatentImageModel, test: Tensor, variances: Tensor) -> Drawings:
+    """Draw traversals of the components that vary most, and interpolations of pairs of images."""
+    moving = variances.argsort(descending=True)[:ROWS].tolist()
+    rows = traverse(model, test[0], moving).flatten(0, 1)
+    drawings: Drawings = {"traversals.png": png_bytes(grid(to_numpy(rows), 8))}
+    if len(test) >= 2 * PAIRS:
+        pairs = test[:PAIRS], test[PAIRS : 2 * PAIRS]
+        ways = torch.cat([interpolate(model, *pairs, path=path) for path in PATHS])
+        drawings["interpolation.png"] = png_bytes(grid(to_numpy(ways.flatten(0, 1)), 8))
+    return drawings
+
+
+def progress_picture(model: LatentImageModel, test: Tensor, epoch: int, seed: int) -> Drawings:
+    """Draw reconstructions and samples after an epoch; images and codes are the same each time."""
+    x = test[:16]
+    with seeded(seed, x.device):
+        reconstructions, samples = model.reconstruct(x), model.sample(32)
+    pairs = reconstruction_grid(to_numpy(x), to_numpy(reconstructions))
+    picture = beside(pairs, grid(to_numpy(samples), 8))
+    return {f"progress_{epoch:04d}.png": png_bytes(picture)}
+
+
+def png_of(figure: Figure) -> bytes:
+    """Return a figure as a PNG file."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150)
+    return picture.getvalue()
