@@ -12,7 +12,6 @@ likelihood using bidirectional Monte Carlo", 2015, https://arxiv.org/abs/1511.02
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,10 +28,9 @@ from pyro_vae.notices import Progress, no_progress
 from pyro_vae.randomness import seeded
 
 ACCEPTANCE = 0.65  # the acceptance rate to which step sizes are tuned
+LEAPFROG_STEPS = 5  # of a transition
 PILOT_CHAINS = 4
 STARTS = ("prior", "posterior")
-
-Posterior = Callable[[Tensor], TorchDistribution]
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,9 @@ class Annealing:
 
     Args:
         num_temperatures: the number of steps from the start to the posterior, each with a
-            Hamiltonian transition.
+            Hamiltonian transition of five gradients. The step sizes, one per image and temperature,
+            come from a separate pilot run.
         num_chains: the number of chains whose weights are averaged.
-        num_leapfrog: the number of gradients per transition. The step sizes, one per image and
-            temperature, come from a separate pilot run.
         start: `prior`, or `posterior` for q(z|x).
         score: `levels` or `density`, the measure by which images are scored.
 
@@ -54,7 +51,6 @@ class Annealing:
 
     num_temperatures: int = 1000
     num_chains: int = 16
-    num_leapfrog: int = 5
     start: str = "prior"
     score: str = "levels"
 
@@ -163,7 +159,7 @@ class TemperedPath:
         new, step = at, step_size.unsqueeze(-1)
         momentum = torch.randn_like(at.z)
         energy = momentum.square().sum(-1) / 2 - at.start - t * at.ratio
-        for _ in range(self.annealing.num_leapfrog):
+        for _ in range(LEAPFROG_STEPS):
             momentum = momentum + step / 2 * new.gradient(t)
             new = self.position(new.z + step * momentum)
             momentum = momentum + step / 2 * new.gradient(t)
@@ -286,7 +282,6 @@ def bidirectional_monte_carlo(
     annealing: Annealing = DEFAULT,
     seed: int = 0,
     progress: Progress = no_progress,
-    posterior: Posterior | None = None,
 ) -> Bracket:
     """Return two bounds on log p(x) for images that are simulated from the model.
 
@@ -295,10 +290,6 @@ def bidirectional_monte_carlo(
     depend on each other, so the error of an upper bound is not known (NaN); the spread of the gap
     over images contains it. Real data come without such draws, so for them the gap between the
     bounds is only indicative.
-
-    Args:
-        posterior: a function that returns p(z|x) for images x, where it is known exactly. Each
-            backward chain then starts at a draw of its own, and the errors are known.
 
     Raises:
         ValueError: if the score is unknown, or the family is not a likelihood of such data.
@@ -309,23 +300,20 @@ def bidirectional_monte_carlo(
             z = vae.prior.sample((num_images,))
             by_levels = annealing.score == "levels"
             x = (vae.decode_levels(z) if by_levels else vae.decode(z)).sample()
-            starts = z.unsqueeze(0)
-            if posterior is not None:
-                starts = posterior(x).sample((annealing.num_chains,))
-        return Bracket(*_in_batches(vae, x, starts, annealing, progress))
+        return Bracket(*_in_batches(vae, x, z, annealing, progress))
 
 
 def _in_batches(
     vae: VAE, images: Tensor, z: Tensor | None, annealing: Annealing, progress: Progress
 ) -> list[Annealed]:
-    """Return the forward runs and, if exact codes z (1 or chains, N, latent_dim) are, the backward."""
+    """Return the forward runs and, if exact codes z (N, latent_dim) are, the backward."""
     at_once = max(1, 8 * decoded_at_once(vae) // annealing.num_chains)
     batches = []
     with pyro.validation_enabled(False):
         for first in range(0, len(images), at_once):
             rows = slice(first, first + at_once)
             path = TemperedPath(vae, images[rows], annealing)
-            codes = None if z is None else z[:, rows]
+            codes = None if z is None else z[rows]
             batches.append(_runs(path, codes, annealing, progress))
     return [Annealed(*map(torch.cat, zip(*column))) for column in zip(*batches)]
 
@@ -342,8 +330,7 @@ def _runs(
         end = path.position(z.expand(annealing.num_chains, -1, -1))
         weights, rate = _anneal(path, end, ts[::-1], sizes.flip(0), progress)
         log_mean, error, size = log_mean_weight(weights)  # of 1 / p(x)
+        unknown = torch.full_like(error, math.nan)
         spread = shortfall(weights, log_mean, error)
-        if len(z) < len(weights):
-            error = torch.full_like(error, math.nan)
-        runs.append(Annealed(-log_mean, error, size, rate, *spread))
+        runs.append(Annealed(-log_mean, unknown, size, rate, *spread))
     return runs

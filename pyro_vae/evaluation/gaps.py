@@ -152,7 +152,8 @@ class _Fitting(NamedTuple):
         encoder, prior, covering = starts[:3]
         normal, full_normal = DiagonalNormal(), FullNormal()
         flow = Flow(self.vae.latent_dim, self.x.device)
-        own, encoding = None, (Drawn(q), encoder)
+        own: str | None = None
+        encoding: tuple[DiagonalNormal, Parameters] = Drawn(q), encoder
         if isinstance(getattr(q, "base_dist", None), torch.distributions.Normal):
             own, encoding = "elbo_refitted", (normal, encoder)
         fitted = self.diagonal_fit(starts)

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from pyro_vae.evaluation.ais import (
@@ -36,7 +35,6 @@ class Ladder(NamedTuple):
     rungs: dict[str, Tensor]  # (N,) each, the loosest first
     errors: dict[str, Tensor]  # their Monte Carlo standard errors, if known
     bracket: Bracket  # of images that the model drew
-    acceptance: float
     annealed: Annealed  # AIS from q(z|x), with all that is known of its chains
     bound_effective_sample_size: Tensor  # of the draws of the importance bound, (N,)
     failed_fits: int  # images of which no fitted diagonal Normal reached the encoder's
@@ -125,7 +123,6 @@ def climb(
         fit.elbos | bounds,
         fit.errors | {name: a.standard_error for name, a in annealed.items()},
         bracket,
-        torch.stack([a.acceptance.mean() for a in annealed.values()]).mean().item(),
         annealed[ESTIMATE],
         bound.effective_sample_size,
         int(fit.failed.sum()),

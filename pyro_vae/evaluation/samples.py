@@ -13,6 +13,7 @@ from pyro_vae.evaluation.features import FeatureNet
 from pyro_vae.evaluation.mmd import MOST_POINTS, median_distance, squared_discrepancy
 from pyro_vae.models.elbo import chunks
 
+NEIGHBOURS = 3  # the third nearest row sets the radius of a ball
 _DISTANCES_AT_ONCE = 2**24  # 0.13 GB
 _NO_POWER = 1e-20  # squared grey values; rounding leaves far less in a constant image
 
@@ -71,39 +72,32 @@ def _overlap_and_influence(
     return middle.trace(), (centred * (centred - moved + 2 * gap)).sum(1)
 
 
-def precision_recall(
-    real: Tensor, generated: Tensor, neighbours: int = 3
-) -> tuple[Estimate, Estimate]:
+def precision_recall(real: Tensor, generated: Tensor) -> tuple[Estimate, Estimate]:
     """Return the share of generated rows that look real, and of real rows that are generated.
 
     Precision, the first, is the share of generated rows inside the ball around some real row. This
-    ball reaches to the `neighbours`-th nearest real row. Recall, the second, exchanges the two
+    ball reaches to the third nearest real row. Recall, the second, exchanges the two
     sets. Both depend on the numbers of rows. The standard errors hold the balls fixed.
 
     Args:
         real, generated: features (N, F) and (M, F), with independent rows.
-        neighbours: the number of nearest rows that sets the radius of a ball.
 
     Raises:
-        ValueError: if the sets are not finite or differ in width, or have no more rows than
-            neighbours.
+        ValueError: if the sets are not finite or differ in width, or have fewer than four rows.
 
     Source: Kynkäänniemi et al., "Improved precision and recall metric for assessing generative
     models", 2019, https://arxiv.org/abs/1904.06991.
     """
-    if neighbours < 1:
-        raise ValueError(f"neighbours: expected 1 or more, got {neighbours}")
-    real, generated = _checked_features(real, generated, least=neighbours + 1)
-    precise, recalled = _inside(generated, real, neighbours), _inside(real, generated, neighbours)
-    return estimate(precise), estimate(recalled)
+    real, generated = _checked_features(real, generated, least=NEIGHBOURS + 1)
+    return estimate(_inside(generated, real)), estimate(_inside(real, generated))
 
 
-def _inside(rows: Tensor, others: Tensor, neighbours: int) -> Tensor:
+def _inside(rows: Tensor, others: Tensor) -> Tensor:
     """Return which rows lie in a ball around any of the others.
 
     The nearest row to each of the others is itself, and does not count as a neighbour.
     """
-    radii = torch.cat([d.kthvalue(neighbours + 1).values for d in _distances(others, others)])
+    radii = torch.cat([d.kthvalue(NEIGHBOURS + 1).values for d in _distances(others, others)])
     return torch.cat([(d <= radii).any(1) for d in _distances(rows, others)])
 
 

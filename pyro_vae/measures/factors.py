@@ -14,9 +14,7 @@ MOST_VALUES = 100  # of a factor; the trees of DCI take seconds for each value
 def measure_factors(subject: Subject) -> Measured:
     """Measure whether components have a meaning, by labels and true factors."""
     data, labels = subject.data, subject.data.train.labels
-    spread = subject.codes(subject.test[:1000])[0].var(0)
-    moving = spread.argsort(descending=True)[:10].tolist()
-    figures: Figures = {"components_by_spread": moving}
+    figures: Figures = {}
     if labels is not None and data.test.labels is not None:
         figures |= _probe_figures(subject)
     if data.train.factors is not None and data.factor_names:

@@ -28,8 +28,6 @@ def measure_limit(subject: Subject) -> Measured:
         "visible_shift": limit.visible_shift,
         "visible_scale": limit.visible_scale,
         "r_hat": limit.r_hat.max().item(),
-        "final_mean": limit.z.mean(0).tolist(),
-        "final_scale": limit.z.std(0).tolist(),
     }
     return Measured(figures, drawings=_drawings(limit))
 

@@ -27,7 +27,6 @@ def ladder(importance=-3.0, from_prior=-2.0, from_posterior=-2.5, error=0.1, bia
         rungs,
         errors,
         Bracket(nothing, nothing),
-        0.65,
         biased,
         torch.full((4,), 7.0),
         0,
@@ -92,7 +91,7 @@ def test_a_ladder_is_climbed_where_log_p_is_known():
     assert torch.equal(found.rungs["importance_bound"], importance_bound(vae, x, 50).log_prob)
     assert found.missed is None and not found.annealed.unsure.any()
     assert (found.annealed.effective_sample_size > 10).all()
-    assert 0.3 < found.acceptance < 0.95 and found.bracket.gap.shape == (3,)
+    assert found.bracket.gap.shape == (3,)
     assert found.bracket.gap.mean() > -1  # an upper bound less a lower one, in expectation
     assert all(0 < n <= total for n, total, _ in counted)
     steps = [(n, total) for n, total, unit in counted if unit == "steps of a fit"]

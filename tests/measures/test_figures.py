@@ -65,7 +65,6 @@ def test_the_ladder_is_that_of_the_functions(likelihood):
         assert ladder["bits_per_dim"][name] == estimate(bits_per_dim(values, (1, 8, 8)))
     log_prob = rungs["ais_from_posterior"]
     assert ladder["log_prob_nats"] == estimate(log_prob)
-    assert ladder["log_prob_source"] == "ais_from_posterior"
     gap = estimate(log_prob - rungs["elbo_refitted"])
     assert ladder["approximation_gap_nats"] == pytest.approx(gap)
     assert {unit for *_, unit in counted} == {"images", "steps of a fit", "temperatures"}
