@@ -49,7 +49,7 @@ OBJECTIVES = {
     "piwae": "iwae for the decoder and miwae for the encoder",
     "ciwae": "mean of the ELBO and the bound of iwae",
 }
-IMPORTANCE_BOUNDS = ("iwae", "dreg", "miwae", "piwae", "ciwae")  # which are bounds at beta 1 only
+ELBOS = ("elbo", "elbo_analytic", "stl")  # the others are bounds at beta 1 only
 ENGINES = {
     "svi": "Pyro's own SVI",
     "eager": "the same sum of log probabilities without waiting for the device",

@@ -1,4 +1,4 @@
-"""Parts of a model that are the user's own, named by an import path; torch is not imported here.
+"""Parts of the user's own, of a model and of training, by import paths; torch is not imported here.
 
 `file.py:Name` names an attribute of a Python file, `package.module:Name` one of a module.
 """
@@ -15,7 +15,13 @@ from typing import Any
 from pyro_vae.files import read_file
 from pyro_vae.names import check_name
 
-OWN = ("network", "likelihood", "posterior", "prior")  # settings that take an import path
+OWN = (
+    "network",
+    "likelihood",
+    "posterior",
+    "prior",
+    "objective",
+)  # settings that take an import path
 LARGEST = 2**24  # bytes of a file of code
 
 

@@ -231,7 +231,7 @@ class TrainingSettings(Settings):
     def __post_init__(self):
         super().__post_init__()
         scaled = self.beta != 1 or self.beta_schedule != "constant"
-        if scaled and self.objective in names.IMPORTANCE_BOUNDS:
+        if scaled and self.objective in set(names.OBJECTIVES).difference(names.ELBOS):
             raise ValueError(
                 f"beta: {self.objective} is a bound at beta 1 only, got {self.beta} with schedule"
                 f" {self.beta_schedule}"

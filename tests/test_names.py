@@ -76,7 +76,7 @@ def test_an_objective_for_one_beta_only_is_refused_with_others(name):
     except ValueError as error:
         assert "is a bound at beta 1 only" in str(error)
         accepted = False
-    assert accepted == OBJECTIVES[name].any_beta == (name not in names.IMPORTANCE_BOUNDS)
+    assert accepted == OBJECTIVES[name].any_beta == (name in names.ELBOS)
 
 
 # --- checks ---------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pyro_vae.evaluation.terms import means, per_image
 from pyro_vae.measures.baselines import beside_baselines
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.models.vae import LatentImageModel
-from pyro_vae.names import IMPORTANCE_BOUNDS
+from pyro_vae.names import ELBOS
 from pyro_vae.notices import Progress, no_progress
 from pyro_vae.pages.wording import number_text
 from pyro_vae.randomness import seeded
@@ -195,7 +195,7 @@ def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -
     plain = config.network == "linear" and config.decoder_features is None
     normal = config.prior == "normal" and config.posterior in ("normal", "full_normal")
     linear = plain and normal and family.one_sigma
-    elbo = config.objective not in IMPORTANCE_BOUNDS and not config.free_bits
+    elbo = config.objective in ELBOS and not config.free_bits
     closed = config.score == "density" and elbo and config.beta > 0
     if not (linear and closed) or data.dynamic:
         return None

@@ -1,5 +1,6 @@
 """`fit` and `fit_many`: training of one model, or of many models of the same architecture."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 from pyro_vae.data import check_unit_interval
 from pyro_vae.devices import checked_device
 from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.own_parts import is_import_path, made
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.settings import TrainingSettings, default_batch_size
 from pyro_vae.training.adam import Adam
@@ -17,8 +19,9 @@ from pyro_vae.training.distributed import Distributed
 from pyro_vae.training.engines import ENGINES, Engine, choose_engine
 from pyro_vae.training.ensembles import Ensemble
 from pyro_vae.training.epochs import Schedule, Splits
+from pyro_vae.training.importance import Estimator
 from pyro_vae.training.loop import Training
-from pyro_vae.training.objectives import OBJECTIVES, ElboAnalytic, Loss
+from pyro_vae.training.objectives import OBJECTIVES, ElboAnalytic, Importance, Loss, Objective
 from pyro_vae.training.processes import ALONE, Ranks
 from pyro_vae.training.step import check_step_fits
 
@@ -75,8 +78,8 @@ def fit(
             with the same arguments inside `ranks.joined()`. `batch_size` is the sum of their
             shares, and all of them have the same weights.
         objective: bound and gradient: the ELBO (elbo, elbo_analytic, stl) or an importance-weighted
-            bound; one of `elbo`, `elbo_analytic`, `stl`, `iwae`, `dreg`, `miwae`, `piwae`, `ciwae`
-            (default: elbo).
+            bound; one of `elbo`, `elbo_analytic`, `stl`, `iwae`, `dreg`, `miwae`, `piwae`, `ciwae`,
+            or an import path as in `mine.py:Name` (default: elbo).
         num_particles: draws of z per image and step; at least 1 (default: 1).
         beta: factor on the KL: 1 gives the ELBO, more than 1 regularises more; at least 0 (default:
             1).
@@ -232,11 +235,9 @@ def make_training(
     check_step_fits(model, settings, device)
     splits = splits.to(device, PRECISIONS[settings.precision])
     bf16 = settings.precision == "bf16"
-    objective = OBJECTIVES[settings.objective]
+    objective = _objective(settings)
     if not model.has_rate and not objective.any_beta:
         raise ValueError("objective: an autoencoder has no importance weights; use elbo")
-    if settings.free_bits:
-        objective = ElboAnalytic(settings.free_bits)
     loss, adam = Loss(model, objective, settings.num_particles, bf16), Adam.of(settings)
 
     def make_engine(name: str) -> Engine:
@@ -244,6 +245,24 @@ def make_training(
         return ENGINES[name](loss, adam) if alone else Distributed(loss, ranks, name, adam)
 
     return Training(make_engine, choice, schedule, splits, should_stop or _never, ranks)
+
+
+def _objective(settings: TrainingSettings) -> Objective:
+    """Return the objective of a training, which may be the user's own.
+
+    Raises:
+        ValueError: an import path to something else, or to a bound that beta would scale.
+    """
+    if settings.free_bits:
+        return ElboAnalytic(settings.free_bits)
+    if not is_import_path(settings.objective):
+        return OBJECTIVES[settings.objective]
+    own = made("objective", settings.objective, OBJECTIVES)
+    objective = Importance(own) if isinstance(own, Estimator) else own
+    if not isinstance(objective, Objective):
+        raise ValueError(f"objective: expected an Objective or an Estimator, got {objective!r}")
+    objective.check_beta(settings.beta if settings.beta_schedule == "constant" else math.nan)
+    return objective
 
 
 def _never() -> bool:

@@ -15,7 +15,7 @@ from tests.support.runs import TINY, assert_same_run, contents
 pytestmark = pytest.mark.usefixtures("elsewhere", "no_pictures")
 FLAGS = [
     "--network", "mine.py:Net", "--likelihood", "mine.py:Poisson", "--prior", "mine.py:Wide",
-    "--posterior", "mine.py:Narrow", "--latent-dim", "2",
+    "--posterior", "mine.py:Narrow", "--latent-dim", "2", "--objective", "mine.py:Renyi",
 ]  # fmt: skip
 TRAIN = ["train", *FLAGS, "--epochs", "2"]
 
@@ -72,6 +72,9 @@ def test_code_in_a_run_folder_is_not_run():
 @pytest.mark.parametrize("flags, message", [
     (["--network", "mine.py:Nett"], "network: mine.py:Nett cannot be imported"),
     (["--prior", "gone.py:Own"], "prior: gone.py:Own cannot be imported"),
+    (["--objective", "math.py:nan"], "objective: math.py:nan cannot be imported"),
+    (["--objective", "builtins:dict"], "objective: expected an Objective or an Estimator, got {}"),
+    (["--objective", "mine.py:Renyi", "--beta", "2"], "beta: a scaled importance bound is no bound"),
     (["--posterior", "point", "--prior", "mixture"], "prior: an autoencoder has none to learn"),
     (["--network", "mine.py:Net", "--hidden", "8"], "hidden: goes with the name of a network"),
 ])  # fmt: skip

@@ -7,6 +7,11 @@ import torch
 from torch import nn
 from pyro_vae import Likelihood
 from pyro_vae.likelihoods.levels import CategoricalLevels
+from pyro_vae.training.importance import Estimator
+
+
+def Renyi():
+    return Estimator(lambda log_w: 2 * ((log_w / 2).logsumexp(0) - math.log(len(log_w))))
 
 
 def Net(image_shape, num_outputs, latent_dim, output_shape):

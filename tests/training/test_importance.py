@@ -15,8 +15,9 @@ from pyro_vae.training.importance import ESTIMATORS, ImportanceELBO, in_groups
 from pyro_vae.training.objectives import OBJECTIVES, Loss
 from pyro_vae.training.programs import per_image
 from tests.support.linear_gaussian import drawn_images, linear_gaussian_vae
+from tests.support.own_parts import FILE
 from tests.support.programs import Warping, images, model
-from tests.support.training import trained
+from tests.support.training import assert_same_weights, trained
 
 ROUNDING = 1e-10  # float64, some hundred summands
 K = 4
@@ -303,6 +304,22 @@ def test_svi_finds_the_posterior_where_the_gradients_end():
     assert (pyro.param("loc") - X / 2).abs().max() < 1e-3
     assert (pyro.param("log_scale") + math.log(2) / 2).abs().max() < 1e-3
     pyro.clear_param_store()
+
+
+@pytest.mark.parametrize("engine", ["eager", pytest.param("compiled", marks=pytest.mark.slow)])
+def test_an_estimator_of_ones_own_trains(no_inductor, tmp_path, engine):
+    """The bound of order 1/2 of Renyi, for which Pyro has its own estimator."""
+    (tmp_path / "mine.py").write_text(FILE)
+    objective = f"{tmp_path}/mine.py:Renyi"
+    vae, other = model().double(), model().double()
+    options = {"objective": objective, "num_particles": K, "batch_size": 40, "epochs": 1}
+    (record,), weights = trained(vae, engine=engine, **options)
+    run = pv.fit(other, images(), precision="float64", engine="svi", **options)
+    run.engine.loss.objective.estimator = lambda count, size: RenyiELBO(
+        alpha=1 - size / 2, num_particles=count, max_plate_nesting=1, vectorize_particles=True
+    )
+    assert record.loss == pytest.approx(next(run).loss, rel=ROUNDING)
+    assert_same_weights(weights, other.state_dict(), 1e-8)
 
 
 # --- in training ----------------------------------------------------------------------------------
