@@ -33,8 +33,8 @@ class Poisson(Likelihood):
 
     def mass(self, outputs):
         count = torch.arange(self.levels, dtype=outputs.dtype, device=outputs.device)
-        logits = count * outputs.unsqueeze(-1) - torch.lgamma(count + 1)
-        return CategoricalLevels(logits).to_event(3)
+        weight, bias = count.unsqueeze(-1), -torch.lgamma(count + 1)
+        return CategoricalLevels(outputs.unsqueeze(-1), weight, bias).to_event(3)
 
     density = mass
 
