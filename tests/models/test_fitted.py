@@ -131,6 +131,11 @@ def test_the_model_itself_keeps_its_prior_and_its_weights():
     assert not torch.equal(other.prior.log_prob(z), fitted.prior.log_prob(z))
 
 
+def test_a_fitted_prior_is_not_taken_for_the_standard_normal():
+    vae = model().eval()
+    assert vae.standard_prior and not pv.fit_prior(vae, images(), "gaussian").standard_prior
+
+
 def test_codes_that_coincide_have_a_density():
     """Images of an autoencoder that are all the same; nothing is said on standard error."""
     vae = model(kind=pv.Autoencoder).eval()
