@@ -101,7 +101,7 @@ def dense(sizes: list[int], activation: str) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes[:-1]):
         layers += [nn.Linear(n_in, before(activation, n_out)), ACTIVATIONS[activation]()]
-    return [*layers, nn.Linear(*sizes[-2:])]
+    return [*layers, nn.Linear(sizes[-2], sizes[-1])]
 
 
 class Network(ABC):
@@ -270,11 +270,11 @@ def networks(
             that does not take it.
     """
     check_name("initialisation", initialisation, INITIALISATIONS)
-    outputs, *size = sizes.output_shape
+    outputs, height, width = sizes.output_shape
     if decoder_features is not None and decoder_features < 1:
         raise ValueError(f"decoder_features: expected at least 1, got {decoder_features}")
     if decoder_features:
-        sizes = sizes._replace(output_shape=(decoder_features, *size))
+        sizes = sizes._replace(output_shape=(decoder_features, height, width))
     encoder, decoder = _without_head(network, sizes, hidden, activation)
     if decoder_features:
         decoder = nn.Sequential(decoder, PixelHead(decoder_features, outputs))
