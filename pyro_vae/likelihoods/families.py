@@ -116,7 +116,7 @@ class BetaPixels(PixelDensity):
     The decoder gives log a and log b. The density is U-shaped where a and b are both below one.
     """
 
-    per_color, numbers_per_pixel = 2, 768
+    per_color, numbers_per_pixel = 2, 60
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
         a, b = bounded_concentrations(outputs)

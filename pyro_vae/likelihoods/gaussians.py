@@ -149,7 +149,7 @@ class ProfiledNormal(TorchDistribution):
         return Normal(self.loc, sigma).log_prob(value)
 
     def log_bin_prob(self, x: Tensor, half: float) -> Tensor:
-        sigma = most_likely_sigma(x, self.loc, half, self.bounds)
+        sigma = profiled_sigma(x.detach(), self.loc.detach(), half, *self.bounds)
         return Normal(self.loc, sigma).log_bin_prob(x, half)
 
     def sample(self, sample_shape=torch.Size()) -> Tensor:
@@ -190,6 +190,27 @@ def most_likely_sigma(
             slope, curvature = map(mean, _derivatives(x, loc, half, log_sigma.exp()))
             log_sigma = (log_sigma + _newton(slope, curvature)).clamp(low, high)
         return log_sigma.exp()
+
+
+# As an operator of its own it adds nothing to the graph of a step, which takes long to compile.
+@torch.library.custom_op("pyro_vae::profiled_sigma", mutates_args=())
+def profiled_sigma(x: Tensor, loc: Tensor, half: float, low: float, high: float) -> Tensor:
+    """Return `most_likely_sigma(x, loc, half, (low, high))`."""
+    return most_likely_sigma(x, loc, half, (low, high))
+
+
+@profiled_sigma.register_fake
+def _(x, loc, *numbers):
+    return x.new_empty(())
+
+
+@profiled_sigma.register_vmap
+def _(info, in_dims, *args):
+    sigmas = []
+    for n in range(info.batch_size):
+        own = (t if dim is None else t.select(dim, n) for t, dim in zip(args, in_dims))
+        sigmas.append(profiled_sigma(*own))
+    return torch.stack(sigmas), 0
 
 
 def _newton(slope: Tensor, curvature: Tensor) -> Tensor:

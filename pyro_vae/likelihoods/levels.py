@@ -10,6 +10,7 @@ from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd.function import _SingleLevelFunction
 
 from pyro_vae.likelihoods.distributions import half_bin
+from pyro_vae.likelihoods.special import log_gamma
 
 
 class GreyLevels(constraints.Constraint):
@@ -136,9 +137,10 @@ class BetaBinomialLevels(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         n, a, b = self.levels - 1, self.a.double(), self.b.double()
         v = (value.double() * n).round()
-        log_choices = math.lgamma(n + 1) - torch.lgamma(v + 1) - torch.lgamma(n - v + 1)
-        after = torch.lgamma(v + a) + torch.lgamma(n - v + b) - torch.lgamma(n + a + b)
-        before = torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+        of = v + 1, n - v + 1, v + a, n - v + b, n + a + b, a, b, a + b
+        gammas = log_gamma(torch.stack(torch.broadcast_tensors(*of)))
+        log_choices = math.lgamma(n + 1) - gammas[0] - gammas[1]
+        after, before = gammas[2] + gammas[3] - gammas[4], gammas[5] + gammas[6] - gammas[7]
         return (log_choices + after - before).to(self.a.dtype)
 
     def sample(self, sample_shape=torch.Size()) -> Tensor:

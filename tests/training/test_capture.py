@@ -1,6 +1,7 @@
 """What is captured as a graph, and what cannot be."""
 
 import pytest
+import torch
 
 import pyro_vae as pv
 from pyro_vae.training.capture import capture
@@ -63,3 +64,11 @@ def test_constants_are_where_the_images_are():
     loss = Loss(model("beta", score="levels").to("meta"), OBJECTIVES["elbo"])
     graph = capture(loss, images().float().to("meta")).graph
     assert {constant.device.type for constant in graph.buffers()} == {"meta"}
+
+
+def test_no_tensor_of_a_categorical_has_all_logits():
+    """The largest is that of the features: eight numbers per pixel, where there are 256 levels."""
+    vae = model("categorical", levels=256)
+    nodes = capture(Loss(vae, OBJECTIVES["elbo"]), images(500)).graph.graph.nodes
+    tensors = [node.meta["val"] for node in nodes if isinstance(node.meta.get("val"), torch.Tensor)]
+    assert max(t.numel() for t in tensors) == 8 * images(500).numel()
