@@ -191,7 +191,7 @@ def _gradients(
         factor: (n,).
     """
     with_one = torch.cat([features, torch.ones_like(features[:, :1])], -1)
-    factor, parts, by_head = -factor.unsqueeze(-1), [], 0
+    factor, parts, by_head = -factor.unsqueeze(-1), [], with_one.new_zeros(())
     for f, scaled, v in _pieces(bias, features, with_one * factor, level.unsqueeze(-1)):
         p = torch.addmm(bias, f, weight.t()).softmax(-1)
         p.scatter_add_(-1, v, p.new_full((), -1.0).expand_as(v))
@@ -224,7 +224,7 @@ class _Differentiable(_SingleLevelFunction):
 
 def _differentiable(*args: Tensor) -> Tensor:
     with enable_single_level_autograd_function():
-        return _Differentiable.apply(*args)
+        return _Differentiable.apply(*args)  # type: ignore[attr-defined]
 
 
 def _model_by_model(operator: Callable) -> Callable:

@@ -289,7 +289,7 @@ def _beta_window(a: Tensor, b: Tensor, low: Tensor, high: Tensor) -> tuple[Tenso
             descent = (sign * ((a + b) * s - a)).clamp_min(1e-30)
             reach = (reach - (drop - _BETA_DROP) / descent).clamp(0, 1e6)
         ends.append(mode + sign * reach)
-    return *ends, largest
+    return ends[0], ends[1], largest
 
 
 def _log_beta_integral(a: Tensor, b: Tensor, low: Tensor, high: Tensor) -> Tensor:
