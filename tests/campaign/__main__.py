@@ -42,7 +42,6 @@ ATTACKS = {
     "sweeps": kills.kills_of_sweeps,
     "pairs": kills.pairs,
     "compiling": kills.signals_while_compiling,
-    "cluster": kills.kills_on_a_cluster,
     "mutated": files.mutated_files,
     "hostile": files.hostile_files,
     "disks": machine.full_disks,

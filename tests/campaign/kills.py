@@ -1,7 +1,5 @@
-"""Processes that are killed, and processes that meet: in one folder, and on a cluster."""
+"""Processes that are killed, and processes that meet in one folder."""
 
-import contextlib
-import importlib.util
 import os
 import signal
 import time
@@ -121,36 +119,3 @@ def signals_while_compiling(campaign: Campaign) -> None:
 def _compile_anew(cache: Path) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
     do_without_pictures()
-
-
-def kills_on_a_cluster(campaign: Campaign) -> None:
-    """SIGKILL of Ray's workers and of the process that started them; the sweep ends the same."""
-    if importlib.util.find_spec("ray") is None:
-        campaign.leave_out("kills on a cluster", "since Ray is not installed")
-        return
-    command = [*SWEEP, "--epochs", "40"]
-    expected = campaign.made(*command, setup=do_without_pictures)
-    for _ in campaign.trials(1):
-        with campaign.trial("Ray: SIGKILL") as trial:
-            on_cluster = [*command, "--out", str(trial.out), "--ray", "local"]
-            for _ in range(campaign.rng.randint(1, 3)):
-                child = Child(on_cluster)
-                time.sleep(campaign.rng.uniform(4, 14))
-                if campaign.rng.random() < 0.5:
-                    child.kill()
-                else:
-                    _kill_a_worker(campaign)
-                child.wait()
-            trial.complaint = run(on_cluster).failure() or sweep_difference(trial.out, expected)
-
-
-def _kill_a_worker(campaign: Campaign) -> None:
-    """Kill a process that trains for Ray, if there is one."""
-    workers = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if path.read_bytes().startswith(b"ray::_train"):
-                workers.append(int(path.parent.name))
-    if workers:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(campaign.rng.choice(sorted(workers)), signal.SIGKILL)
