@@ -9,6 +9,7 @@ import pandas as pd
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.measures import PARTS
 from pyro_vae.notices import notice
+from pyro_vae.own_parts import is_import_path, short_name
 from pyro_vae.pages.wording import PARAMETERS, SUMMARY, Row, lookup
 from pyro_vae.runs.config import IDENTITY, RunConfig
 from pyro_vae.runs.measure import ERROR
@@ -159,8 +160,9 @@ def label(settings: Mapping[str, Any] | pd.Series, names: Sequence[str]) -> str:
     """Return some of a run's settings in words."""
     words = []
     for name in names:
-        text = setting_text(settings[name])
+        text, own = setting_text(settings[name]), is_import_path(settings[name])
         is_name = isinstance(settings[name], str)
+        text = short_name(text) if own else text
         words.append(text if is_name else f"{name.replace('_', ' ')} {text}")
     return ", ".join(words)
 
