@@ -131,8 +131,8 @@ class TemperedPath:
     def __init__(self, vae: VAE, x: Tensor, annealing: Annealing):
         self.vae, self.x, self.annealing = vae, x, annealing
         with torch.no_grad():
-            from_prior = annealing.start == "prior"
-            self.start: TorchDistribution = vae.prior if from_prior else vae.encode(x)
+            self.prior: TorchDistribution = vae.prior  # once: a VampPrior encodes images for it
+            self.start = self.prior if annealing.start == "prior" else vae.encode(x)
 
     def draw(self, num_chains: int) -> Position:
         """Draw exact codes from the start."""
@@ -145,7 +145,7 @@ class TemperedPath:
         with torch.enable_grad():
             start = self.start.log_prob(z)
             likelihood = log_likelihood(self.vae, self.x, z, self.annealing.score)
-            joint = likelihood + self.vae.prior.log_prob(z)
+            joint = likelihood + self.prior.log_prob(z)
             (start_gradient,) = torch.autograd.grad(start.sum(), z)
             (joint_gradient,) = torch.autograd.grad(joint.sum(), z)
         z, start, joint = z.detach(), start.detach(), joint.detach()
@@ -314,23 +314,23 @@ def _in_batches(
             rows = slice(first, first + at_once)
             path = TemperedPath(vae, images[rows], annealing)
             codes = None if z is None else z[rows]
-            batches.append(_runs(path, codes, annealing, progress))
+            batches.append(_runs(path, codes, progress))
     return [Annealed(*map(torch.cat, zip(*column))) for column in zip(*batches)]
 
 
-def _runs(
-    path: TemperedPath, z: Tensor | None, annealing: Annealing, progress: Progress
-) -> list[Annealed]:
+def _runs(path: TemperedPath, z: Tensor | None, progress: Progress) -> list[Annealed]:
     """Return the forward run of a batch and, if the exact codes z are given, the backward run."""
-    ts, sizes = annealing.temperatures, _tune(path, progress)
-    weights, rate = _anneal(path, path.draw(annealing.num_chains), ts, sizes, progress)
-    log_mean, error, size = log_mean_weight(weights)
-    runs = [Annealed(log_mean, error, size, rate, *shortfall(weights, log_mean, error))]
+    ts, sizes = path.annealing.temperatures, _tune(path, progress)
+    start = path.draw(path.annealing.num_chains)
+    runs = [_bound(*_anneal(path, start, ts, sizes, progress))]
     if z is not None:
-        end = path.position(z.expand(annealing.num_chains, -1, -1))
-        weights, rate = _anneal(path, end, ts[::-1], sizes.flip(0), progress)
-        log_mean, error, size = log_mean_weight(weights)  # of 1 / p(x)
-        unknown = torch.full_like(error, math.nan)
-        spread = shortfall(weights, log_mean, error)
-        runs.append(Annealed(-log_mean, unknown, size, rate, *spread))
+        end = path.position(z.expand(path.annealing.num_chains, -1, -1))
+        backward = _bound(*_anneal(path, end, ts[::-1], sizes.flip(0), progress))  # of 1 / p(x)
+        unknown = torch.full_like(backward.standard_error, math.nan)
+        runs.append(backward._replace(log_prob=-backward.log_prob, standard_error=unknown))
     return runs
+
+
+def _bound(log_weights: Tensor, acceptance: Tensor) -> Annealed:
+    log_mean, error, size = log_mean_weight(log_weights)
+    return Annealed(log_mean, error, size, acceptance, *shortfall(log_weights, log_mean, error))
