@@ -33,6 +33,8 @@ from pyro_vae.training.programs import (
     trace_programs,
 )
 
+ONE_PLATE: dict = {"max_plate_nesting": 1, "vectorize_particles": True}  # that of the images
+
 
 class Terms(NamedTuple):
     """The loss, rate and distortion of a minibatch in nats per image, as means over the batch.
@@ -123,7 +125,7 @@ class Elbo(Objective):
     """The loss distortion + beta * (log q - log p) at the drawn z, as in `Trace_ELBO`."""
 
     def estimator(self, num_particles, batch_size):
-        return Trace_ELBO(num_particles, max_plate_nesting=1, vectorize_particles=True)
+        return Trace_ELBO(num_particles, **ONE_PLATE)
 
     def score(self, guide_sites, model_sites):
         log_p, log_q = log_probs(model_sites), log_probs(guide_sites)
@@ -159,7 +161,7 @@ class ElboAnalytic(Objective):
     def estimator(self, num_particles, batch_size):
         if self.free_bits:
             return None
-        return TraceMeanField_ELBO(num_particles, max_plate_nesting=1, vectorize_particles=True)
+        return TraceMeanField_ELBO(num_particles, **ONE_PLATE)
 
     def score(self, guide_sites, model_sites):
         log_p = log_probs({n: s for n, s in model_sites.items() if s["is_observed"]})
@@ -195,12 +197,7 @@ class Iwae(Objective):
     def estimator(self, num_particles, batch_size):
         # The programs are scaled by 1 / B. The order 1 - B undoes this scale inside the logarithm
         # and keeps it outside. The result is RenyiELBO(alpha=0) of the unscaled programs, over B.
-        return RenyiELBO(
-            alpha=1 - batch_size,
-            num_particles=num_particles,
-            max_plate_nesting=1,
-            vectorize_particles=True,
-        )
+        return RenyiELBO(1 - batch_size, num_particles, **ONE_PLATE)
 
     def score(self, guide_sites, model_sites):
         log_p, log_q = log_probs(model_sites), log_probs(guide_sites)
@@ -222,8 +219,7 @@ class Importance(Objective):
         self.by, self.any_beta = by, by.linear
 
     def estimator(self, num_particles, batch_size):
-        options = {"max_plate_nesting": 1, "vectorize_particles": True}
-        return ImportanceELBO(self.by, num_particles=num_particles, **options)
+        return ImportanceELBO(self.by, num_particles=num_particles, **ONE_PLATE)
 
     def score(self, guide_sites, model_sites, again: tuple[Sites, Sites] | None = None):
         log_p, log_q = _scaled(model_sites), _scaled(guide_sites)

@@ -29,7 +29,7 @@ def full_training(engine="eager", **options):
     settings = {
         "test_images": images(7), "validation_images": images(9), "patience": 3, "dynamic": True,
         "beta": 2.0, "beta_schedule": "linear", "warmup_epochs": 2, "epochs": 5, "batch_size": 8,
-        "learning_rate_schedule": "cosine", "engine": engine,
+        "learning_rate_schedule": "cosine", "engine": engine, "clip_norm": 1.0, "adam_beta1": 0.8,
     }  # fmt: skip
     return pv.fit(model(), images() * 0.7, **(settings | options))
 
