@@ -31,7 +31,7 @@ def measure_likelihood(subject: Subject) -> Measured:
     The ladder is measured where log P of the grey levels is defined.
     """
     effort, model, seed = subject.effort, subject.model, subject.seed
-    images, samples = subject.test[: effort.images], effort.bound_samples
+    images, samples = subject.test[: effort.bound_images], effort.bound_samples
     columns = per_image(model, images, subject.data.levels, samples, seed, subject.progress)
     found = Measured(means(model, subject.test, columns, samples))
     if not subject.scores_levels:

@@ -32,6 +32,7 @@ class Effort:
     """The numbers of images, draws and steps of an evaluation."""
 
     images: int = 10_000  # for measures that need many
+    bound_images: int = 10_000  # for the importance bound
     few_images: int = 100  # for measures that run chains or fits on each image
     bound_samples: int = BOUND_DRAWS  # of z per image, for the importance bound
     temperatures: int = 1000  # of annealed importance sampling
@@ -57,11 +58,12 @@ class Effort:
 
 
 USUAL_WORK = 3_000_000  # multiply-adds per draw; a small network on MNIST takes about half of them
-FEWEST = {"images": 100, "few_images": 2, "nuts_images": 1, "simulations": 100, "walkers": 100}
+FEWEST = {"bound_images": 50, "few_images": 2, "nuts_images": 1, "simulations": 100, "walkers": 100}
 
 FULL = Effort()
 QUICK = Effort(
     images=1000,
+    bound_images=1000,
     few_images=20,
     bound_samples=QUICK_BOUND_DRAWS,
     temperatures=100,

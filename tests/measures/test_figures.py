@@ -109,7 +109,7 @@ def test_a_ladder_says_when_the_importance_bound_fails(digits):
     with torch.no_grad():
         for p in vae.encoder.parameters():
             p.mul_(0.7)
-    subject = Subject(vae, digits, replace(TINY, images=4, temperatures=50))
+    subject = Subject(vae, digits, replace(TINY, bound_images=4, temperatures=50))
     ladder = PARTS["likelihood"].measure(subject).figures["ladder"]
     missed = ladder["nats"]["ais_from_prior"].mean - ladder["nats"]["importance_bound"].mean
     assert missed > 5 and "misses" in ladder["warning"]

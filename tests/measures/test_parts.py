@@ -46,9 +46,9 @@ def test_large_decoders_are_measured_on_fewer_images():
     large = pv.VAE((3, 64, 64), 8, network="conv")
     assert (QUICK.within(small), FULL.within(small)) == (QUICK, FULL)
     least = {"few_images": 2, "nuts_images": 1, "simulations": 100, "walkers": 103}
-    assert QUICK.within(large) == replace(QUICK, images=100, **least)
+    assert QUICK.within(large) == replace(QUICK, bound_images=100, **least)
     more = {"few_images": 10, "nuts_images": 1, "simulations": 100, "walkers": 412}
-    assert FULL.within(large) == replace(FULL, images=1008, **more)
+    assert FULL.within(large) == replace(FULL, bound_images=1008, **more)
     assert replace(QUICK, few_images=1).within(large).few_images == 1
 
 

@@ -18,6 +18,7 @@ from tests.support import seams
 QUICK = {"hidden": (8,), "latent_dim": 2, "epochs": 2}
 TINY = Effort(
     images=60,
+    bound_images=60,
     few_images=4,
     bound_samples=20,
     temperatures=20,
