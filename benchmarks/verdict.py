@@ -17,7 +17,7 @@ import pyro_vae as pv
 from pyro_vae.evaluation.features import FeatureNet
 from pyro_vae.evaluation.verdict import Verdict, explained_share, judge, mismatch
 from pyro_vae.measures.samples import classifier_for
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
 
 FAMILIES = {"gaussian_shared_sigma": "none", "bernoulli": "static", "discretized_logistic": "none"}
@@ -76,9 +76,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def trained(
-    kind: str, family: str, data: pv.Dataset, seeds: int, epochs: int
-) -> list[LatentImageModel]:
+def trained(kind: str, family: str, data: pv.Dataset, seeds: int, epochs: int) -> list[VAE]:
     """Return a model per seed, trained side by side."""
     make = pv.Autoencoder if kind == "autoencoder" else pv.VAE
     models = []
@@ -93,7 +91,7 @@ def trained(
     return models
 
 
-def judged(model: LatentImageModel, net: FeatureNet, data: pv.Dataset, seed: int) -> list[Case]:
+def judged(model: VAE, net: FeatureNet, data: pv.Dataset, seed: int) -> list[Case]:
     """Return the verdicts on one model, as an evaluation gives them."""
     cases = []
     for size in SIZES:

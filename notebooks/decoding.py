@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
 
 MOST_FITTED = 5000  # training images to whose codes the Normal is fitted
@@ -12,7 +12,7 @@ LEAST_VARIANCE = 1e-6  # added to it, so that a component that never varies has 
 
 @torch.no_grad()
 def decoded_sets(
-    model: LatentImageModel, images: Tensor, training_images: Tensor, seed: int = 0
+    model: VAE, images: Tensor, training_images: Tensor, seed: int = 0
 ) -> dict[str, Tensor]:
     """Return the expected images of four kinds of codes, (N, C, H, W) each, by name.
 

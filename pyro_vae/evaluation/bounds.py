@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pyro_vae.devices import numbers_at_once
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
 from pyro_vae.notices import Progress, no_progress
 from pyro_vae.randomness import seeded
@@ -28,7 +28,7 @@ class ImportanceBound(NamedTuple):
 
 @torch.no_grad()
 def importance_bound(
-    vae: LatentImageModel,
+    vae: VAE,
     images: Tensor,
     num_samples: int,
     seed: int = 0,
@@ -74,7 +74,7 @@ def importance_bound(
 
 
 def log_weights(
-    vae: LatentImageModel,
+    vae: VAE,
     x: Tensor,
     q: TorchDistribution,
     num_samples: int,
@@ -93,7 +93,7 @@ def log_weights(
     return log_likelihood(vae, x, z, score) + log_ratio.sum(-1)
 
 
-def log_likelihood(vae: LatentImageModel, x: Tensor, z: Tensor, score: str = "levels") -> Tensor:
+def log_likelihood(vae: VAE, x: Tensor, z: Tensor, score: str = "levels") -> Tensor:
     """Return log p(x | z) at codes z (..., N, latent_dim), nats, (..., N).
 
     The `score` is `levels`, or `density` for the family's own.
@@ -101,10 +101,10 @@ def log_likelihood(vae: LatentImageModel, x: Tensor, z: Tensor, score: str = "le
     return DECODERS[check_name("score", score, DECODERS)](vae, z).log_prob(x)
 
 
-DECODERS = {"levels": LatentImageModel.decode_levels, "density": LatentImageModel.decode}
+DECODERS = {"levels": VAE.decode_levels, "density": VAE.decode}
 
 
-def decoded_at_once(vae: LatentImageModel) -> int:
+def decoded_at_once(vae: VAE) -> int:
     """Return the number of images to decode and score in one batch.
 
     A batch of this size stays in a processor's cache, and keeps a GPU busy.
@@ -115,7 +115,7 @@ def decoded_at_once(vae: LatentImageModel) -> int:
 
 
 @torch.no_grad()
-def work_per_draw(vae: LatentImageModel) -> int:
+def work_per_draw(vae: VAE) -> int:
     """Return about how many multiply-adds decode an image and score it; counted, so that it repeats."""
     with FlopCounterMode(display=False) as counted:
         vae.outputs(torch.zeros(vae.latent_dim).to(vae.prior.mean).unsqueeze(0))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyro_vae.evaluation.bounds import decoded_at_once
 from pyro_vae.evaluation.significance import detectable, holm, mean_tests, normal_tests
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
 
 FARTHEST = 1e4  # standard deviations of the prior
@@ -34,7 +34,7 @@ class Limit(NamedTuple):
 
 @torch.no_grad()
 def limiting_distribution(
-    model: LatentImageModel,
+    model: VAE,
     num_chains: int = 4096,
     num_steps: int = 100,
     num_watched: int = 64,
@@ -91,7 +91,7 @@ def limiting_distribution(
     )
 
 
-def _step(model: LatentImageModel, z: Tensor) -> Tensor:
+def _step(model: VAE, z: Tensor) -> Tensor:
     # `sample` refuses a scale that overflowed, but `rsample` accepts it.
     z = model.encode(model.decode(z).sample()).rsample()
     return z.nan_to_num(nan=FARTHEST).clamp(-FARTHEST, FARTHEST)

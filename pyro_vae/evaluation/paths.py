@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
 
 
@@ -50,7 +50,7 @@ PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"linear": linear
 
 @torch.no_grad()
 def interpolate(
-    model: LatentImageModel, start: Tensor, end: Tensor, num_steps: int = 8, path: str = "linear"
+    model: VAE, start: Tensor, end: Tensor, num_steps: int = 8, path: str = "linear"
 ) -> Tensor:
     """Return expected images (N, num_steps, C, H, W) between the mean codes of pairs of images.
 
@@ -69,7 +69,7 @@ def interpolate(
 
 @torch.no_grad()
 def traverse(
-    model: LatentImageModel, image: Tensor, components: list[int], reach: float = 3.0, num_steps=8
+    model: VAE, image: Tensor, components: list[int], reach: float = 3.0, num_steps=8
 ) -> Tensor:
     """Return expected images (len(components), num_steps, C, H, W) as one component of a code varies.
 

@@ -15,7 +15,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from pyro_vae.evaluation.estimates import Estimate, estimate
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
 
 COVERAGES = (0.5, 0.9)
@@ -34,9 +34,7 @@ class PixelCalibration(NamedTuple):
 
 
 @torch.no_grad()
-def pixel_calibration(
-    model: LatentImageModel, images: Tensor, z: Tensor, seed: int = 0
-) -> PixelCalibration:
+def pixel_calibration(model: VAE, images: Tensor, z: Tensor, seed: int = 0) -> PixelCalibration:
     """Transform each pixel by its distribution given a code.
 
     Args:

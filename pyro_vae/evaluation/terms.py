@@ -8,12 +8,12 @@ from torch import Tensor
 from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
 from pyro_vae.evaluation.estimates import ACTIVE_VARIANCE, COLLAPSED_RATE, estimate
 from pyro_vae.models.elbo import chunks, component_rates, elbo_terms
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.notices import Progress, no_progress
 
 
 def per_image(
-    model: LatentImageModel,
+    model: VAE,
     images: Tensor,
     levels: int | None,
     num_samples: int,
@@ -50,7 +50,7 @@ def per_image(
 
 
 def means(
-    model: LatentImageModel, images: Tensor, columns: dict[str, Tensor], num_samples: int
+    model: VAE, images: Tensor, columns: dict[str, Tensor], num_samples: int
 ) -> dict[str, Any]:
     """Return the means over images of what `per_image` returned, and the use of the latent space.
 
@@ -82,7 +82,7 @@ def means(
 
 
 @torch.no_grad()
-def rate_per_component(model: LatentImageModel, images: Tensor) -> Tensor | None:
+def rate_per_component(model: VAE, images: Tensor) -> Tensor | None:
     """Return KL(q(z_i|x) || p(z_i)) in closed form, nats, (N, latent_dim).
 
     It is None where components have no rate of their own: see `component_rates`.
@@ -102,7 +102,7 @@ def collapsed_units(rates: Tensor) -> int:
 
 
 @torch.no_grad()
-def mean_variance_per_component(model: LatentImageModel, images: Tensor) -> Tensor:
+def mean_variance_per_component(model: VAE, images: Tensor) -> Tensor:
     """Return Var_x(E_q[z_i]), the variance of each component's mean over images, (latent_dim,)."""
     means = torch.cat([model.encode(x).mean for x in chunks(images)])
     return means.var(0, correction=0)

@@ -14,7 +14,7 @@ from pyro_vae.evaluation.estimates import ALIKE_SHARE, BORDER, STRANGE_SAMPLES, 
 from pyro_vae.evaluation.features import FeatureNet
 from pyro_vae.evaluation.mmd import MOST_POINTS, median_distance, squared_discrepancy
 from pyro_vae.models.elbo import chunks
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
 
 MOST_IMAGES = 2000  # whose residuals are decomposed
@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
 
 
 @torch.no_grad()
-def explained_share(model: LatentImageModel, images: Tensor, seed: int = 0) -> float:
+def explained_share(model: VAE, images: Tensor, seed: int = 0) -> float:
     """Return which share of the structure of images their reconstructions explain, 0 to 1.
 
     `1 - structure(x - E[x | z]) / structure(x)`, z ~ q(z | x)

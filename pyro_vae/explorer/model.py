@@ -17,13 +17,13 @@ from pyro_vae import names
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood
 from pyro_vae.models.networks import Gate, PixelHead
 from pyro_vae.models.posteriors import FullNormalPosterior, PointPosterior
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 
 Layer = dict[str, object]
 PLAIN = {"groups": 1, "dilation": (1, 1), "padding_mode": "zeros"}  # what the loops compute
 
 
-def describe(model: LatentImageModel) -> dict[str, object]:
+def describe(model: VAE) -> dict[str, object]:
     """Return a model as a table for JSON, with its weights as base64 of float32.
 
     Raises:

@@ -13,7 +13,7 @@ from pyro_vae.data import Dataset, draw_binary
 from pyro_vae.evaluation.bounds import work_per_draw
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.fitted import FEWEST_IMAGES, FITTED, fit_prior
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.names import BOUND_DRAWS, QUICK_BOUND_DRAWS
 from pyro_vae.notices import Progress, no_progress
 from pyro_vae.pages.wording import Picture, Row, Shown, shown_rows
@@ -44,7 +44,7 @@ class Effort:
     walkers: int = 4096  # chains decode - sample - encode - sample
     rows: int = 10_000  # of codes with factors, and of those that densities are fitted to
 
-    def within(self, model: LatentImageModel) -> "Effort":
+    def within(self, model: VAE) -> "Effort":
         """Return this effort, with fewer images and chains of a model whose draws cost more.
 
         Work is counted from the decoder's layers and never timed: figures do not depend on the speed
@@ -90,7 +90,7 @@ class Subject:
         progress: a function that receives how many of what are done.
     """
 
-    model: LatentImageModel
+    model: VAE
     data: Dataset
     effort: Effort = FULL
     seed: int = 0
@@ -125,7 +125,7 @@ class Subject:
         scales = torch.cat([q.variance.sqrt() for q in posteriors])
         return torch.cat([q.mean for q in posteriors]), scales
 
-    def with_fitted_prior(self, kind: str) -> LatentImageModel:
+    def with_fitted_prior(self, kind: str) -> VAE:
         """Return the model with a density of the codes of training images as its prior.
 
         If there are more images than `effort.rows`, it is fitted to so many, chosen at random. The
@@ -137,7 +137,7 @@ class Subject:
             images = draw_binary(images) if self.data.dynamic else images
         return fit_prior(self.model, images, kind, self.seed)
 
-    def with_fitted_priors(self) -> dict[str, LatentImageModel]:
+    def with_fitted_priors(self) -> dict[str, VAE]:
         """Return the model with each density of codes, by kind; none if there are too few images."""
         kinds = list(FITTED) if len(self.train) >= FEWEST_IMAGES else []
         return {kind: self.with_fitted_prior(kind) for kind in kinds}

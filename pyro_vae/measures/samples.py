@@ -15,7 +15,7 @@ from pyro_vae.figures import one_run
 from pyro_vae.kept import cache_file, digest, kept
 from pyro_vae.measures.part import Figures, Measured, Part, Subject, to_numpy
 from pyro_vae.models.elbo import chunks
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.pages.wording import Compared, Picture, Row
 from pyro_vae.randomness import seeded
 
@@ -62,7 +62,7 @@ def _image_sets(subject: Subject) -> tuple[Tensor, dict[str, Tensor]]:
     return real, {"real": other} | drawn | means | fitted
 
 
-def _decoded(model: LatentImageModel, codes: Tensor, draw: bool) -> Tensor:
+def _decoded(model: VAE, codes: Tensor, draw: bool) -> Tensor:
     return torch.cat([model.images(z, draw) for z in chunks(codes)])
 
 

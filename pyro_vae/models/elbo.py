@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from pyro_vae.devices import numbers_at_once
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
 
 _PIXELS_AT_ONCE = 2**16  # per batch on a CPU: 0.2 GB for a family that needs 3 kB per pixel
@@ -80,9 +80,7 @@ class ElboTerms(NamedTuple):
 
 
 @torch.no_grad()
-def elbo_terms(
-    model: LatentImageModel, images: Tensor, num_samples: int = 1, seed: int = 0
-) -> ElboTerms:
+def elbo_terms(model: VAE, images: Tensor, num_samples: int = 1, seed: int = 0) -> ElboTerms:
     """Return the rate, and the distortion as an average over draws of z.
 
     The rate is in closed form where there is one, else an average over the same draws.

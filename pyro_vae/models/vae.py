@@ -345,6 +345,3 @@ def _tried(name: str, shape: tuple[int, ...], module: Callable, given: Tensor) -
             f"{name}: expected the shape {shape} for each of {len(given)}, got {tuple(sizes)}"
         )
     return found
-
-
-LatentImageModel = VAE

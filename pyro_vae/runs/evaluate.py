@@ -14,7 +14,7 @@ from pyro_vae.devices import checked_device, computing_on, one_thread
 from pyro_vae.files import replace_file
 from pyro_vae.measures import PARTS
 from pyro_vae.measures.part import FULL, QUICK, VERSION, Measured, Part, Subject
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.names import DATASETS, check_name
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
@@ -198,7 +198,7 @@ def _as_dicts(value: Any) -> Any:
 
 
 @contextmanager
-def _only_measured(model: LatentImageModel, device: torch.device | str | None) -> Iterator[None]:
+def _only_measured(model: VAE, device: torch.device | str | None) -> Iterator[None]:
     """Make measuring a model cheap inside a `with` block, on a device; the figures are the same.
 
     Gradients are those of codes and not of weights, so none are recorded for weights. The steps of

@@ -12,7 +12,7 @@ from pyro_vae.data import Dataset
 from pyro_vae.devices import checked_device
 from pyro_vae.files import RESTORE, mended_by, read_file
 from pyro_vae.measures.part import VERSION
-from pyro_vae.models.vae import VAE, LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.notices import notice
 from pyro_vae.own_parts import OWN, is_import_path
 from pyro_vae.pages.frame import KINDS, address, can_be_shown
@@ -175,7 +175,7 @@ class Run:
 
     @cached_property
     @one_at_a_time()
-    def vae(self) -> LatentImageModel:
+    def vae(self) -> VAE:
         """Return the model in `eval` mode, a VAE or an autoencoder.
 
         The weights are those of the best epoch if the run selects by validation images, and else
@@ -260,9 +260,7 @@ class Run:
 OneRun = Run | str | Path
 
 
-def build_model(
-    config: RunConfig, image_shape: tuple[int, int, int], levels: int | None
-) -> LatentImageModel:
+def build_model(config: RunConfig, image_shape: tuple[int, int, int], levels: int | None) -> VAE:
     """Return the untrained model of a configuration, with weights drawn from `config.seed`."""
     settings = by_name(config, ModelSettings)
     del settings["model"]  # the posterior of an autoencoder is a point
@@ -270,7 +268,7 @@ def build_model(
         return VAE(image_shape, levels=levels or DEFAULT_LEVELS, **settings)
 
 
-def cautions(config: RunConfig, data: Dataset, model: LatentImageModel) -> list[str]:
+def cautions(config: RunConfig, data: Dataset, model: VAE) -> list[str]:
     """Return what a reader of the run's figures has to know first."""
     said = []
     if not model.likelihood.is_likelihood:
@@ -298,7 +296,7 @@ def distinct(runs: Iterable[Run]) -> tuple[list[Run], dict[str, str]]:
     return list(first.values()), repeated
 
 
-def take_weights(model: LatentImageModel, folder: str | Path) -> None:
+def take_weights(model: VAE, folder: str | Path) -> None:
     """Give a model the weights of the run in a folder, which may have had another objective.
 
     Raises:

@@ -12,7 +12,7 @@ from pyro_vae.evaluation.exact import linear_optimum
 from pyro_vae.evaluation.terms import means, per_image
 from pyro_vae.measures.baselines import beside_baselines
 from pyro_vae.models.elbo import elbo_terms
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.names import ELBOS
 from pyro_vae.notices import Progress, no_progress
 from pyro_vae.pages.wording import number_text
@@ -98,9 +98,7 @@ def summarise(
     }
 
 
-def _generalisation(
-    model: LatentImageModel, train: dict, data: Dataset, scored: dict[str, Scored]
-) -> dict:
+def _generalisation(model: VAE, train: dict, data: Dataset, scored: dict[str, Scored]) -> dict:
     """Return by how much the ELBO of training images exceeds that of test images, nats.
 
     An autoencoder has none; there it is minus the distortion. The errors cover both sets of images.
@@ -165,15 +163,13 @@ def _convergence(
     return figures | {"word": word, "reason": reason}
 
 
-def _means(model: LatentImageModel, scored: Scored) -> dict:
+def _means(model: VAE, scored: Scored) -> dict:
     """Return the means over images, without their errors."""
     measures = means(model, *scored)
     return {k: v.mean if isinstance(v, Estimate) else v for k, v in measures.items()}
 
 
-def _train_summary(
-    model: LatentImageModel, data: Dataset, images: Tensor, optimum: dict | None
-) -> dict:
+def _train_summary(model: VAE, data: Dataset, images: Tensor, optimum: dict | None) -> dict:
     """Return the figures of the model on its training images.
 
     Where a closed form gives the optimum, many draws of z average the noise out.
@@ -189,7 +185,7 @@ def _train_summary(
     return means | {"elbo_samples": num_samples}
 
 
-def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -> dict | None:
+def _linear_optimum(config: RunConfig, model: VAE, data: Dataset) -> dict | None:
     """Return the optimum of the run in closed form, or None where there is no closed form."""
     family = model.likelihood
     plain = config.network == "linear" and config.decoder_features is None
@@ -210,7 +206,7 @@ def _linear_optimum(config: RunConfig, model: LatentImageModel, data: Dataset) -
     }
 
 
-def parameter_counts(model: LatentImageModel) -> dict[str, int]:
+def parameter_counts(model: VAE) -> dict[str, int]:
     """Return the numbers of trainable parameters of the encoder, the decoder and the likelihood."""
     parts = {"encoder": model.encoder, "decoder": model.decoder, "likelihood": model.likelihood}
     return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}

@@ -19,7 +19,7 @@ from pyro_vae.figures.images import beside, grid, reconstruction_grid
 from pyro_vae.files import replace_file
 from pyro_vae.measures.part import to_numpy
 from pyro_vae.models.elbo import chunks
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.notices import Progress, no_progress
 from pyro_vae.pages.frame import png_bytes, svg
 from pyro_vae.randomness import seeded
@@ -124,7 +124,7 @@ def is_power_of_two(epoch: int) -> bool:
 
 
 def trained_pictures(
-    model: LatentImageModel, data: Dataset, test: Tensor, metrics: Columns, seed: int
+    model: VAE, data: Dataset, test: Tensor, metrics: Columns, seed: int
 ) -> Drawings:
     """Return all pictures of a trained model.
 
@@ -150,7 +150,7 @@ def trained_pictures(
     return drawings | _map(model, data, test) | _paths(model, test, variances)
 
 
-def _map(model: LatentImageModel, data: Dataset, test: Tensor) -> Drawings:
+def _map(model: VAE, data: Dataset, test: Tensor) -> Drawings:
     """Draw the mean codes of test images, in a plane of two components or of principal ones."""
     with torch.no_grad():
         means = torch.cat([model.encode(x).mean for x in chunks(test[:MOST_CODES])]).double()
@@ -166,7 +166,7 @@ def _map(model: LatentImageModel, data: Dataset, test: Tensor) -> Drawings:
     return {"latent_map": codes.latent_map(to_numpy(points), shown, names)}
 
 
-def _paths(model: LatentImageModel, test: Tensor, variances: Tensor) -> Drawings:
+def _paths(model: VAE, test: Tensor, variances: Tensor) -> Drawings:
     """Draw traversals of the components that vary most, and interpolations of pairs of images."""
     moving = variances.argsort(descending=True)[:ROWS].tolist()
     rows = traverse(model, test[0], moving).flatten(0, 1)
@@ -178,7 +178,7 @@ def _paths(model: LatentImageModel, test: Tensor, variances: Tensor) -> Drawings
     return drawings
 
 
-def progress_picture(model: LatentImageModel, test: Tensor, epoch: int, seed: int) -> Drawings:
+def progress_picture(model: VAE, test: Tensor, epoch: int, seed: int) -> Drawings:
     """Draw reconstructions and samples after an epoch; images and codes are the same each time."""
     x = test[:16]
     with seeded(seed, x.device):

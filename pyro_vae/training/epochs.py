@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pyro_vae.data import draw_binary
 from pyro_vae.models.elbo import ElboTerms, chunks, elbo_terms
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.settings import TrainingSettings
 
 SMALL = 2**16  # numbers: smaller tensors are looked at together, since each look costs a call
@@ -207,7 +207,7 @@ class Record:
 
 
 @torch.no_grad()
-def calibrate(model: LatentImageModel, splits: Splits) -> bool:
+def calibrate(model: VAE, splits: Splits) -> bool:
     """Set what the likelihood computes from the training images, and return whether there is any."""
     if model.training:  # the caller may have changed the mode
         model.eval()
@@ -218,7 +218,7 @@ def calibrate(model: LatentImageModel, splits: Splits) -> bool:
     )
 
 
-def test_figures(model: LatentImageModel, images: Tensor) -> dict[str, float]:
+def test_figures(model: VAE, images: Tensor) -> dict[str, float]:
     """Return a record's figures of the test images (N, C, H, W), with one draw of z per image."""
     scored = _scored(model, images)
     return {
@@ -228,14 +228,14 @@ def test_figures(model: LatentImageModel, images: Tensor) -> dict[str, float]:
     }
 
 
-def validation_loss(model: LatentImageModel, images: Tensor, beta: float) -> float:
+def validation_loss(model: VAE, images: Tensor, beta: float) -> float:
     """Return distortion + beta * rate of the validation images; a point has no rate."""
     scored = _scored(model, images)
     distortion, rate = scored.distortion.mean().item(), scored.rate.mean().item()
     return distortion if math.isnan(rate) else distortion + beta * rate
 
 
-def _scored(model: LatentImageModel, images: Tensor) -> ElboTerms:
+def _scored(model: VAE, images: Tensor) -> ElboTerms:
     with pyro.validation_enabled(False):
         return elbo_terms(model, images)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae.data import check_unit_interval
 from pyro_vae.devices import checked_device
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.own_parts import is_import_path, made
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.settings import TrainingSettings, default_batch_size
@@ -30,7 +30,7 @@ PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.
 
 @one_at_a_time()
 def fit(
-    model: LatentImageModel,
+    model: VAE,
     images: Tensor,
     *,
     test_images: Tensor | None = None,
@@ -132,7 +132,7 @@ def fit(
 
 @one_at_a_time()
 def fit_many(
-    models: Sequence[LatentImageModel],
+    models: Sequence[VAE],
     images: Tensor | Sequence[Tensor],
     *,
     betas: Sequence[float] | None = None,
@@ -210,7 +210,7 @@ def _settings_in(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_training(
-    model: LatentImageModel,
+    model: VAE,
     splits: Splits,
     settings: TrainingSettings,
     device: torch.device | str = "cpu",

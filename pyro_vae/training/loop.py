@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_vae.checkpoints import MISFITS
 from pyro_vae.devices import computing_on, full, one_thread, sent, synchronize
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.notices import notice
 from pyro_vae.randomness import PrivateState, one_at_a_time
 from pyro_vae.training.engines import Choice, Engine, choose_engine
@@ -73,7 +73,7 @@ class Training(Lazy[Record]):
         self.best_loss = math.inf
 
     @property
-    def model(self) -> LatentImageModel:
+    def model(self) -> VAE:
         """Return the model that is trained."""
         return self.engine.model
 

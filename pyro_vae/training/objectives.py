@@ -19,7 +19,7 @@ from pyro.infer import ELBO, RenyiELBO, Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
 from pyro_vae.models.elbo import component_rates, rate_of
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
 from pyro_vae.training.importance import ESTIMATORS, Estimator, ImportanceELBO
 from pyro_vae.training.programs import (
@@ -269,7 +269,7 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 @contextmanager
-def training_mode(model: LatentImageModel) -> Iterator[None]:
+def training_mode(model: VAE) -> Iterator[None]:
     """Put the model in `train` mode inside the block, and in `eval` mode after it."""
     model.train()
     try:
@@ -289,7 +289,7 @@ class Loss:
         bf16: whether the networks compute in bfloat16.
     """
 
-    model: LatentImageModel
+    model: VAE
     objective: Objective
     num_particles: int = 1
     bf16: bool = False

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export.graph_signature import InputKind
 
 from pyro_vae.devices import device_bytes
-from pyro_vae.models.vae import LatentImageModel
+from pyro_vae.models.vae import VAE
 from pyro_vae.settings import TrainingSettings
 from pyro_vae.training.adam import ADAM, Adam, adam_step, clipped
 from pyro_vae.training.capture import Captured
@@ -152,7 +152,7 @@ def fused_step(captured: Captured, dynamic: bool, adam: Adam) -> Step:
 # --- memory ---------------------------------------------------------------------------------------
 
 
-def step_bytes(model: LatentImageModel, settings: TrainingSettings) -> int:
+def step_bytes(model: VAE, settings: TrainingSettings) -> int:
     """Return an estimate of the memory that a step takes, in bytes.
 
     It counts what the likelihood holds for each pixel of each draw of z, and what each layer of the
@@ -165,9 +165,7 @@ def step_bytes(model: LatentImageModel, settings: TrainingSettings) -> int:
     return BACKWARD * itemsize * images * (scored + hidden)
 
 
-def models_that_fit(
-    model: LatentImageModel, settings: TrainingSettings, device: torch.device
-) -> int:
+def models_that_fit(model: VAE, settings: TrainingSettings, device: torch.device) -> int:
     """Return how many such models a GPU with its free memory can train in one step.
 
     Each has its weights, Adam's averages, gradients, and what the step computes; a fifth is left.
@@ -177,9 +175,7 @@ def models_that_fit(
     return max(1, int(0.8 * free) // (COPIES * weights + step_bytes(model, settings)))
 
 
-def check_step_fits(
-    model: LatentImageModel, settings: TrainingSettings, device: torch.device
-) -> None:
+def check_step_fits(model: VAE, settings: TrainingSettings, device: torch.device) -> None:
     """Check that a training step fits into the memory of the device.
 
     Raises:
