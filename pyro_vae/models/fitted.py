@@ -68,7 +68,7 @@ def fit_prior(model: VAE, images: Tensor, kind: str = "mixture", seed: int = 0) 
     autoencoders", 2020, https://arxiv.org/abs/1903.12436. The fit is scikit-learn's.
 
     Example:
-        >>> autoencoder = Autoencoder((1, 8, 8), latent_dim=2)
+        >>> autoencoder = VAE((1, 8, 8), latent_dim=2, posterior="point")
         >>> fit_prior(autoencoder, torch.rand(50, 1, 8, 8)).sample(3).shape
         torch.Size([3, 1, 8, 8])
     """

@@ -89,6 +89,7 @@ def test_a_mean_of_many_draws_is_that_of_the_prior(name):
     assert new["x"].shape == (2, 3, 1, 4, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior, posterior", PAIRS)
 def test_stock_pyro_trains_every_pair_and_finds_its_elbo(prior, posterior):
     """All parameters move but those of a decoder that no gradient reaches; the rate is unbiased."""

@@ -34,6 +34,7 @@ def test_svi_and_eager_train_alike(name, objective):
 ADAM = {"adam_beta1": 0.5, "adam_beta2": 0.9, "adam_epsilon": 1e-2, "clip_norm": 0.3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{}, *({name: value} for name, value in ADAM.items()), ADAM], ids=str
 )
