@@ -334,7 +334,10 @@ def test_a_gpu_that_is_not_there_is_named(capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_fewer_kernels_from_engine_to_engine():
-    """A graph has more than eager, whose waits it saves; compiled has the fewest."""
+    """A graph has more than eager, whose waits it saves; compiled has the fewest.
+
+    The bound on the log scales of q is a dozen of a graph's, and none of its own when compiled.
+    """
     found = kernels.counts()
     assert found["compiled"] < found["eager"] < found["graph"] < found["svi"]
-    assert found["compiled"] < 50 and found["graph"] < 150
+    assert found["compiled"] < 50 and found["graph"] < 160

@@ -155,7 +155,7 @@ def styles(table: pd.DataFrame, settings: Sequence[str]) -> Styles:
     found = {}
     for name, line in lines(table, settings):
         row = line.iloc[0]
-        dash, colour = families.index(row["likelihood"]), others.index(label(row, rest))
+        dash, colour = families.index(label(row, ["likelihood"])), others.index(label(row, rest))
         found[name] = (
             colour if len(others) > 1 else dash,
             dash if len(families) > 1 else colour,

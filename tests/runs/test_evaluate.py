@@ -76,7 +76,8 @@ def test_what_an_evaluation_leaves_beside_its_figures(finished_run):
     ladder = pv.load_run("a").evaluation["likelihood"]["ladder"]
     of_chains = ("standard_error", "bias", "deviation", "effective_sample_size")
     of_chains = [f"ais_from_posterior_{name}" for name in of_chains]
-    assert header == ["image", *ladder["nats"], *of_chains]
+    fitted = ["importance_bound_gaussian", "importance_bound_mixture"]
+    assert header == ["image", *ladder["nats"], *of_chains, *fitted]
     assert [row[0] for row in rows] == ["0", "1", "2", "3"]
     for column, name in enumerate(ladder["nats"], start=1):
         mean = sum(float(row[column]) for row in rows) / 4

@@ -66,6 +66,13 @@ class Pausing(pv.VAE):
         return super().decode(z * (2 + weight))
 
 
+class Weighing(pv.VAE):
+    """Weighs codes by numbers that are written in the program."""
+
+    def decode(self, z):
+        return super().decode(z * torch.tensor([1.0, 2.0]).to(z))
+
+
 class Straying(pv.VAE):
     """Has a parameter outside the module."""
 

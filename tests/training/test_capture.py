@@ -14,6 +14,7 @@ from tests.support.programs import (
     Pausing,
     Straying,
     Warping,
+    Weighing,
     images,
     model,
 )
@@ -61,7 +62,7 @@ def test_what_cannot_be_captured_is_refused(no_inductor, kind, reason):
 @pytest.mark.slow
 def test_constants_are_where_the_images_are():
     """A constant on the CPU could not be copied while a GPU records; `meta` stands for a GPU here."""
-    loss = Loss(model("beta", score="levels").to("meta"), OBJECTIVES["elbo"])
+    loss = Loss(model(kind=Weighing).to("meta"), OBJECTIVES["elbo"])
     graph = capture(loss, images().float().to("meta")).graph
     assert {constant.device.type for constant in graph.buffers()} == {"meta"}
 
