@@ -96,6 +96,7 @@ DEVICES = ("auto", "cpu", "cuda")
 PICTURE_TYPES = (".png", ".npy")
 
 
+_most_listed = 20  # names in a message
 _short = reprlib.Repr()
 _short.maxlevel, _short.maxlist, _short.maxdict, _short.maxstring, _short.maxother = 2, 4, 4, 80, 80
 
@@ -121,8 +122,14 @@ def check_name(argument: str, name: str, known: Iterable[str]) -> str:
     if len(near) > 1:
         hint = f"did you mean one of {', '.join(near)}?"
     else:
-        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+        hint = f"did you mean {near[0]!r}?" if near else _all_of(known)
     raise ValueError(f"{argument}: unknown name {shortened(name)}; {hint}")
+
+
+def _all_of(known: list[str]) -> str:
+    if len(known) > _most_listed:
+        return f"expected one of {len(known)} names, such as {', '.join(known[:_most_listed])}"
+    return f"expected one of {', '.join(known)}"
 
 
 def _near(name: str, known: list[str]) -> list[str]:
