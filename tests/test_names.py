@@ -103,6 +103,11 @@ def test_an_unknown_name_comes_with_those_that_are_near_or_all(name, hint):
     assert str(error.value).startswith(f"likelihood: unknown name '{name}'; {hint}")
 
 
+def test_a_message_lists_no_more_than_twenty_names():
+    with pytest.raises(ValueError, match=r"expected one of 99 names, such as 0, .*, 19$"):
+        names.check_name("key", "x", map(str, range(99)))
+
+
 def test_a_path_is_told_from_a_name(elsewhere, tmp_path):
     assert [names.is_path(text) for text in ("a.npy", "a.npz", "a/b", "a", "mnist")] == [
         *(True, True, True, False, False)
