@@ -184,7 +184,7 @@ def most_likely_sigma(
         return values.mean() if weights is None else (weights * values).sum() / weights.sum()
 
     low, high = map(math.log, bounds)
-    x, loc = x.detach().flatten(), loc.detach().flatten()
+    x, loc = (t.detach().flatten() for t in torch.broadcast_tensors(x, loc))
     weights = None if weights is None else weights.flatten()
     with torch.no_grad():
         log_sigma = (mean((x - loc).square()).log() / 2).clamp(low, high)
