@@ -67,7 +67,7 @@ def part(argument: str, value: str, known: Mapping[str, Any]) -> Any:
         module = importlib.import_module(place) if file is None else _run(file)
         found = getattr(module, name)
     except Exception as error:  # whatever the user's code raises
-        raise ValueError(f"{argument}: {value} cannot be imported: {_reason(error)}") from error
+        raise ValueError(f"{argument}: {value} cannot be imported: {reason_of(error)}") from error
     if not callable(found):
         raise ValueError(f"{argument}: {value} is no class or function")
     return found
@@ -85,10 +85,11 @@ def made(argument: str, value: str, known: Mapping[str, Any], *arguments, **opti
     except Exception as error:
         if not is_import_path(value):
             raise
-        raise ValueError(f"{argument}: {value} fails: {_reason(error)}") from error
+        raise ValueError(f"{argument}: {value} fails: {reason_of(error)}") from error
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return why something of the user's own failed, in one line of 200 characters at most."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 

@@ -27,6 +27,7 @@ from pyro_vae.likelihoods.base import (
     bounded_scale,
 )
 from pyro_vae.likelihoods.distributions import Normal, half_bin
+from pyro_vae.likelihoods.levels import model_by_model
 from pyro_vae.likelihoods.special import LOG_2PI
 
 BOUNDS = SCALE_FLOOR, SCALE_CEILING
@@ -208,13 +209,7 @@ def _(x, loc, *numbers):
     return x.new_empty(())
 
 
-@profiled_sigma.register_vmap
-def _(info, in_dims, *args):
-    sigmas = []
-    for n in range(info.batch_size):
-        own = (t if dim is None else t.select(dim, n) for t, dim in zip(args, in_dims))
-        sigmas.append(profiled_sigma(*own))
-    return torch.stack(sigmas), 0
+profiled_sigma.register_vmap(model_by_model(profiled_sigma))
 
 
 def _newton(slope: Tensor, curvature: Tensor) -> Tensor:

@@ -227,7 +227,7 @@ def _differentiable(*args: Tensor) -> Tensor:
         return _Differentiable.apply(*args)  # type: ignore[attr-defined]
 
 
-def _model_by_model(operator: Callable) -> Callable:
+def model_by_model(operator: Callable) -> Callable:
     """Return the operator for the models of an ensemble: one after the other."""
 
     def operate(info, in_dims, *args):
@@ -250,7 +250,7 @@ for operator, shapes in (
     (gradients_of_levels, lambda _, *learned: tuple(map(torch.empty_like, learned[:3]))),
 ):
     torch.library.register_fake(operator, shapes, lib=OPERATORS)
-    torch.library.register_vmap(operator, _model_by_model(operator), lib=OPERATORS)
+    torch.library.register_vmap(operator, model_by_model(operator), lib=OPERATORS)
 
 
 class ImageMixture(TorchDistribution):

@@ -87,5 +87,4 @@ def fit_prior(model: VAE, images: Tensor, kind: str = "mixture", seed: int = 0) 
         fit.fit(z.double().cpu().numpy())
     fitted = copy.deepcopy(model)
     fitted.prior_module = FittedPrior(fit.weights_, fit.means_, fit.covariances_).to(z)
-    fitted.standard_prior = False
     return fitted

@@ -18,7 +18,7 @@ from pyro_vae.likelihoods.families import LIKELIHOODS
 from pyro_vae.models.networks import Sizes, batched, networks
 from pyro_vae.models.posteriors import POSTERIORS, Posterior
 from pyro_vae.models.priors import PRIORS, NormalPrior, Prior
-from pyro_vae.own_parts import made, part
+from pyro_vae.own_parts import made, part, reason_of
 
 _serial = itertools.count()
 
@@ -152,7 +152,6 @@ class VAE(nn.Module):
         q = self._check_parts()
         base = getattr(q, "base_dist", q)
         self.has_rate = not isinstance(base, dist.Delta)
-        self.standard_prior = isinstance(self.prior_module, NormalPrior)
         self.diagonal = isinstance(base, dist.Normal)  # q has independent Normal components
 
     @torch.no_grad()
@@ -268,6 +267,11 @@ class VAE(nn.Module):
         """Return p(z), event shape (latent_dim,)."""
         return self.prior_module()
 
+    @property
+    def standard_prior(self) -> bool:
+        """Return whether p(z) is the standard Normal."""
+        return isinstance(self.prior_module, NormalPrior)
+
     @torch.no_grad()
     def images(self, z: Tensor, draw: bool = False) -> Tensor:
         """Return expected images (..., C, H, W) for latents (..., latent_dim), or drawn ones.
@@ -336,8 +340,7 @@ def _tried(name: str, shape: tuple[int, ...], module: Callable, given: Tensor) -
     try:
         found = module(given)
     except Exception as error:  # whatever a user's part raises
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{name}: fails on {tuple(given.shape)}: {reason}") from error
+        raise ValueError(f"{name}: fails on {tuple(given.shape)}: {reason_of(error)}") from error
     sizes = found.shape if isinstance(found, Tensor) else (*found.batch_shape, *found.event_shape)
     batched_as = found.shape[:1] if isinstance(found, Tensor) else found.batch_shape
     if tuple(sizes) != (len(given), *shape) or tuple(batched_as) != (len(given),):
