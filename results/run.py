@@ -2,11 +2,12 @@
 
     python results/run.py results/digits --runs runs/digits
 
-`--device cuda` trains and measures on a GPU. The folder holds `plan.yaml`. After each cell its tables
-are written beside it: `cells.csv`, a row for each trained cell; `chains.csv`, annealing against longer
-annealing; `per_image.npz`, the
-measures of each image, as arrays FAMILY/BETA/SEED/SPLIT_MEASURE; `curves.npz`, the validation loss
-after each epoch, as arrays FAMILY/BETA/SEED. What is needed to go on is kept under `--runs`.
+`--device cuda` trains and measures on a GPU. The folder holds `plan.yaml`. After each cell its
+tables are written beside it: `cells.csv`, a row for each trained cell; `chains.csv`, annealing
+against longer annealing; `per_image.npz`, the measures of each image, as arrays
+FAMILY/BETA/SEED/SPLIT_MEASURE; `curves.npz`, the validation loss after each epoch, as arrays
+FAMILY/BETA/SEED. What is needed to go on is kept under `--runs`; rows and arrays that the tables
+have of other cells, trained on another machine, stay in them.
 Several processes may work on one plan: each takes families that no other one has.
 
 The first stage tries several learning rates at beta 1. That of the lowest validation loss, averaged
@@ -150,10 +151,9 @@ class Work:
         with claimed(self.runs / "tables.lock") as free:
             if free:
                 for table, name in ((rows, "cells.csv"), (checks, "chains.csv")):
-                    frame = pd.DataFrame(table).sort_values([*CELL]) if table else pd.DataFrame()
-                    frame.to_csv(self.folder / name, index=False, float_format="%.6g")
-                np.savez_compressed(self.folder / "per_image.npz", **arrays)
-                np.savez_compressed(self.folder / "curves.npz", **curves)
+                    merge_rows(pd.DataFrame(table), self.folder / name)
+                merge_arrays(arrays, self.folder / "per_image.npz")
+                merge_arrays(curves, self.folder / "curves.npz")
 
     def figures(self, cell):
         files = (self.at(cell) / f"{split}.json" for split in ("validation", "test"))
@@ -163,6 +163,20 @@ class Work:
     def at(self, cell):
         name = f"beta={cell['beta']:g},seed={cell['seed']},rate={cell['learning_rate']:g}"
         return self.runs / cell["likelihood"] / name
+
+
+def merge_rows(rows, path):
+    """Write rows into a table; rows of other cells, measured elsewhere, stay in it."""
+    before = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=CELL)
+    rows = pd.concat([rows, before])
+    rows = rows.drop_duplicates([*CELL]).sort_values([*CELL])
+    rows.to_csv(path, index=False, float_format="%.6g")
+
+
+def merge_arrays(arrays, path):
+    """Write arrays into an archive; those of other cells stay in it."""
+    before = dict(np.load(path)) if path.exists() else {}
+    np.savez_compressed(path, **before | arrays)
 
 
 def load(path):
