@@ -32,7 +32,14 @@ extensions = [
     "myst_nb",
 ]
 root_doc = "docs/index"
-include_patterns = ["docs/**", "notebooks/*", "benchmarks/*.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+include_patterns = [
+    "docs/**",
+    "notebooks/*",
+    "benchmarks/*.md",
+    "results/**",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+]
 exclude_patterns = ["docs/_build", "docs/README.md", ".venv", "runs", "data", "build", "tests"]
 
 # Pages are Markdown as a forge shows it: headings are anchors, formulas stand between dollars.

@@ -7,7 +7,10 @@ import shlex
 import sys
 from dataclasses import fields
 
+import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import norm
 
 import pyro_vae as pv
 from pyro_vae.cli.commands import COMMANDS
@@ -79,6 +82,33 @@ def test_a_page_shows_what_happens(name, no_pictures, tmp_path, monkeypatch):
         pv.LIKELIHOODS.update(families)
     assert result.attempted >= 5
     assert result.failed == 0, "".join(said)
+
+
+def test_a_diagnostic_of_every_part_answers_a_doubt():
+    text = (DOCS / "evaluation.md").read_text()
+    by = re.findall(r"^\| [^|]+\? \| `?(\w+)`? \|", text, re.M)
+    assert set(by) == {*PARTS, "report", "compare"}
+
+
+def test_symptoms_show_the_figures_of_the_results():
+    """Means over the seeds of the discretized logistic, and two numbers that can be worked out."""
+    cells = pd.read_csv(ROOT / "results" / "digits" / "cells.csv")
+    chosen = cells[cells.likelihood == "discretized_logistic"].dropna(subset=["validation_rate"])
+    means = chosen.groupby("beta").mean(numeric_only=True)
+    columns = ["validation_rate", "validation_ais", "validation_active", "frechet_samples"]
+    rate, log_prob, active, distance = (means[name] for name in columns)
+    text = " ".join((DOCS / "symptoms.md").read_text().split())
+    for claim in (
+        f"at beta 1 the rate is {rate[1]:.1f} nats, and at beta 4 it is {rate[4]:.1f}",
+        f"of eight components {active[4]:.1f} are active",
+        f"samples is {distance[0.25]:.1f} at beta 1/4, and {distance[1]:.1f} at beta 1",
+        f"at beta 4, log P of validation images is {log_prob[1] - log_prob[4]:.1f} nats lower",
+        f"All of the {np.isfinite(cells.validation_loss).sum()} trainings",
+        f"with sigma 0.1 it is {norm(scale=0.1).logpdf(0):.2f} nats for each pixel",
+        f"about 64 log 16 = {64 * np.log(16):.0f} nats",
+    ):
+        assert claim in text
+    assert np.isfinite(cells.validation_loss).all()
 
 
 def test_every_family_has_its_code_its_use_and_its_pathologies():
