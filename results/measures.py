@@ -14,7 +14,7 @@ from pyro_vae.models.elbo import elbo_terms
 def anneal(vae, x, effort, times=1):
     """Return log P of images by chains from q, with so many times the temperatures of the plan."""
     temperatures, leapfrogs = effort["temperatures"] * times, effort["leapfrogs"]
-    annealing = Annealing(temperatures, effort["chains"], leapfrogs, start="posterior")
+    annealing = Annealing(temperatures, effort["chains"], num_leapfrog=leapfrogs, start="posterior")
     return annealed_importance_sampling(vae, x, annealing)
 
 

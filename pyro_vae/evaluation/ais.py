@@ -28,7 +28,6 @@ from pyro_vae.notices import Progress, no_progress
 from pyro_vae.randomness import seeded
 
 ACCEPTANCE = 0.65  # the acceptance rate to which step sizes are tuned
-LEAPFROG_STEPS = 5  # of a transition
 PILOT_CHAINS = 4
 STARTS = ("prior", "posterior")
 
@@ -39,9 +38,10 @@ class Annealing:
 
     Args:
         num_temperatures: the number of steps from the start to the posterior, each with a
-            Hamiltonian transition of five gradients. The step sizes, one per image and temperature,
-            come from a separate pilot run.
+            Hamiltonian transition. The step sizes, one per image and temperature, come from a
+            separate pilot run.
         num_chains: the number of chains whose weights are averaged.
+        num_leapfrog: the number of gradients of a transition.
         start: `prior`, or `posterior` for q(z|x).
         score: `levels` or `density`, the measure by which images are scored.
 
@@ -51,6 +51,7 @@ class Annealing:
 
     num_temperatures: int = 1000
     num_chains: int = 16
+    num_leapfrog: int = 5
     start: str = "prior"
     score: str = "levels"
 
@@ -159,7 +160,7 @@ class TemperedPath:
         new, step = at, step_size.unsqueeze(-1)
         momentum = torch.randn_like(at.z)
         energy = momentum.square().sum(-1) / 2 - at.start - t * at.ratio
-        for _ in range(LEAPFROG_STEPS):
+        for _ in range(self.annealing.num_leapfrog):
             momentum = momentum + step / 2 * new.gradient(t)
             new = self.position(new.z + step * momentum)
             momentum = momentum + step / 2 * new.gradient(t)

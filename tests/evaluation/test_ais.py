@@ -1,5 +1,6 @@
 """Annealed importance sampling, where log p(x) is known."""
 
+import importlib.util
 import math
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from pyro_vae.evaluation.ais import (
 )
 from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.randomness import seeded
+from tests.support.house import ROOT
 from tests.support.linear_gaussian import (
     OBLIQUE,
     ORTHOGONAL,
@@ -168,3 +170,14 @@ def test_the_importance_bound_fails_where_sigma_is_small_and_annealing_does_not(
     found = annealed_importance_sampling(vae, x, Annealing(400, 16, score="density"))
     assert (truth - bound).mean() > 50
     assert (found.log_prob - truth).abs().mean() < 2
+
+
+def test_results_are_annealed_by_the_plan(monkeypatch):
+    path = ROOT / "results" / "measures.py"
+    spec = importlib.util.spec_from_file_location("measures_of_results", path)
+    measures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(measures)
+    asked = []
+    monkeypatch.setattr(measures, "annealed_importance_sampling", lambda *_: asked.append(_[2]))
+    measures.anneal(None, None, {"temperatures": 150, "chains": 8, "leapfrogs": 3}, times=4)
+    assert asked == [Annealing(600, 8, num_leapfrog=3, start="posterior")]
