@@ -204,15 +204,6 @@ def move_and_return(place: Place) -> str:
     return "the checkpoint goes to the CPU and back"
 
 
-def nccl(place: Place) -> Said:
-    """torchrun with one process, over NCCL where there is a GPU."""
-    out = place.out / "ranks"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "1", "-m", "pyro_vae", "train", "--epochs", "2"]
-    check(place.run([*command, "--device", place.device, "--out", str(out), "--overwrite"], Path()))
-    yield "held: torchrun with one process"
-
-
 def many(place: Place) -> Said:
     """Many models in one step: memory, and time per model."""
     x, figures = pv.load_dataset("digits").train.images, {}
@@ -270,7 +261,7 @@ def log_prob_and_error(place: Place, run: Path, device: str) -> tuple[float, flo
 STAGES: dict[str, Stage] = {
     stage.__name__: stage
     for stage in (
-        environment, failure, training, profile, many, nccl, speed, evaluation, tests
+        environment, failure, training, profile, many, speed, evaluation, tests
     )
 }  # fmt: skip
 

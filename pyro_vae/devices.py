@@ -31,27 +31,16 @@ def checked_device(device: torch.device | str) -> torch.device:
     return found
 
 
-def resolve_device(name: str, index: int = 0) -> torch.device:
+def resolve_device(name: str) -> torch.device:
     """Return the device of a name; `auto` is CUDA where there is a GPU, and else the CPU.
 
-    A task that Slurm's `srun` started, and that sees one GPU, has it to itself whatever its number.
-
-    Args:
-        index: the number of the GPU.
-
     Raises:
-        ValueError: CUDA where there is none, or the number of a GPU that does not exist.
+        ValueError: CUDA where there is none.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     checked_device(name)
-    alone = "SLURM_PROCID" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ
-    if name == "cuda" and alone and torch.cuda.device_count() == 1:
-        index = 0
-    if name == "cuda" and index >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise ValueError(f"device: expected a GPU for each rank of a node, got {count}; use fewer")
-    return torch.device(name, index) if name == "cuda" else torch.device(name)
+    return torch.device(name, 0) if name == "cuda" else torch.device(name)
 
 
 @contextmanager

@@ -20,13 +20,11 @@ LONG = (  # the longest first
     "test_replay",
     "test_fit",
     "test_ray",
-    "test_distributed",
     "test_sweep",
     "test_trainer",
     "test_docs",
     "test_resume",
     "test_benchmarks",
-    "test_ranks",
 )
 
 

@@ -176,7 +176,7 @@ def test_every_version_is_the_same():
 
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/pyro-vae train"
 TEST = "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest"
-OTHERS = ("conda ", "pip install -e ", "python3 -m venv", "python benchmarks/speed.py", "torchrun ")
+OTHERS = ("conda ", "pip install -e ", "python3 -m venv", "python benchmarks/speed.py")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 

@@ -33,8 +33,7 @@ TRAIN_EXAMPLES = """examples:
   pyro-vae train --dataset mnist --network conv --epochs 20 --out runs/conv
   pyro-vae train --dataset pictures/ --patience 10 --out runs/pictures
   pyro-vae train --config runs/conv/config.yaml --beta 4 --out runs/conv-beta4
-  pyro-vae train --out runs/conv-beta4 --resume
-  torchrun --standalone --nproc-per-node 4 -m pyro_vae train --batch-size 1024"""
+  pyro-vae train --out runs/conv-beta4 --resume"""
 SWEEP_USAGE = """pyro-vae sweep [-h] --out DIR [--config FILE] [--ray ADDRESS]
                       [--SETTING VALUE [VALUE ...] ...]"""
 SWEEP_EXAMPLES = """Every combination of the values becomes a run folder in DIR, named by the

@@ -22,19 +22,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     the output. 143: SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    ranks = None
     open_streams()
     replace_unknown()
     try:
-        ranks = _launched()
         with Interrupts() as interrupts, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # those of other libraries
             warnings.simplefilter("always", Notice)
-            warnings.showwarning = lambda message, *_, **__: _complain(message, ranks)
+            warnings.showwarning = lambda message, *_, **__: _complain(message)
             parsed = parse(COMMANDS, arguments)
-            if ranks and parsed.command != "train":
+            if "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
                 raise ValueError(f"{parsed.command}: runs in one process; leave torchrun out")
-            parsed.ranks = ranks
             command = COMMANDS[parsed.command]
             if command.check:
                 command.check(parsed)
@@ -42,35 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return 0
     except Interrupted as error:
-        return _end(ranks, 128 + error.signal, str(error))
+        _complain(error)
+        return 128 + error.signal
     except BrokenPipeError:  # the reader closed the pipe, as in `pyro-vae datasets | head -1`
         silence()
         return 128 + signal.SIGPIPE
     except Exception as error:
         if "--debug" in arguments:
             raise
-        status = 2 if isinstance(error, ValueError) else 1
-        return _end(ranks, status, str(error).strip() or type(error).__name__)
+        _complain(str(error).strip() or type(error).__name__)
+        return 2 if isinstance(error, ValueError) else 1
 
 
-def _launched():
-    """Return the ranks that a launcher started together, or None where this process is alone."""
-    if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
-        return None
-    from pyro_vae.training.processes import Ranks  # needs torch
-
-    return Ranks.launched()
-
-
-def _complain(message: object, ranks=None) -> None:
-    if ranks is None or ranks.first:
-        text = plain(" ".join(str(message).split()))
-        print(f"pyro-vae: {text[:LONGEST]}{'...' * (len(text) > LONGEST)}", file=sys.stderr)
-
-
-def _end(ranks, status: int, message: str) -> int:
-    """Say why the command ends, from one process only, and return the exit status of all."""
-    if ranks is not None:
-        return ranks.last_words(status, lambda: _complain(message))
-    _complain(message)
-    return status
+def _complain(message: object) -> None:
+    text = plain(" ".join(str(message).split()))
+    print(f"pyro-vae: {text[:LONGEST]}{'...' * (len(text) > LONGEST)}", file=sys.stderr)

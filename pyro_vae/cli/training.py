@@ -24,25 +24,20 @@ from pyro_vae.sweeps.observer import SweepObserver
 from pyro_vae.sweeps.sweep import sweep
 from pyro_vae.training.epochs import Record
 from pyro_vae.training.loop import Training
-from pyro_vae.training.processes import ALONE
 
 FEW_STEPS = 300  # in all: hardly any model is trained by fewer
 
 
 def run_train(parsed: Namespace, interrupts: Interrupts) -> None:
     """Train a model and write a run folder."""
-    ranks = parsed.ranks or ALONE
-    observer = Observer(interrupts)
-    if ranks.first:
-        observer = _TrainingProgress(interrupts, parsed.first_run)
-    options = {"resume": parsed.resume, "overwrite": parsed.overwrite, "ranks": ranks}
+    observer = _TrainingProgress(interrupts, parsed.first_run)
+    options = {"resume": parsed.resume, "overwrite": parsed.overwrite}
     try:
         run = train(parsed.settings, parsed.out, observer=observer, **options)
     finally:
-        observer.close() if ranks.first else None
-    if ranks.first:
-        say(_results(run))
-        say(_next_steps(run))
+        observer.close()
+    say(_results(run))
+    say(_next_steps(run))
 
 
 class _TrainingProgress(Observer):
@@ -113,7 +108,6 @@ def _announcement(config: RunConfig, data: Dataset, training: Training) -> str:
     shape = "x".join(map(str, data.image_shape))
     reason = f", since {training.choice.reason}" if training.choice.automatic else ""
     levels = "unknown" if data.levels is None else data.levels
-    ranks = f", {training.ranks.count} ranks" if training.ranks.count > 1 else ""
     held_out = f", {len(data.validation)} validation" if data.validation else ""
     parameters = sum(parameter_counts(training.model).values())
     steps = training.schedule.steps_per_epoch
@@ -122,7 +116,7 @@ def _announcement(config: RunConfig, data: Dataset, training: Training) -> str:
         f" {shape}, {levels} grey levels",
         f"{config.model}: {config.likelihood}, {config.network}, {config.latent_dim} latents,"
         f" {parameters:,} parameters; {config.epochs} epochs of {steps} steps",
-        f"{training.engine.name} on {resolve_device(config.device)}{ranks}{reason}",
+        f"{training.engine.name} on {resolve_device(config.device)}{reason}",
     )
     return "\n".join(map(wrapped, lines))
 

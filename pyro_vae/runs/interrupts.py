@@ -26,7 +26,7 @@ class Interrupts:
     def __init__(self):
         self.pending: int | None = None
         self.note = ""  # for the message to a user who stops the work now
-        self._deferring = self._patient = False
+        self._deferring = False
 
     def __enter__(self) -> "Interrupts":
         self._before = {s: signal.signal(s, self._receive) for s in SIGNALS}
@@ -37,20 +37,17 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        again = self.pending is not None and not self._patient
-        if not self._deferring or again:
+        if not self._deferring or self.pending is not None:
             raise Interrupted(number, self.note)
-        self.pending = self.pending or number
+        self.pending = number
 
     @contextmanager
-    def deferred(self, patient: bool = False) -> Iterator[None]:
-        """Hold one signal back inside the block, or all if `patient`, and raise it at the end."""
-        self._deferring, self._patient = True, patient
+    def deferred(self) -> Iterator[None]:
+        """Hold one signal back inside the block, and raise it at the end."""
+        self._deferring = True
         try:
             yield
-        except BaseException:
-            self._deferring = patient  # the error ends all ranks, and says why; a signal does not
-            raise
-        self._deferring = False
+        finally:
+            self._deferring = False
         if self.pending is not None:
             raise Interrupted(self.pending, self.note)

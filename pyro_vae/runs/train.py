@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,7 +31,6 @@ from pyro_vae.settings import TrainingSettings, by_name, default_batch_size
 from pyro_vae.training.epochs import Record, Splits
 from pyro_vae.training.fit import make_training
 from pyro_vae.training.loop import Stopped, Training
-from pyro_vae.training.processes import ALONE, RankLost, Ranks
 
 Load = Callable[[RunConfig], Dataset]
 
@@ -45,7 +43,6 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     observer: Observer | None = None,
-    ranks: Ranks = ALONE,
 ) -> Run:
     """Train the model of a configuration and write a run folder.
 
@@ -57,9 +54,6 @@ def train(
             finished run is returned immediately.
         overwrite: whether to replace the run in `out`.
         observer: called at the events of the run; its `interrupts` can stop training.
-        ranks: processes that train together (default: this process alone). Each of them calls
-            `train` with the same arguments, as in `ranks=Ranks.launched()` under torchrun. The
-            first one writes the folder.
 
     Raises:
         ValueError: a configuration that does not fit the data or the folder; nothing has been
@@ -67,29 +61,23 @@ def train(
         FloatingPointError: training diverged; the last finite checkpoint stays.
         OSError: the folder cannot be written, or the data of a resumed run cannot be read.
         Interrupted: a signal came; the state has been saved.
-        RankLost: another rank was lost; the last checkpoint stays.
 
     Example:
         >>> run = train(RunConfig(epochs=20), "runs/first")  # doctest: +SKIP
     """
     observer = observer or Observer()
-    with ranks.joined(resolve_device(config.device, ranks.local)), ExitStack() as held:
-        with ranks.in_turn():  # data are downloaded once
-            job = locate(config, out, resume, overwrite, lock=ranks.first)
-            held.callback(job.release)
-            if job.finished:
-                if ranks.first and not job.run.report.exists():
-                    write_report(job.run)
-                return load_run(job.run.folder)
-            data = job.load()
-        job.build(data, observer, ranks)
+    job = locate(config, out, resume, overwrite)
+    try:
+        if job.finished:
+            if not job.run.report.exists():
+                write_report(job.run)
+            return load_run(job.run.folder)
+        job.build(job.load(), observer)
         with failures_told([observer]):
-            try:
-                job.train()
-                ranks.gather()  # all is written
-            except RankLost as error:
-                raise RankLost(f"{error}; the last checkpoint stays: {job.again}") from error
+            job.train()
         return load_run(job.run.folder)
+    finally:
+        job.release()
 
 
 @dataclass(eq=False)
@@ -112,11 +100,10 @@ class Job:
     covered: bool = False
     lock: FolderLock | None = None
     resumes: bool = False
-    ranks: Ranks = ALONE
     observer: Observer = field(default_factory=Observer)
     data: Dataset = field(init=False)
     training: Training = field(init=False)
-    writer: RunWriter | None = None  # of the first rank, when the run has begun
+    writer: RunWriter = field(init=False)  # from `begin` on
 
     @property
     def finished(self) -> bool:
@@ -137,7 +124,7 @@ class Job:
         """
         return load_data_again(self.run, load=load) if self.resumes else load(self.run.config)
 
-    def build(self, data: Dataset, observer: Observer, ranks: Ranks = ALONE) -> None:
+    def build(self, data: Dataset, observer: Observer) -> None:
         """Build the model, with the state of a run that resumes.
 
         Raises:
@@ -145,19 +132,19 @@ class Job:
         """
         batch_size = self.run.config.batch_size or default_batch_size(len(data.train))
         config = replace(self.run.config, batch_size=batch_size)
-        self.data, self.observer, self.ranks = data, observer, ranks
+        self.data, self.observer = data, observer
         state = self.run.checkpoint(self.run.last) if self.resumes else None
-        self.training = _untrained(config, data, observer, ranks, begins=state is None)
+        self.training = _untrained(config, data, observer, begins=state is None)
         if state is not None:
             try:
                 self.training.restore(state)
             except ValueError as error:
                 raise ValueError(f"{error}, in {self.run.last}") from error
         folder = self.run.folder
-        if self.unnamed and ranks.first:
+        if self.unnamed:
             folder = free_folder(config)
             self.lock = FolderLock(folder).acquire()
-        self.run = Run(ranks.gather(folder)[0], config)  # and from here on the first rank may write
+        self.run = Run(folder, config)
 
     def claim(self) -> None:
         """Create the folder if it does not exist, and lock it.
@@ -166,8 +153,6 @@ class Job:
             FolderInUse: another process has just created the folder.
             OSError: the folder cannot be written.
         """
-        if not self.ranks.first:
-            return  # the first rank creates the folder and locks it
         if self.covered:
             self.run.folder.mkdir(parents=True, exist_ok=True)
         elif self.lock is None:
@@ -180,15 +165,14 @@ class Job:
 
     def begin(self) -> None:
         """Write the settings, and tell the observer that the run begins or resumes, and what of it."""
-        if self.ranks.first:
-            if self.resumes:
-                resume_folder(self.run, self.training.epoch)
-            else:
-                start_folder(self.run)
-                replace_file(self.run.images_file, f"{self.data.fingerprint}\n")
-                if parts := self.run.config.parts_text():
-                    replace_file(self.run.parts_file, parts)
-            self.writer = RunWriter(self.run, self.data, self.training)
+        if self.resumes:
+            resume_folder(self.run, self.training.epoch)
+        else:
+            start_folder(self.run)
+            replace_file(self.run.images_file, f"{self.data.fingerprint}\n")
+            if parts := self.run.config.parts_text():
+                replace_file(self.run.parts_file, parts)
+        self.writer = RunWriter(self.run, self.data, self.training)
         self.observer.started(self.run.folder, self.run.config, self.data, self.training)
         for caution in cautions(self.run.config, self.data, self.training.model):
             self.observer.notice(caution)
@@ -196,21 +180,17 @@ class Job:
     def train(self) -> None:
         """Train to the end, measure, and write the results; errors as those of the function."""
         training, observer, interrupts = self.training, self.observer, self.observer.interrupts
-        alone = self.ranks.count == 1
         self.claim()
         self.begin()
         with pyro.validation_enabled(False):  # images and weights are checked elsewhere
-            if alone:  # other ranks wait for one that fails to prepare
-                training.prepare()  # while signals end the work: there is nothing to save yet
+            training.prepare()  # while signals end the work: there is nothing to save yet
             observer.prepared()
-            with interrupts.deferred(patient=not alone):  # torchrun repeats a signal to all ranks
+            with interrupts.deferred():
                 try:
                     for record in training:
                         self.add(record)
                 except Stopped:
                     self.save()
-                    signals = self.ranks.gather(interrupts.pending)  # one may be another rank's
-                    interrupts.pending = next(filter(None, signals), None)
                     if interrupts.pending is None:  # the observer asked for it in another way
                         raise
                     interrupts.note = f" after step {training.step}; all is saved: {self.again}"
@@ -221,19 +201,16 @@ class Job:
 
     def add(self, record: Record) -> None:
         """Write the record of an epoch, and tell the observer of it."""
-        if self.writer:
-            self.writer.add(record)
+        self.writer.add(record)
         self.observer.epoch(record, self.training.finished)
 
     def save(self) -> None:
         """Write the checkpoint from which the run can resume."""
-        if self.writer:
-            self.writer.save()
+        self.writer.save()
 
     def finish(self) -> None:
         """Measure the trained model, write the results, and tell the observer."""
-        if self.writer:
-            self.writer.finish(self.observer.measuring)
+        self.writer.finish(self.observer.measuring)
         self.observer.finished()
 
     def failure(self, error: FloatingPointError) -> FloatingPointError:
@@ -242,9 +219,7 @@ class Job:
         return FloatingPointError(f"{error}; last finite checkpoint: {kept}")
 
 
-def _untrained(
-    config: RunConfig, data: Dataset, observer: Observer, ranks: Ranks, begins: bool
-) -> Training:
+def _untrained(config: RunConfig, data: Dataset, observer: Observer, begins: bool) -> Training:
     model = build_model(config, data.image_shape, data.levels)
     if begins and config.init_from:
         take_weights(model, config.init_from)
@@ -257,9 +232,8 @@ def _untrained(
         model,
         Splits(data.train.images, data.test.images, validation and validation.images, data.dynamic),
         TrainingSettings(**by_name(config, TrainingSettings)),
-        resolve_device(config.device, ranks.local),
+        resolve_device(config.device),
         observer.should_stop,
-        ranks,
     )
 
 

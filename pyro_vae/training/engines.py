@@ -301,7 +301,7 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose_engine(name: str, steps: int, device: str = "cpu", ranks: int = 1) -> Choice:
+def choose_engine(name: str, steps: int, device: str = "cpu") -> Choice:
     """Return the engine that a name stands for in a training of `steps` steps in all.
 
     `auto` depends on the number of steps, on the type of device, and on whether there is a
@@ -310,13 +310,12 @@ def choose_engine(name: str, steps: int, device: str = "cpu", ranks: int = 1) ->
 
     Args:
         device: the type of the device.
-        ranks: the number of processes that train together.
 
     Raises:
         ValueError: an unknown name; an engine that cannot run here.
     """
     check_name("engine", name, ["auto", *ENGINES])
-    missing = {engine: why for engine in ENGINES if (why := _missing(engine, device, ranks))}
+    missing = {engine: why for engine in ENGINES if (why := _missing(engine, device))}
     if name in missing:
         raise ValueError(f"engine: {missing[name]}, which {name} needs; use eager")
     if name != "auto":
@@ -329,10 +328,8 @@ def choose_engine(name: str, steps: int, device: str = "cpu", ranks: int = 1) ->
     return Choice(best, True, reason)
 
 
-def _missing(engine: str, device: str, ranks: int) -> str | None:
+def _missing(engine: str, device: str) -> str | None:
     """Return what an engine needs and has not here, in a few words; None where it can run."""
     if engine == "compiled":
         return missing_compiler(device)
-    if engine == "graph" and device != "cuda":
-        return "no CUDA device"
-    return "a single process" if engine == "graph" and ranks > 1 else None
+    return "no CUDA device" if engine == "graph" and device != "cuda" else None

@@ -15,14 +15,12 @@ from pyro_vae.own_parts import is_import_path, made
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.settings import TrainingSettings, default_batch_size
 from pyro_vae.training.adam import Adam
-from pyro_vae.training.distributed import Distributed
 from pyro_vae.training.engines import ENGINES, Engine, choose_engine
 from pyro_vae.training.ensembles import Ensemble
 from pyro_vae.training.epochs import Schedule, Splits
 from pyro_vae.training.importance import Estimator
 from pyro_vae.training.loop import Training
 from pyro_vae.training.objectives import OBJECTIVES, ElboAnalytic, Importance, Loss, Objective
-from pyro_vae.training.processes import ALONE, Ranks
 from pyro_vae.training.step import check_step_fits
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
@@ -38,7 +36,6 @@ def fit(
     dynamic: bool = False,
     device: torch.device | str = "cpu",
     should_stop: Callable[[], bool] | None = None,
-    ranks: Ranks = ALONE,
     objective: str = "elbo",
     num_particles: int = 1,
     beta: float = 1.0,
@@ -74,9 +71,6 @@ def fit(
         device: where to train, as in `"cuda"`.
         should_stop: called between steps, at least once in 64 of them. Once it returns true,
             `Stopped` is raised and `state` can be saved.
-        ranks: processes that train together (default: this process alone). Each of them calls `fit`
-            with the same arguments inside `ranks.joined()`. `batch_size` is the sum of their
-            shares, and all of them have the same weights.
         objective: bound and gradient: the ELBO (elbo, elbo_analytic, stl) or an importance-weighted
             bound; one of `elbo`, `elbo_analytic`, `stl`, `iwae`, `dreg`, `miwae`, `piwae`, `ciwae`,
             or an import path as in `mine.py:Name` (default: elbo).
@@ -114,7 +108,6 @@ def fit(
         ValueError: arguments that are out of range or contradict each other; images that the
             likelihood cannot score.
         FloatingPointError: a loss that is not finite.
-        RankLost: another rank was lost.
 
     Example:
         >>> import pyro_vae as pv
@@ -125,7 +118,7 @@ def fit(
     """
     settings = TrainingSettings(**_settings_in(locals()))
     splits = Splits(images, test_images, validation_images, dynamic)
-    training = make_training(model, splits, settings, device, should_stop, ranks)
+    training = make_training(model, splits, settings, device, should_stop)
     training.unused = True
     return training
 
@@ -215,7 +208,6 @@ def make_training(
     settings: TrainingSettings,
     device: torch.device | str = "cpu",
     should_stop: Callable[[], bool] | None = None,
-    ranks: Ranks = ALONE,
 ) -> Training:
     """Return the training that `fit` returns, given its settings as an object; errors as there."""
     device, images = checked_device(device), splits.train
@@ -225,9 +217,9 @@ def make_training(
         model.check_shape(x, name)
     batch_size = settings.batch_size or default_batch_size(len(images))
     settings = replace(settings, batch_size=batch_size)
-    _check_against_images(settings, batch_size, splits, ranks)
+    _check_against_images(settings, batch_size, splits)
     schedule = Schedule(settings, len(images) // batch_size)
-    choice = choose_engine(settings.engine, schedule.steps, device.type, ranks.count)
+    choice = choose_engine(settings.engine, schedule.steps, device.type)
     check_unit_interval(images) if splits.dynamic else model.likelihood.check(images)
     for x in scored.values():
         model.likelihood.check(x)
@@ -241,10 +233,9 @@ def make_training(
     loss, adam = Loss(model, objective, settings.num_particles, bf16), Adam.of(settings)
 
     def make_engine(name: str) -> Engine:
-        alone = ranks.count == 1
-        return ENGINES[name](loss, adam) if alone else Distributed(loss, ranks, name, adam)
+        return ENGINES[name](loss, adam)
 
-    return Training(make_engine, choice, schedule, splits, should_stop or _never, ranks)
+    return Training(make_engine, choice, schedule, splits, should_stop or _never)
 
 
 def _objective(settings: TrainingSettings) -> Objective:
@@ -269,18 +260,9 @@ def _never() -> bool:
     return False
 
 
-def _check_against_images(
-    settings: TrainingSettings, batch_size: int, splits: Splits, ranks: Ranks
-) -> None:
+def _check_against_images(settings: TrainingSettings, batch_size: int, splits: Splits) -> None:
     patience, num_images = settings.patience, len(splits.train)
     if batch_size > num_images:
         raise ValueError(f"batch_size: expected 1 to {num_images} images, got {batch_size}")
-    if settings.free_bits and ranks.count > 1:
-        raise ValueError("free_bits: are of a whole minibatch, which ranks divide; use one process")
-    if batch_size % ranks.count:
-        raise ValueError(
-            f"batch_size: expected a multiple of {ranks.count}, the number of ranks, got"
-            f" {batch_size}"
-        )
     if (patience is None) != (splits.validation is None):
         raise ValueError(f"patience: goes with validation_images, and they with it; got {patience}")

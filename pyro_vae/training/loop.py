@@ -26,7 +26,6 @@ from pyro_vae.training.epochs import (
     test_figures,
     validation_loss,
 )
-from pyro_vae.training.processes import RankLost, Ranks
 
 SMALL_STEP = 3e6  # multiplications, for which several threads wait longer than they save
 
@@ -47,7 +46,6 @@ class Training(Lazy[Record]):
         schedule: beta, the learning rate and the number of epochs.
         splits: the images.
         should_stop: called between steps; training stops once it returns true.
-        ranks: the processes that train together.
     """
 
     def __init__(
@@ -57,13 +55,12 @@ class Training(Lazy[Record]):
         schedule: Schedule,
         splits: Splits,
         should_stop: Callable[[], bool],
-        ranks: Ranks,
     ):
         self.make_engine, self.schedule, self.splits = make_engine, schedule, splits
         self.settings = schedule.settings
         self.step, self.seconds = 0, 0.0
         self._use(choice)
-        self.should_stop, self.ranks = ranks.agreed(should_stop), ranks
+        self.should_stop = should_stop
         self.order = torch.Generator().manual_seed(self.settings.seed)
         self.epoch_order = self.order.get_state()  # its state at the start of the current epoch
         validate = self.engine.validates and pyro.infer.util.is_validation_enabled()
@@ -165,8 +162,6 @@ class Training(Lazy[Record]):
             try:
                 self.engine.prepare(minibatches)
                 self.ready = True
-            except RankLost:
-                raise
             except Exception as error:
                 self._use_plainer(error)
         if self.choice is not before:
@@ -244,8 +239,7 @@ class Training(Lazy[Record]):
         """Return the loss of the validation images, by which the best epoch is chosen."""
         if self.splits.validation is None:
             return None
-        loss = validation_loss(self.model, self.splits.validation, self.settings.beta)
-        return self.ranks.gather(loss)[0]  # rounding must not end ranks at different epochs
+        return validation_loss(self.model, self.splits.validation, self.settings.beta)
 
     def _note_best(self, loss: float) -> None:
         """Note the epoch if it is the best since the warm-up."""
@@ -314,7 +308,7 @@ class Training(Lazy[Record]):
         before = state.get("engine", self.engine.name)
         if self.choice.automatic and before != self.engine.name:
             with suppress(ValueError):  # where that engine cannot run here
-                choose_engine(before, 0, self.images.device.type, self.ranks.count)
+                choose_engine(before, 0, self.images.device.type)
                 self._use(Choice(before, True, "as before"))
         if before != self.engine.name:
             notice(

@@ -46,6 +46,14 @@ def command(*arguments, **options):
     return subprocess.run(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, **options)
 
 
+def test_one_of_several_processes_of_torchrun_is_refused(monkeypatch, capsys):
+    """Each of them would train the same run again."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(ONE_EPOCH) == 2
+    assert capsys.readouterr().err == "pyro-vae: train: runs in one process; leave torchrun out\n"
+
+
 def test_the_module_is_a_command():
     done = command("datasets", stdout=subprocess.PIPE)
     assert done.returncode == 0 and done.stdout.startswith("digits ") and done.stderr == ""

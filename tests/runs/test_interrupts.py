@@ -25,16 +25,11 @@ def test_a_signal_is_an_exception_at_once(number):
         raise AssertionError("not reached")
 
 
-@pytest.mark.parametrize("patient, signals", [(False, 1), (True, 3)])
-def test_a_deferred_signal_waits_for_the_end(patient, signals):
-    """The patient wait whatever comes: torchrun passes on a signal that all ranks may have had."""
+def test_a_deferred_signal_waits_for_the_end():
     pending = None
-    with pytest.raises(Interrupted) as caught, Interrupts() as interrupts:
-        within = interrupts.deferred(patient)
-        with within:
-            for _ in range(signals):
-                send(signal.SIGTERM)
-            pending = interrupts.pending
+    with pytest.raises(Interrupted) as caught, Interrupts() as interrupts, interrupts.deferred():
+        send(signal.SIGTERM)
+        pending = interrupts.pending
     assert pending == caught.value.signal == signal.SIGTERM
 
 

@@ -127,5 +127,5 @@ def pretend(monkeypatch):
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setitem(replay.STEPS, "cpu", replay.ReplayedSteps)
-    monkeypatch.setattr(engines, "_missing", lambda engine, device, ranks: None)
+    monkeypatch.setattr(engines, "_missing", lambda engine, device: None)
     return fake

@@ -94,7 +94,7 @@ def test_bf16_rounds_more_than_float32(no_inductor):
     ],
 )
 def test_machine_code_is_the_eager_step_too(name, objective, score):
-    """Two small models; others are compiled for an ensemble, for ranks, and by oneDNN's test."""
+    """Two small models; others are compiled for an ensemble, and by oneDNN's test."""
     options = {"objective": objective, "num_particles": 2, "epochs": 10}
     _, weights = trained(model(name, score=score), engine="compiled", **options)
     _, expected = trained(model(name, score=score), engine="eager", **options)
