@@ -14,9 +14,12 @@ from scipy.stats import norm
 
 import pyro_vae as pv
 from pyro_vae.cli.commands import COMMANDS
+from pyro_vae.cli.main import main
 from pyro_vae.cli.parser import parse, parsers
 from pyro_vae.measures import PARTS
+from tests.support import seams
 from tests.support.house import ROOT, sources_of_package
+from tests.support.runs import TINY
 
 DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS))  # declared.py, which conf.py imports too
@@ -25,6 +28,7 @@ import declared  # noqa: E402
 ERROR = re.compile(r" ± (\d+\.?\d*)")
 NUMBER = re.compile(r"-?\d+\.?\d*")
 ROUNDING = 1e-9
+SLOW_PAGES = ("tutorial", "own_data", "likelihoods", "own_parts")
 
 
 class Near(doctest.OutputChecker):
@@ -66,8 +70,9 @@ def test_near_is_near_and_not_far(got, near):
     assert Near().check_output(page, f"{got}\n", 0) is near
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["tutorial", "own_data", "likelihoods", "own_parts"])
+@pytest.mark.parametrize(
+    "name", ["course", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW_PAGES)]
+)
 def test_a_page_shows_what_happens(name, no_pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     families = dict(pv.LIKELIHOODS)  # a page may add to them
@@ -82,6 +87,30 @@ def test_a_page_shows_what_happens(name, no_pictures, tmp_path, monkeypatch):
         pv.LIKELIHOODS.update(families)
     assert result.attempted >= 5
     assert result.failed == 0, "".join(said)
+
+
+def small(line):
+    """The words of a command with two seeds, one value of each other flag, one epoch and few draws."""
+    words, left = [], 9  # values that a flag keeps
+    for word in shlex.split(line):
+        left = {"--seed": 3}.get(word, 2) if word.startswith("--") else left
+        words += [word] * (left > 0)
+        left -= 1
+    epochs = ["--epochs", "1"]
+    return words[1:] + {"evaluate": ["--quick"], "train": epochs, "sweep": epochs}.get(words[1], [])
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_course_run(no_pictures, tmp_path, monkeypatch):
+    """Those of other data sets are parsed only, by the house test."""
+    seams.evaluate_with(TINY, monkeypatch.setattr)
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "course.md").read_text().partition("## Other data sets")[0]
+    for line in re.findall(r"^(?:for|pyro-vae) .*", text, re.M):
+        loop = re.fullmatch(r"for run in (\S+); do (.*) \"\$run\" (.*); done", line)
+        runs = sorted(tmp_path.glob(loop[1])) if loop else [""]
+        for run in runs[:1]:
+            assert main(small(f"{loop[2]} {run} {loop[3]}" if loop else line)) == 0, line
 
 
 def test_a_diagnostic_of_every_part_answers_a_doubt():

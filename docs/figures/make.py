@@ -1,6 +1,7 @@
-"""Makes the pictures of the README: `python docs/figures/make.py --data-dir data --out runs/gallery`.
+"""Makes the pictures of the README and of docs/.
 
-It trains the runs below, unless the folder has them already, and writes the PNG files beside itself.
+`python docs/figures/make.py --data-dir data --out runs/gallery` trains the runs below, unless the folder
+has them already, and writes the PNG files beside itself.
 On two cores the training takes ten minutes. Pages are photographed by Chromium, which has to be on
 the path. `--only report comparison` makes some of the pictures.
 """
@@ -31,6 +32,10 @@ COMMANDS = {  # what leaves each folder; `evaluate` and `compare` follow where a
     "sharp": "train --resume --dataset mnist --binarize dynamic --likelihood bernoulli"
     " --hidden 400,200 --latent-dim 16 --epochs 30 --learning-rate-schedule cosine --engine compiled",
     "tutorial": "sweep --likelihood discretized_logistic --epochs 60 --beta 0.25 1 4 --seed 0 1 2",
+    "course": "sweep --likelihood discretized_logistic --hidden 128 --latent-dim 8 --epochs 300"
+    " --validation always --beta 0.01 0.25 1 2 4 10 64 --seed 0 1 2",
+    "autoencoder": "train --resume --model autoencoder --likelihood discretized_logistic"
+    " --hidden 128 --latent-dim 8 --epochs 300 --validation always",
     "betas": "sweep --dataset digits --likelihood gaussian_shared_sigma discretized_logistic"
     " --score levels --beta 0.25 1 4 --seed 0 1 --epochs 100",
 }
@@ -95,7 +100,26 @@ def tutorial(runs: Path) -> Image.Image:
         vae = pv.load_run(runs / "tutorial" / f"beta={beta:g},seed=0").vae
         torch.manual_seed(0)
         rows[f"beta {beta:g}"] = vae.reconstruct(images)
-    figure = named_rows({name: row.numpy() for name, row in rows.items()}, "")
+    return rows_of(rows)
+
+
+def course(runs: Path) -> Image.Image:
+    """Return reconstructions of test images and decoded codes of the prior, for the course's betas."""
+    images = pv.load_dataset("digits").test.images[: ACROSS // 2]
+    rows = {"image": torch.cat([images, torch.ones_like(images)])}
+    betas = {
+        f"beta {beta:g}": f"course/beta={beta:g},seed=0" for beta in (0.01, 0.25, 1, 2, 4, 10, 64)
+    }
+    for name, folder in {"autoencoder": "autoencoder", **betas}.items():
+        vae = pv.load_run(runs / folder).vae
+        torch.manual_seed(0)
+        rows[name] = torch.cat([vae.reconstruct(images), vae.sample(len(images))])
+    return rows_of(rows)
+
+
+def rows_of(images: dict[str, torch.Tensor]) -> Image.Image:
+    """Return rows of images (N, 1, H, W) with their names."""
+    figure = named_rows({name: row.numpy() for name, row in images.items()}, "")
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=100)
     return Image.open(buffer).convert("L")
@@ -149,11 +173,12 @@ def alone(text: str, section: str) -> str:
     return head.partition("<h1>")[0] + begin + rest.partition("</section>")[0]
 
 
-PICTURES: dict[str, tuple[str, Callable[[Path], Image.Image]]] = {  # each with its folder
+PICTURES: dict[str, tuple[str, Callable[[Path], Image.Image]]] = {  # each with its folders
     "latent_plane": ("plane", latent_plane),
     "reconstructions": ("sharp", reconstructions),
     "samples": ("sharp", samples),
     "tutorial": ("tutorial", tutorial),
+    "course": ("course autoencoder", course),
     "report": ("sharp", report),
     "comparison": ("betas", comparison),
     "side_by_side": ("betas", side_by_side),
@@ -167,7 +192,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/gallery"), help="folder of the runs")
     parser.add_argument("--only", nargs="+", choices=PICTURES, default=list(PICTURES))
     asked = parser.parse_args()
-    for folder in sorted({PICTURES[name][0] for name in asked.only}):
+    folders = " ".join(PICTURES[name][0] for name in asked.only)
+    for folder in sorted(set(folders.split())):
         pyro_vae(COMMANDS[folder], "--data-dir", asked.data_dir, "--out", str(asked.out / folder))
     for name in asked.only:
         save(name, PICTURES[name][1](asked.out))

@@ -126,7 +126,7 @@ def _share(text: str) -> float:
 
 @checked
 def _parts(text: str) -> list[str]:
-    names = [check_name("value", name.strip(), PARTS) for name in text.split(",")]
+    names = [check_name("value", name.strip(), PARTS) for name in text.strip(",").split(",")]
     return list(dict.fromkeys(names))
 
 

@@ -34,7 +34,7 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
         def measured(part: str, figures: dict | None) -> None:
             progress.measured(part, figures)
             done = names.index(part) + 1
-            rest = ",".join(names[done:])
+            rest = " ".join(names[done:])
             interrupts.note = f"; kept: {', '.join(names[:done])}"
             interrupts.note += f"; the same command with --only {rest} goes on" if rest else ""
 

@@ -9,7 +9,7 @@ from dataclasses import Field, fields
 from importlib.metadata import version
 from typing import Any, NamedTuple, NoReturn
 
-from pyro_vae.names import check_name
+from pyro_vae.names import PARTS, check_name
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.settings import setting_text
@@ -164,6 +164,7 @@ def parse(commands: Mapping[str, Command], arguments: Sequence[str]) -> Namespac
         ValueError: an unknown command or flag, or a value that does not fit.
     """
     parser, each = parsers(commands)
+    arguments = _parts_joined(arguments)
     words = [a for a in arguments if not a.startswith("-")]
     if words:
         check_name("command", words[0], commands)
@@ -179,3 +180,14 @@ def parse(commands: Mapping[str, Command], arguments: Sequence[str]) -> Namespac
             f"unknown argument {unknown[0]}; {f'did you mean --{near[0]}?' if near else see}"
         )
     return parsed
+
+
+def _parts_joined(arguments: Sequence[str]) -> list[str]:
+    """Return arguments in which the parts after `--only` are one word; a run may follow them."""
+    joined: list[str] = []
+    for word in arguments:
+        if joined[-2:-1] == ["--only"] and word.rstrip(",") in PARTS:
+            joined[-1] = f"{joined[-1].rstrip(',')},{word}"
+        else:
+            joined.append(word)
+    return joined

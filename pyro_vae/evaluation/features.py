@@ -22,7 +22,7 @@ _PASSES = 60  # over the images at most: more of them only learn few images by h
 class FeatureNet(nn.Module):
     """A small convolutional classifier, whose last hidden layer gives the features of an image.
 
-    `accuracy` is measured on labelled images that it was not trained on.
+    `accuracy` is measured on `tested` labelled images that it was not trained on.
     """
 
     def __init__(self, image_shape: Shape, num_features: int, num_classes: int):
@@ -31,7 +31,7 @@ class FeatureNet(nn.Module):
         if min(height, width) < 4:
             raise ValueError(f"images: expected at least 4x4 pixels, got {height}x{width}")
         self.sizes = (image_shape, num_features, num_classes)
-        self.accuracy = Estimate(math.nan, math.nan)
+        self.accuracy, self.tested = Estimate(math.nan, math.nan), 0
         self.body = nn.Sequential(
             *(nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
             *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
@@ -63,6 +63,11 @@ def feature_count(num_images: int) -> int:
     return next(f for f in (64, 32, 16, 8, 4, 2, 1) if f * (f + 1) // 2 <= num_images)
 
 
+def held_out_count(num_images: int) -> int:
+    """Return how many of the images test a classifier, which is trained on the others."""
+    return max(1, num_images // 10)
+
+
 def train_features(
     images: Tensor, labels: Tensor | None, num_features: int, seed: int = 0, num_steps: int = 1200
 ) -> FeatureNet:
@@ -88,7 +93,7 @@ def train_features(
     classes, labels = labels.unique(return_inverse=True)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator)
-    held_out, rows = order.tensor_split([max(1, len(images) // 10)])
+    held_out, rows = order.tensor_split([held_out_count(len(images))])
     with seeded(seed):
         channels, height, width = images.shape[1:]
         net = FeatureNet((channels, height, width), num_features, len(classes)).to(images.device)
@@ -97,7 +102,7 @@ def train_features(
     _descend(net, images, labels, order.split(_BATCH_SIZE)[:num_steps])
     with torch.no_grad():
         predicted = torch.cat([net(x).argmax(1) for x in chunks(images[held_out])])
-    net.accuracy = estimate(predicted == labels[held_out])
+    net.accuracy, net.tested = estimate(predicted == labels[held_out]), len(held_out)
     return net.eval()
 
 

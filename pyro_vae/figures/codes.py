@@ -92,10 +92,10 @@ def _by_label(axes: Axes, points: np.ndarray, labels: np.ndarray, kinds: np.ndar
     for colour, kind in zip(LABELS, kinds):
         of_kind = points[labels == kind]
         axes.scatter(*of_kind.T, s=14, color=colour, alpha=0.7, linewidths=0)
-    for kind in kinds:
+    for colour, kind in zip(LABELS, kinds):
         place = np.median(points[labels == kind], axis=0)
-        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
-        axes.text(*place, str(kind), ha="center", va="center", bbox=box, color=INK, weight="bold")
+        box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour}
+        axes.text(*place, str(kind), ha="center", va="center", bbox=box, color=INK, size=15)
 
 
 def marginals(loc: ArrayLike, scale: ArrayLike, at_most: int = 12) -> Figure:

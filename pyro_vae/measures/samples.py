@@ -8,7 +8,12 @@ from torch import Tensor
 
 from pyro_vae.data import Dataset
 from pyro_vae.evaluation.estimates import Estimate
-from pyro_vae.evaluation.features import FeatureNet, feature_count, train_features
+from pyro_vae.evaluation.features import (
+    FeatureNet,
+    feature_count,
+    held_out_count,
+    train_features,
+)
 from pyro_vae.evaluation.samples import radial_power_spectrum, sample_quality, sharpness_ratio
 from pyro_vae.evaluation.verdict import explained_share, judge, mismatch
 from pyro_vae.figures import one_run
@@ -37,7 +42,8 @@ def measure_samples(subject: Subject) -> Measured:
     apart = mismatch(net, real, sets["sample_means"], sets["reconstruction_means"])
     figures |= {"mismatch": apart, "verdict": judge(explained, apart)}
     quality = sample_quality(net, real, sets)
-    figures = quality | {"classifier_accuracy": net.accuracy} | figures
+    tested = {"classifier_accuracy": net.accuracy, "classifier_images": net.tested}
+    figures = quality | tested | figures
     return Measured(figures, drawings=drawings)
 
 
@@ -120,7 +126,7 @@ def classifier_for(data: Dataset, seed: int = 0) -> FeatureNet:
     with seeded(0):  # draws initial weights, which are then replaced
         net = FeatureNet(data.image_shape, features, classes)
     net.load_state_dict({name: torch.from_numpy(weight) for name, weight in arrays.items()})
-    net.accuracy = Estimate(*accuracy.tolist())
+    net.accuracy, net.tested = Estimate(*accuracy.tolist()), held_out_count(len(images))
     return net.to(images.device).eval()
 
 
@@ -225,7 +231,8 @@ SAMPLES = Part(
                 best="nearest 1",
             ),
         ),
-        Row("classifier_accuracy", "the classifier's accuracy"),
+        Row("classifier_accuracy", "the classifier's accuracy", "of held-out images"),
+        Row("classifier_images", "held-out images of that"),
     ),
     pictures=(
         Picture(

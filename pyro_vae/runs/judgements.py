@@ -195,16 +195,28 @@ def _decoder(summary: Table, evaluation: Table) -> Judgement | None:
     if summary["test"].get("bits_per_dim") is None:
         return None  # no likelihood of grey levels, or a point
     question = "Is the decoder calibrated?"
-    half = _mean(lookup(evaluation, "decoder.coverage_50"))
-    most = _mean(lookup(evaluation, "decoder.coverage_90"))
-    if half is None or most is None:
+    half, most = (lookup(evaluation, f"decoder.coverage_{share}") for share in (50, 90))
+    if not isinstance(half, dict) or not isinstance(most, dict):
         return Judgement(question, NOT_MEASURED, "")
-    off = max(abs(half - 0.5), abs(most - 0.9))
-    answer = f"Its central 50% and 90% hold {half:.0%} and {most:.0%} of the pixels of test images."
+    off = max(_surely_off(half, 0.5), _surely_off(most, 0.9))
+    answer = (
+        f"Its central 50% and 90% hold {_share_text(half)} and {_share_text(most)} of the pixels of"
+        " test images."
+    )
     if off > MISCALIBRATED[0]:
-        sure = "not sure enough" if most > 0.9 else "too sure"
+        sure = "not sure enough" if most["mean"] > 0.9 else "too sure"
         answer += f" It is {sure}: another likelihood may fit better."
     return Judgement(question, _mark(off > MISCALIBRATED[1], off > MISCALIBRATED[0]), answer)
+
+
+def _surely_off(share: Table, nominal: float) -> float:
+    """Return how far a share is from its nominal value, less two standard errors."""
+    return abs(share["mean"] - nominal) - 2 * (share["standard_error"] or 0)
+
+
+def _share_text(share: Table) -> str:
+    error = share["standard_error"]  # null for a single image
+    return f"{share['mean']:.0%}" + (f" ± {error:.1%}" if error else "")
 
 
 def _mean(figure: Any) -> float | None:

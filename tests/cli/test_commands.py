@@ -74,7 +74,7 @@ def test_drawn_pixels_of_what_is_no_likelihood(copy_run):
 def test_an_evaluation_is_printed_and_stands_on_the_page(copy_run, capsys, monkeypatch):
     seams.evaluate_with(TINY, monkeypatch.setattr)
     (copy_run() / "report.html").unlink()
-    assert main(["evaluate", "a", "--quick", "--only", "factors, latents"]) == 0
+    assert main(["evaluate", "--quick", "--only", "factors", "latents", "a"]) == 0
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == "a: mean ± standard error over test images"
     assert lines[-1] == "Look at a/report.html" and Path("a/report.html").exists()

@@ -85,3 +85,17 @@ def test_the_help_says_what_a_sweep_does(help_of):
 
 def test_the_help_names_the_parts_of_an_evaluation(help_of):
     assert ", ".join(PARTS) in " ".join(help_of("evaluate").split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "a --only latents limit",
+        "--only latents limit a",
+        "a --only latents, limit",
+        "--only latents,limit a",
+    ],
+)
+def test_parts_of_an_evaluation_need_no_commas(words):
+    parsed = parse(COMMANDS, ["evaluate", *words.split()])
+    assert (parsed.run, parsed.only) == ("a", ["latents", "limit"])

@@ -19,11 +19,18 @@ SUMMARY = {
         "one_gaussian": {"bits_per_dim": 2.3, "gain_nats": 5.0, "gain_error": 1.0},
     },
 }
+
+
+def share(mean, error=0.001):
+    """A share of pixels with its standard error."""
+    return {"mean": mean, "standard_error": error}
+
+
 EVALUATION = {
     "posterior": {"k_hat_over_0_7": 1, "k_hat_images": 20, "calibration_on_data_p_value": 0.4},
     "likelihood": {"ladder": {"amortization_gap_nats": {"mean": 1.5, "standard_error": 0.1}}},
     "samples": {"verdict": {"word": "well regularised", "reason": "so", "borderline": False}},
-    "decoder": {"coverage_50": 0.51, "coverage_90": 0.89},
+    "decoder": {"coverage_50": share(0.51), "coverage_90": share(0.89)},
 }
 
 
@@ -136,9 +143,11 @@ OF_PARTS = [  # the part, its figures, the mark, and words of the answer
     ("samples", verdict("over-regularised"), NO, ""),
     ("samples", verdict("under-regularised"), NO, ""),
     ("samples", verdict("not over-regularised"), LOOK, ""),
-    ("decoder", {"coverage_50": 0.5, "coverage_90": 0.9}, YES, "50% and 90%"),
-    ("decoder", {"coverage_50": 0.55, "coverage_90": 0.93}, LOOK, "not sure enough"),
-    ("decoder", {"coverage_50": 0.4, "coverage_90": 0.7}, NO, "too sure"),
+    ("decoder", {"coverage_50": share(0.5, None)}, YES, "90% hold 50% and 89% ± 0.1%"),
+    ("decoder", {"coverage_50": share(0.55), "coverage_90": share(0.93)}, LOOK, "not sure enough"),
+    ("decoder", {"coverage_50": share(0.55, 0.02)}, YES, "55% ± 2.0%"),
+    ("decoder", {"coverage_50": share(0.4), "coverage_90": share(0.7)}, NO, "too sure"),
+    ("decoder", {"coverage_50": share(0.38, 0.03)}, LOOK, "too sure"),
 ]
 
 
