@@ -7,7 +7,7 @@ that a wrong flag, `--help` and the lists answer at once.
 from argparse import Namespace
 from pathlib import Path
 
-from pyro_vae.cli import finished
+from pyro_vae.cli import finished, use
 from pyro_vae.cli.output import loading
 from pyro_vae.cli.parser import (
     Command,
@@ -227,6 +227,50 @@ SAMPLE = [
     _data_dir("the run"),
     _dataset("the run"),
 ]
+IMAGES = value(
+    "images",
+    "a file or a folder of images, as train --dataset takes them, all of which are taken in their"
+    " order; or a split of a data set, as in mnist:test",
+)
+ENCODE = [
+    *(RUN, IMAGES),
+    value(
+        "--out FILE",
+        "the .npz archive to write: mean, scale and, where they are known, labels and names",
+        required=True,
+    ),
+    DEVICE,
+    _data_dir("the run"),
+]
+RECONSTRUCT = [
+    *(RUN, IMAGES),
+    value(
+        "--out PATH",
+        "a .png picture of the first 64 images over their reconstructions, an .npy array (N, C, H, W)"
+        " of all, or a new folder with a picture of each",
+        required=True,
+    ),
+    *(SEED, DEVICE),
+    _data_dir("the run"),
+]
+SCORE = [
+    *(RUN, IMAGES),
+    value(
+        "--out FILE",
+        "the .csv table to write, with a row for each image: log P(x), the effective draws of its"
+        " bound, bits per dimension, and the rank among the run's test images",
+        required=True,
+    ),
+    value(
+        "--samples K",
+        f"draws of z per image; more make the bound tighter (default: {QUICK_BOUND_DRAWS})",
+        type=whole(1),
+        default=QUICK_BOUND_DRAWS,
+    ),
+    *(SEED, DEVICE),
+    _data_dir("the run"),
+    _dataset("the run"),
+]
 COMPARE = [
     value("runs RUN", "run folders, and folders that hold run folders", nargs="+"),
     value(
@@ -266,6 +310,15 @@ COMMANDS = {  # in the order of the help
     ),
     "sample": Command(
         "decode random codes into images", SAMPLE, finished.run_sample, _check_runs
+    ),
+    "encode": Command("write the codes of images", ENCODE, use.run_encode, use.check_use),
+    "reconstruct": Command(
+        "write the reconstructions of images",
+        RECONSTRUCT, use.run_reconstruct, use.check_use,
+    ),
+    "score": Command(
+        "write how likely images are, to find unusual ones",
+        SCORE, use.run_score, use.check_use,
     ),
     "report": Command(
         "write a run's report.html again",

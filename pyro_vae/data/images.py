@@ -177,6 +177,7 @@ class Arrays(NamedTuple):
     labels: np.ndarray | None = None
     factors: np.ndarray | None = None
     factor_names: np.ndarray | None = None
+    names: np.ndarray | None = None  # of the files of pictures
 
 
 @contextmanager

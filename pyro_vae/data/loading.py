@@ -22,7 +22,8 @@ LOADERS: dict[str, Loader] = {
 }
 
 
-def _binarized(data: Dataset, how: str, seed: int) -> Dataset:
+def binarized(data: Dataset, how: str, seed: int) -> Dataset:
+    """Return a data set of binary pixels; `how` and the errors are those of `load_dataset`."""
     if how == "none":
         return data
     if data.levels == 2:
@@ -118,4 +119,4 @@ def load_dataset(
     parts = [split.images for split in (data.train, data.validation, data.test) if split]
     data = replace(data, fingerprint=digest(*parts))
     data = _with_validation(data) if validation else replace(data, validation=None)
-    return _binarized(data, binarize, seed)
+    return binarized(data, binarize, seed)

@@ -50,19 +50,8 @@ def load_own(path: Path, levels: int | None, limit: float) -> Dataset:
         ValueError: if the path does not exist, or does not hold images of one size with pixels in a
             known range; if they are too large, or the file is a pipe or a device.
     """
-    if not exists(path):
-        raise ValueError(f"dataset: there is no file or folder {path.absolute()}")
-    if path.is_dir():
-        parts = read_folder(path, limit)
-    elif path.suffix in (".npy", ".npz"):
-        parts = _read_arrays(path, limit)
-    else:
-        raise ValueError(f"dataset: expected a folder, an .npy or an .npz file, got {path}")
-    read = {name: _split(part, levels, f"{path}") for name, part in parts.items()}
-    kinds = {(tuple(split.images.shape[1:]), n) for split, n in read.values()}
-    if len(kinds) > 1:
-        raise ValueError(f"dataset: {path} mixes images of different shapes or types: {kinds}")
-    (_, levels), splits = kinds.pop(), {name: split for name, (split, _) in read.items()}
+    parts = _read(path, limit)
+    splits, levels = _splits(parts, levels, path)
     if "train" not in splits:
         splits = _divide(path, splits["whole"])
     elif "test" not in splits:
@@ -71,6 +60,54 @@ def load_own(path: Path, levels: int | None, limit: float) -> Dataset:
     names = _factor_names(next(iter(parts.values())), splits["train"].factors, path)
     held_out = splits.get("validation")
     return Dataset(path.stem, splits["train"], splits["test"], levels, held_out, False, names)
+
+
+def load_whole(path: Path, levels: int | None, limit: float) -> tuple[Dataset, list[str]]:
+    """Return all images of a file or a folder in their order, and the names of pictures' files.
+
+    They are the training images of the data set, which has no test images.
+
+    Args:
+        levels: the number of grey levels of whole numbers.
+        limit: gigabytes of memory that the images may take.
+
+    Raises:
+        ValueError: what `load_own` refuses, but a single image is enough.
+    """
+    parts = _read(path, limit)
+    kinds = {part.images.dtype.kind for part in parts.values()}
+    splits, found = _splits(parts, levels if kinds <= {"i", "u"} else None, path)
+    labels = [split.labels for split in splits.values() if split.labels is not None]
+    whole = Split(
+        torch.cat([split.images for split in splits.values()]),
+        torch.cat(labels) if len(labels) == len(splits) else None,
+    )
+    named = [part.names for part in parts.values() if part.names is not None]
+    return Dataset(path.stem, whole, whole[:0], found), [
+        n for names in named for n in names.tolist()
+    ]
+
+
+def _read(path: Path, limit: float) -> dict[str, Arrays]:
+    """Return the parts of a split that a file or a folder holds, or `whole`."""
+    if not exists(path):
+        raise ValueError(f"dataset: there is no file or folder {path.absolute()}")
+    if path.is_dir():
+        return read_folder(path, limit)
+    if path.suffix in (".npy", ".npz"):
+        return _read_arrays(path, limit)
+    raise ValueError(f"dataset: expected a folder, an .npy or an .npz file, got {path}")
+
+
+def _splits(
+    parts: dict[str, Arrays], levels: int | None, path: Path
+) -> tuple[dict[str, Split], int | None]:
+    """Return the splits of the parts, and the number of grey levels, which they share."""
+    read = {name: _split(part, levels, f"{path}") for name, part in parts.items()}
+    kinds = {(tuple(split.images.shape[1:]), n) for split, n in read.values()}
+    if len(kinds) > 1:
+        raise ValueError(f"dataset: {path} mixes images of different shapes or types: {kinds}")
+    return {name: split for name, (split, _) in read.items()}, kinds.pop()[1]
 
 
 def _factor_names(arrays: Arrays, factors: Tensor | None, path: Path) -> tuple[str, ...]:
@@ -207,7 +244,7 @@ def _pixels(images: np.ndarray, levels: int | None, where: str) -> tuple[Tensor,
     if levels is None:
         return x, None
     tolerance = max(1e-3, np.finfo(images.dtype).eps * (levels - 1))
-    return _on_grid(x, levels, tolerance, where), levels
+    return on_grid(x, levels, where, tolerance), levels
 
 
 def _whole_pixels(images: np.ndarray, levels: int | None, where: str) -> tuple[Tensor, int]:
@@ -226,8 +263,16 @@ def _whole_pixels(images: np.ndarray, levels: int | None, where: str) -> tuple[T
     return torch.from_numpy(images.astype(np.float32) / (levels - 1)), levels
 
 
-def _on_grid(x: Tensor, levels: int, tolerance: float, where: str) -> Tensor:
-    """Return floats rounded to the grid of grey levels, and check that they lie on it."""
+def on_grid(x: Tensor, levels: int, where: str, tolerance: float = 1e-3) -> Tensor:
+    """Return pixels in [0, 1] rounded to the grid of grey levels.
+
+    Args:
+        where: what holds the images, for the message.
+        tolerance: how far from a grey level, in levels, a pixel may be.
+
+    Raises:
+        ValueError: a pixel lies between grey levels.
+    """
     v = x * (levels - 1)
     off = (v - v.round()).abs() > tolerance
     if off.any():

@@ -57,10 +57,12 @@ def read_folder(folder: Path, limit: float) -> dict[str, Arrays]:
     numbers = {name: n for n, name in enumerate(sorted({p.label for p in placed if p.label}))}
     parts = np.repeat([each.part for each in placed], counts)
     labels = np.repeat([numbers.get(each.label, -1) for each in placed], counts)
+    names = np.repeat([f"{file.relative_to(folder)}" for file in kept], counts)
     read = {}
     for part in dict.fromkeys(each.part for each in placed):
         rows = parts == part
-        read[part] = Arrays(images[rows], labels[rows] if labels[rows].min() >= 0 else None)
+        known_labels = labels[rows] if labels[rows].min() >= 0 else None
+        read[part] = Arrays(images[rows], known_labels, names=names[rows])
     return read
 
 

@@ -1,11 +1,36 @@
 """The data of a run: loaded for its training, and loaded again as the images that it was trained on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
-from pyro_vae.data import Dataset, load_dataset
+from torch import Tensor
+
+from pyro_vae.data import Dataset, Split, load_dataset
+from pyro_vae.data.loading import binarized
+from pyro_vae.data.own import load_whole
+from pyro_vae.models.vae import VAE
+from pyro_vae.names import DATASETS, check_name, is_path
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.run import Run
+
+SPLITS = ("train", "test", "validation")
+
+
+class Trained(Protocol):
+    """A run as the functions here and in `use` see it."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def config(self) -> RunConfig: ...
+    @property
+    def vae(self) -> VAE: ...
+    @property
+    def fingerprint(self) -> str | None: ...
+    @property
+    def image_fingerprint(self) -> str | None: ...
 
 
 def load_data(config: RunConfig, download: bool = True) -> Dataset:
@@ -36,7 +61,7 @@ class OtherImages(OSError):
 
 
 def load_data_again(
-    run: Run,
+    run: Trained,
     config: RunConfig | None = None,
     load: Callable[[RunConfig], Dataset] = load_local_data,
 ) -> Dataset:
@@ -65,7 +90,7 @@ def load_data_again(
     return data
 
 
-def check_images(run: Run, data: Dataset, dataset: str) -> None:
+def check_images(run: Trained, data: Dataset, dataset: str) -> None:
     """Check that a run was trained on the images of a data set; runs of earlier versions pass.
 
     Args:
@@ -79,3 +104,45 @@ def check_images(run: Run, data: Dataset, dataset: str) -> None:
             f"dataset: the images in {dataset} are not those that {run.folder} was trained on;"
             " put them back, or name the place where they are with --dataset"
         )
+
+
+# --- other images --------------------------------------------------------------------------------------
+
+
+class Images(NamedTuple):
+    """Images (N, C, H, W) in [0, 1], with their labels (N,) and the names of their files, if known."""
+
+    images: Tensor
+    labels: Tensor | None = None
+    names: tuple[str, ...] = ()
+
+
+def load_images(config: RunConfig, source: str | Path, levels: int | None) -> Images:
+    """Return images as a run of these settings reads them: with its grey levels, binary if its are.
+
+    Args:
+        source: a path, of which all images are taken in their order, or a data set's split, as in
+            `mnist:test`.
+        levels: the number of grey levels of whole numbers.
+
+    Raises:
+        ValueError: images that do not exist or cannot be read, or a data set without its split.
+    """
+    names: list[str] = []
+    name, _, split = str(source).rpartition(":")
+    if source in DATASETS:
+        raise ValueError(f"images: name the split of {source}, as in {source}:test")
+    if name and (name in DATASETS or split in SPLITS):
+        check_name("images: split", split, SPLITS)
+        kept = "always" if split == "validation" else config.validation
+        own = {"levels": config.levels if is_path(name) else None}
+        place = replace(config, dataset=name, binarize="none", validation=kept, **own)
+        data = load_local_data(place)
+    else:
+        data, names = load_whole(Path(source).expanduser(), levels, config.data_limit)
+        split = "train"
+    if data.levels != 2:
+        how = "static" if config.binarize == "dynamic" else config.binarize
+        data = binarized(data, how, seed=0)
+    found: Split = getattr(data, split)
+    return Images(found.images, found.labels, tuple(names))

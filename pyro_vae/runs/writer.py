@@ -2,7 +2,9 @@
 
 import csv
 import io
+import itertools
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -39,12 +41,15 @@ PAIRS = 4  # of images that are interpolated
 Drawings = dict[str, Figure | bytes]  # by name; the name of a file's content has its ending
 
 
-def save_columns(path: Path, columns: dict[str, list[float]]) -> None:
-    """Write a CSV file with a row for each image."""
+def save_columns(
+    path: Path, columns: dict[str, list[float]], names: Sequence[str] | None = None
+) -> None:
+    """Write a CSV file with a row for each image, which a name or else its number tells."""
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow(["image", *columns])
-    table.writerows([n, *values] for n, values in enumerate(zip(*columns.values())))
+    rows = zip(*columns.values(), strict=True)
+    table.writerows([n, *values] for n, values in zip(names or itertools.count(), rows))
     replace_file(path, text.getvalue())
 
 

@@ -41,9 +41,14 @@ def resume(*more):
     return ["train", "--resume", "--out", "run", "--dataset", "grey.npy", "--hidden", "4", *more]
 
 
+def encode(images, out="codes.npz"):
+    """The codes of images by the run in the folder `run`."""
+    return ["encode", "run", images, "--out", out]
+
+
 WRONG = [
     # flags, keys and names
-    ([], "expected a command: train, sweep, evaluate, sample, report, compare, explore, likelihoods"),
+    ([], "expected a command: train, sweep, evaluate, sample, encode, reconstruct, score, report"),
     (["trian"], "command: unknown name 'trian'; did you mean 'train'?"),
     (["train", "--epoch", "3"], "unknown argument --epoch; did you mean --epochs?"),
     (["train", "--zzz"], "unknown argument --zzz; see pyro-vae train --help"),
@@ -129,6 +134,21 @@ WRONG = [
     (["evaluate", "run", "--only", "latent"], "--only: unknown name 'latent'; did you mean 'latents'?"),
     (["sample", "run", "--out", "no/a.png"], "out: there is no folder no"),
     (["sample", "run", "--out", "a.gif"], "out: type of file: unknown name '.gif'"),
+    # the use of a run on images
+    (["encode", "run"], "the following arguments are required: IMAGES, --out"),
+    (encode("absent.npy"), "dataset: there is no file or folder"),
+    (encode("nothing"), "expected pictures in the folder"),
+    (encode("nan.npy"), "images: expected finite pixels, got NaN or infinite ones"),
+    (encode("digits:test"), "expected 1x4x4 (channels, height, width) as the run's, got 1x8x8 in dig"),
+    (encode("digits"), "images: name the split of digits, as in digits:test"),
+    (encode("minst:test"), "dataset: unknown name 'minst'; did you mean 'mnist'?"),
+    (encode("grey.npy", "file"), "out: type of file: unknown name ''; expected one of .npz"),
+    (encode("grey.npy", "sound.npz"), "out: sound.npz is there already; name another file, or delete"),
+    (encode("grey.npy", "no/codes.npz"), "out: there is no folder no"),
+    (["reconstruct", "run", "grey.npy", "--out", "folder"], "out: folder is there already"),
+    (["reconstruct", "run", "grey.npy", "--out", "a.gif"], "out: type of file: unknown name '.gif'"),
+    (["score", "run", "two.npy", "--out", "a.csv", "--samples", "0"], "expected a whole number >= 1"),
+    (["score", "nowhere", "two.npy", "--out", "a.csv"], "run: nowhere is no run folder"),
     # checkpoints
     (["evaluate", "run_truncated"], "checkpoint: run_truncated/checkpoints/last.pt cannot be read"),
     (["evaluate", "run_hostile"], "checkpoint: run_hostile/checkpoints/last.pt cannot be read"),

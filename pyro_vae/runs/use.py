@@ -1,0 +1,207 @@
+"""What the trained model of a run makes of images: codes, reconstructions, and how likely they are."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyro_vae.data import check_unit_interval
+from pyro_vae.data.own import on_grid
+from pyro_vae.evaluation.bounds import (
+    ImportanceBound,
+    bits_per_dim,
+    decoded_at_once,
+    importance_bound,
+)
+from pyro_vae.kept import cache_file, digest, kept
+from pyro_vae.measures.part import VERSION, to_numpy
+from pyro_vae.models.vae import VAE
+from pyro_vae.names import QUICK_BOUND_DRAWS
+from pyro_vae.notices import Progress, no_progress
+from pyro_vae.randomness import one_at_a_time, seeded
+from pyro_vae.runs.data import Images, Trained, load_data_again, load_images
+
+ENCODED_AT_ONCE = 2**20  # pixels
+
+Source = Tensor | str | Path
+
+
+class Codes(NamedTuple):
+    """The codes of images: means and standard deviations of q(z|x), (N, latent_dim) each.
+
+    Those of a flow are estimated from 256 draws. A point has no standard deviations.
+    """
+
+    mean: Tensor
+    scale: Tensor | None
+
+
+class Scores(NamedTuple):
+    """How likely images are, (N,) each.
+
+    The rank is `(1 + test images at most as likely) / (1 + test images)`. Of new images of the same
+    kind a share of at most a has a rank of at most a, for every a.
+
+    Source: Bates, Candes, Lei, Romano and Sesia, "Testing for outliers with conformal p-values", 2021,
+    https://arxiv.org/abs/2104.08279.
+    """
+
+    log_prob: Tensor  # a lower bound, nats
+    effective_sample_size: Tensor  # of the draws of the bound
+    bits_per_dim: Tensor | None  # None where pixels lie on no known grid of grey levels
+    rank: Tensor
+
+
+def read(run: Trained, source: str | Path, data_dir: str | None = None) -> Images:
+    """Return images as the run reads its own: with its grey levels, and binary if those are.
+
+    Args:
+        source: the path of a file or a folder, or a data set's split.
+        data_dir: the folder of the published data sets (default: where the run had them).
+
+    Raises:
+        ValueError: images that cannot be read, or that are not of the run's size.
+    """
+    config = run.config.at(data_dir)
+    levels = run.vae.likelihood.levels if config.binarize == "none" else config.levels
+    found = load_images(config, source, levels)
+    check_images(run.vae, found.images, f" in {source}")
+    return found
+
+
+@one_at_a_time()
+@torch.no_grad()
+def encode(run: Trained, images: Source, progress: Progress = no_progress) -> Codes:
+    """Return the codes of images.
+
+    Args:
+        images: (N, C, H, W), a path, or a data set's split.
+        progress: a function that receives how many of what are done.
+
+    Raises:
+        ValueError: images that are not of the run's size, or not in [0, 1].
+    """
+    means, scales = [], []
+    at_once = ENCODED_AT_ONCE // math.prod(run.vae.image_shape)
+    for x in _batches(run, images, at_once, progress):
+        q = run.vae.encode(x)
+        means.append(q.mean.cpu())
+        if run.vae.has_rate:
+            scales.append(q.variance.sqrt().cpu())
+    return Codes(torch.cat(means), torch.cat(scales) if scales else None)
+
+
+@one_at_a_time()
+def reconstruct(
+    run: Trained, images: Source, seed: int = 0, progress: Progress = no_progress
+) -> Tensor:
+    """Return the expected images of codes that are drawn from q(z|x), (N, C, H, W).
+
+    Args:
+        images: (N, C, H, W), a path, or a data set's split.
+        seed: the seed of the codes.
+        progress: a function that receives how many of what are done.
+
+    Raises:
+        ValueError: images that are not of the run's size, or not in [0, 1].
+    """
+    batches = _batches(run, images, decoded_at_once(run.vae), progress)
+    with seeded(seed, run.vae.device):
+        return torch.cat([run.vae.reconstruct(x).cpu() for x in batches])
+
+
+@one_at_a_time()
+def score(
+    run: Trained,
+    images: Source,
+    num_samples: int = QUICK_BOUND_DRAWS,
+    seed: int = 0,
+    data_dir: str | None = None,
+    dataset: str | Path | None = None,
+    progress: Progress = no_progress,
+) -> Scores:
+    """Return how likely images are, by the importance bound, and their ranks among test images.
+
+    The bounds of the run's test images are kept in the user's cache folder.
+
+    Args:
+        images: (N, C, H, W), a path, or a data set's split.
+        num_samples: the number of draws of z per image.
+        seed: the seed of the draws.
+        data_dir: the folder of the published data sets (default: where the run had them).
+        dataset: the path of the run's own images (default: where the run had them).
+        progress: a function that receives how many of what are done.
+
+    Raises:
+        ValueError: images that are not of the run's size, in [0, 1] and on its grey levels; a
+            model that gives images no probability.
+        OSError: the run's test images can no longer be read.
+    """
+    model = run.vae
+    if not (model.has_rate and model.likelihood.is_likelihood):
+        raise ValueError(f"score: {run.config.kind} gives such images no probability")
+    data = load_data_again(run, run.config.at(data_dir, dataset))
+    x = read(run, images, data_dir).images if isinstance(images, (str, Path)) else images
+    check_images(model, x)
+    if data.levels is not None:
+        x = on_grid(x, data.levels, "the images")
+    measure = "density" if data.levels is None else "levels"
+
+    def bound(of: Tensor, unit: str) -> ImportanceBound:
+        def count(done: int, total: int, _: str) -> None:
+            progress(done, total, unit)
+
+        placed = of.to(next(model.parameters()))
+        return importance_bound(model, placed, num_samples, seed, measure, count)
+
+    def of_test_images() -> dict[str, np.ndarray]:
+        return {"log_prob": to_numpy(bound(data.test.images, "test images").log_prob)}
+
+    settings = (num_samples, seed, model.device.type, VERSION)
+    mark = digest(run.fingerprint, data.test.images, *settings)
+    known = kept(cache_file("test_scores", mark), mark, of_test_images)["log_prob"]
+    log_prob, size = (found.cpu() for found in bound(x, "images"))
+    bits = None if data.levels is None else bits_per_dim(log_prob, model.image_shape)
+    return Scores(log_prob, size, bits, rank_among(log_prob, torch.from_numpy(known)))
+
+
+def _batches(run: Trained, images: Source, at_once: int, progress: Progress) -> Iterator[Tensor]:
+    """Yield batches of about the same size where the model is.
+
+    A small one at the end would take another product of matrices, which rounds otherwise.
+    """
+    given = read(run, images).images if isinstance(images, (str, Path)) else images
+    check_images(run.vae, given)
+    weight, done = next(run.vae.parameters()), 0
+    for x in given.tensor_split(math.ceil(len(given) / max(1, at_once))):
+        yield x.to(weight)
+        done += len(x)
+        progress(done, len(given), "images")
+
+
+def check_images(model: VAE, images: Tensor, where: str = "") -> None:
+    """Check that images have the model's size, and pixels in [0, 1]; `where` ends the message.
+
+    Raises:
+        ValueError: they have not.
+    """
+    channels, height, width = model.image_shape
+    if isinstance(images, Tensor) and images.shape[1:] != (channels, height, width):
+        mode, got = "L" if channels == 1 else "RGB", "x".join(map(str, images.shape[1:]))
+        raise ValueError(
+            f"images: expected {channels}x{height}x{width} (channels, height, width) as the run's,"
+            f" got {got}{where}; Pillow converts pictures:"
+            f" picture.convert('{mode}').resize(({width}, {height}))"
+        )
+    model.check_shape(images)
+    check_unit_interval(images)
+
+
+def rank_among(values: Tensor, known: Tensor) -> Tensor:
+    """Return (1 + number of known values at most as large) / (1 + number of known values)."""
+    below = torch.searchsorted(known.to(values).sort().values, values, right=True)
+    return (1 + below) / (1 + len(known))
