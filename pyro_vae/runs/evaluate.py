@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pyro_vae.data import Dataset, load_dataset
-from pyro_vae.devices import checked_device, computing_on, one_thread
+from pyro_vae.devices import checked_device, computing_on
 from pyro_vae.files import replace_file
 from pyro_vae.measures import PARTS
 from pyro_vae.measures.part import FULL, QUICK, VERSION, Measured, Part, Subject
@@ -23,9 +23,8 @@ from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import save_json
 from pyro_vae.runs.run import OneRun, Run, runs_of
+from pyro_vae.runs.use import few_threads
 from pyro_vae.runs.writer import save_columns, save_drawings
-
-SMALL_MODEL = 200_000  # parameters
 
 
 @one_at_a_time()
@@ -208,10 +207,9 @@ def _only_measured(model: VAE, device: torch.device | str | None) -> Iterator[No
     home = weights[0].device
     device = home if device is None else checked_device(device)
     wanted = [weight.requires_grad for weight in weights]
-    small = sum(weight.numel() for weight in weights) < SMALL_MODEL
     try:
         model.to(device).requires_grad_(False)
-        with computing_on(device), one_thread(small):
+        with computing_on(device), few_threads(model):
             yield
     finally:
         model.to(home)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from pyro_vae.data import check_unit_interval
 from pyro_vae.data.own import on_grid
+from pyro_vae.devices import one_thread
 from pyro_vae.evaluation.bounds import (
     ImportanceBound,
     bits_per_dim,
@@ -26,6 +28,7 @@ from pyro_vae.randomness import one_at_a_time, seeded
 from pyro_vae.runs.data import Images, Trained, load_data_again, load_images
 
 ENCODED_AT_ONCE = 2**20  # pixels
+SMALL_MODEL = 200_000  # parameters
 
 Source = Tensor | str | Path
 
@@ -73,6 +76,14 @@ def read(run: Trained, source: str | Path, data_dir: str | None = None) -> Image
     return found
 
 
+def few_threads(model: VAE) -> AbstractContextManager:
+    """Return the context in which a model computes with as many threads as pay.
+
+    The steps of a small model are so short that several threads would wait for each other.
+    """
+    return one_thread(sum(weight.numel() for weight in model.parameters()) < SMALL_MODEL)
+
+
 @one_at_a_time()
 @torch.no_grad()
 def encode(run: Trained, images: Source, progress: Progress = no_progress) -> Codes:
@@ -87,11 +98,12 @@ def encode(run: Trained, images: Source, progress: Progress = no_progress) -> Co
     """
     means, scales = [], []
     at_once = ENCODED_AT_ONCE // math.prod(run.vae.image_shape)
-    for x in _batches(run, images, at_once, progress):
-        q = run.vae.encode(x)
-        means.append(q.mean.cpu())
-        if run.vae.has_rate:
-            scales.append(q.variance.sqrt().cpu())
+    with few_threads(run.vae):
+        for x in _batches(run, images, at_once, progress):
+            q = run.vae.encode(x)
+            means.append(q.mean.cpu())
+            if run.vae.has_rate:
+                scales.append(q.variance.sqrt().cpu())
     return Codes(torch.cat(means), torch.cat(scales) if scales else None)
 
 
@@ -110,7 +122,7 @@ def reconstruct(
         ValueError: images that are not of the run's size, or not in [0, 1].
     """
     batches = _batches(run, images, decoded_at_once(run.vae), progress)
-    with seeded(seed, run.vae.device):
+    with seeded(seed, run.vae.device), few_threads(run.vae):
         return torch.cat([run.vae.reconstruct(x).cpu() for x in batches])
 
 
@@ -156,7 +168,8 @@ def score(
             progress(done, total, unit)
 
         placed = of.to(next(model.parameters()))
-        return importance_bound(model, placed, num_samples, seed, measure, count)
+        with few_threads(model):
+            return importance_bound(model, placed, num_samples, seed, measure, count)
 
     def of_test_images() -> dict[str, np.ndarray]:
         return {"log_prob": to_numpy(bound(data.test.images, "test images").log_prob)}
