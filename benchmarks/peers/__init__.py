@@ -14,6 +14,7 @@ PEERS: dict[str, str] = {
     "numpyro": "peers.numpyro_svi:NumPyro",
     "handwritten_eager": "peers.handwritten:Handwritten",
     "handwritten_compiled": "peers.handwritten:compiled",
+    "handwritten_channels_last": "peers.handwritten:channels_last",
     "svi": "peers.ours:svi",
     "eager": "peers.ours:eager",
     "compiled": "peers.ours:compiled",

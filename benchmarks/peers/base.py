@@ -23,6 +23,7 @@ class Task:
         betas: a model for each.
         data_dir: None where minibatches are rows of resident images; else the folder that holds
             MNIST's files, and each library loads the way in which its own documentation does.
+        network: `mlp` or `conv`, as `pyro_vae` calls them.
     """
 
     images: Tensor
@@ -34,6 +35,7 @@ class Task:
     seed: int = 0
     betas: tuple[float, ...] = (1.0,)
     data_dir: str | None = None
+    network: str = "mlp"
 
     @property
     def pixels(self) -> int:

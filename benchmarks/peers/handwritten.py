@@ -1,7 +1,9 @@
 """Plain PyTorch, as one would write it without any library: resident data and fused Adam."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,35 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from peers.base import LEARNING_RATE, Minibatches, Peer, Task, mlp
 
 MODES = {"cpu": "default", "cuda": "reduce-overhead"}  # the latter replays CUDA graphs
+
+
+def perceptrons(task: Task) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder with linear layers."""
+    encoder = mlp(task.pixels, *task.hidden, 2 * task.latent_dim)
+    decoder = mlp(task.latent_dim, *reversed(task.hidden), task.pixels)
+    shape = tuple(task.images.shape[1:])
+    return nn.Sequential(nn.Flatten(), encoder), nn.Sequential(decoder, nn.Unflatten(1, shape))
+
+
+def convolutions(task: Task) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder with two convolutions each, for sides that are multiples of 4."""
+    channels, height, width = task.images.shape[1:]
+    few, many = task.hidden
+    small = many, height // 4, width // 4
+    encoder = nn.Sequential(
+        *(nn.Conv2d(channels, few, 4, 2, 1), nn.ReLU()),
+        *(nn.Conv2d(few, many, 4, 2, 1), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(prod(small), 2 * task.latent_dim)),
+    )
+    decoder = nn.Sequential(
+        *(nn.Linear(task.latent_dim, prod(small)), nn.Unflatten(1, small), nn.ReLU()),
+        *(nn.ConvTranspose2d(many, few, 4, 2, 1), nn.ReLU()),
+        nn.ConvTranspose2d(few, channels, 4, 2, 1),
+    )
+    return encoder, decoder
+
+
+NETWORKS = {"mlp": perceptrons, "conv": convolutions}
 
 
 class NegativeElbo(nn.Module):
@@ -21,12 +52,10 @@ class NegativeElbo(nn.Module):
 
     def __init__(self, task: Task, closed_form: bool = False):
         super().__init__()
-        self.encoder = mlp(task.pixels, *task.hidden, 2 * task.latent_dim)
-        self.decoder = mlp(task.latent_dim, *reversed(task.hidden), task.pixels)
+        self.encoder, self.decoder = NETWORKS[task.network](task)
         self.closed_form = closed_form
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.flatten(1)
         loc, log_scale = self.encoder(x).chunk(2, -1)
         scale, noise = log_scale.exp(), torch.randn_like(log_scale)
         z = loc + scale * noise
@@ -55,6 +84,13 @@ class Handwritten(Peer):
             self.adam.step()
             total = total + loss.detach()
         return float(total) / self.steps
+
+
+def channels_last(task: Task) -> Handwritten:
+    """Weights and images in memory by pixel and then by channel."""
+    images = task.images.contiguous(memory_format=torch.channels_last)
+    task = replace(task, images=images)
+    return Handwritten(task, lambda loss: loss.to(memory_format=torch.channels_last))
 
 
 def compiled(task: Task) -> Handwritten:

@@ -19,6 +19,7 @@ def new_vae(task: Task) -> pv.VAE:
         "bernoulli",
         hidden=task.hidden,
         levels=task.levels,
+        network=task.network,
     )
 
 

@@ -12,6 +12,8 @@ from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+from pyro_vae.likelihoods.derivatives import with_derivatives
+
 LOG_2 = math.log(2)
 LOG_2PI = math.log(2 * math.pi)
 
@@ -32,17 +34,6 @@ def log1mexp(x: Tensor) -> Tensor:
     return torch.where(
         x < LOG_2, (-torch.expm1(-x)).log(), torch.log1p(-torch.exp(-x.clamp_min(LOG_2)))
     )
-
-
-def with_derivatives(value: Tensor, *derivatives: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the value with the derivatives that pairs (x, slope) give; there are no second ones.
-
-    Each pair adds `(x - x) * slope`, where one x is detached.
-    """
-    value = value.detach()
-    for x, slope in derivatives:
-        value = value + (x - x.detach()) * slope.detach()
-    return value
 
 
 # --- sinh(x) / x: the continuous Bernoulli ---------------------------------------------------

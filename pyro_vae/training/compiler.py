@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
 import torch
@@ -15,13 +15,18 @@ from torch.fx import GraphModule
 from torch.utils._pytree import tree_leaves
 
 
-def compile_step(step: Callable, device: torch.device) -> Callable:
+def compile_step(
+    step: Callable, device: torch.device, libraries: Mapping[str, str] | None = None
+) -> Callable:
     """Return the step, which inductor compiles at its first call.
 
     It has no guards, since a step is only called with tensors of one shape, type and device. All
     its sizes are numbers: Dynamo would make symbols of those that differ from the model before.
+
+    Args:
+        libraries: those of matrix products, as `products.choose` gives them.
     """
-    products = _import_products()
+    inductor_pass = _import_pass()
     if device.type == "cuda":
         options = {
             "guard_filter_fn": _no_guards,
@@ -33,8 +38,8 @@ def compile_step(step: Callable, device: torch.device) -> Callable:
         "cpp.min_chunk_size": 8192,  # numbers that repay the start of a thread
         "size_asserts": False,  # a step's tensors never change their shapes
     }
-    if products.ONEDNN:
-        options["post_grad_custom_pre_pass"] = products.OneDnnProducts()
+    if libraries:
+        options["post_grad_custom_pre_pass"] = inductor_pass.ChosenProducts(libraries)
     return Direct(step, options)
 
 
@@ -100,13 +105,13 @@ class Direct:
         self.inputs = [leaves[n] if isinstance(n, int) else n for n in self.order]
 
 
-def _import_products() -> ModuleType:
+def _import_pass() -> ModuleType:
     """Import inductor, which takes two seconds, and suppress its message that there is no GPU."""
     logger = logging.getLogger("torch.utils.cpp_extension")
     before, logger.disabled = logger.disabled, True
     try:
         importlib.import_module("torch.utils.cpp_extension")
-        return importlib.import_module("pyro_vae.training.onednn")
+        return importlib.import_module("pyro_vae.training.product_pass")
     finally:
         logger.disabled = before
 

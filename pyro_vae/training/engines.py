@@ -21,6 +21,7 @@ from pyro_vae.training.capture import Captured, Draw, capture
 from pyro_vae.training.compiler import compile_step, missing_compiler
 from pyro_vae.training.epochs import Minibatches
 from pyro_vae.training.objectives import Loss, Terms, training_mode
+from pyro_vae.training.products import choose
 from pyro_vae.training.programs import Recorder, per_image
 from pyro_vae.training.replay import STEPS, Noise
 from pyro_vae.training.step import Learned, Step, fused_step, training_step
@@ -39,6 +40,7 @@ class Engine(ABC):
 
     def __init__(self, loss: Loss, adam: Adam = ADAM):
         self.loss, self.model, self.adam = loss, loss.model, adam
+        self.libraries: dict[str, str] | None = {}  # of matrix products, as they were chosen
 
     def prepare(self, minibatches: Minibatches) -> None:
         """Prepare for steps like these, without taking any.
@@ -214,7 +216,8 @@ class Compiled(Engine):
 
     def make_step(self, captured: Captured, dynamic: bool, device: torch.device) -> Step:
         """Return the function that takes a step."""
-        return self.compile(training_step(captured, dynamic, self.adam), device)
+        self.libraries = choose(captured.graph.graph, self.libraries)
+        return self.compile(training_step(captured, dynamic, self.adam), device, self.libraries)
 
     def steps(self, minibatches):
         images = minibatches.images

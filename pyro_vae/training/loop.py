@@ -281,6 +281,7 @@ class Training(Lazy[Record]):
             "random": self.private.random,
             "model": self.model.state_dict(),
             "adam": self.engine.adam_state(),
+            "libraries": self.engine.libraries,
         }
 
     @one_at_a_time()
@@ -326,4 +327,6 @@ class Training(Lazy[Record]):
         self.private.random[: len(known)] = known
         self.model.load_state_dict(state["model"])
         self.engine.load_adam_state(state["adam"])
+        libraries = state.get("libraries")  # of which earlier versions kept nothing
+        self.engine.libraries = None if libraries is None else dict(libraries)
         self.engine.count = self.step

@@ -138,3 +138,24 @@ def test_gradients_of_beta_bins_are_finite_differences_over_all_concentrations(l
 
     given = log_a.requires_grad_(), log_b.requires_grad_()
     assert torch.autograd.gradcheck(log_prob, given, atol=1e-3, rtol=1e-4, fast_mode=False)
+
+
+TWICE = {
+    "log_sinhc": special.log_sinhc,
+    "log_normal_sf": special.log_normal_sf,
+    "log_gamma": special.log_gamma,
+    "log_beta_bin": lambda x: special.log_beta_bin(x, x, torch.tensor(3.0), 17),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_a_second_derivative_is_refused(name):
+    """It would be zero, or lack a part. First ones can be had alone, batched, and kept as a graph."""
+    x = torch.tensor([0.7, 2.0], dtype=torch.float64, requires_grad=True)
+    slope = torch.func.vmap(torch.func.grad(TWICE[name]))
+    (first,) = torch.autograd.grad(TWICE[name](x).sum(), x, create_graph=True)
+    assert torch.equal(first, slope(x.detach()))
+    with pytest.raises(NotImplementedError, match="no second derivatives"):
+        torch.autograd.grad(first.sum(), x)
+    with pytest.raises(NotImplementedError, match="no second derivatives"):
+        torch.func.grad(lambda x: slope(x).sum())(x.detach())

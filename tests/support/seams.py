@@ -13,13 +13,13 @@ from pyro_vae.training import engines, ensembles
 
 
 def put_compiler(compile_step, setattr=setattr):
-    """Have `compile_step(step, device)` make the steps of compiled engines."""
+    """Have `compile_step(step, device, libraries)` make the steps of compiled engines."""
     setattr(engines.Compiled, "compile", staticmethod(compile_step))
 
 
 def do_without_inductor(setattr=setattr):
     """Run captured steps as they are."""
-    put_compiler(lambda step, device: step, setattr)
+    put_compiler(lambda step, *_: step, setattr)
 
 
 def set_steps_that_pay(count, setattr=setattr):

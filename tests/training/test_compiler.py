@@ -1,15 +1,11 @@
-"""Compiled steps, the short way to them, and oneDNN's products."""
+"""Compiled steps, and the short way to them."""
 
 import pytest
 import torch
-from torch._subclasses import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
 
-import pyro_vae as pv
-from pyro_vae.training import compiler, onednn
+from pyro_vae.training import compiler
 from pyro_vae.training.compiler import compile_step
 from pyro_vae.training.step import of_its_own
-from tests.support.programs import images, model
 
 
 def counted(monkeypatch):
@@ -99,69 +95,3 @@ def test_a_compiled_step_on_a_gpu_is_recorded_once(monkeypatch):
     compile_step(step, torch.device("cuda", 0))
     assert said[0]["options"]["triton.cudagraphs"] is False
     assert said[0]["dynamic"] is False
-
-
-# --- oneDNN ----------------------------------------------------------------------------------------
-
-
-def first_step(engine):
-    """The first loss and Adam's averages of the first gradients."""
-    run = pv.fit(model(), images(), engine=engine, batch_size=40, epochs=1)
-    loss = next(run).loss
-    return loss, {name: state["exp_avg"] for name, state in run.engine.adam_state().items()}
-
-
-@pytest.mark.slow
-def test_onednn_changes_no_more_than_rounding(monkeypatch, tmp_path):
-    """The switch on for every product: the first loss and all first gradients, in float32."""
-    asked, is_large = [], onednn._is_large
-
-    def noted(a, b):
-        asked.append((a, b))
-        return is_large(a, b)
-
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # what is cached is not compiled
-    monkeypatch.setattr(onednn, "ONEDNN", True)
-    monkeypatch.setattr(onednn, "LARGE", 0)
-    monkeypatch.setattr(onednn, "_is_large", noted)
-    loss, averages = first_step("compiled")
-    assert len(asked) == 4 + 7  # one per layer, and twice for gradients, but for the images'
-    expected_loss, expected = first_step("eager")
-    assert loss == pytest.approx(expected_loss, rel=1e-6)
-    for name, average in averages.items():
-        scale = expected[name].abs().max().item()
-        assert torch.allclose(average, expected[name], rtol=0, atol=1e-5 * scale), name
-
-
-@pytest.mark.parametrize("switch", [False, True])
-def test_onednn_takes_part_where_it_is_switched_on(monkeypatch, switch):
-    monkeypatch.setattr(onednn, "ONEDNN", switch)
-    options = compile_step(step, torch.device("cpu")).options
-    assert ("post_grad_custom_pre_pass" in options) == switch
-
-
-def targets(n, k, m):
-    """The operators for an (n, k) times a (k, m) matrix, without and with a bias, after the pass."""
-
-    def products(bias, a, b):
-        return a @ b, torch.addmm(bias, a, b)
-
-    with FakeTensorMode():
-        example = torch.empty(m), torch.empty(n, k), torch.empty(k, m)
-        graph = make_fx(products)(*example).graph
-    onednn.OneDnnProducts()(graph)
-    graph.lint()
-    return [node.target for node in graph.nodes if node.op == "call_function"]
-
-
-def test_onednn_takes_large_products_only():
-    ours, aten = torch.ops.pyro_vae.product.default, torch.ops.aten
-    assert targets(128, 784, 400) == [ours, ours, aten.add.Tensor]
-    assert targets(64, 64, 128) == [aten.mm.default, aten.addmm.default]
-
-
-@pytest.mark.parametrize("vendor, amd", [("GenuineIntel", False), ("AuthenticAMD", True)])
-def test_the_processor_is_read_from_the_system(monkeypatch, vendor, amd):
-    monkeypatch.setattr(onednn.Path, "exists", lambda path: True)
-    monkeypatch.setattr(onednn.Path, "read_text", lambda path: f"vendor_id : {vendor}")
-    assert onednn.is_amd() == amd

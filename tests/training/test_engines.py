@@ -118,7 +118,7 @@ def test_without_a_compiler_auto_is_eager_and_compiled_is_refused(monkeypatch):
 def broken_compiler(monkeypatch):
     """Compiling fails, as on a full disk, at the step's first call."""
 
-    def compile_step(step, device):
+    def compile_step(step, *_):
         def fail(*arguments):
             raise OSError("no space left\nand a page of advice")
 

@@ -1,0 +1,58 @@
+"""Values with derivatives that are given, where autograd's own would be inexact or slow."""
+
+import torch
+from torch import Tensor
+
+
+class _Once(torch.autograd.Function):
+    """A value whose derivatives are given; these have none."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value, *slopes_and_given):
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx, gradient):
+        half = len(ctx.saved_tensors) // 2
+        slopes, given = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+        found = (gradient * _Slope.apply(slope, *given) for slope in slopes)
+        return None, *[None] * half, *found
+
+
+class _Slope(torch.autograd.Function):
+    """A slope that refuses to be differentiated by what it depends on."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(slope, *given):
+        return slope.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise NotImplementedError("likelihoods: this log probability has no second derivatives")
+
+
+def with_derivatives(value: Tensor, *derivatives: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the value with the derivatives that pairs (x, slope) give; second ones are refused.
+
+    In a graph that is captured, each pair adds `(x - x) * slope`, where one x is detached; there,
+    second derivatives are zero.
+    """
+    value = value.detach()
+    if not torch.compiler.is_compiling():
+        given, slopes = zip(*derivatives)
+        return _Once.apply(value, *(slope.detach() for slope in slopes), *given)
+    for x, slope in derivatives:
+        value = value + (x - x.detach()) * slope.detach()
+    return value

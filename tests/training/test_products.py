@@ -1,0 +1,182 @@
+"""The library of each matrix product: measured, kept, and what a resumed run goes by."""
+
+import shutil
+
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+
+import pyro_vae as pv
+from pyro_vae.training import products
+from pyro_vae.training.compiler import compile_step
+from pyro_vae.training.product_pass import ChosenProducts
+from pyro_vae.training.products import choose
+from tests.support.programs import images, model
+from tests.support.training import through_a_file
+
+ours, aten = torch.ops.pyro_vae.product.default, torch.ops.aten
+
+
+@pytest.fixture
+def own_cache(monkeypatch, tmp_path):
+    """An empty cache folder of this test alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "pyro_vae" / "products"
+
+
+def put_times(monkeypatch, **seconds):
+    """A clock by which each library takes so long; returns what it was asked to time."""
+    asked = []
+
+    def timed(multiply, a, b):
+        library = next(name for name, each in products.LIBRARIES.items() if each is multiply)
+        asked.append(products.product_name(a, b))
+        return seconds[library]
+
+    monkeypatch.setattr(products, "_timed", timed)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def graph():
+    """The captured loss of a small model: four linear layers."""
+    run = pv.fit(model(), images(), engine="compiled", batch_size=40)
+    captured, _ = run.engine.capture(run.draw_epoch())
+    return captured.graph.graph
+
+
+def libraries(graph, known=None):
+    return set(choose(graph, {} if known is None else known).values())
+
+
+@pytest.mark.parametrize("slow, fast", [("blas", "onednn"), ("onednn", "blas")])
+def test_the_faster_library_is_chosen_once(graph, own_cache, monkeypatch, slow, fast):
+    """The next training finds it in the user's cache, and asks no clock."""
+    asked = put_times(monkeypatch, **{slow: 2.0, fast: 1.0})
+    assert libraries(graph) == {fast}
+    count = len(asked)
+    assert count >= 2 * products.ROUNDS * len(set(asked)) > 0
+    put_times(monkeypatch, **{slow: 1.0, fast: 2.0})
+    assert libraries(graph) == {fast}
+    assert len(asked) == count
+
+
+def test_timing_leaves_the_noise_alone(graph, own_cache):
+    before = torch.get_rng_state()
+    assert choose(graph, {})
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_damaged_cache_is_measured_again(graph, own_cache, monkeypatch):
+    put_times(monkeypatch, blas=2.0, onednn=1.0)
+    assert libraries(graph) == {"onednn"}
+    (file,) = own_cache.iterdir()
+    file.write_bytes(b"no archive")
+    put_times(monkeypatch, blas=1.0, onednn=2.0)
+    assert libraries(graph) == {"blas"}
+    file.unlink()
+    file.mkdir()  # which can be neither read nor written
+    assert libraries(graph) == {"blas"}
+
+
+@pytest.mark.parametrize("vendor", ["GenuineIntel", "AuthenticAMD"])
+def test_a_run_from_before_goes_by_the_rule_of_then(graph, monkeypatch, vendor):
+    """On AMD's processors oneDNN took large products; elsewhere a BLAS added the biases as well."""
+    monkeypatch.setattr(products.Path, "exists", lambda path: True)
+    monkeypatch.setattr(products.Path, "read_text", lambda path: f"vendor_id : {vendor}")
+    monkeypatch.setattr(products, "LARGE", 40 * 16 * 8)
+    chosen = choose(graph, None)
+    large = {name for name, library in chosen.items() if library == "onednn"}
+    of_first_and_last = {
+        "40x16x8nt",
+        "40x8x16nn",
+        "8x40x16tn",
+        "40x8x16nt",
+        "40x16x8nn",
+        "16x40x8tn",
+    }
+    assert large == (of_first_and_last if vendor == "AuthenticAMD" else set())
+    assert {chosen[name] for name in chosen if name not in large} == {"blas, with its bias"}
+
+
+def prepared(state=None):
+    """A training that is ready for its first step."""
+    run = pv.fit(model(), images(), engine="compiled", batch_size=40, epochs=3)
+    if state is not None:
+        run.restore(state)
+    run.prepare()
+    return run
+
+
+def test_a_resumed_run_keeps_its_choice_whatever_the_cache_says(
+    no_inductor, own_cache, monkeypatch
+):
+    """A run whose checkpoint holds no choice goes by the rule of then, and keeps that."""
+    put_times(monkeypatch, blas=2.0, onednn=1.0)
+    state = through_a_file(prepared().state())
+    shutil.rmtree(own_cache)
+    put_times(monkeypatch, blas=1.0, onednn=2.0)
+    assert set(prepared().state()["libraries"].values()) == {"blas"}  # and so says the cache now
+    assert set(state["libraries"].values()) == {"onednn"}
+    assert prepared(state).state()["libraries"] == state["libraries"]
+    del state["libraries"]
+    assert set(prepared(state).state()["libraries"].values()) == {"blas, with its bias"}
+
+
+def targets(chosen):
+    """The operators of a product, alone and with a bias, after the pass."""
+
+    def multiplied(bias, a, b):
+        return a @ b, torch.addmm(bias, a, b)
+
+    with FakeTensorMode():
+        example = torch.empty(4), torch.empty(2, 3), torch.empty(3, 4)
+        graph = make_fx(multiplied)(*example).graph
+    ChosenProducts({"2x3x4nn": chosen})(graph)
+    graph.lint()
+    return [node.target for node in graph.nodes if node.op == "call_function"]
+
+
+@pytest.mark.parametrize(
+    "chosen, expected",
+    [
+        ("onednn", [ours, ours, aten.add.Tensor]),
+        ("blas", [aten.mm.default, aten.mm.default, aten.add.Tensor]),
+        ("blas, with its bias", [aten.mm.default, aten.addmm.default]),
+    ],
+)
+def test_a_product_goes_to_its_library(chosen, expected):
+    assert targets(chosen) == expected
+
+
+def test_the_choice_is_part_of_inductors_key():
+    one, other = (ChosenProducts({"2x3x4nn": name}).uuid() for name in products.LIBRARIES)
+    assert one != other
+    options = compile_step(lambda: None, torch.device("cpu"), {"2x3x4nn": "blas"}).options
+    assert options["post_grad_custom_pre_pass"].libraries == {"2x3x4nn": "blas"}
+
+
+def first_step(engine):
+    """The first loss and Adam's averages of the first gradients."""
+    run = pv.fit(model(), images(), engine=engine, batch_size=40, epochs=1)
+    loss = next(run).loss
+    return loss, {name: state["exp_avg"] for name, state in run.engine.adam_state().items()}
+
+
+@pytest.mark.slow
+def test_onednn_changes_no_more_than_rounding(monkeypatch, own_cache):
+    """It is chosen for every product: the first loss and all first gradients, in float32."""
+    put_times(monkeypatch, blas=2.0, onednn=1.0)
+    seen = []
+    library = ChosenProducts._library
+    monkeypatch.setattr(
+        ChosenProducts, "_library", lambda *pair: seen.append(library(*pair)) or seen[-1]
+    )
+    loss, averages = first_step("compiled")
+    assert seen == ["onednn"] * (4 + 7)  # one per layer, and two for gradients, but for the images'
+    expected_loss, expected = first_step("eager")
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    for name, average in averages.items():
+        scale = expected[name].abs().max().item()
+        assert torch.allclose(average, expected[name], rtol=0, atol=1e-5 * scale), name
