@@ -1,16 +1,13 @@
-"""The standing rules (fixed seeds, one thread, CUDA tests only where there is a GPU) and fixtures."""
+"""The standing rules (fixed seeds, one thread, CUDA tests only where there is a GPU) and fixtures.
+
+What takes long to import is imported where it is needed: the process that hands out the tests needs
+none of it, and the others start when that one is ready.
+"""
 
 import os
 from pathlib import Path
 
-import pyro
 import pytest
-import torch
-
-import pyro_vae as pv
-from pyro_vae.evaluation.features import train_features
-from tests.support import seams
-from tests.support.runs import KeptRuns
 
 LONG = (  # the longest first
     "test_notebooks",
@@ -32,6 +29,8 @@ def pytest_collection_modifyitems(items):
     """Begin with the files that take minutes, so that no process has one of them left at the end."""
     order = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+    import torch
+
     if not torch.cuda.is_available():
         skip = pytest.mark.skip(reason="no CUDA device")
         for item in items:
@@ -56,12 +55,17 @@ def _shared(tmp_path_factory):
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """The models here are small: more threads cost more than they bring, most of all when shared."""
+    import torch
+
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def fresh_state():
     """Every test starts from one seed, an empty parameter store and validation on."""
+    import pyro
+    import torch
+
     torch.manual_seed(0)
     pyro.clear_param_store()
     pyro.enable_validation(True)
@@ -76,24 +80,32 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.fixture
 def no_inductor(monkeypatch):
     """Captured graphs are run as they are; they are not compiled."""
+    from tests.support import seams
+
     seams.do_without_inductor(monkeypatch.setattr)
 
 
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Runs and comparisons draw nothing."""
+    from tests.support import seams
+
     seams.do_without_pictures(monkeypatch.setattr)
 
 
 @pytest.fixture
 def small_sweeps(elsewhere, no_inductor, no_pictures, monkeypatch):
     """An empty folder, no inductor, no pictures, and compiling that always pays."""
+    from tests.support import seams
+
     seams.set_steps_that_pay(1, monkeypatch.setattr)
 
 
 @pytest.fixture(scope="session")
 def kept_runs(tmp_path_factory):
     """Runs that the tests train once; `copy_run` gives a test a copy of its own."""
+    from tests.support.runs import KeptRuns
+
     root = _shared(tmp_path_factory) / "kept_runs"
     root.mkdir(exist_ok=True)
     return KeptRuns(root)
@@ -119,12 +131,16 @@ def finished_run(_evaluated, copy_run):
 @pytest.fixture(scope="session")
 def digits():
     """The embedded digits: 1,437 training and 360 test images."""
+    import pyro_vae as pv
+
     return pv.load_dataset("digits")
 
 
 @pytest.fixture(scope="session")
 def classifier(digits):
     """A classifier of the digits, with 32 features."""
+    from pyro_vae.evaluation.features import train_features
+
     return train_features(digits.train.images, digits.train.labels, 32)
 
 

@@ -14,7 +14,6 @@ from tests.support.house import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import gpu
-import kernels
 import speed
 import stages
 import statements
@@ -338,6 +337,8 @@ def test_fewer_kernels_from_engine_to_engine():
 
     The bound on the log scales of q is a dozen of a graph's, and none of its own when compiled.
     """
+    import kernels  # which imports inductor
+
     found = kernels.counts()
     assert found["compiled"] < found["eager"] < found["graph"] < found["svi"]
     assert found["compiled"] < 50 and found["graph"] < 160

@@ -12,12 +12,12 @@ from nbclient.util import run_sync
 from tests.support.house import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SHOWS_PICTURES = "latent_space"  # of its runs' own folders: in the kernel it comes first
 BEFORE = f"""%reset -f
 import sys; sys.path.append({str(ROOT)!r})
 from tests.support import runs, seams
 seams.evaluate_with(runs.TINY)
-"""
+seams.paint_pixels()
+%reset -f"""
 
 LINES, CELL_LINES, FUNCTIONS = 100, 10, 1  # of a notebook, of a cell, and for plotting
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -114,20 +114,12 @@ def kernel(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "path", sorted(NOTEBOOKS, key=lambda p: p.stem != SHOWS_PICTURES), ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_answers_in_numbers(path, kernel):
     """On the embedded images, with everything written into `runs` and the data folder."""
     manager, folder = kernel
     notebook = nbformat.read(path, as_version=4)
-    pictures = "" if path.stem == SHOWS_PICTURES else "seams.do_without_pictures()\n"
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"{BEFORE}{pictures}%reset -f"))
-    for place, cell in enumerate(notebook.cells):  # after which no run's pictures are shown
-        if not pictures and "save_part(" in cell.source:
-            words = "from tests.support import seams\nseams.do_without_pictures()"
-            notebook.cells.insert(place, nbformat.v4.new_code_cell(words))
-            break
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(BEFORE))
     place = {"metadata": {"path": str(folder)}}
     NotebookClient(notebook, timeout=300, resources=place, km=manager).execute()
     last = notebook.cells[-1]

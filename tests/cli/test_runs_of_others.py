@@ -17,6 +17,7 @@ from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
 from pyro_vae.names import DATASETS
 from pyro_vae.runs.lock import FolderLock
+from tests.support import seams
 from tests.support.runs import contents
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
@@ -217,6 +218,7 @@ NAMES = [name for name in DATASETS if name not in ("digits", "sprites")]
 @pytest.mark.parametrize("name", NAMES)
 def test_data_are_neither_looked_up_nor_given_a_folder(copy_run, monkeypatch, capsys, name):
     """Whatever data folder the settings of the runs name."""
+    seams.draw_no_curves(monkeypatch.setattr)
     asked = []
     monkeypatch.setattr("urllib.request.urlopen", lambda *request, **options: asked.append(request))
     for seed in (0, 1):

@@ -12,6 +12,7 @@ from tests.support.pages import Page
 from tests.support.runs import contents
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
+no_pictures = pytest.mark.usefixtures("no_pictures")
 
 
 def page_of(folder="x"):
@@ -58,6 +59,7 @@ def test_the_page_draws_each_measure_once_on_each_scale(study):
     assert len(drawn) == len(set(drawn)) == study.count("figcaption") == 9
 
 
+@no_pictures
 def test_a_plot_appears_only_where_its_setting_varies():
     make_up_run("x/a", latent_dim=2)
     make_up_run("x/b", latent_dim=8)
@@ -66,6 +68,7 @@ def test_a_plot_appears_only_where_its_setting_varies():
     assert "Over beta" not in page.text and "Rate and distortion" not in page.text
 
 
+@no_pictures
 def test_runs_without_bits_are_marked():
     make_up_run("x/a", likelihood="bernoulli", bits=None)
     make_up_run("x/b")
@@ -76,6 +79,7 @@ def test_runs_without_bits_are_marked():
     assert "2 scales here (pixel densities; no likelihood)" in text
 
 
+@no_pictures
 def test_other_data_are_kept_apart():
     make_up_run("x/a", dataset="digits")
     make_up_run("x/b", dataset="digits", seed=1)
@@ -84,6 +88,7 @@ def test_other_data_are_kept_apart():
     assert "not on one scale" in page.text and page.count("h1") == 1 + 2, "a title, and two parts"
 
 
+@no_pictures
 def test_where_it_goes(capsys):
     for seed, name in enumerate("ab"):
         make_up_run(f"x/{name}", seed=seed)
@@ -100,6 +105,7 @@ def test_where_it_goes(capsys):
     assert Path("new/deep/report.html").exists()
 
 
+@no_pictures
 def test_the_page_takes_names_as_text(capsys):
     """Of runs, of settings, and of what went wrong."""
     make_up_run("x/<b>&", likelihood="laplace", data_dir="<u>&")

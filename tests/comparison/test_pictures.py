@@ -8,6 +8,7 @@ import torch
 
 from pyro_vae.cli.main import main
 from pyro_vae.comparison.pictures import common_codes, pictures
+from tests.support import seams
 from tests.support.made_up import group_of, make_up_run
 from tests.support.pages import Page
 
@@ -36,6 +37,7 @@ def test_each_setting_is_shown_once_with_a_link_to_its_report(copy_run):
 
 
 def test_runs_without_weights_or_data_have_no_pictures(monkeypatch):
+    seams.draw_no_curves(monkeypatch.setattr)
     make_up_run("x/a")
     make_up_run("x/b", seed=1)
     assert pictures(group_of("x"), Path("x")) is None

@@ -51,6 +51,7 @@ def test_a_run_that_is_trained_for_longer_is_not_finished():
     assert list(find_runs("x").others["not finished"]) == ["x/a"]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_the_same_seed_twice_is_nowhere_a_second_seed(capsys):
     """Under another engine it is the same run to rounding: errors of 6e-8 over two seeds."""
     for name, engine, seed in (("a", "eager", 0), ("b", "svi", 0), ("c", "eager", 1)):

@@ -6,8 +6,11 @@ ends with the test.
 
 from unittest.mock import MagicMock
 
+import numpy as np
+
 from pyro_vae.comparison import page, plots
 from pyro_vae.measures import limit
+from pyro_vae.pages.frame import png_bytes
 from pyro_vae.runs import evaluate, report, writer
 from pyro_vae.training import engines, ensembles
 
@@ -42,13 +45,30 @@ def do_without_pictures(setattr=setattr):
     """Draw nothing: neither the figures of a run nor those of a comparison."""
     for name in ("trained_pictures", "progress_picture"):
         setattr(writer, name, lambda *arguments: {})
+    setattr(evaluate, "save_drawings", _save_files)
+    _leave_pages_without_pictures(setattr)
+
+
+def paint_pixels(setattr=setattr):
+    """Have each picture of a run be a single pixel, and draw nothing on pages."""
+    pixel = png_bytes(np.zeros((1, 1, 3)))
+    for name in ("png_of", "png_bytes", "svg"):
+        setattr(writer, name, lambda picture: pixel)
+    _leave_pages_without_pictures(setattr)
+
+
+def _leave_pages_without_pictures(setattr):
     for name in ("one_run", "component_panels"):
         setattr(report, name, MagicMock(return_value=(None, None)))
     for module in (report, plots):
         setattr(module, "drawn", lambda figure, description: "")
     setattr(page, "pictures", lambda runs, folder: None)
     setattr(limit, "encode_video", lambda pictures, ending: b"")
-    setattr(evaluate, "save_drawings", _save_files)
+
+
+def draw_no_curves(setattr=setattr):
+    """Have the page of a comparison show images of its runs, and no curves."""
+    setattr(plots, "drawn", lambda figure, description: "")
 
 
 def _save_files(folder, drawings):

@@ -17,7 +17,7 @@ import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
 from pyro_vae.runs.interrupts import Interrupted, Interrupts
-from pyro_vae.sweeps.cluster import HEAD
+from pyro_vae.sweeps.cluster import HEAD, StartedCluster
 from pyro_vae.sweeps.ray import LOSSES, ClusterTrainer, _Watched
 from pyro_vae.sweeps.trainer import Unit
 from tests.support.runs import assert_same_run
@@ -109,8 +109,22 @@ def test_a_ray_whose_local_clusters_ask_for_no_token_starts_none(monkeypatch, ca
     assert not Path("a").exists() and not ray.is_initialized()
 
 
-@pytest.mark.parametrize("name", HEAD)
-def test_a_cluster_ends_with_its_head(tmp_path, name):
+def test_a_cluster_is_alive_while_its_whole_head_is(monkeypatch):
+    monkeypatch.setattr("pyro_vae.sweeps.cluster.HEAD", ("sleep",))
+    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
+        started = StartedCluster()
+        started.look()
+        assert {process.pid for process in started.head} == {one.pid, other.pid}
+        one.kill()
+        while started.alive:
+            time.sleep(0.01)
+        with pytest.raises(OSError, match="the cluster's head has ended"):
+            started.look()
+        started.end()
+        assert not psutil.pid_exists(other.pid)
+
+
+def test_a_cluster_ends_with_its_head(tmp_path):
     """In a line of ours; no process and no folder of it is left, and no folder was open to others."""
     words = [*SWEEP_WITHOUT_END, "--out", str(tmp_path / "a"), "--ray", "local"]
     sweep = psutil.Popen([sys.executable, "-m", "pyro_vae", *words], stderr=subprocess.PIPE)
@@ -118,7 +132,8 @@ def test_a_cluster_ends_with_its_head(tmp_path, name):
         assert sweep.poll() is None
         time.sleep(0.2)
     started = sweep.children(recursive=True)
-    head = next(process for process in started if process.name() == name)
+    assert {process.name() for process in started} >= set(HEAD)
+    head = next(process for process in started if process.name() == HEAD[-1])
     folder = Path(re.search(r"/tmp/pyro-vae-\w+", " ".join(head.cmdline()))[0])
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     head.kill()
