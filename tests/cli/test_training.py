@@ -82,6 +82,7 @@ def test_a_run_without_a_model_is_a_first_run(more, monkeypatch):
     assert chosen == FIRST_RUN and config.seed == (3 if more else 0)
 
 
+@pytest.mark.slow
 def test_a_first_run_is_announced(capsys, monkeypatch, no_pictures):
     monkeypatch.setitem(FIRST_RUN, "epochs", 1)
     assert main(["train", "--out", "a"]) == 0

@@ -27,6 +27,7 @@ def study(tmp_path_factory):
     return page_of(make_up_study(tmp_path_factory.mktemp("runs") / "study"))
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_beside_it(study):
     assert [study.count(tag) for tag in ("script", "link", "iframe", "svg")] == [0] * 4
     sources = [attributes["src"] for _, attributes in study.tags if "src" in attributes]
@@ -36,6 +37,7 @@ def test_the_page_needs_nothing_beside_it(study):
         assert addresses and all(address.startswith("#") for address in addresses)
 
 
+@pytest.mark.slow
 def test_the_page_says_what_was_compared(study):
     text = " ".join(study.text.split())
     assert any("0 apart" in drawn for drawn in study.figures.values())
@@ -53,6 +55,7 @@ def test_the_page_says_what_was_compared(study):
         assert words not in text, words
 
 
+@pytest.mark.slow
 def test_the_page_draws_each_measure_once_on_each_scale(study):
     """The plane, the ELBO and the distortion on both scales; rate, bits and active units once."""
     drawn = [attributes["alt"] for tag, attributes in study.tags if tag == "img"]
@@ -127,6 +130,7 @@ def test_the_page_takes_names_as_text(capsys):
 # --- refusals -------------------------------------------------------------------------------------
 
 
+@no_pictures
 @pytest.mark.parametrize(
     "path, content, message",
     [

@@ -20,6 +20,7 @@ def test_what_is_left_is_that_of_the_curve():
     assert end.moved.mean == pytest.approx(500 / 180 - 500 / 200, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_error_of_what_is_left_is_its_deviation():
     """One standard error is added to the autocorrelation, which makes errors of white noise larger."""
     ends = [end_of_curve(noisy(0.0 * EPOCHS, 1, seed), 784) for seed in range(300)]

@@ -98,6 +98,7 @@ def test_points_are_checked():
         permutation_test(x, x, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, 0.3, 1.5])
 def test_the_error_of_a_discrepancy_is_that_over_repeats_and_its_mean_that_of_any_size(shift):
     by_size = []

@@ -30,6 +30,7 @@ def test_images_drawn_from_their_codes_are_calibrated(name):
     assert shares.shape == (60, 10) and torch.allclose(shares.sum(1), torch.ones(60).double())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor, side", [(2.0, 1), (0.5, -1)])
 def test_a_decoder_that_is_not_sure_enough_or_too_sure_is_found(factor, side):
     vae, x, z = drawn("gaussian_shared_sigma", levels=256)

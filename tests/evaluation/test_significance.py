@@ -68,6 +68,7 @@ def made_up(rng, means=(0.0, 0.0), seeds=5, images=300, of_images=1.0, of_seeds=
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 5])
 @pytest.mark.parametrize("of_seeds", [0.0, 0.05, 0.5])
 def test_a_setting_entered_twice_is_told_apart_as_rarely_as_stated(seeds, of_seeds):
@@ -77,6 +78,7 @@ def test_a_setting_entered_twice_is_told_apart_as_rarely_as_stated(seeds, of_see
     assert stats.binomtest(rejected, 1000, 0.05, alternative="greater").pvalue > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_seeds, seeds", [(0.05, 5), (0.5, 10)])
 def test_intervals_cover_the_difference_as_often_as_stated(of_seeds, seeds):
     rng, covered = np.random.default_rng(1), 0
@@ -121,6 +123,7 @@ def coverage(draw, best, **options):
     return np.mean([confidence_set(draw(rng), **options)[best] for _ in range(400)])
 
 
+@pytest.mark.slow
 def test_the_truly_best_setting_is_in_the_set_as_often_as_stated():
     """All settings but the best are just worse, which is where errors are most frequent.
 

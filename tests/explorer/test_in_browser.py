@@ -13,7 +13,7 @@ from pyro_vae.explorer.page import page_of
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.networks import ACTIVATIONS, NETWORKS
 from pyro_vae.models.vae import VAE
-from tests.support.browser import answers_of, opened
+from tests.support.browser import answers_of, find_browser, opened
 from tests.support.explored import made_up, some_data
 from tests.support.families import FAMILIES, build, outputs_for
 
@@ -111,6 +111,7 @@ def two_runs():
 @pytest.fixture(scope="module")
 def answers(two_runs, tmp_path_factory):
     """What the page answers; the browser is started once."""
+    find_browser()  # before any of what follows is made for it
     folder = tmp_path_factory.mktemp("page")
     data, runs = two_runs
     question = f'<script type="application/json" id="asked">{json.dumps(asked())}</script>'

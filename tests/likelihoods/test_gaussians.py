@@ -69,6 +69,7 @@ def log_prob(x, loc, levels, sigma):
     return Normal(loc, torch.as_tensor(sigma)).log_bin_prob(x, half_bin(levels)).sum().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("sigma", [0.02, 0.2, 1.0])
 @pytest.mark.parametrize("levels", [2, 17, 256])

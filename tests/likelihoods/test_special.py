@@ -126,6 +126,7 @@ def test_beta_bins_agree_with_the_reference(levels):
         assert abs(row[0] - beta_bin_reference(*row[1:], levels)) < 1e-6, row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [2, 17, 256])
 def test_gradients_of_beta_bins_are_finite_differences_over_all_concentrations(levels):
     """Of log a and log b; differences over 2e-6 leave 1e-4 of sums of up to 10^5."""

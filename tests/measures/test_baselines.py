@@ -50,6 +50,7 @@ def test_the_optimum_of_a_linear_vae_is_not_worse_than_ppca(lost, worse):
     assert "pPCA of the same latent size" in not_beaten(found)
 
 
+@pytest.mark.slow
 def test_they_are_computed_once_and_kept(digits, monkeypatch, cache):
     log_prob, counted = torch.zeros(len(digits.test)), []
     first = beside_baselines(digits, log_prob, 2, DRAWS, lambda *count: counted.append(count))

@@ -37,6 +37,7 @@ def likelihood(digits):
     return subject, PARTS["likelihood"].measure(subject), counted
 
 
+@pytest.mark.slow
 def test_means_over_images_are_those_of_the_functions(likelihood):
     subject, found, _ = likelihood
     images = subject.test[:60]
@@ -53,6 +54,7 @@ def test_means_over_images_are_those_of_the_functions(likelihood):
     assert found.figures["bits_per_dim_samples"] == 7
 
 
+@pytest.mark.slow
 def test_the_ladder_is_that_of_the_functions(likelihood):
     subject, found, counted = likelihood
     bound = importance_bound(subject.model, subject.test[:4], 7, 3).log_prob
@@ -71,6 +73,7 @@ def test_the_ladder_is_that_of_the_functions(likelihood):
     assert list(found.drawings) == ["ladder"]
 
 
+@pytest.mark.slow
 def test_the_gain_of_a_density_of_codes_is_that_of_bounds_on_the_same_draws(likelihood):
     subject, found, _ = likelihood
     with seeded(3):
@@ -95,6 +98,7 @@ def test_drawn_binary_images_are_encoded_where_training_draws_them(digits):
     assert set(encoded[0].unique().tolist()) == {0, 1}
 
 
+@pytest.mark.slow
 def test_images_to_choose_by_are_measured_as_well(likelihood):
     _, found, _ = likelihood
     values = found.columns["validation_likelihood"]["ais_from_posterior"]
@@ -131,6 +135,7 @@ def test_a_posterior_is_compared_with_draws_of_nuts(digits):
 # --- models and data that lack something ----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_no_likelihood_stands_on_no_ladder(digits):
     subject = Subject(trained(digits, epochs=1, likelihood="bernoulli"), digits, TINY)
     found = PARTS["likelihood"].measure(subject)
@@ -195,6 +200,7 @@ def itself(places):
     return places
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "count, columns, scored, not_scored",
     [

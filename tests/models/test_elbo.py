@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
@@ -9,6 +10,7 @@ from pyro_vae.models.elbo import elbo_terms
 from tests.support.linear_gaussian import drawn_images, linear_gaussian_vae
 
 
+@pytest.mark.slow
 def test_the_elbo_of_an_exact_posterior_is_log_p():
     """Per image within 5 standard errors of 4,000 draws."""
     vae, exact = linear_gaussian_vae()

@@ -91,6 +91,7 @@ def test_codes_of_a_vae_are_draws_of_its_posterior():
     assert torch.allclose(prior.variance, variance, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_evidence_under_a_fitted_normal_is_in_closed_form():
     """And where the aggregate posterior is the prior, it is that under the prior but for the fit.
 

@@ -76,6 +76,7 @@ def test_the_rate_of_a_full_covariance_is_that_of_two_full_normals():
     assert torch.allclose(component_rates(q, p), kl_divergence(marginals, p.base_dist))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["normal", "full_normal", "flow"])
 def test_a_density_integrates_to_one_with_the_moments_of_its_draws(name):
     """Over a grid in two dimensions; a smooth density that vanishes at the edge has no error of it."""
@@ -94,6 +95,7 @@ def test_a_density_integrates_to_one_with_the_moments_of_its_draws(name):
     assert ((z.square().mean(0) - second).abs() < 5 * error + 10 * tolerance).all()
 
 
+@pytest.mark.slow
 def test_the_moments_of_a_flow_are_near_those_of_many_draws():
     posterior, outputs = posterior_of("flow")
     q = posterior(outputs)
@@ -106,6 +108,7 @@ def test_the_moments_of_a_flow_are_near_those_of_many_draws():
     assert (q.stddev / z.std(0) - 1).abs().max() < 5 / math.sqrt(2 * 256)
 
 
+@pytest.mark.slow
 def test_a_rate_without_a_closed_form_is_drawn():
     """Of a flow to the standard Normal, against its integral over a grid."""
     posterior, outputs = posterior_of("flow")

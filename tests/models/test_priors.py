@@ -56,6 +56,7 @@ def linear_mixture():
     return vae, evidence
 
 
+@pytest.mark.slow
 def test_annealing_finds_the_evidence_of_a_mixture():
     vae, evidence = linear_mixture()
     x = drawn_images(vae, 12)

@@ -157,6 +157,7 @@ def test_render_model_draws_the_plate():
     assert "z ~ Normal" in source
 
 
+@pytest.mark.slow
 def test_two_models_in_one_process_do_not_starve_each_other():
     """Equal names would share one parameter store, and the second would never train."""
     x = images()

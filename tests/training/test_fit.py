@@ -79,6 +79,7 @@ def test_what_is_restored_or_refused_says_nothing():
         assert warned(lambda: pv.fit(model(), images(), batch_size=99)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision, dtype", [("float64", torch.float64), ("bf16", torch.float32)])
 def test_precisions(precision, dtype):
     vae = model("gaussian_shared_sigma")
