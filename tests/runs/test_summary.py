@@ -91,6 +91,7 @@ def test_a_run_that_stopped_early_is_judged_by_its_curve(slope, schedule, word, 
     assert found["reason"].startswith("stopped early by validation images; the last tenth moved")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_every_family_leaves_a_complete_summary(no_pictures, name):
     np.save("a.npy", np.random.default_rng(0).integers(256, size=(60, 4, 4), dtype=np.uint8))

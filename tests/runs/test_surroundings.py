@@ -43,6 +43,7 @@ def trained(vae, digits, seed):
     return vae.state_dict()
 
 
+@pytest.mark.slow
 def test_fits_in_threads_take_turns(digits):
     expected = [trained(untrained(seed), digits, seed) for seed in range(4)]
     models = [untrained(seed) for seed in range(4)]

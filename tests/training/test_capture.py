@@ -67,6 +67,7 @@ def test_constants_are_where_the_images_are():
     assert {constant.device.type for constant in graph.buffers()} == {"meta"}
 
 
+@pytest.mark.slow
 def test_no_tensor_of_a_categorical_has_all_logits():
     """The largest is that of the features: eight numbers per pixel, where there are 256 levels."""
     vae = model("categorical", levels=256)

@@ -52,7 +52,9 @@ def test_adam_is_the_same_under_every_engine(no_inductor, monkeypatch, change):
     assert_same_weights(weights, expected, 1e-6)  # torch's fused Adam has its rate in float32
 
 
-@pytest.mark.parametrize("engine", ["svi", "eager", "compiled"])
+@pytest.mark.parametrize(
+    "engine", ["svi", "eager", pytest.param("compiled", marks=pytest.mark.slow)]
+)
 def test_the_norm_of_all_gradients_together_is_clipped(no_inductor, engine):
     """Adam's averages after one step are half of the gradients. To 1e-6, which torch adds to a norm."""
     for norm, expected in [(0.3, 0.3), (1e6, None)]:

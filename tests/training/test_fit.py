@@ -96,14 +96,14 @@ def test_all_of_few_images_make_a_minibatch():
 
 @pytest.mark.slow
 def test_components_collapse_where_the_closed_form_says(no_inductor, digits):
-    """Five betas, trained together."""
-    x, betas = digits.train.images, [0.25, 1, 4, 8, 30]
+    """Four betas, trained together; smaller ones would take more epochs."""
+    x, betas = digits.train.images, [1, 4, 8, 30]
     family = {"likelihood": "gaussian_fixed_sigma", "sigma": 0.25, "levels": 17}
     models = []
     for _ in betas:
         torch.manual_seed(0)  # at others, beta = 30 would take more epochs
         models.append(pv.VAE((1, 8, 8), 8, network="linear", **family))
-    settings = {"objective": "elbo_analytic", "learning_rate": 0.01, "epochs": 400}
+    settings = {"objective": "elbo_analytic", "learning_rate": 0.01, "epochs": 200}
     list(pv.fit_many(models, x, betas=betas, learning_rate_schedule="cosine", **settings))
     for beta, vae in zip(betas, models):
         exact = linear_optimum(x, 8, beta, 0.25)

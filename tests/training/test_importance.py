@@ -152,6 +152,7 @@ def of_one_image(name, num_particles, copies):
     return torch.stack(torch.autograd.grad(terms.loss, [loc, log_scale]), 1) * copies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, plain", [("stl", "elbo"), ("dreg", "iwae")])
 def test_without_the_score_there_is_no_bias(name, plain):
     """100,000 draws of each: the means agree to 5 standard errors, and the new one is less noisy."""
@@ -243,6 +244,7 @@ def test_particles_one_after_the_other_are_those_of_a_plate():
     assert math.isfinite(loop.loss(*programs, X))
 
 
+@pytest.mark.slow
 def test_draws_that_depend_on_others_have_no_bias():
     """A guide of two steps: `dreg` runs it again at held draws, over 4,000 minibatches."""
     *programs, parameters = hierarchy()
@@ -283,6 +285,7 @@ def test_what_has_no_such_gradient_is_refused():
         )
 
 
+@pytest.mark.slow
 def test_svi_finds_the_posterior_where_the_gradients_end():
     """That of z ~ N(0, 1) and x ~ N(z, 1) is N(x / 2, 1 / 2): without noise there, so that Adam rests."""
 

@@ -123,16 +123,17 @@ def stopped(steps, engine="eager", **options):
     return run, records
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first, second, steps",
     [
         *(("eager", "eager", steps) for steps in (0, 4, 5, 24)),  # five steps make an epoch
         ("svi", "svi", 13),
-        pytest.param("compiled", "compiled", 12, marks=pytest.mark.slow),
+        ("compiled", "compiled", 12),
         ("eager", "svi", 0),
         ("svi", "eager", 12),
         ("eager", "svi", 12),
-        pytest.param("compiled", "eager", 12, marks=pytest.mark.slow),
+        ("compiled", "eager", 12),
     ],
 )
 @pytest.mark.filterwarnings("ignore:engine. .* continues")

@@ -48,11 +48,11 @@ CAPTURED = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name, objective, score", CAPTURED)
 def test_the_graph_is_the_eager_step(cuda, name, objective, score):
-    """Records and weights after 20 steps on the same noise, in float64: to 1e-10.
+    """Records and weights after 10 steps on the same noise, in float64: to 1e-10.
 
     The steps are recorded and replayed, so that none of them waits for the device.
     """
-    options = particles(objective) | {"epochs": 10, "test_images": images(7)}
+    options = particles(objective) | {"epochs": 5, "test_images": images(7)}
     if objective in ELBOS:
         options |= {"beta_schedule": "linear", "warmup_epochs": 4}
     records, weights = trained(model(name, score=score), engine="compiled", **options)
