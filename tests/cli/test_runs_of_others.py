@@ -215,6 +215,7 @@ def test_files_that_others_have_begun_to_write_stay(copy_run, no_pictures):
 NAMES = [name for name in DATASETS if name not in ("digits", "sprites")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_data_are_neither_looked_up_nor_given_a_folder(copy_run, monkeypatch, capsys, name):
     """Whatever data folder the settings of the runs name."""

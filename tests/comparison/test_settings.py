@@ -73,6 +73,7 @@ def test_annealing_of_fewer_images_is_not_paired():
     assert found().source.name == "the importance bound of test images"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias, holds", [(0.0, True), (0.4, True), (1.2, False)])
 def test_the_bias_of_annealing_is_no_difference(bias, holds):
     """One setting is 2 nats lower in every image and seed, as chains with such a bias would be."""

@@ -72,6 +72,7 @@ def parts_by_quadrature(loc, scale):
     ]
 
 
+@pytest.mark.slow
 def test_parts_of_three_images_are_those_of_quadrature():
     """A Monte Carlo error from 30 seeds: between images these three differ far more."""
     loc, scale = three_posteriors()
@@ -99,6 +100,7 @@ def test_the_parts_sum_to_the_closed_rate_within_the_error_of_sampling():
     assert summed == pytest.approx(parts.dimension_wise_kl.mean, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_standard_errors_are_the_spread_over_new_images():
     """200 sets of images: the variance of each part against its squared error, by chi-squared."""
     values, errors = [], []

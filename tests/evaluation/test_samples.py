@@ -76,6 +76,7 @@ def test_the_standard_error_is_made_of_the_rows_influences():
     assert frechet_distance(a, b).standard_error == pytest.approx(exact, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_the_spread_of_repeated_samples():
     """400 repeats: a standard deviation is known to 1 / sqrt(800), five of which are 18%."""
     scale = torch.tensor([1.0, 2.0, 0.3])
@@ -84,6 +85,7 @@ def test_the_standard_error_is_the_spread_of_repeated_samples():
     assert found[:, 1].mean().item() == pytest.approx(found[:, 0].std().item(), rel=0.18)
 
 
+@pytest.mark.slow
 def test_between_samples_of_one_distribution_the_standard_error_is_too_large_by_root_two():
     """A quadratic form of Normals m'm varies by 2 tr S^2; its influences, 2m, say 4 tr S^2.
 
@@ -234,6 +236,7 @@ def test_a_blur_of_known_transfer_has_its_sharpness(side):
     assert 0.01 < exact < 0.6
 
 
+@pytest.mark.slow
 def test_the_standard_error_of_sharpness_is_the_spread_of_repeated_samples():
     """400 repeats, 18% as above; images of random contrast, so that they differ in power."""
 

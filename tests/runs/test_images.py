@@ -113,6 +113,7 @@ def test_a_run_of_an_earlier_version_is_not_checked(run, capsys):
     assert main(["report", "run"]) == 0 and "trained on" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_runs_before_and_after_are_not_compared(run, capsys):
     replaced()
     for seed in (1, 2):
@@ -135,6 +136,7 @@ def test_runs_before_and_after_are_not_compared(run, capsys):
         assert pictures(Group("a", runs, table_of(runs)), Path()) is None
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_images_have_moved_resumes_and_is_compared(run, capsys):
     grid = {"dataset": "a.npy", "hidden": 8, "latent_dim": 2, "epochs": 1, "likelihood": "laplace"}
     pv.sweep(grid | {"seed": [0, 1]}, "runs")

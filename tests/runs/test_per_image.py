@@ -23,6 +23,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert load_per_image(tmp_path / "a.npz")["test"].mark == found["test"].mark
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_measures_whose_means_its_summary_has(copy_run):
     run = pv.load_run(copy_run("a", validation="always", likelihood="discretized_logistic"))
     splits = load_per_image(run.folder / "per_image.npz")

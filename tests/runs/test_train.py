@@ -42,6 +42,7 @@ def test_a_run_folder_holds_what_the_contract_says():
     assert run.metrics["epoch"] == [1, 2] and run.metrics["step"] == [11, 22]
 
 
+@pytest.mark.slow
 def test_the_configuration_repeats_the_run(copy_run, no_pictures):
     copy_run("a", binarize="dynamic", likelihood="bernoulli")
     config = pv.RunConfig.load("a/config.yaml")
@@ -50,6 +51,7 @@ def test_the_configuration_repeats_the_run(copy_run, no_pictures):
     assert_same_run("a", "b")
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_weights_of_another(copy_run, no_pictures):
     """Under another objective; what resumes has weights of its own, and needs the other no more."""
     copy_run("a")

@@ -16,6 +16,7 @@ from tests.support.programs import Choosy, Dropping, Straying, images, model
 from tests.support.training import assert_same_records, assert_same_weights, particles, trained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, objective", list(zip(LIKELIHOODS, itertools.cycle(OBJECTIVES))))
 def test_svi_and_eager_train_alike(name, objective):
     """Records and weights after 6 steps, on the same noise, in float64.
