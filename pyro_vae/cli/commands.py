@@ -7,7 +7,7 @@ that a wrong flag, `--help` and the lists answer at once.
 from argparse import Namespace
 from pathlib import Path
 
-from pyro_vae.cli import finished, use
+from pyro_vae.cli import finished, losses, use
 from pyro_vae.cli.output import loading
 from pyro_vae.cli.parser import (
     Command,
@@ -330,6 +330,10 @@ COMMANDS = {  # in the order of the help
     ),
     "explore": Command(
         "write a page that runs the model in a browser", EXPLORE, finished.run_explore, _check_runs
+    ),
+    "explain-loss": Command(
+        "say which sigma and beta the loss of another VAE means",
+        losses.FLAGS, losses.run_explain_loss, losses.check_loss,
     ),
     "likelihoods": Command("list the likelihood families", [], finished.run_likelihoods),
     "datasets": Command("list the data sets, or download one", LISTED, finished.run_datasets),

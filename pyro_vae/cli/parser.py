@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 import os
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -107,6 +108,21 @@ def whole(low: int) -> Callable[[str], int]:
         return int(text)
 
     return checked(read)
+
+
+def number_over_zero(text: str) -> float:
+    """Return the finite number over 0 that a text is.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < math.inf:
+        raise ValueError(f"expected a number over 0, got {text!r}")
+    return number
 
 
 def one_of(known: Sequence[str]) -> Callable[[str], str]:
