@@ -49,7 +49,7 @@ def _draw(axes: Axes, curve: Curve, markers: int | None = None) -> None:
         markevery=markers and max(1, len(curve.x) // markers),
         fillstyle="none" if hollow else "full",
         color=colour,
-        label=plain(curve.label),
+        label=_in_lines(curve.label),
         markersize=5,
         linewidth=1.5,
     )
@@ -61,13 +61,19 @@ def _draw(axes: Axes, curve: Curve, markers: int | None = None) -> None:
         axes.plot(*place, "o", color=BLACK, fillstyle="none", markersize=12, label="_best")
 
 
+def _in_lines(label: str) -> str:
+    """Return a name in lines that the width of a figure holds."""
+    return fill(plain(label), 48)
+
+
 def _legend_columns(curves: Sequence[Curve]) -> int:
     return max(1, min(3, 44 // (max(len(curve.label) for curve in curves) + 6)))
 
 
 def _figure(curves: Sequence[Curve], title: str, x: str, y: str) -> tuple[Figure, Axes]:
     named = any(curve.label for curve in curves)
-    rows = math.ceil(len(curves) / _legend_columns(curves)) if named else 0
+    lines = sum(1 + _in_lines(curve.label).count("\n") for curve in curves)
+    rows = math.ceil(lines / _legend_columns(curves)) if named else 0
     figure, axes = blank(4.0, 2.9 + 0.19 * rows, x, y)
     axes.set_title(plain(title), fontsize=10)
     axes.grid(alpha=0.3)

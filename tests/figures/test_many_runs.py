@@ -55,3 +55,14 @@ def test_a_level_that_was_not_measured_is_not_drawn():
     curve = Curve("", 0, 0, [1, 2], [1, 2.0])
     figure = over_setting([curve], "t", "beta", "bits", float("nan"), "floor")
     assert len(figure.axes[0].lines) == 1 and figure.legends == []
+
+
+@pytest.mark.parametrize("label", ["hidden=64x64x64, learning_rate=0.004, " * 3, "long" * 40])
+def test_long_names_are_not_cut_at_the_edge(label):
+    curves = [Curve(f"{label}beta={n}", n, 0, [1, 2], [n, n]) for n in range(3)]
+    figure = elbo_over_epochs(curves, "runs")
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box, page = legend.get_window_extent(), figure.bbox
+    assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0
+    assert figure.axes[0].get_window_extent().height > 100
