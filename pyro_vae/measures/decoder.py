@@ -29,8 +29,8 @@ DECODER = Part(
     title="Is the decoder calibrated?",
     measure=measure_decoder,
     needs=2,
-    look="Where each pixel of a test image lies in the decoder's distribution of it, given a code"
-    " drawn for that image. This shows which tails of a likelihood fail, which a ranking by bits"
+    look="A code is drawn for each test image, and each pixel is placed in the distribution that the"
+    " decoder gives for it. This shows which tails of a likelihood fail, which a ranking by bits"
     " cannot.",
     terms=(
         (

@@ -73,9 +73,9 @@ FACTORS = Part(
     title="Do components mean something?",
     measure=measure_factors,
     needs=8,
-    look="How well a linear classifier reads labels off the mean codes, beside guessing the most"
-    " common one. For data with true factors, how far each factor has a component of its own. Scores"
-    " of 1 are perfect; a rotated code keeps its ELBO and loses these.",
+    look="A linear classifier reads labels off the mean codes, and its accuracy stands beside that of"
+    " guessing the most common label. If the data have true factors, scores say how far each has a"
+    " component of its own. A score of 1 is perfect. Rotating the codes keeps the ELBO and lowers them.",
     terms=(
         (
             "MIG",

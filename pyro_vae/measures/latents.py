@@ -74,8 +74,8 @@ LATENTS = Part(
     needs=4,
     look="The rate splits into three: what codes say about their image (mutual information, at most"
     " log N of N images), how much the components depend on each other (total correlation), and how"
-    " far each is from its prior. The comparison with the prior cannot see collapse, since q = prior"
-    " passes all of it: read it beside the rate.",
+    " far each is from its prior. The comparison with the prior cannot detect collapse, since a"
+    " collapsed q equals the prior: read it beside the rate.",
     terms=(
         (
             "aggregate posterior",

@@ -48,10 +48,10 @@ LIMIT = Part(
     title="The limiting distribution",
     measure=measure_limit,
     needs=1,
-    look="The chain decode - sample - encode - sample, from codes of the prior; the video shows"
-    f" {WATCHED_CHAINS} chains. With an exact posterior the codes would stay at the prior for ever; a"
-    " p-value near 0 says that they have left it; a p-value near 1 only that no drift is larger than"
-    " what the test would see. R-hat speaks of mixing only.",
+    look="The chain decode - sample - encode - sample begins at codes of the prior, and the video shows"
+    f" {WATCHED_CHAINS} such chains. With the exact posterior the codes would stay distributed like the"
+    " prior. A p-value near 0 means that they do not, and a large one only that the test could not see"
+    " their drift. R-hat tells whether the chains mix, and nothing about the prior.",
     terms=(
         (
             "R-hat",

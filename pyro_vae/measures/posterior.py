@@ -90,10 +90,10 @@ POSTERIOR = Part(
     title="Is the posterior right?",
     measure=measure_posterior,
     needs=2,
-    look=f"A k-hat over {UNRELIABLE_K_HAT} says that q misses a part of the posterior's tails, and"
-    " that importance weights of that image mean little. Calibration ranks true codes among draws of"
-    " q: a p-value near 0 means that q is wrong somewhere, as most are. Its images are drawn from codes"
-    " of the prior, on which no encoder was trained, and from codes of the test images.",
+    look=f"A k-hat over {UNRELIABLE_K_HAT} means that q misses a part of the posterior's tails, and"
+    " that the importance weights of that image mean little. Calibration ranks true codes among draws"
+    " of q. A p-value near 0 means that q is wrong for some images, as in most models. The images are"
+    " drawn from codes of the prior, on which no encoder was trained, and from codes of test images.",
     terms=(
         (
             "k-hat",

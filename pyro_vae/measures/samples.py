@@ -134,11 +134,11 @@ SAMPLES = Part(
     title="Are the samples good?",
     measure=measure_samples,
     needs=8,
-    look="Distances in the features of a small classifier. Drawn images have the noise of the"
-    " likelihood, as the model says that data look like; expected images are the ones in the"
+    look="Distances are computed from the features of a small classifier. Drawn images have the noise"
+    " of the likelihood, and are what the model takes data to be; expected images are the ones in the"
     " pictures. The Fréchet distance depends on the number of images: compare it with the distance"
     " between two halves of the real images, and never between data sets. The squared MMD does not;"
-    " it is 0 for images like the data. Sharpness is the power at fine detail over the data's. Where"
+    " it is 0 for images like the data. Sharpness is the power at fine detail over the data's. If"
     " samples from a density of codes are much better than those from the prior, the prior covers codes"
     " that no image has, and the decoder is not to blame.",
     terms=(
