@@ -7,7 +7,6 @@ from torch import Tensor
 
 from pyro_vae.evaluation.ais import (
     DEFAULT,
-    STARTS,
     Annealed,
     Annealing,
     Bracket,
@@ -17,6 +16,7 @@ from pyro_vae.evaluation.ais import (
 from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.evaluation.estimates import MISSED_NATS
 from pyro_vae.evaluation.gaps import missed_modes, refit_posterior
+from pyro_vae.evaluation.tempering import STARTS
 from pyro_vae.models.vae import VAE
 from pyro_vae.notices import Progress, no_progress
 

@@ -18,7 +18,7 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from pyro_vae.likelihoods import special
+from pyro_vae.likelihoods import slopes, special
 
 
 def half_bin(levels: int) -> float:
@@ -79,6 +79,14 @@ class LocationScaleBins(ABC):
     def log_bin(t: Tensor, h: Tensor) -> Tensor:
         """Return log P(t - h < T < t + h) of the standard distribution, for t >= 0."""
 
+    def tail_with_slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `log_sf` and its derivative."""
+        return slopes.with_slope(self.log_sf, t)
+
+    def bin_with_slope(self, t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `log_bin` and its derivative by t."""
+        return slopes.with_slope(self.log_bin, t, h)
+
     def log_bin_prob(self, x: Tensor, half: float) -> Tensor:
         """Return the log probability of the bin around each grey level x, nats.
 
@@ -88,8 +96,28 @@ class LocationScaleBins(ABC):
         t, h = (x - self.loc) / self.scale, half / self.scale
         first, last = x < half, x > 1 - half
         sign = 1 - 2 * first.to(t.dtype)  # of the images alone, which are fewer than the codes
+        if special.can_look(x) and not h.requires_grad:
+            return self._log_bins_by_kind(t, h, sign, first | last)
         tail = self.log_sf(sign * t - h)
         return torch.where(first | last, tail, self.log_bin(t.abs(), h))
+
+    def _log_bins_by_kind(self, t: Tensor, h: Tensor, sign: Tensor, at_end: Tensor) -> Tensor:
+        """Return the log probability of each bin by the one formula that it needs, with a slope in t."""
+        at_end, sign = (v.expand(t.shape[t.ndim - v.ndim :]).flatten() for v in (at_end, sign))
+        ends, inside = at_end.nonzero().squeeze(1), (~at_end).nonzero().squeeze(1)
+        order = torch.cat([ends, inside])
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order))
+        rows = t.detach().reshape(-1, len(order))
+        h_end = h_inside = h
+        if h.ndim:
+            h_end, h_inside = (h.expand_as(t).reshape_as(rows)[:, kind] for kind in (ends, inside))
+        sign, t_inside = sign[ends], rows.index_select(1, inside)
+        tail, tail_slope = self.tail_with_slope(sign * rows.index_select(1, ends) - h_end)
+        bins, bin_slope = self.bin_with_slope(t_inside.abs(), h_inside)
+        pairs = (tail, bins), (tail_slope * sign, bin_slope * t_inside.sign())
+        value, slope = (torch.cat(pair, 1).index_select(1, place).view_as(t) for pair in pairs)
+        return special.with_derivatives(value, (t, slope))
 
 
 class Normal(dist.Normal, LocationScaleBins):
@@ -97,6 +125,8 @@ class Normal(dist.Normal, LocationScaleBins):
 
     log_sf = staticmethod(special.log_normal_sf)
     log_bin = staticmethod(special.log_normal_bin)
+    tail_with_slope = staticmethod(slopes.normal_tail_with_slope)
+    bin_with_slope = staticmethod(slopes.normal_bin_with_slope)
 
     def log_prob(self, value: Tensor) -> Tensor:
         t = (value - self.loc) / self.scale

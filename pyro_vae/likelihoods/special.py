@@ -87,7 +87,7 @@ def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
 
 # --- standard symmetric distributions: log survival function, log P(|T - t| < h) for t >= 0 ----
 
-_NODES, _WEIGHTS = (v[4:].tolist() for v in leggauss(8))
+NODES, WEIGHTS = (v[4:].tolist() for v in leggauss(8))
 
 
 def _erfcx_coefficients(degree: int) -> list[float]:
@@ -130,7 +130,7 @@ def log_normal_sf(t: Tensor) -> Tensor:
 
 # The slope t * h of the log density over half a bin up to which eight nodes are exact to rounding:
 # the relative error is 1e-18 slope^16, up to a factor of ten.
-_STEEPEST, _STEEPEST_IN_FLOAT64 = 5.0, 2.0
+STEEPEST = {torch.float32: 5.0, torch.float64: 2.0}
 
 
 def log_normal_bin(t: Tensor, h: Tensor) -> Tensor:
@@ -139,8 +139,7 @@ def log_normal_bin(t: Tensor, h: Tensor) -> Tensor:
     Narrow bins, where a difference of CDFs would cancel, use Gauss-Legendre quadrature around the
     midpoint. The other bins use this difference in log space.
     """
-    steepest = _STEEPEST_IN_FLOAT64 if t.dtype == torch.float64 else _STEEPEST
-    narrow = (h < 0.5) & (t * h < steepest)
+    narrow = (h < 0.5) & (t * h < STEEPEST[t.dtype])
     if _all_seen(narrow):
         return _log_narrow_normal_bin(t, h)
     near = _log_narrow_normal_bin(torch.where(narrow, t, 0.0), torch.where(narrow, h, 0.25))
@@ -149,12 +148,17 @@ def log_normal_bin(t: Tensor, h: Tensor) -> Tensor:
     return torch.where(narrow, near, upper + log1mexp(upper - lower))
 
 
-def _all_seen(mask: Tensor) -> bool:
-    """Return whether all entries are true, or False if reading them is not free.
+def can_look(x: Tensor) -> bool:
+    """Return whether reading a tensor's entries is free.
 
-    Reading them syncs a GPU, and fails while a graph is captured.
+    It syncs a GPU, and fails while a graph is captured.
     """
-    return mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask.all())
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _all_seen(mask: Tensor) -> bool:
+    """Return whether all entries are true, or False if reading them is not free."""
+    return can_look(mask) and bool(mask.all())
 
 
 def _log_narrow_normal_bin(t: Tensor, h: Tensor) -> Tensor:
@@ -163,7 +167,7 @@ def _log_narrow_normal_bin(t: Tensor, h: Tensor) -> Tensor:
     The nodes -u and u have a mean density of `exp(-u^2 / 2) cosh(u t)` times the midpoint's.
     """
     mean = torch.zeros_like(t)
-    for s, weight in zip(_NODES, _WEIGHTS):
+    for s, weight in zip(NODES, WEIGHTS):
         u = h * s
         growth = torch.exp(u * t)
         mean = mean + weight / 2 * torch.exp(-(u**2) / 2) * (growth + 1 / growth)

@@ -22,7 +22,7 @@ from pyro_vae.randomness import seeded
 if TYPE_CHECKING:
     from xarray import DataTree  # half a second
 
-VERSION = 3  # of all measures: raise it by hand where the same model and data give other figures
+VERSION = 4  # of all measures: raise it by hand where the same model and data give other figures
 
 Figures = dict[str, Any]  # of a part, by their keys in `evaluation.json`
 
@@ -66,7 +66,7 @@ QUICK = Effort(
     bound_images=1000,
     few_images=20,
     bound_samples=QUICK_BOUND_DRAWS,
-    temperatures=100,
+    temperatures=300,
     chains=16,
     refit_steps=100,
     nuts_images=2,

@@ -1,6 +1,7 @@
 """The ELBO of images and its two terms, the rate and the distortion."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pyro.distributions as dist
@@ -29,6 +30,18 @@ def chunks(
     if images.device.type == "cuda":
         pixels = numbers_at_once(images.device) // numbers_per_pixel
     return iter(images.split(max(1, pixels // (images[0].numel() * copies))))
+
+
+@contextmanager
+def fixed_weights(model: torch.nn.Module) -> Iterator[None]:
+    """Record no gradients of weights inside a `with` block, where only those of codes are asked for."""
+    wanted = [weight for weight in model.parameters() if weight.requires_grad]
+    try:
+        model.requires_grad_(False)
+        yield
+    finally:
+        for weight in wanted:
+            weight.requires_grad_()
 
 
 def rate_of(q: TorchDistribution, p: TorchDistribution, z: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from pyro_vae.devices import checked_device, computing_on
 from pyro_vae.files import replace_file
 from pyro_vae.measures import PARTS
 from pyro_vae.measures.part import FULL, QUICK, VERSION, Measured, Part, Subject
+from pyro_vae.models.elbo import fixed_weights
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import DATASETS, check_name
 from pyro_vae.randomness import one_at_a_time
@@ -200,21 +201,18 @@ def _as_dicts(value: Any) -> Any:
 def _only_measured(model: VAE, device: torch.device | str | None) -> Iterator[None]:
     """Make measuring a model cheap inside a `with` block, on a device; the figures are the same.
 
-    Gradients are those of codes and not of weights, so none are recorded for weights. The steps of
-    a small model are so short that several threads would wait for each other longer than they work.
+    The steps of a small model are so short that several threads would wait for each other longer
+    than they work.
     """
     weights = list(model.parameters())
     home = weights[0].device
     device = home if device is None else checked_device(device)
-    wanted = [weight.requires_grad for weight in weights]
     try:
-        model.to(device).requires_grad_(False)
-        with computing_on(device), few_threads(model):
+        model.to(device)
+        with fixed_weights(model), computing_on(device), few_threads(model):
             yield
     finally:
         model.to(home)
-        for weight, requires_grad in zip(weights, wanted):
-            weight.requires_grad_(requires_grad)
 
 
 def _tell_nobody(part: str, *what: object) -> None:
