@@ -96,9 +96,8 @@ def run_reconstruct(parsed: Namespace, interrupts: Interrupts) -> None:
         out.mkdir()
         for n, image in enumerate(found):
             name = f"{n:05d}_{Path(images.names[n]).stem}" if images.names else f"{n:05d}"
-            replace_file(
-                out / f"{name}.png", png_bytes(image.transpose(1, 2, 0).squeeze(2)), lasting=False
-            )
+            pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+            replace_file(out / f"{name}.png", png_bytes(pixels), lasting=False)
     show(f"{len(found)} of {len(images.images)} images in {out}")
 
 

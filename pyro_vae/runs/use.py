@@ -217,4 +217,4 @@ def check_images(model: VAE, images: Tensor, where: str = "") -> None:
 def rank_among(values: Tensor, known: Tensor) -> Tensor:
     """Return (1 + number of known values at most as large) / (1 + number of known values)."""
     below = torch.searchsorted(known.to(values).sort().values, values, right=True)
-    return (1 + below) / (1 + len(known))
+    return (1 + below).double() / (1 + len(known))

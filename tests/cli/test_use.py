@@ -12,6 +12,7 @@ import pyro_vae as pv
 from pyro_vae.cli.main import main
 from pyro_vae.figures.images import reconstruction_grid
 from pyro_vae.pages.frame import png_bytes
+from tests.support.runs import quick
 
 
 @pytest.fixture
@@ -79,6 +80,17 @@ def test_reconstructions_are_an_array_a_picture_or_pictures(run, capsys, digits)
     assert capsys.readouterr().out == "64 of 360 images in first.png\n"
 
 
+def test_pictures_in_colour_are_written_in_colour(elsewhere, no_pictures):
+    x = np.random.default_rng(0).integers(256, size=(9, 4, 4, 3), dtype=np.uint8)
+    np.save("x.npy", x)
+    run = pv.train(quick(dataset="x.npy", epochs=1), "b")
+    assert main(["reconstruct", "b", "x.npy", "--out", "r"]) == 0
+    found = run.reconstruct("x.npy").numpy()
+    for n, image in enumerate(found):
+        pixels = np.asarray(Image.open(f"r/{n:05d}.png"))
+        assert (pixels == (255 * image.transpose(1, 2, 0)).round()).all()
+
+
 def test_scores_are_written_by_name(run, capsys):
     pictures(3)
     assert main(["score", "a", "p", "--samples", "9", "--out", "s.csv"]) == 0
@@ -87,8 +99,8 @@ def test_scores_are_written_by_name(run, capsys):
     columns = {"log_prob_nats": "log_prob"} | {n: n for n in scores._fields[1:]}
     assert list(rows[0]) == ["image", *columns]
     for column, name in columns.items():
-        written = torch.tensor([float(row[column]) for row in rows])
-        assert torch.equal(written, getattr(scores, name)), column
+        written = torch.tensor([float(row[column]) for row in rows], dtype=torch.float64)
+        assert torch.equal(written.to(getattr(scores, name)), getattr(scores, name)), column
     rare = int((scores.rank <= 0.05).sum())
     expected = f"{rare} of them are less likely than 95% of the run's test images"
     assert capsys.readouterr().out.splitlines() == ["3 images in s.csv", expected]
