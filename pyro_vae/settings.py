@@ -22,7 +22,6 @@ MOST_EPOCHS = 2**63 - 1
 MOST_DECAY = 0.999999  # of Adam's averages
 DEFAULT_LEVELS = 256  # of models whose data lie on no known grid of grey levels
 
-
 PLACE = ("device", "engine", "data_dir", "data_limit")  # settings that change no result
 FIRST_RUN = {"likelihood": "discretized_logistic", "epochs": 200, "patience": 20}
 """The settings of a run for which none are given: a model of the digits that is worth a look."""
@@ -81,12 +80,20 @@ class DataSettings(Settings):
         "make pixels 0 or 1: by a threshold at one half, drawn once, or drawn again in each epoch",
         names.BINARIZE,
     )
-
     validation: str = setting(
         "auto",
         "hold out images from training to choose by: always, or auto, where training stops early;"
         " they are the published validation images, or a tenth of the training images",
         names.VALIDATION,
+    )
+    train_images: int | None = setting(
+        None, "so many training images, always the same random choice (default: all)", at_least=1
+    )
+    image_size: int | None = setting(
+        None, "side of the squares made of pictures in a folder (default: no change)", at_least=1
+    )
+    channels: int | None = setting(
+        None, "make these pictures grey, 1, or coloured, 3 (default: no change)", at_least=1
     )
     data_limit: float = setting(
         DATA_LIMIT, "gigabytes of memory that your own images may take", above=0
@@ -95,6 +102,8 @@ class DataSettings(Settings):
     def __post_init__(self):
         super().__post_init__()
         check_dataset_name(self.dataset)
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"channels: expected 1 or 3, got {self.channels}")
 
 
 @dataclass(frozen=True)
@@ -115,9 +124,7 @@ class ModelSettings(Settings):
         names.SCORES,
     )
     sigma: float | None = setting(
-        None,
-        "sigma of gaussian_fixed_sigma, in pixel units of [0, 1] (default: 0.25)",
-        above=0,
+        None, "sigma of gaussian_fixed_sigma, in pixel units of [0, 1] (default: 0.25)", above=0
     )
     network: str = setting("mlp", "kind of encoder and decoder", names.NETWORKS)
     hidden: tuple[int, ...] | None = setting(
@@ -244,10 +251,8 @@ class TrainingSettings(Settings):
                 f" got {self.warmup_epochs} with {self.beta_schedule}"
             )
         if self.warmup_epochs > self.epochs:
-            raise ValueError(
-                f"warmup_epochs: would end after training, {self.warmup_epochs} > {self.epochs}"
-                " epochs"
-            )
+            ends = f"{self.warmup_epochs} > {self.epochs} epochs"
+            raise ValueError(f"warmup_epochs: would end after training, {ends}")
 
 
 def by_name(settings: Settings, kind: type[Settings]) -> dict:

@@ -17,7 +17,13 @@ from pyro_vae.runs.run import Run
 from pyro_vae.settings import PLACE, by_name, setting_text
 
 SETTINGS = tuple(field.name for field in fields(RunConfig))
-DATA = ("dataset", "binarize", "levels")  # figures of other data are on another scale
+DATA = (
+    "dataset",
+    "binarize",
+    "levels",
+    "image_size",
+    "channels",
+)  # figures of other data are on another scale
 NO_MATTER = ("seed", *PLACE)  # settings in which runs may differ that are averaged
 EFFORT = ("images", "quick", "bits_per_dim_samples")  # keys that state a part's effort
 SUMMARY_OF = "summary: "  # begins the columns of figures that have the name of a setting

@@ -4,10 +4,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from pyro_vae.data.images import Dataset, Split, draw_binary, random_test_rows
 from pyro_vae.data.own import load_own
+from pyro_vae.data.pictures import AS_THEY_ARE, Form
 from pyro_vae.data.published import PUBLISHED, Loader, load_digits
 from pyro_vae.data.sprites import load_sprites
 from pyro_vae.kept import digest
@@ -57,6 +59,14 @@ def _with_validation(data: Dataset) -> Dataset:
     return replace(data, train=data.train[:cut], validation=data.train[cut:])
 
 
+def _with_fewer(data: Dataset, count: int) -> Dataset:
+    """Return the data set with so many of its training images, in their order."""
+    if count > len(data.train):
+        raise ValueError(f"train_images: expected at most {len(data.train)}, got {count}")
+    chosen = np.random.default_rng(0).permutation(len(data.train))[:count]
+    return replace(data, train=data.train[torch.from_numpy(np.sort(chosen))])
+
+
 @one_at_a_time()
 def load_dataset(
     name: str | Path,
@@ -67,6 +77,8 @@ def load_dataset(
     levels: int | None = None,
     limit: float = DATA_LIMIT,
     download: bool = True,
+    train_images: int | None = None,
+    form: Form = AS_THEY_ARE,
 ) -> Dataset:
     """Return a data set: images in [0, 1], labels, true factors and the published split.
 
@@ -97,6 +109,9 @@ def load_dataset(
         levels: the number of grey levels of your own images, if their type does not determine it.
         limit: the gigabytes of memory that your own images may take.
         download: whether to download files that are missing.
+        train_images: the number of training images, a random choice that is always the same
+            (default: all).
+        form: the size and the channels of pictures of a folder (default: as they are).
 
     Raises:
         ValueError: if the name is unknown; if files are missing or damaged and cannot be
@@ -111,7 +126,11 @@ def load_dataset(
     name = check_dataset_name(os.path.expanduser(str(name)))
     check_name("binarize", binarize, BINARIZE)
     if is_path(name):
-        data = load_own(Path(name), levels, limit)
+        data = load_own(Path(name), levels, limit, form)
+    elif form != AS_THEY_ARE:
+        raise ValueError(
+            f"{next(iter(form.given))}: {name} has its own; only pictures are converted"
+        )
     elif levels is not None:
         raise ValueError(f"levels: {name} has its own; only your own images take {levels}")
     else:
@@ -119,4 +138,5 @@ def load_dataset(
     parts = [split.images for split in (data.train, data.validation, data.test) if split]
     data = replace(data, fingerprint=digest(*parts))
     data = _with_validation(data) if validation else replace(data, validation=None)
+    data = data if train_images is None else _with_fewer(data, train_images)
     return binarized(data, binarize, seed)

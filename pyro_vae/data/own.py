@@ -20,7 +20,7 @@ from pyro_vae.data.images import (
     random_test_rows,
     reading,
 )
-from pyro_vae.data.pictures import read_folder
+from pyro_vae.data.pictures import AS_THEY_ARE, Form, read_folder
 from pyro_vae.files import check_regular, exists
 from pyro_vae.notices import notice
 
@@ -40,17 +40,18 @@ PARTS = {
 NOT_NUMBERS = "truncated, or not plain numbers; objects are never unpickled"
 
 
-def load_own(path: Path, levels: int | None, limit: float) -> Dataset:
+def load_own(path: Path, levels: int | None, limit: float, form: Form = AS_THEY_ARE) -> Dataset:
     """Return a data set of the images in a file or a folder; see `load_dataset` for the formats.
 
     Args:
         limit: gigabytes of memory that the images may take.
+        form: the size and the channels of pictures.
 
     Raises:
         ValueError: if the path does not exist, or does not hold images of one size with pixels in a
             known range; if they are too large, or the file is a pipe or a device.
     """
-    parts = _read(path, limit)
+    parts = _read(path, limit, form)
     splits, levels = _splits(parts, levels, path)
     if "train" not in splits:
         splits = _divide(path, splits["whole"])
@@ -62,7 +63,9 @@ def load_own(path: Path, levels: int | None, limit: float) -> Dataset:
     return Dataset(path.stem, splits["train"], splits["test"], levels, held_out, False, names)
 
 
-def load_whole(path: Path, levels: int | None, limit: float) -> tuple[Dataset, list[str]]:
+def load_whole(
+    path: Path, levels: int | None, limit: float, form: Form = AS_THEY_ARE
+) -> tuple[Dataset, list[str]]:
     """Return all images of a file or a folder in their order, and the names of pictures' files.
 
     They are the training images of the data set, which has no test images.
@@ -70,11 +73,12 @@ def load_whole(path: Path, levels: int | None, limit: float) -> tuple[Dataset, l
     Args:
         levels: the number of grey levels of whole numbers.
         limit: gigabytes of memory that the images may take.
+        form: the size and the channels of pictures.
 
     Raises:
         ValueError: what `load_own` refuses, but a single image is enough.
     """
-    parts = _read(path, limit)
+    parts = _read(path, limit, form)
     kinds = {part.images.dtype.kind for part in parts.values()}
     splits, found = _splits(parts, levels if kinds <= {"i", "u"} else None, path)
     labels = [split.labels for split in splits.values() if split.labels is not None]
@@ -88,13 +92,16 @@ def load_whole(path: Path, levels: int | None, limit: float) -> tuple[Dataset, l
     ]
 
 
-def _read(path: Path, limit: float) -> dict[str, Arrays]:
+def _read(path: Path, limit: float, form: Form) -> dict[str, Arrays]:
     """Return the parts of a split that a file or a folder holds, or `whole`."""
     if not exists(path):
         raise ValueError(f"dataset: there is no file or folder {path.absolute()}")
     if path.is_dir():
-        return read_folder(path, limit)
+        return read_folder(path, limit, form)
     if path.suffix in (".npy", ".npz"):
+        if form != AS_THEY_ARE:
+            name = next(iter(form.given))
+            raise ValueError(f"{name}: only pictures of a folder are converted, got {path}")
         return _read_arrays(path, limit)
     raise ValueError(f"dataset: expected a folder, an .npy or an .npz file, got {path}")
 

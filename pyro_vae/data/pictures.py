@@ -23,10 +23,25 @@ SPLIT = re.compile(
 PARTS = {"train": "train", "test": "test", "val": "validation", "dev": "validation"}
 SYSTEM = (".", "$", "@", "__MACOSX")  # begin the names of what no owner put there
 
+
+class Form(NamedTuple):
+    """What pictures are made into: squares of a size, and 1 or 3 channels; None leaves them."""
+
+    image_size: int | None = None
+    channels: int | None = None
+
+    @property
+    def given(self) -> dict[str, int]:
+        """Return what is not left as it is."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
+AS_THEY_ARE = Form()
+MODES = {1: "L", 3: "RGB"}
 Names = tuple[str, ...]  # of the folders of a picture and of its file, under the data set's folder
 
 
-def read_folder(folder: Path, limit: float) -> dict[str, Arrays]:
+def read_folder(folder: Path, limit: float, form: Form = AS_THEY_ARE) -> dict[str, Arrays]:
     """Return the parts of a folder of pictures: `train`, `test` and `validation`, or `whole`.
 
     Folders that are named as parts of a split are the split; other folders are labels, with the
@@ -34,6 +49,7 @@ def read_folder(folder: Path, limit: float) -> dict[str, Arrays]:
 
     Args:
         limit: gigabytes of memory that the pictures may take.
+        form: what they are made into.
 
     Raises:
         ValueError: no pictures, or pictures that are damaged, of different sizes, too large, of
@@ -46,14 +62,14 @@ def read_folder(folder: Path, limit: float) -> dict[str, Arrays]:
         raise ValueError(f"dataset: expected pictures in the folder {folder}, found none")
     placed = _placed(files, folder)
     kept = [each.file for each in placed]
-    check_declared_size(folder, sum(map(_declared_bytes, kept)), limit)
+    check_declared_size(folder, sum(_declared_bytes(file, form) for file in kept), limit)
     if left := [path.name for path in sorted(set(found).difference(kept))]:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         notice(
             f"dataset: {folder}: left out what is no picture or lies beside the folders of the"
             f" others: {', '.join(left[:3])}{more}"
         )
-    counts, images = _read(kept)
+    counts, images = _read(kept, form)
     numbers = {name: n for n, name in enumerate(sorted({p.label for p in placed if p.label}))}
     parts = np.repeat([each.part for each in placed], counts)
     labels = np.repeat([numbers.get(each.label, -1) for each in placed], counts)
@@ -138,13 +154,15 @@ def _split_folders(folders: set[str], where: Path) -> dict[str, str]:
 # --- pictures ------------------------------------------------------------------------------------
 
 
-def _declared_bytes(file: Path) -> int:
+def _declared_bytes(file: Path, form: Form) -> int:
     """Return the bytes of a picture as float32, over its channels and frames, by its headers."""
     check_regular(file)
     with reading(file, NOT_A_PICTURE), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
         with Image.open(file) as picture:
-            pixels = picture.width * picture.height * len(picture.getbands())
+            size, channels = form
+            area = size**2 if size else picture.width * picture.height
+            pixels = area * (channels or len(picture.getbands()))
             return pixels * _frames(picture) * BYTES_PER_PIXEL
 
 
@@ -152,16 +170,17 @@ def _frames(picture: Image.Image) -> int:
     return getattr(picture, "n_frames", 1) if picture.format in FRAMES else 1
 
 
-def _read(files: list[Path]) -> tuple[list[int], np.ndarray]:
+def _read(files: list[Path], form: Form) -> tuple[list[int], np.ndarray]:
     """Return the number of pictures in each file, and all of them (N, C, H, W)."""
-    frames = [_open(file) for file in files]
+    frames = [[_converted(frame, form) for frame in _open(file)] for file in files]
     first = frames[0][0]
     for file, pictures in zip(files, frames):
         for picture in pictures:
             if picture.size != first.size:
                 raise ValueError(
                     f"dataset: expected pictures of one size, got {_size(first)} in"
-                    f" {files[0].name} and {_size(picture)} in {file.name}"
+                    f" {files[0].name} and {_size(picture)} in {file.name}; --image-size makes"
+                    " squares of one size of them"
                 )
     all_of_them = [picture for pictures in frames for picture in pictures]
     modes = {picture.mode for picture in all_of_them}
@@ -169,6 +188,19 @@ def _read(files: list[Path]) -> tuple[list[int], np.ndarray]:
     images = np.stack([np.asarray(picture.convert(mode)) for picture in all_of_them])
     images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
     return [len(pictures) for pictures in frames], images
+
+
+def _converted(picture: Image.Image, form: Form) -> Image.Image:
+    size, channels = form
+    if channels:
+        picture = picture.convert(MODES[channels])
+    if size:
+        picture = picture.convert("L") if picture.mode == "1" else picture
+        side = min(picture.size)
+        left, top = ((length - side) // 2 for length in picture.size)
+        square = picture.crop((left, top, left + side, top + side))
+        picture = square.resize((size, size), Image.Resampling.LANCZOS)
+    return picture
 
 
 def _size(picture: Image.Image) -> str:

@@ -11,11 +11,13 @@ from torch import Tensor
 from pyro_vae.data import Dataset, Split, load_dataset
 from pyro_vae.data.loading import binarized
 from pyro_vae.data.own import load_whole
+from pyro_vae.data.pictures import AS_THEY_ARE, Form
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import DATASETS, check_name, is_path
 from pyro_vae.runs.config import RunConfig
 
 SPLITS = ("train", "test", "validation")
+NAMED: dict = {"levels": None, "image_size": None, "channels": None}  # as data sets have their own
 
 
 class Trained(Protocol):
@@ -31,6 +33,11 @@ class Trained(Protocol):
     def fingerprint(self) -> str | None: ...
     @property
     def image_fingerprint(self) -> str | None: ...
+
+
+def form_of(config: RunConfig) -> Form:
+    """Return what the settings make of pictures."""
+    return Form(config.image_size, config.channels)
 
 
 def load_data(config: RunConfig, download: bool = True) -> Dataset:
@@ -50,6 +57,8 @@ def load_data(config: RunConfig, download: bool = True) -> Dataset:
         levels=config.levels,
         limit=config.data_limit,
         download=download,
+        train_images=config.train_images,
+        form=form_of(config),
     )
 
 
@@ -134,13 +143,16 @@ def load_images(config: RunConfig, source: str | Path, levels: int | None) -> Im
         raise ValueError(f"images: name the split of {source}, as in {source}:test")
     if name and (name in DATASETS or split in SPLITS):
         check_name("images: split", split, SPLITS)
-        kept = "always" if split == "validation" else config.validation
-        own = {"levels": config.levels if is_path(name) else None}
-        place = replace(config, dataset=name, binarize="none", validation=kept, **own)
+        place = replace(config, dataset=name, binarize="none", **({} if is_path(name) else NAMED))
+        if name != config.dataset:
+            place = replace(place, train_images=None)
+        if split == "validation":
+            place = replace(place, validation="always")
         data = load_local_data(place)
     else:
-        data, names = load_whole(Path(source).expanduser(), levels, config.data_limit)
-        split = "train"
+        path, split = Path(source).expanduser(), "train"
+        form = form_of(config) if path.is_dir() else AS_THEY_ARE
+        data, names = load_whole(path, levels, config.data_limit, form)
     if data.levels != 2:
         how = "static" if config.binarize == "dynamic" else config.binarize
         data = binarized(data, how, seed=0)

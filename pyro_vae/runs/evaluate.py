@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from pyro_vae.data import Dataset, load_dataset
+from pyro_vae.data.pictures import AS_THEY_ARE
 from pyro_vae.devices import checked_device, computing_on
 from pyro_vae.files import replace_file
 from pyro_vae.measures import PARTS
@@ -19,7 +20,7 @@ from pyro_vae.models.vae import VAE
 from pyro_vae.names import DATASETS, check_name
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.data import load_data_again
+from pyro_vae.runs.data import form_of, load_data_again
 from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import save_json
@@ -157,9 +158,16 @@ def _labelled(config: RunConfig, data: Dataset) -> Dataset | None:
     if data.train.labels is None and name == config.dataset:
         return None
     levels = None if name in DATASETS else config.levels
-    where = {"levels": levels, "limit": config.data_limit, "download": False}
+    form = AS_THEY_ARE if name in DATASETS else form_of(config)
     try:
-        return load_dataset(name, config.data_dir, **where)
+        return load_dataset(
+            name,
+            config.data_dir,
+            levels=levels,
+            limit=config.data_limit,
+            download=False,
+            form=form,
+        )
     except ValueError:
         return None
 

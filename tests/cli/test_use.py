@@ -115,3 +115,16 @@ def test_pictures_of_another_size_come_with_their_conversion(run, capsys):
     conversion = "got 3x64x64 in p; Pillow converts pictures: picture.convert('L').resize((8, 8))\n"
     assert capsys.readouterr().err.endswith(conversion)
     assert not Path("s.csv").exists()
+
+
+def test_a_run_converts_new_pictures_as_those_that_it_was_trained_on(elsewhere, no_pictures):
+    pictures(6, "RGB", (64, 40))
+    run = pv.train(quick(dataset="p", image_size=4, channels=1, epochs=1), "b")
+    assert run.vae.image_shape == (1, 4, 4)
+    assert main(["encode", "b", "p", "--out", "c.npz"]) == 0
+    assert np.load("c.npz")["mean"].shape == (6, 2)
+    array = run.read("p").images
+    np.save("x.npy", array.numpy())
+    assert torch.equal(run.read("x.npy").images, array)
+    with pytest.raises(ValueError, match="channels: expected 1 or 3, got 2"):
+        quick(channels=2)

@@ -25,6 +25,24 @@ def test_validation_images_are_the_last_tenth_of_the_training_set(digits):
     assert torch.equal(held.test.images, digits.test.images)
 
 
+def test_fewer_training_images_are_a_choice_within_a_larger_one(digits):
+    some = [pv.load_dataset("digits", train_images=n, validation=True) for n in (50, 100, 1294)]
+    whole = pv.load_dataset("digits", validation=True)
+    rows = [
+        [int((whole.train.images == x).all((1, 2, 3)).nonzero()[0]) for x in data.train.images]
+        for data in some
+    ]
+    assert [len(r) for r in rows] == [50, 100, 1294] and set(rows[0]) < set(rows[1])
+    assert rows[0] == sorted(rows[0]) and rows[0][-1] > 1000
+    assert torch.equal(some[0].train.labels, whole.train.labels[rows[0]])
+    for data in some:
+        assert torch.equal(data.test.images, digits.test.images)
+        assert torch.equal(data.validation.images, whole.validation.images)
+        assert data.fingerprint == whole.fingerprint
+    with pytest.raises(ValueError, match="train_images: expected at most 1437, got 1438"):
+        pv.load_dataset("digits", train_images=1438)
+
+
 def test_a_threshold_at_one_half(digits):
     threshold = pv.load_dataset("digits", binarize="threshold")
     assert torch.equal(threshold.train.images, (digits.train.images >= 0.5).float())

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import pyro_vae as pv
+from pyro_vae.data.pictures import Form
 from pyro_vae.notices import Notice
 
 SIDE = 6
@@ -285,3 +286,45 @@ def test_colour_of_16_bits_is_not_cut_to_8(tmp_path, suffix):
         (tmp_path / f"{k}.{suffix}").write_bytes(DEEP[suffix])
     with pytest.raises(ValueError, match=r"expected 8-bit pictures, got 16 bits in .*0"):
         pv.load_dataset(tmp_path)
+
+
+# --- pictures that are made into others -----------------------------------------------------------
+
+
+def test_pictures_are_cut_around_the_middle_scaled_and_made_grey_or_coloured(tmp_path):
+    """The middle third is white; what is left of a wide or a high picture is white alone."""
+    for n, size in enumerate([(90, 30), (30, 90), (60, 20)]):
+        picture = Image.new("RGB", size)
+        width, height = size
+        side = min(size)
+        left, top = (width - side) // 2, (height - side) // 2
+        picture.paste((255, 255, 255), (left, top, left + side, top + side))
+        picture.save(tmp_path / f"{n}.png")
+    for channels in (1, 3):
+        data = pv.load_dataset(tmp_path, form=Form(5, channels))
+        x = torch.cat([data.train.images, data.test.images])
+        assert x.shape == (3, channels, 5, 5) and (x == 1).all() and data.levels == 256
+    with pytest.raises(ValueError, match=r"got 90x30 in .*; --image-size makes squares"):
+        pv.load_dataset(tmp_path)
+    np.save(tmp_path / "a.npy", GREY)
+    with pytest.raises(ValueError, match="channels: only pictures of a folder are converted, got"):
+        pv.load_dataset(tmp_path / "a.npy", form=Form(None, 1))
+    with pytest.raises(ValueError, match="image_size: digits has its own; only pictures are con"):
+        pv.load_dataset("digits", form=Form(5))
+
+
+def test_pictures_of_the_size_asked_for_are_left_as_they_are(tmp_path):
+    for n, grey in enumerate(GREY):
+        Image.fromarray(grey).save(tmp_path / f"{n:02d}.png")
+    plain, made = pv.load_dataset(tmp_path), pv.load_dataset(tmp_path, form=Form(SIDE, 1))
+    assert torch.equal(plain.train.images, made.train.images)
+    coloured = pv.load_dataset(tmp_path, form=Form(channels=3))
+    assert torch.equal(coloured.train.images, plain.train.images.expand(-1, 3, -1, -1))
+
+
+def test_the_memory_of_pictures_is_that_of_what_they_are_made_into(tmp_path):
+    for n in range(2):
+        Image.new("RGB", (300, 300)).save(tmp_path / f"{n}.png")
+    assert pv.load_dataset(tmp_path, form=Form(5), limit=1e-5).image_shape == (3, 5, 5)
+    with pytest.raises(ValueError, match="more than 1e-05; raise --data-limit"):
+        pv.load_dataset(tmp_path, limit=1e-5)
