@@ -33,7 +33,7 @@ class Problem:
     levels: int
     hidden: int
     latent_dim: int
-    images: int = 16
+    images: int
     chains: int = 8
     leapfrogs: int = 1
 

@@ -112,7 +112,7 @@ class LocationScaleBins(ABC):
         h_end = h_inside = h
         if h.ndim:
             h_end, h_inside = (h.expand_as(t).reshape_as(rows)[:, kind] for kind in (ends, inside))
-        sign, t_inside = sign[ends], rows.index_select(1, inside)
+        sign, t_inside = sign.index_select(0, ends), rows.index_select(1, inside)
         tail, tail_slope = self.tail_with_slope(sign * rows.index_select(1, ends) - h_end)
         bins, bin_slope = self.bin_with_slope(t_inside.abs(), h_inside)
         pairs = (tail, bins), (tail_slope * sign, bin_slope * t_inside.sign())
