@@ -23,8 +23,8 @@ from tables import number, spread
 
 from pyro_vae.evaluation.ais import Annealing, annealed_importance_sampling
 
-NETWORKS = {  # with as many images as annealing takes at once, with 8 chains each
-    "784-400-16": Problem((1, 28, 28), levels=256, hidden=400, latent_dim=16, images=20),
+NETWORKS = {  # with images for one batch of annealing
+    "784-400-16": Problem((1, 28, 28), levels=256, hidden=400, latent_dim=16, images=80),
     "64-128-8": Problem((1, 8, 8), levels=17, hidden=128, latent_dim=8, images=256),
 }
 CASES = {
@@ -109,7 +109,7 @@ def heading(rounds: int) -> str:
 
 {datetime.date.today()}, {machine("cpu")}; {versions()}.
 
-Normal with one sigma on grey levels; 20 or 256 images with 8 chains each. Microseconds of one core
+Normal with one sigma on grey levels; 80 or 256 images with 8 chains each. Microseconds of one core
 for each gradient of log p(x, z) by one code, with all that a transition does beside it: median
 [quartiles] over {rounds} rounds. `products` are the decoder's products and those of its gradient by
 themselves. The other two subtract cumulative probabilities, which is wrong in far tails.

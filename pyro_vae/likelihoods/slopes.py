@@ -44,12 +44,16 @@ def normal_bin_with_slope(t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     """Return `log_normal_bin` and its derivative by t."""
     if not ((h < 0.5) & (t * h < STEEPEST[t.dtype])).all():
         return with_slope(log_normal_bin, t, h)
+    nodes = h.unsqueeze(-1) * h.new_tensor(NODES)
+    densities = torch.exp(-(nodes**2) / 2) * h.new_tensor(WEIGHTS) / 2
+    pairs = zip(nodes.unbind(-1), densities.unbind(-1))
+    if h.ndim == 0:
+        pairs = zip(nodes.tolist(), densities.tolist())  # numbers save small operations
     mean, tilt = torch.zeros_like(t), torch.zeros_like(t)
-    for s, weight in zip(NODES, WEIGHTS):
-        u = h * s
+    for u, density in pairs:
         growth = torch.exp(u * t)
-        decay, density = 1 / growth, weight / 2 * torch.exp(-(u**2) / 2)
-        mean.addcmul_(density, growth + decay)
-        tilt.addcmul_(density * u, growth.sub_(decay))
+        decay = 1 / growth
+        mean += density * (growth + decay)
+        tilt += density * u * growth.sub_(decay)
     value = mean.log().sub_(t.square() / 2).add_((2 * h).log() - LOG_2PI / 2)
     return value, tilt.div_(mean).sub_(t)
