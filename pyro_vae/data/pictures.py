@@ -179,8 +179,8 @@ def _read(files: list[Path], form: Form) -> tuple[list[int], np.ndarray]:
             if picture.size != first.size:
                 raise ValueError(
                     f"dataset: expected pictures of one size, got {_size(first)} in"
-                    f" {files[0].name} and {_size(picture)} in {file.name}; --image-size makes"
-                    " squares of one size of them"
+                    f" {files[0].name} and {_size(picture)} in {file.name}; train --image-size"
+                    " makes squares of one size of them"
                 )
     all_of_them = [picture for pictures in frames for picture in pictures]
     modes = {picture.mode for picture in all_of_them}

@@ -1,5 +1,6 @@
 """The data of a run: loaded for its training, and loaded again as the images that it was trained on."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -144,7 +145,7 @@ def load_images(config: RunConfig, source: str | Path, levels: int | None) -> Im
     if name and (name in DATASETS or split in SPLITS):
         check_name("images: split", split, SPLITS)
         place = replace(config, dataset=name, binarize="none", **({} if is_path(name) else NAMED))
-        if name != config.dataset:
+        if config.dataset not in (name, os.path.abspath(name)):
             place = replace(place, train_images=None)
         if split == "validation":
             place = replace(place, validation="always")

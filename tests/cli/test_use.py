@@ -119,10 +119,11 @@ def test_pictures_of_another_size_come_with_their_conversion(run, capsys):
 
 def test_a_run_converts_new_pictures_as_those_that_it_was_trained_on(elsewhere, no_pictures):
     pictures(6, "RGB", (64, 40))
-    run = pv.train(quick(dataset="p", image_size=4, channels=1, epochs=1), "b")
+    run = pv.train(quick(dataset="p", image_size=4, channels=1, train_images=4, epochs=1), "b")
     assert run.vae.image_shape == (1, 4, 4)
     assert main(["encode", "b", "p", "--out", "c.npz"]) == 0
     assert np.load("c.npz")["mean"].shape == (6, 2)
+    assert [len(run.read(f"p:{part}").images) for part in ("train", "test")] == [4, 1]
     array = run.read("p").images
     np.save("x.npy", array.numpy())
     assert torch.equal(run.read("x.npy").images, array)

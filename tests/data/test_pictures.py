@@ -304,7 +304,7 @@ def test_pictures_are_cut_around_the_middle_scaled_and_made_grey_or_coloured(tmp
         data = pv.load_dataset(tmp_path, form=Form(5, channels))
         x = torch.cat([data.train.images, data.test.images])
         assert x.shape == (3, channels, 5, 5) and (x == 1).all() and data.levels == 256
-    with pytest.raises(ValueError, match=r"got 90x30 in .*; --image-size makes squares"):
+    with pytest.raises(ValueError, match=r"got 90x30 in .*; train --image-size makes squares"):
         pv.load_dataset(tmp_path)
     np.save(tmp_path / "a.npy", GREY)
     with pytest.raises(ValueError, match="channels: only pictures of a folder are converted, got"):
