@@ -110,6 +110,7 @@ class CountingBar:
         self._ended.set()
         if self._clock.is_alive():
             self._clock.join()
+        self._bar.clear()  # which close leaves out of a bar that was only refreshed
         self._bar.close()
 
     def _tick(self) -> None:

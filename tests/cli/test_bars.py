@@ -33,6 +33,7 @@ def test_a_bar_counts_and_its_time_runs_on_while_nothing_is_counted(columns, mon
         assert counted.startswith("1 of 7  likelihood |") and len(counted) <= columns
         assert columns < 80 or "| 340 of 1000 temperatures, 00:0" in counted
     drawn = terminal.getvalue()
+    assert drawn.endswith(" \r") and not drawn.split("\r")[-2].strip(), "nothing of it stays"
     time.sleep(0.1)
     assert terminal.getvalue() == drawn, "the clock stands still after the end"
 
