@@ -11,6 +11,8 @@ import argparse
 import datetime
 import multiprocessing
 import os
+import shlex
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -105,7 +107,7 @@ def heading(rounds: int) -> str:
     """What is measured, where, and when."""
     return f"""# Annealed importance sampling
 
-`python benchmarks/evaluation.py --rounds {rounds}`
+`python benchmarks/evaluation.py {shlex.join(sys.argv[1:])}`
 
 {datetime.date.today()}, {machine("cpu")}; {versions()}.
 
