@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -91,6 +91,26 @@ def made(argument: str, value: str, known: Mapping[str, Any], *arguments, **opti
 def reason_of(error: Exception) -> str:
     """Return why something of the user's own failed, in one line of 200 characters at most."""
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def tried(name: str, shape: tuple[int, ...], module: Callable, given: Any) -> Any:
+    """Return what a part gives for two inputs, a tensor or a distribution.
+
+    Raises:
+        ValueError: it fails, or what it gives does not have this shape for each of the two.
+    """
+    try:
+        found = module(given)
+    except Exception as error:  # whatever a user's part raises
+        raise ValueError(f"{name}: fails on {tuple(given.shape)}: {reason_of(error)}") from error
+    batch = getattr(found, "batch_shape", None)
+    sizes = tuple(found.shape) if batch is None else (*batch, *found.event_shape)
+    batch = sizes[:1] if batch is None else tuple(batch)
+    if sizes != (len(given), *shape) or batch != (len(given),):
+        raise ValueError(
+            f"{name}: expected the shape {shape} for each of {len(given)}, got {sizes}"
+        )
+    return found
 
 
 def _run(file: Path) -> ModuleType:

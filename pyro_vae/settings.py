@@ -43,9 +43,8 @@ def setting(
     at_most: float | None = None,
 ):
     """Return a dataclass field that knows its help text, its choices and its bounds."""
-    metadata: dict[str, object] = {"help": help}
-    metadata["choices"] = None if choices is None else tuple(choices)
-    metadata |= {"at_least": at_least, "above": above, "at_most": at_most}
+    bounds = {"at_least": at_least, "above": above, "at_most": at_most}
+    metadata = {"help": help, "choices": choices and tuple(choices)} | bounds
     return field(default=default, metadata=metadata)
 
 
@@ -150,6 +149,9 @@ class ModelSettings(Settings):
     latent_dim: int = setting(8, "number of latent components", at_least=1)
     posterior: str = setting("normal", "family of q(z|x)", names.POSTERIORS)
     prior: str = setting("normal", "family of p(z)", names.PRIORS)
+    conditional: int | None = setting(
+        None, "number of classes y in p(x|z,y) and q(z|x,y) (default: no labels)", at_least=1
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -295,7 +297,6 @@ def meaning(f: Field) -> str:
 
 
 # --- checks ----------------------------------------------------------------------------------------
-
 _NUMBERS: dict[object, type] = {int: int, int | None: int, float: float, float | None: float}
 
 
@@ -315,9 +316,7 @@ def check_setting(f: Field, value):
         value = os.path.expanduser(value)
     if not isinstance(value, str):
         raise ValueError(f"{f.name}: expected a name, got {shortened(value)}")
-    choices = f.metadata["choices"]
-    if f.name in OWN and is_import_path(value):
-        return value
+    choices = None if f.name in OWN and is_import_path(value) else f.metadata["choices"]
     return check_name(f.name, value, choices) if choices else value
 
 
@@ -336,8 +335,8 @@ def _number(f: Field, value, kind: type) -> int | float:
             missed = _missed_bound(f, number)
             if missed is None:
                 return number
-    whole = "whole " if kind is int else ""
-    raise ValueError(f"{f.name}: expected a {whole}number{missed or ''}, got {shortened(value)}")
+    number = "whole number" if kind is int else "number"
+    raise ValueError(f"{f.name}: expected a {number}{missed or ''}, got {shortened(value)}")
 
 
 def _missed_bound(f: Field, number: float) -> str | None:

@@ -80,6 +80,7 @@ def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
 
         from pyro_vae.devices import resolve_device
         from pyro_vae.figures.images import grid
+        from pyro_vae.models.labels import rows_of_classes
         from pyro_vae.pages.frame import png_bytes
         from pyro_vae.randomness import seeded
         from pyro_vae.runs.data import load_data_again
@@ -93,14 +94,18 @@ def run_sample(parsed: Namespace, interrupts: Interrupts) -> None:
         config = run.config.at(parsed.data_dir, parsed.dataset)
         subject = subject_of(run, load_data_again(run, config), config, seed=parsed.seed)
         model = subject.with_fitted_prior(parsed.codes)
+    count, columns = parsed.count, min(16, math.ceil(math.sqrt(parsed.count)))
+    if model.classes:  # a row for each
+        columns = math.ceil(count / model.classes)
+        count = columns * model.classes
+        model = model.given(rows_of_classes(model.classes, columns))
     with seeded(parsed.seed, device):
-        images = model.sample(parsed.count, draw=parsed.pixels == "drawn").cpu().numpy()
+        images = model.sample(count, draw=parsed.pixels == "drawn").cpu().numpy()
     if out.suffix == ".npy":
         content = io.BytesIO()
         np.save(content, images)
         replace_file(out, content.getvalue())
     else:
-        columns = min(16, math.ceil(math.sqrt(len(images))))
         replace_file(out, png_bytes(grid(images, columns)))
     show(f"{len(images)} images in {out}")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_vae.comparison.plots import Group
 from pyro_vae.comparison.table import line_settings, lines, ranked
+from pyro_vae.data import Split
 from pyro_vae.figures.images import enlarged, tile
 from pyro_vae.measures.part import to_numpy
 from pyro_vae.notices import notice
@@ -35,7 +36,7 @@ def pictures(group: Group, page: Path) -> dict[str, Any] | None:
         page: the folder of the page, from which reports are linked.
     """
     try:
-        images = load_data_again(next(iter(group.runs.values()))).test.images[:IMAGES]
+        test = load_data_again(next(iter(group.runs.values()))).test[:IMAGES]
     except OtherImages as error:
         notice(f"compare: no pictures: {error}")
         return None
@@ -44,19 +45,21 @@ def pictures(group: Group, page: Path) -> dict[str, Any] | None:
     strips: list[Strip] = []
     for name, line in lines(ranked(group.table), line_settings(group.table)):
         run = group.runs[line["seed"].astype(int).idxmin()]
-        if len(strips) < MOST and (strip := _strip(name or run.name, run, images, page)):
+        if len(strips) < MOST and (strip := _strip(name or run.name, run, test, page)):
             strips.append(strip)
-    return {"originals": _row(images, "test images"), "strips": strips} if strips else None
+    return {"originals": _row(test.images, "test images"), "strips": strips} if strips else None
 
 
 @torch.no_grad()
-def _strip(name: str, run: Run, images: Tensor, page: Path) -> Strip | None:
+def _strip(name: str, run: Run, test: Split, page: Path) -> Strip | None:
     """Return the pictures of a run, or None where it has no weights any more."""
     try:
         model = run.vae
     except ValueError:
         return None
-    x = images.to(next(model.parameters()))
+    x = test.images.to(next(model.parameters()))
+    if model.embedding is not None:
+        model = model.given(test.labels)
     reconstructions = model.images(model.encode(x).mean)
     samples = model.images(common_codes(model.latent_dim).to(x))
     return {

@@ -61,6 +61,11 @@ class Split:
         factors = None if self.factors is None else self.factors[rows]
         return Split(self.images[rows], labels, factors)
 
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Split":
+        """Return the split with its images and labels on a device, the images in a given type."""
+        labels = None if self.labels is None else self.labels.to(device)
+        return replace(self, images=self.images.to(device, dtype), labels=labels)
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -100,13 +105,9 @@ class Dataset:
         return f"Dataset({self.name!r}, {counts}, {size}, {levels} grey levels{drawn})"
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Dataset":
-        """Return the same data set with its images on a device and in a floating-point type."""
-
-        def placed(split: Split) -> Split:
-            return replace(split, images=split.images.to(device, dtype))
-
-        validation = None if self.validation is None else placed(self.validation)
-        train, test = placed(self.train), placed(self.test)
+        """Return the same data set on a device, with its images in a floating-point type."""
+        validation = None if self.validation is None else self.validation.to(device, dtype)
+        train, test = self.train.to(device, dtype), self.test.to(device, dtype)
         return replace(self, train=train, test=test, validation=validation)
 
     @property

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pyro_vae.devices import numbers_at_once
+from pyro_vae.models.elbo import each_given
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
 from pyro_vae.notices import Progress, no_progress
@@ -43,7 +44,7 @@ def importance_bound(
     Memory stays under about 0.2 GB for any K.
 
     Args:
-        vae: a VAE in `eval` mode.
+        vae: a VAE in `eval` mode; a conditional one with the labels of the images.
         images: (N, C, H, W), on the grid of grey levels if `score` is `levels`.
         num_samples: K, the number of draws of z per image.
         seed: the seed of the draws.
@@ -60,11 +61,12 @@ def importance_bound(
     """
     bounds, sizes = [], []
     with seeded(seed, images.device), pyro.validation_enabled(False):
-        for x in images.split(max(1, decoded_at_once(vae) // num_samples)):
-            q = vae.encode(x)
+        batches = images.split(max(1, decoded_at_once(vae) // num_samples))
+        for model, x in each_given(vae, batches):
+            q = model.encode(x)
             sums = []  # logs of the sums of the weights and of their squares
             for size in _sizes(num_samples, decoded_at_once(vae) // len(x)):
-                weights = log_weights(vae, x, q, size, score, removed)
+                weights = log_weights(model, x, q, size, score, removed)
                 sums.append(torch.stack([weights, 2 * weights]).logsumexp(1))
             total, of_squares = torch.stack(sums).logsumexp(0)
             bounds.append(total - math.log(num_samples))
@@ -118,7 +120,7 @@ def decoded_at_once(vae: VAE) -> int:
 def work_per_draw(vae: VAE) -> int:
     """Return about how many multiply-adds decode an image and score it; counted, so that it repeats."""
     with FlopCounterMode(display=False) as counted:
-        vae.outputs(torch.zeros(vae.latent_dim).to(vae.prior.mean).unsqueeze(0))
+        vae.of_first_class().outputs(torch.zeros(vae.latent_dim).to(vae.prior.mean).unsqueeze(0))
     scored = vae.likelihood.numbers_per_pixel * math.prod(vae.image_shape)
     return counted.get_total_flops() // 2 + _WORK_PER_NUMBER * scored
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
 from pyro_vae.evaluation.estimates import ACTIVE_VARIANCE, COLLAPSED_RATE, estimate
-from pyro_vae.models.elbo import chunks, component_rates, elbo_terms
+from pyro_vae.models.elbo import chunks, component_rates, each_given, elbo_terms
 from pyro_vae.models.vae import VAE
 from pyro_vae.notices import Progress, no_progress
 
@@ -28,7 +28,7 @@ def per_image(
     or `levels` is None, ELBO and rate if q is a point.
 
     Args:
-        model: a model in `eval` mode, on the images' device.
+        model: a model in `eval` mode, on the images' device; a conditional one with their labels.
         images: (N, C, H, W).
         levels: the number of grey levels in the images, or None.
         num_samples: the number of draws of z per image for the importance bound.
@@ -87,7 +87,9 @@ def rate_per_component(model: VAE, images: Tensor) -> Tensor | None:
 
     It is None where components have no rate of their own: see `component_rates`.
     """
-    parts = [component_rates(model.encode(x), model.prior) for x in chunks(images)]
+    parts = [
+        component_rates(vae.encode(x), vae.prior) for vae, x in each_given(model, chunks(images))
+    ]
     known = [part for part in parts if part is not None]
     return torch.cat(known) if known else None
 
@@ -104,7 +106,7 @@ def collapsed_units(rates: Tensor) -> int:
 @torch.no_grad()
 def mean_variance_per_component(model: VAE, images: Tensor) -> Tensor:
     """Return Var_x(E_q[z_i]), the variance of each component's mean over images, (latent_dim,)."""
-    means = torch.cat([model.encode(x).mean for x in chunks(images)])
+    means = torch.cat([vae.encode(x).mean for vae, x in each_given(model, chunks(images))])
     return means.var(0, correction=0)
 
 

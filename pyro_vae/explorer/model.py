@@ -30,6 +30,8 @@ def describe(model: VAE) -> dict[str, object]:
         ValueError: if a network has a layer, or the model a likelihood, a prior or a posterior, that
             the page cannot run.
     """
+    if model.embedding is not None:
+        raise ValueError("conditional: the page gives no labels to a model")
     if not model.standard_prior:
         raise ValueError("prior: the page knows the standard Normal only")
     if not (model.diagonal or isinstance(model.posterior, (FullNormalPosterior, PointPosterior))):

@@ -131,14 +131,14 @@ def _table(run: Run, images: Tensor) -> dict[str, object]:
     The importance of a component is its mean KL, or the variance of its codes if it has none.
     """
     model = copy.deepcopy(run.vae).cpu().eval()
-    images = images.to(next(model.parameters()))
+    described, images = describe(model), images.to(next(model.parameters()))
     codes = torch.cat([model.encode(x).mean for x in chunks(images)])
     test = (run.summary or {})["test"]
     rates, variances = map(test.get, ("rate_per_component_nats", "mean_variance_per_component"))
     spread = codes.var(0, correction=0) if variances is None else torch.tensor(variances)
     importance = spread if rates is None else torch.tensor(rates)
     return {
-        "model": describe(model),
+        "model": described,
         "has_rate": model.has_rate,
         "importance": importance.tolist(),
         "active": is_active(spread).tolist(),

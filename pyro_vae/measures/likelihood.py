@@ -31,10 +31,13 @@ def measure_likelihood(subject: Subject) -> Measured:
     The ladder is measured where log P of the grey levels is defined.
     """
     effort, model, seed = subject.effort, subject.model, subject.seed
-    images, samples = subject.test[: effort.bound_images], effort.bound_samples
-    columns = per_image(model, images, subject.data.levels, samples, seed, subject.progress)
-    found = Measured(means(model, subject.test, columns, samples))
-    if not subject.scores_levels:
+    split, samples = subject.data.test[: effort.bound_images], effort.bound_samples
+    images, levels = split.images, subject.data.levels
+    columns = per_image(subject.model_of(split), images, levels, samples, seed, subject.progress)
+    found = Measured(means(subject.model_of(subject.data.test), subject.test, columns, samples))
+    if model.embedding is not None:
+        found.figures["not_scored"] = "annealing and fits to single images, which take no labels"
+    if model.embedding is not None or not subject.scores_levels:
         return found
     annealing = Annealing(effort.temperatures, effort.chains)
     few = images[: effort.few_images]
@@ -130,6 +133,7 @@ def _ladder_warnings(ladder: Ladder, num_samples: int) -> list[str]:
 LIKELIHOOD = Part(
     title="How likely are the data?",
     measure=measure_likelihood,
+    takes_labels=True,
     needs=2,
     look="Lower bounds on log P(x), at beta = 1. The estimate of log P(x) is AIS from q(z|x), whichever"
     " bound is largest. Look at how far the ELBO lies under it. The amortization gap is the price of an"

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pyro_vae.data import Dataset, draw_binary
+from pyro_vae.data import Dataset, Split, draw_binary
 from pyro_vae.evaluation.bounds import work_per_draw
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.fitted import FEWEST_IMAGES, FITTED, fit_prior
@@ -113,6 +113,10 @@ class Subject:
         known = self.data.levels is not None and self.model.has_rate
         return known and self.model.likelihood.is_likelihood
 
+    def model_of(self, split: Split) -> VAE:
+        """Return the model, with the labels of a split if it takes them."""
+        return self.model if self.model.embedding is None else self.model.given(split.labels)
+
     @torch.no_grad()
     def draws(self, images: Tensor) -> Tensor:
         """Return draws of q(z|x) for images (N, C, H, W), (N, latent_dim)."""
@@ -133,9 +137,9 @@ class Subject:
         """
         with seeded(self.seed, self.train.device):
             rows = torch.randperm(len(self.train), device=self.train.device)
-            images = self.train[rows[: self.effort.rows]]
-            images = draw_binary(images) if self.data.dynamic else images
-        return fit_prior(self.model, images, kind, self.seed)
+            split = self.data.train[rows[: self.effort.rows]]
+            images = draw_binary(split.images) if self.data.dynamic else split.images
+        return fit_prior(self.model_of(split), images, kind, self.seed)
 
     def with_fitted_priors(self) -> dict[str, VAE]:
         """Return the model with each density of codes, by kind; none if there are too few images."""
@@ -175,6 +179,7 @@ class Part:
     rows: tuple[Row, ...]
     pictures: tuple[Picture, ...] = ()
     terms: tuple[tuple[str, str], ...] = ()  # words of the part, each with what it means
+    takes_labels: bool = False  # whether it measures conditional models
 
     def shown(self, figures: Figures) -> list[Shown]:
         """Return the rows that have a value, as they are shown."""

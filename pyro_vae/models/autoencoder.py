@@ -15,7 +15,7 @@ class Autoencoder(VAE):
 
     Args:
         image_shape, latent_dim, likelihood, network, hidden, activation: as for `VAE`.
-        initialisation, decoder_features, levels, score, sigma: as for `VAE`.
+        initialisation, decoder_features, levels, score, sigma, conditional: as for `VAE`.
 
     Raises:
         ValueError: what `VAE` refuses.
@@ -34,8 +34,9 @@ class Autoencoder(VAE):
         levels: int = 256,
         score: str = "density",
         sigma: float | None = None,
+        conditional: int | nn.Module | None = None,
     ):
         super().__init__(
             image_shape, latent_dim, likelihood, network, hidden, activation, initialisation,
-            decoder_features, levels, score, sigma, posterior="point",
+            decoder_features, levels, score, sigma, posterior="point", conditional=conditional,
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """The ELBO of images and its two terms, the rate and the distortion."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -42,6 +42,26 @@ def fixed_weights(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for weight in wanted:
             weight.requires_grad_()
+
+
+def each_given(model: VAE, batches: Iterable[Tensor]) -> Iterator[tuple[VAE, Tensor]]:
+    """Return each batch of images, and the model with the labels of these images.
+
+    A model that takes no labels, or has one for all images, is the same for every batch.
+
+    Raises:
+        ValueError: the model has more labels than there are images, or fewer.
+    """
+    labels, start = model.labels, 0
+    if labels is None or len(labels) == 1:
+        yield from ((model, x) for x in batches)
+        return
+    for x in batches:
+        end = start + len(x)
+        yield model.given(labels[start:end]), x
+        start = end
+    if len(labels) != start:
+        raise ValueError(f"labels: expected {start}, one for each image, got {len(labels)}")
 
 
 def rate_of(q: TorchDistribution, p: TorchDistribution, z: Tensor) -> Tensor:
@@ -101,7 +121,7 @@ def elbo_terms(model: VAE, images: Tensor, num_samples: int = 1, seed: int = 0) 
     The distortion uses the measure by which the model's likelihood scores images.
 
     Args:
-        model: a model in `eval` mode.
+        model: a model in `eval` mode; a conditional one with the labels of the images.
         images: (N, C, H, W).
         num_samples: the number of draws of z per image.
         seed: the seed of the draws. Equal seeds compare models on the same noise.
@@ -109,10 +129,11 @@ def elbo_terms(model: VAE, images: Tensor, num_samples: int = 1, seed: int = 0) 
     found, distortions = [], []
     with seeded(seed, images.device):
         p = model.prior
-        for x in chunks(images, numbers_per_pixel=model.likelihood.numbers_per_pixel):
-            q = model.encode(x)
+        batches = chunks(images, numbers_per_pixel=model.likelihood.numbers_per_pixel)
+        for vae, x in each_given(model, batches):
+            q = vae.encode(x)
             draws = [q.rsample() for _ in range(num_samples)]
-            log_probs = [model.decode(z).log_prob(x) for z in draws]
+            log_probs = [vae.decode(z).log_prob(x) for z in draws]
             found.append(torch.stack([rate_of(q, p, z) for z in draws]).mean(0))
             distortions.append(-torch.stack(log_probs).mean(0))
     return ElboTerms(torch.cat(found), torch.cat(distortions))

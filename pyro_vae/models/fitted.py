@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from pyro_vae.models.elbo import chunks
+from pyro_vae.models.elbo import chunks, each_given
 from pyro_vae.models.priors import Prior
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
@@ -79,7 +79,7 @@ def fit_prior(model: VAE, images: Tensor, kind: str = "mixture", seed: int = 0) 
             f"images: expected at least {FEWEST_IMAGES}, to fit a density to codes, got {len(images)}"
         )
     with seeded(seed, images.device):
-        z = torch.cat([model.encode(x).sample() for x in chunks(images)])
+        z = torch.cat([vae.encode(x).sample() for vae, x in each_given(model, chunks(images))])
     # scikit-learn takes seeds of 32 bits.
     fit = GaussianMixture(components, reg_covar=REGULARISATION, random_state=seed % 2**32)
     with warnings.catch_warnings():

@@ -108,6 +108,7 @@ class Network(ABC):
     """A pair of builders, `encoder` and `decoder`, with default hidden sizes."""
 
     hidden: tuple[int, ...] = ()
+    flat = False  # whether the encoder reads vectors of pixels as well as images
 
     @staticmethod
     def check(image_shape: Shape, hidden: tuple[int, ...]) -> None:
@@ -132,6 +133,7 @@ class MLP(Network):
     """A pair of fully connected networks; the decoder has the hidden sizes in reverse order."""
 
     hidden: tuple[int, ...] = (256, 128)
+    flat = True
 
     @staticmethod
     def encoder(image_shape, outputs, hidden, activation):
@@ -248,6 +250,11 @@ NETWORKS: dict[str, type[Network]] = {
     "conv": Conv,
     "resnet": ResNet,
 }
+
+
+def reads_vectors(network: str | tuple[nn.Module, nn.Module]) -> bool:
+    """Return whether the encoder of a network reads vectors of pixels, which labels can follow."""
+    return isinstance(network, str) and network in NETWORKS and NETWORKS[network].flat
 
 
 def networks(

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from pyro_vae.likelihoods.base import Likelihood
 from pyro_vae.likelihoods.families import LIKELIHOODS
-from pyro_vae.models.networks import Sizes, batched, networks
+from pyro_vae.models.labels import Conditional, beside_pixels, embedding_of, joined_shape
+from pyro_vae.models.networks import Sizes, batched, networks, reads_vectors
 from pyro_vae.models.posteriors import POSTERIORS, Posterior
 from pyro_vae.models.priors import PRIORS, NormalPrior, Prior
-from pyro_vae.own_parts import made, part, reason_of
+from pyro_vae.own_parts import made, part, tried
 
 _serial = itertools.count()
 
@@ -41,7 +42,7 @@ def scale_latent(beta: float | Tensor):
     return poutine.scale(scale=beta) if beta > 0 else poutine.mask(mask=False)
 
 
-class VAE(nn.Module):
+class VAE(Conditional):
     """A VAE of four parts: a network, a likelihood p(x|z), a prior p(z) and a posterior q(z|x).
 
     Each part is a name, an import path as in `mine.py:Net`, or an object of your own. `model` and
@@ -77,6 +78,8 @@ class VAE(nn.Module):
             path as in `mine.py:Name` (default: normal).
         prior: family of p(z); one of `normal`, `mixture`, `vamp`, or an import path as in
             `mine.py:Name` (default: normal).
+        conditional: number of classes y in p(x|z,y) and q(z|x,y); at least 1 (default: no labels).
+            It may be a module of your own that embeds labels (N,), from 0, as features (N, F).
 
     Raises:
         ValueError: an unknown name, a size that is not positive, a likelihood that takes no sigma,
@@ -119,6 +122,7 @@ class VAE(nn.Module):
         sigma: float | None = None,
         posterior: str | Posterior = "normal",
         prior: str | Prior = "normal",
+        conditional: int | nn.Module | None = None,
     ):
         super().__init__()
         if len(image_shape) != 3 or min(image_shape) < 1:
@@ -136,10 +140,12 @@ class VAE(nn.Module):
                 "likelihood", likelihood, LIKELIHOODS, self.image_shape, levels, score, **options
             )
         self.posterior = _made("posterior", posterior, POSTERIORS, latent_dim)
+        self.embedding, features = embedding_of(conditional)
+        self.flat = features > 0 and reads_vectors(network)
         sizes = Sizes(
-            self.image_shape,
+            joined_shape(self.image_shape, features, self.flat),
             self.posterior.num_outputs,
-            latent_dim,
+            latent_dim + features,
             (self.likelihood.channels, height, width),
         )
         self.encoder, self.decoder = networks(
@@ -161,17 +167,16 @@ class VAE(nn.Module):
         Raises:
             ValueError: a part that fails, or returns another shape than the others need.
         """
-        training, size, device = self.training, self.latent_dim, self.device
-        count, dtype = 2, next(self.parameters()).dtype
+        training, size, vae = self.training, self.latent_dim, self.of_first_class()
         self.eval()
         with pyro.validation_enabled(False):
-            x = torch.zeros(count, *self.image_shape, dtype=dtype, device=device)
-            outputs = _tried("encoder", (self.posterior.num_outputs,), self.encoder, x)
-            q = _tried("posterior", (size,), self.posterior, outputs)
-            _tried("prior", (size,), lambda z: self.prior.expand(z.shape[:1]), q.mean)
+            x = next(self.parameters()).new_zeros(2, *self.image_shape)
+            outputs = tried("encoder", (self.posterior.num_outputs,), vae._encoded, x)
+            q = tried("posterior", (size,), self.posterior, outputs)
+            tried("prior", (size,), lambda z: self.prior.expand(z.shape[:1]), q.mean)
             shape = (self.likelihood.channels, *self.image_shape[1:])
-            outputs = _tried("decoder", shape, self.decoder, q.mean)
-            _tried("likelihood", self.image_shape, self.likelihood, outputs)
+            outputs = tried("decoder", shape, vae.outputs, q.mean)
+            tried("likelihood", self.image_shape, self.likelihood, outputs)
         self.train(training)
         return q
 
@@ -184,7 +189,11 @@ class VAE(nn.Module):
         self._renew_name()
 
     def model(
-        self, x: Tensor | None, beta: float | Tensor = 1.0, num_images: int | None = None
+        self,
+        x: Tensor | None,
+        beta: float | Tensor = 1.0,
+        num_images: int | None = None,
+        labels: Tensor | None = None,
     ) -> Tensor:
         """Run the generative program for images (B, C, H, W): z ~ p(z), x ~ p(x | z).
 
@@ -192,25 +201,26 @@ class VAE(nn.Module):
 
         Args:
             beta: the factor on the latent site; without effect where q is a point.
+            labels: (B,), of a conditional model, for p(x | z, y).
 
         Raises:
             ValueError: if neither images nor their number are given.
         """
         if x is None and num_images is None:
             raise ValueError("num_images: expected how many images to draw without x, got None")
-        for name in ("prior_module", "decoder", "likelihood"):
+        for name in ("prior_module", "embedding", "decoder", "likelihood"):
             self._register(name)
         with pyro.plate("data", num_images if x is None else x.shape[0]):
             with self.on_latent(beta):
                 z = pyro.sample("z", self.prior)
-            return pyro.sample("x", self.decode(z), obs=x)
+            return pyro.sample("x", self.given(labels).decode(z), obs=x)
 
-    def guide(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
-        """Run the program of the posterior for images (B, C, H, W): z ~ q(z | x)."""
-        for name in ("encoder", "posterior"):
+    def guide(self, x: Tensor, beta: float | Tensor = 1.0, labels: Tensor | None = None) -> Tensor:
+        """Run the program of the posterior for images (B, C, H, W): z ~ q(z | x), or q(z | x, y)."""
+        for name in ("embedding", "encoder", "posterior"):
             self._register(name)
         with pyro.plate("data", x.shape[0]), self.on_latent(beta):
-            return pyro.sample("z", self.encode(x))
+            return pyro.sample("z", self.given(labels).encode(x))
 
     def on_latent(self, beta: float | Tensor) -> AbstractContextManager:
         """Return the handler of the latent site in both programs."""
@@ -218,10 +228,17 @@ class VAE(nn.Module):
 
     def encode(self, x: Tensor) -> TorchDistribution:
         """Return q(z | x), event shape (latent_dim,), for images (..., C, H, W)."""
-        return self.posterior(batched(self.encoder, x, 3))
+        return self.posterior(self._encoded(x))
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        if self.embedding is not None:
+            x = beside_pixels(x, self.features(x.shape[:-3]), self.flat)
+        return batched(self.encoder, x, 1 if self.flat else 3)
 
     def outputs(self, z: Tensor) -> Tensor:
         """Return the decoder's outputs (..., channels, H, W) for latents (..., latent_dim)."""
+        if self.embedding is not None:
+            z = torch.cat([z, self.features(z.shape[:-1])], -1)
         return batched(self.decoder, z, 1)
 
     def decode(self, z: Tensor) -> TorchDistribution:
@@ -296,20 +313,20 @@ class VAE(nn.Module):
         return self.images(self.prior.sample((num_samples,)), draw)
 
     @contextmanager
-    def unregistered(self) -> Iterator[None]:
-        """Keep parameters out of Pyro's store while programs run inside a `with` block.
+    def unregistered(self) -> Iterator["VAE"]:
+        """Keep parameters out of Pyro's store while programs run inside a `with` block; give the model.
 
         This is for optimisers that hold the module's parameters already. Registering the parameters
         takes a tenth of the time that the handlers of a small model take.
         """
         before, self.registers = self.registers, False
         try:
-            yield
+            yield self
         finally:
             self.registers = before
 
     def _register(self, part: str) -> None:
-        if self.registers:
+        if self.registers and getattr(self, part) is not None:
             pyro.module(f"{self.name}.{part}", getattr(self, part))
 
 
@@ -329,22 +346,3 @@ def _sigma(family: Callable, sigma: float | None) -> dict[str, float]:
     if "sigma" not in signature(family).parameters:
         raise ValueError(f"sigma: {getattr(family, '__name__', family)} takes none")
     return {"sigma": sigma}
-
-
-def _tried(name: str, shape: tuple[int, ...], module: Callable, given: Tensor) -> Any:
-    """Return what a part gives for two inputs, a tensor or a distribution.
-
-    Raises:
-        ValueError: it fails, or what it gives does not have this shape for each of the two.
-    """
-    try:
-        found = module(given)
-    except Exception as error:  # whatever a user's part raises
-        raise ValueError(f"{name}: fails on {tuple(given.shape)}: {reason_of(error)}") from error
-    sizes = found.shape if isinstance(found, Tensor) else (*found.batch_shape, *found.event_shape)
-    batched_as = found.shape[:1] if isinstance(found, Tensor) else found.batch_shape
-    if tuple(sizes) != (len(given), *shape) or tuple(batched_as) != (len(given),):
-        raise ValueError(
-            f"{name}: expected the shape {shape} for each of {len(given)}, got {tuple(sizes)}"
-        )
-    return found

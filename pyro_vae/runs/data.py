@@ -16,6 +16,7 @@ from pyro_vae.data.pictures import AS_THEY_ARE, Form
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import DATASETS, check_name, is_path
 from pyro_vae.runs.config import RunConfig
+from pyro_vae.training.epochs import Splits
 
 SPLITS = ("train", "test", "validation")
 NAMED: dict = {"levels": None, "image_size": None, "channels": None}  # as data sets have their own
@@ -64,6 +65,19 @@ def load_data(config: RunConfig, download: bool = True) -> Dataset:
 
 
 load_local_data = partial(load_data, download=False)
+
+
+def splits_of(model: VAE, data: Dataset, with_validation: bool) -> Splits:
+    """Return the images of a data set, with their labels if the model takes them.
+
+    Args:
+        with_validation: whether those that are held out are among them.
+    """
+    train, test, validation = data.train, data.test, data.validation if with_validation else None
+    if model.embedding is None:
+        train, test = Split(train.images), Split(test.images)
+        validation = Split(validation.images) if validation else None
+    return Splits(train, test, validation, data.dynamic)
 
 
 class OtherImages(OSError):

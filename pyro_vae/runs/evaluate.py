@@ -177,6 +177,8 @@ def _measure(part: Part, subject: Subject) -> Measured:
     if count < part.needs:
         reason = f"it needs {part.needs} test images, and there are {count}"
         return Measured({"left_out": reason})
+    if subject.model.embedding is not None and not part.takes_labels:
+        return Measured({"left_out": "the model is conditional, and the part takes no labels"})
     return part.measure(subject)
 
 

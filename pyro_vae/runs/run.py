@@ -279,6 +279,11 @@ def cautions(config: RunConfig, data: Dataset, model: VAE) -> list[str]:
             f"{config.likelihood} is no likelihood of {data.levels or 'unknown'} grey levels:"
             " the ELBO is not comparable, bits per dimension are not reported"
         )
+    if config.conditional:
+        said.append(
+            "all figures are of images given their labels: log P(x | y) is not comparable with the"
+            " log P(x) of baselines and of runs without labels"
+        )
     if data.levels is None:
         said.append(
             "pixels are floats on no known grid of grey levels: bits per dimension are not"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from pyro_vae.data import Dataset, draw_binary
+from pyro_vae.data import Dataset, Split, draw_binary
 from pyro_vae.evaluation.convergence import end_of_curve
 from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.evaluation.exact import linear_optimum
@@ -18,6 +18,7 @@ from pyro_vae.notices import Progress, no_progress
 from pyro_vae.pages.wording import number_text
 from pyro_vae.randomness import seeded
 from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.data import splits_of
 from pyro_vae.runs.run import cautions
 from pyro_vae.training.loop import Training
 
@@ -27,9 +28,9 @@ TRAIN_DRAWS = 2**17
 
 
 class Scored(NamedTuple):
-    """Images of a split, and the measures of each of them, with the draws of z for its log P."""
+    """A split, and the measures of each of its images, with the draws of z for its log P."""
 
-    images: Tensor
+    split: Split
     columns: dict[str, Tensor]
     num_samples: int
 
@@ -40,15 +41,15 @@ def score(data: Dataset, training: Training, progress: Progress = no_progress) -
     The bound takes as many draws of z as a second or a few allow. Their number depends on the test
     images alone, so that runs on the same data are measured alike.
     """
-    test, model = training.splits.test, training.model
-    num_samples = min(max(NUMBERS // test.numel(), FEWEST_DRAWS), MOST_DRAWS)
-    splits = {"test": test}
-    if data.validation is not None:
-        splits["validation"] = data.validation.images.to(test)
+    model, images = training.model, training.images
+    splits = splits_of(model, data, True).to(images.device, images.dtype)
+    num_samples = min(max(NUMBERS // splits.test.images.numel(), FEWEST_DRAWS), MOST_DRAWS)
     scored = {}
-    for name, images in splits.items():
-        columns = per_image(model, images, data.levels, num_samples, progress=progress)
-        scored[name] = Scored(images, columns, num_samples)
+    for name in ("test", "validation") if data.validation else ("test",):
+        split = getattr(splits, name)
+        vae = model.given(split.labels)
+        columns = per_image(vae, split.images, data.levels, num_samples, progress=progress)
+        scored[name] = Scored(split, columns, num_samples)
     return scored
 
 
@@ -69,7 +70,7 @@ def summarise(
     """
     model = training.model
     optimum = _linear_optimum(config, model, data)
-    train = _train_summary(model, data, training.images, optimum)
+    train = _train_summary(model, data, training.splits.train, optimum)
     splits = {name: _means(model, split) for name, split in scored.items()}
     return {
         "dataset": config.dataset,
@@ -165,19 +166,20 @@ def _convergence(
 
 def _means(model: VAE, scored: Scored) -> dict:
     """Return the means over images, without their errors."""
-    measures = means(model, *scored)
+    split, columns, num_samples = scored
+    measures = means(model.given(split.labels), split.images, columns, num_samples)
     return {k: v.mean if isinstance(v, Estimate) else v for k, v in measures.items()}
 
 
-def _train_summary(model: VAE, data: Dataset, images: Tensor, optimum: dict | None) -> dict:
+def _train_summary(model: VAE, data: Dataset, split: Split, optimum: dict | None) -> dict:
     """Return the figures of the model on its training images.
 
     Where a closed form gives the optimum, many draws of z average the noise out.
     """
-    with seeded(0, images.device):
-        images = draw_binary(images) if data.dynamic else images
+    with seeded(0, split.images.device):
+        images = draw_binary(split.images) if data.dynamic else split.images
     num_samples = math.ceil(TRAIN_DRAWS / len(images)) if optimum else 1
-    terms = elbo_terms(model, images, num_samples)
+    terms = elbo_terms(model.given(split.labels), images, num_samples)
     named = {"elbo": terms.elbo, "rate": terms.rate, "distortion": terms.distortion}
     means = {f"{name}_nats": values.mean().item() for name, values in named.items()}
     judged = terms.elbo if model.has_rate else terms.distortion
@@ -188,7 +190,9 @@ def _train_summary(model: VAE, data: Dataset, images: Tensor, optimum: dict | No
 def _linear_optimum(config: RunConfig, model: VAE, data: Dataset) -> dict | None:
     """Return the optimum of the run in closed form, or None where there is no closed form."""
     family = model.likelihood
-    plain = config.network == "linear" and config.decoder_features is None
+    plain = (
+        config.network == "linear" and config.decoder_features is None and not config.conditional
+    )
     normal = config.prior == "normal" and config.posterior in ("normal", "full_normal")
     linear = plain and normal and family.one_sigma
     elbo = config.objective in ELBOS and not config.free_bits

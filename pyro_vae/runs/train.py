@@ -14,7 +14,7 @@ from pyro_vae.names import command, is_path
 from pyro_vae.own_parts import OWN, whole_path
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.data import load_data, load_data_again
+from pyro_vae.runs.data import load_data, load_data_again, splits_of
 from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.observer import Observer, failures_told
 from pyro_vae.runs.report import write_report
@@ -28,7 +28,7 @@ from pyro_vae.runs.resume import (
 from pyro_vae.runs.run import Run, build_model, cautions, load_run, take_weights
 from pyro_vae.runs.writer import RunWriter
 from pyro_vae.settings import TrainingSettings, by_name, default_batch_size
-from pyro_vae.training.epochs import Record, Splits
+from pyro_vae.training.epochs import Record
 from pyro_vae.training.fit import make_training
 from pyro_vae.training.loop import Stopped, Training
 
@@ -227,10 +227,9 @@ def _untrained(config: RunConfig, data: Dataset, observer: Observer, begins: boo
         raise ValueError(
             f"levels: {config.likelihood} scores grey levels; name their number with --levels"
         )
-    validation = data.validation if config.patience else None
     return make_training(
         model,
-        Splits(data.train.images, data.test.images, validation and validation.images, data.dynamic),
+        splits_of(model, data, config.patience is not None),
         TrainingSettings(**by_name(config, TrainingSettings)),
         resolve_device(config.device),
         observer.should_stop,

@@ -8,19 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae.checkpoints import load_checkpoint, save_checkpoint
-from pyro_vae.data import Dataset
+from pyro_vae.data import Dataset, Split
 from pyro_vae.evaluation.paths import PATHS, interpolate, principal_plane, traverse
 from pyro_vae.evaluation.terms import mean_variance_per_component, rate_per_component
 from pyro_vae.figures import codes, one_run
 from pyro_vae.figures.images import beside, grid, reconstruction_grid
 from pyro_vae.files import replace_file
 from pyro_vae.measures.part import to_numpy
-from pyro_vae.models.elbo import chunks
+from pyro_vae.models.elbo import chunks, each_given
+from pyro_vae.models.labels import rows_of_classes
 from pyro_vae.models.vae import VAE
 from pyro_vae.notices import Progress, no_progress
 from pyro_vae.pages.frame import png_bytes, svg
@@ -107,7 +109,10 @@ class RunWriter:
         )
         save_drawings(trained.figures, drawings)
         scored = score(self.data, self.training, progress)
-        save_per_image(trained.per_image_file, {name: each[:2] for name, each in scored.items()})
+        save_per_image(
+            trained.per_image_file,
+            {name: (each.split.images, each.columns) for name, each in scored.items()},
+        )
         trained.summary = finite(
             summarise(trained.config, self.data, self.training, scored, trained.metrics, progress)
         )
@@ -115,9 +120,9 @@ class RunWriter:
         save_json(trained.summary_file, trained.summary)
 
     @property
-    def test(self) -> Tensor:
-        """Return the test images on the model's device."""
-        return cast(Tensor, self.training.splits.test)  # a run has test images
+    def test(self) -> Split:
+        """Return the test images on the model's device, with labels if it takes them."""
+        return cast(Split, self.training.splits.test)  # a run has test images
 
 
 def is_power_of_two(epoch: int) -> bool:
@@ -129,36 +134,54 @@ def is_power_of_two(epoch: int) -> bool:
 
 
 def trained_pictures(
-    model: VAE, data: Dataset, test: Tensor, metrics: Columns, seed: int
+    model: VAE, data: Dataset, test: Split, metrics: Columns, seed: int
 ) -> Drawings:
     """Return all pictures of a trained model.
 
     Args:
         data: for the labels of its test images.
-        test: the test images on the model's device, (N, C, H, W).
+        test: the test images on the model's device.
         metrics: the columns of `metrics.csv`.
         seed: of the draws.
     """
-    with seeded(seed, test.device):
-        reconstructions, samples = model.reconstruct(test[:16]), model.sample(64)
-    pairs = reconstruction_grid(to_numpy(test[:16]), to_numpy(reconstructions))
-    variances = mean_variance_per_component(model, test)
+    pairs, samples = _reconstructed_and_drawn(model, test[:16], 64, seed)
+    labelled = model.given(test.labels)
+    variances = mean_variance_per_component(labelled, test.images)
     drawings: Drawings = {
         "reconstructions.png": png_bytes(pairs),
-        "samples.png": png_bytes(grid(to_numpy(samples), 8)),
+        "samples.png": png_bytes(samples),
         "learning_curves.png": png_of(one_run.learning_curves(metrics)),
     }
-    rates = rate_per_component(model, test)
+    rates = rate_per_component(labelled, test.images)
     if rates is not None:
         bars = codes.components(to_numpy(rates.mean(0)), to_numpy(variances))
         drawings["kl_histogram.png"] = png_of(bars)
     return drawings | _map(model, data, test) | _paths(model, test, variances)
 
 
-def _map(model: VAE, data: Dataset, test: Tensor) -> Drawings:
+def _reconstructed_and_drawn(
+    model: VAE, split: Split, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return pictures of images beside their reconstructions, and of samples.
+
+    A conditional model draws a row of eight for each class.
+    """
+    x, drawn = split.images, model
+    if model.embedding is not None:
+        drawn = model.given(rows_of_classes(model.classes, 8))
+        count = len(drawn.labels)
+    with seeded(seed, x.device):
+        reconstructions, samples = model.given(split.labels).reconstruct(x), drawn.sample(count)
+    pairs = reconstruction_grid(to_numpy(x), to_numpy(reconstructions))
+    return pairs, grid(to_numpy(samples), 8)
+
+
+def _map(model: VAE, data: Dataset, test: Split) -> Drawings:
     """Draw the mean codes of test images, in a plane of two components or of principal ones."""
     with torch.no_grad():
-        means = torch.cat([model.encode(x).mean for x in chunks(test[:MOST_CODES])]).double()
+        few = test[:MOST_CODES]
+        batches = each_given(model.given(few.labels), chunks(few.images))
+        means = torch.cat([vae.encode(x).mean for vae, x in batches]).double()
     if means.shape[1] < 2:
         return {}
     points, names = means, ("component 1", "component 2")
@@ -171,25 +194,25 @@ def _map(model: VAE, data: Dataset, test: Tensor) -> Drawings:
     return {"latent_map": codes.latent_map(to_numpy(points), shown, names)}
 
 
-def _paths(model: VAE, test: Tensor, variances: Tensor) -> Drawings:
-    """Draw traversals of the components that vary most, and interpolations of pairs of images."""
+def _paths(model: VAE, test: Split, variances: Tensor) -> Drawings:
+    """Draw traversals of the components that vary most, and interpolations of pairs of images.
+
+    Images with labels are not interpolated, since there is nothing between two labels.
+    """
     moving = variances.argsort(descending=True)[:ROWS].tolist()
-    rows = traverse(model, test[0], moving).flatten(0, 1)
+    first = test[:1]
+    rows = traverse(model.given(first.labels), first.images[0], moving).flatten(0, 1)
     drawings: Drawings = {"traversals.png": png_bytes(grid(to_numpy(rows), 8))}
-    if len(test) >= 2 * PAIRS:
-        pairs = test[:PAIRS], test[PAIRS : 2 * PAIRS]
+    if len(test) >= 2 * PAIRS and test.labels is None:
+        pairs = test.images[:PAIRS], test.images[PAIRS : 2 * PAIRS]
         ways = torch.cat([interpolate(model, *pairs, path=path) for path in PATHS])
         drawings["interpolation.png"] = png_bytes(grid(to_numpy(ways.flatten(0, 1)), 8))
     return drawings
 
 
-def progress_picture(model: VAE, test: Tensor, epoch: int, seed: int) -> Drawings:
+def progress_picture(model: VAE, test: Split, epoch: int, seed: int) -> Drawings:
     """Draw reconstructions and samples after an epoch; images and codes are the same each time."""
-    x = test[:16]
-    with seeded(seed, x.device):
-        reconstructions, samples = model.reconstruct(x), model.sample(32)
-    pairs = reconstruction_grid(to_numpy(x), to_numpy(reconstructions))
-    picture = beside(pairs, grid(to_numpy(samples), 8))
+    picture = beside(*_reconstructed_and_drawn(model, test[:16], 32, seed))
     return {f"progress_{epoch:04d}.png": png_bytes(picture)}
 
 

@@ -5,6 +5,7 @@ Their random draws become inputs of the graph, so that its caller supplies the n
 """
 
 import operator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyro
@@ -31,7 +32,7 @@ class Draw(NamedTuple):
 
 
 class Captured(NamedTuple):
-    """The loss as one graph from parameters, buffers, x, beta and noise to `Terms` as (3,)."""
+    """The loss as one graph from parameters, buffers, x, beta, labels, noise to `Terms` as (3,)."""
 
     graph: GraphModule
     inputs: list[tuple[InputKind, str]]  # all before the noise, with their names in the model
@@ -47,12 +48,18 @@ class Captured(NamedTuple):
         return [node.meta["val"].shape for node, (k, _) in nodes if k == kind]
 
     def __call__(
-        self, parameters: list[Tensor], buffers: list[Tensor], x: Tensor, beta: Tensor, noise
+        self,
+        parameters: list[Tensor],
+        buffers: list[Tensor],
+        x: Tensor,
+        beta: Tensor,
+        noise: Sequence[Tensor],
+        labels: Tensor | None = None,
     ) -> Tensor:
         given = {
             InputKind.PARAMETER: iter(parameters),
             InputKind.BUFFER: iter(buffers),
-            InputKind.USER_INPUT: iter((x, beta)),
+            InputKind.USER_INPUT: iter((x, beta, labels)),
         }
         return self.graph(*(next(given[kind]) for kind, _ in self.inputs), *noise)[0]
 
@@ -62,20 +69,24 @@ class _Terms(nn.Module):
         super().__init__()
         self.model, self.loss = loss.model, loss
 
-    def forward(self, x: Tensor, beta: Tensor) -> Tensor:
+    def forward(self, x: Tensor, beta: Tensor, labels: Tensor | None = None) -> Tensor:
         takes_beta = self.loss.objective.any_beta  # the others would refuse a tensor
-        return torch.stack(self.loss.terms(x, beta if takes_beta else 1.0))
+        return torch.stack(self.loss.terms(x, beta if takes_beta else 1.0, labels))
 
 
-def capture(loss: Loss, x: Tensor) -> Captured:
+def capture(loss: Loss, x: Tensor, labels: Tensor | None = None) -> Captured:
     """Return the terms of a loss on minibatches like x (B, C, H, W), as a graph.
+
+    Args:
+        labels: (B,), of a conditional model.
 
     Raises:
         ValueError: programs that cannot become one graph. They change a buffer, and the graph
             would not repeat the change; they draw noise that is not standard Normal or uniform;
             or their control flow depends on values.
     """
-    example = (x, torch.ones((), dtype=x.dtype, device=x.device))
+    beta = torch.ones((), dtype=x.dtype, device=x.device)
+    example = (x, beta) if labels is None else (x, beta, labels)
     with pyro.validation_enabled(False):
         try:
             program = torch.export.export(_Terms(loss), example, strict=False)

@@ -70,19 +70,19 @@ class SingleSteps(Engine):
     """An engine that takes one minibatch at a time."""
 
     @abstractmethod
-    def step(self, x: Tensor, beta: float, learning_rate: float) -> Terms:
+    def step(
+        self, x: Tensor, beta: float, learning_rate: float, labels: Tensor | None = None
+    ) -> Terms:
         """Update the parameters in place and return the terms before the update."""
 
     def steps(self, minibatches):
-        images, dynamic, *schedules = minibatches
+        schedules = minibatches.betas.tolist(), minibatches.learning_rates.tolist()
         with training_mode(self.model):
-            for rows, beta, learning_rate in zip(
-                schedules[0], *(s.tolist() for s in schedules[1:])
-            ):
-                x = images.index_select(0, rows)
-                x = draw_binary(x) if dynamic else x
+            for rows, beta, learning_rate in zip(minibatches.rows, *schedules):
+                x, labels = minibatches.at(rows)
+                x = draw_binary(x) if minibatches.dynamic else x
                 with self.loss.autocast():
-                    terms = self.step(x, beta, learning_rate)
+                    terms = self.step(x, beta, learning_rate, labels)
                 yield torch.stack(terms)[None]
 
 
@@ -102,12 +102,12 @@ class Svi(SingleSteps):
             raise ValueError(
                 "svi needs an estimator of Pyro's, which the objective has not; use eager"
             )
-        self.loss.check_objective(minibatches.first())
+        self.loss.check_objective(*minibatches.first())
 
-    def step(self, x, beta, learning_rate):
+    def step(self, x, beta, learning_rate, labels=None):
         in_guide, in_model = self.recorders
-        estimator = self.loss.estimator(len(x))
-        model, guide = per_image(self.model.model), per_image(self.model.guide)
+        estimator, vae = self.loss.estimator(len(x)), self.model.given(labels)
+        model, guide = per_image(vae.model), per_image(vae.guide)
         svi = pyro.infer.SVI(in_model(model), in_guide(guide), self.optimizer, estimator)
         self.optimizer.pt_optim_args["lr"] = learning_rate
         for adam in self.optimizer.optim_objs.values():
@@ -142,11 +142,11 @@ class Eager(SingleSteps):
         self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True, **adam.options)
 
     def prepare(self, minibatches):
-        self.loss.check(minibatches.first())
+        self.loss.check(*minibatches.first())
 
-    def step(self, x, beta, learning_rate):
+    def step(self, x, beta, learning_rate, labels=None):
         self.optimizer.param_groups[0]["lr"] = learning_rate
-        terms = self.loss.terms(x, beta)
+        terms = self.loss.terms(x, beta, labels)
         self.optimizer.zero_grad()
         terms.loss.backward()
         if self.adam.clip_norm is not None:
@@ -202,11 +202,11 @@ class Compiled(Engine):
     def prepare(self, minibatches):
         if self.take_steps is not None:
             return
-        self.loss.check(minibatches.first())
+        self.loss.check(*minibatches.first())
         captured, draws = self.capture(minibatches)
         images, device = minibatches.images, minibatches.images.device
         self.take_steps = STEPS[device.type](
-            self.make_step(captured, minibatches.dynamic, device),
+            self.make_step(captured, minibatches),
             self.learned(captured).of_one(),
             images,
             Noise(draws, device),
@@ -214,10 +214,11 @@ class Compiled(Engine):
             self.scalars(minibatches)[0].to(images),
         )
 
-    def make_step(self, captured: Captured, dynamic: bool, device: torch.device) -> Step:
+    def make_step(self, captured: Captured, minibatches: Minibatches) -> Step:
         """Return the function that takes a step."""
         self.libraries = choose(captured.graph.graph, self.libraries)
-        return self.compile(training_step(captured, dynamic, self.adam), device, self.libraries)
+        step = training_step(captured, minibatches.dynamic, self.adam, labels=minibatches.labels)
+        return self.compile(step, minibatches.images.device, self.libraries)
 
     def steps(self, minibatches):
         images = minibatches.images
@@ -236,9 +237,9 @@ class Compiled(Engine):
 
     def capture(self, minibatches: Minibatches) -> tuple[Captured, list[Draw]]:
         """Return the graph of the objective, and all the noise that a step takes."""
-        x = minibatches.first()
+        x, labels = minibatches.first()
         with self.loss.autocast(), training_mode(self.model):
-            captured = capture(self.loss, x)
+            captured = capture(self.loss, x, labels)
         pixels = [Draw("uniform_", x.shape, x.dtype)] if minibatches.dynamic else []
         return captured, pixels + captured.noise
 
@@ -275,8 +276,8 @@ class Graph(Compiled):
     name = "graph"
     plainer = "eager"
 
-    def make_step(self, captured, dynamic, device):
-        return fused_step(captured, dynamic, self.adam)
+    def make_step(self, captured, minibatches):
+        return fused_step(captured, minibatches.dynamic, self.adam, minibatches.labels)
 
     def of_adam(self, counts, learning_rates):
         return learning_rates, counts

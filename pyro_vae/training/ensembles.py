@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 import torch
 from torch import Tensor, nn
 
+from pyro_vae.data import Split
 from pyro_vae.devices import computing_on, sent, synchronize
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.training.capture import Captured, Draw
@@ -44,7 +45,7 @@ class Ensemble(Lazy[dict[int, Outcome]]):
         _check_alike(members)
         self.stack = stack
         self.members, self.failed = list(members), set[int]()
-        self.images, self.offsets = _joined([m.images for m in members])
+        self.images, self.labels, self.offsets = _joined([m.splits.train for m in members])
         self.stacks: list[Stack] = []
 
     @property
@@ -97,11 +98,10 @@ class Ensemble(Lazy[dict[int, Outcome]]):
         first, device = self.members[0].engine, self.images.device
         size = self.stack or self._stack_size(device)
         with self.members[0].private.swapped_in():
-            first.loss.check(minibatches.first())
+            first.loss.check(*minibatches.first())
             captured, draws = first.capture(minibatches)
-            step = first.compile(
-                training_step(captured, minibatches.dynamic, first.adam, ensemble=True), device
-            )
+            step = training_step(captured, minibatches.dynamic, first.adam, True, self.labels)
+            step = first.compile(step, device)
             for start in range(0, len(self.members), size):
                 indices = range(start, min(start + size, len(self.members)))
                 self.stacks.append(Stack(self, indices, size, step, captured, draws, minibatches))
@@ -267,18 +267,26 @@ def _architecture(member: Training) -> tuple:
     return type(model), repr(model), model.latent_dim, family, member.images.shape
 
 
-def _joined(images: list[Tensor]) -> tuple[Tensor, list[int]]:
-    """Return all different tensors in a row, and the offset at which each member's begins.
+def _joined(splits: list[Split]) -> tuple[Tensor, Tensor | None, list[int]]:
+    """Return all different images and their labels in a row, and the offset of each member's.
 
     Members that train on the same images share one tensor, which is in the row once.
     """
-    different: list[Tensor] = []
-    for x in images:
-        if not any(x is other for other in different):
-            different.append(x)
+    different: list[Split] = []
+    for split in splits:
+        if not any(split.images is other.images for other in different):
+            different.append(split)
     starts = list(itertools.accumulate(map(len, different), initial=0))
-    offsets = [next(s for s, other in zip(starts, different) if x is other) for x in images]
-    return different[0] if len(different) == 1 else torch.cat(different), offsets
+    offsets = [
+        next(s for s, other in zip(starts, different) if split.images is other.images)
+        for split in splits
+    ]
+    (images, *others), labels = [d.images for d in different], [d.labels for d in different]
+    return (
+        torch.cat([images, *others]) if others else images,
+        None if labels[0] is None else torch.cat(labels),
+        offsets,
+    )
 
 
 def _stacked(engines: list[Compiled], captured: Captured, size: int) -> Learned:

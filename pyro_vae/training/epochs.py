@@ -14,8 +14,8 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.data import draw_binary
-from pyro_vae.models.elbo import ElboTerms, chunks, elbo_terms
+from pyro_vae.data import Split, draw_binary
+from pyro_vae.models.elbo import ElboTerms, chunks, each_given, elbo_terms
 from pyro_vae.models.vae import VAE
 from pyro_vae.settings import TrainingSettings
 
@@ -44,22 +44,24 @@ class Lazy(Iterator[Given]):
 
 @dataclass(frozen=True)
 class Splits:
-    """The images (N, C, H, W) on the model's device: to train on, to score, and to select by.
+    """The images on the model's device, with labels if the model takes them.
+
+    They are those to train on, to score, and to select by.
 
     If `dynamic` is true, the training images are probabilities of the binary pixels that each step
     draws.
     """
 
-    train: Tensor
-    test: Tensor | None = None
-    validation: Tensor | None = None
+    train: Split
+    test: Split | None = None
+    validation: Split | None = None
     dynamic: bool = False
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Splits":
         """Return the same images on a device, in a number format."""
 
-        def moved(images: Tensor | None) -> Tensor | None:
-            return None if images is None else images.to(device, dtype)
+        def moved(split: Split | None) -> Split | None:
+            return None if split is None else split.to(device, dtype)
 
         train = self.train.to(device, dtype)
         return Splits(train, moved(self.test), moved(self.validation), self.dynamic)
@@ -69,14 +71,20 @@ class Minibatches(NamedTuple):
     """The steps to take: all images (N, C, H, W), the minibatches' rows (steps, B), and schedules."""
 
     images: Tensor
+    labels: Tensor | None  # (N,), of a conditional model
     dynamic: bool  # whether images are probabilities of the binary pixels that a step draws
     rows: Tensor
     betas: np.ndarray  # (steps,), in double precision
     learning_rates: np.ndarray
 
-    def first(self) -> Tensor:
-        """Return the images of the first step (B, C, H, W), before pixels are drawn."""
-        return self.images.index_select(0, self.rows[0])
+    def at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the images of a step (B, C, H, W), before pixels are drawn, and their labels."""
+        labels = None if self.labels is None else self.labels.index_select(0, rows)
+        return self.images.index_select(0, rows), labels
+
+    def first(self) -> tuple[Tensor, Tensor | None]:
+        """Return the images and the labels of the first step."""
+        return self.at(self.rows[0])
 
 
 def constant(steps: np.ndarray, *_: int) -> np.ndarray:
@@ -212,15 +220,16 @@ def calibrate(model: VAE, splits: Splits) -> bool:
     if model.training:  # the caller may have changed the mode
         model.eval()
     draw = draw_binary if splits.dynamic else (lambda x: x)
-    batches = chunks(splits.train, numbers_per_pixel=model.likelihood.numbers_per_pixel)
+    images, labelled = splits.train.images, model.given(splits.train.labels)
+    batches = map(draw, chunks(images, numbers_per_pixel=model.likelihood.numbers_per_pixel))
     return model.likelihood.calibrate(
-        (x, model.outputs(model.encode(x).sample())) for x in map(draw, batches)
+        (x, vae.outputs(vae.encode(x).sample())) for vae, x in each_given(labelled, batches)
     )
 
 
-def test_figures(model: VAE, images: Tensor) -> dict[str, float]:
-    """Return a record's figures of the test images (N, C, H, W), with one draw of z per image."""
-    scored = _scored(model, images)
+def test_figures(model: VAE, split: Split) -> dict[str, float]:
+    """Return a record's figures of the test images, with one draw of z per image."""
+    scored = _scored(model, split)
     return {
         "test_elbo": scored.elbo.mean().item(),
         "test_rate": scored.rate.mean().item(),
@@ -228,16 +237,16 @@ def test_figures(model: VAE, images: Tensor) -> dict[str, float]:
     }
 
 
-def validation_loss(model: VAE, images: Tensor, beta: float) -> float:
+def validation_loss(model: VAE, split: Split, beta: float) -> float:
     """Return distortion + beta * rate of the validation images; a point has no rate."""
-    scored = _scored(model, images)
+    scored = _scored(model, split)
     distortion, rate = scored.distortion.mean().item(), scored.rate.mean().item()
     return distortion if math.isnan(rate) else distortion + beta * rate
 
 
-def _scored(model: VAE, images: Tensor) -> ElboTerms:
+def _scored(model: VAE, split: Split) -> ElboTerms:
     with pyro.validation_enabled(False):
-        return elbo_terms(model, images)
+        return elbo_terms(model.given(split.labels), split.images)
 
 
 def all_finite(tensors: list[Tensor]) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.data import check_unit_interval
+from pyro_vae.data import Split, check_unit_interval
 from pyro_vae.devices import checked_device
+from pyro_vae.models.labels import check_labels
 from pyro_vae.models.vae import VAE
 from pyro_vae.own_parts import is_import_path, made
 from pyro_vae.randomness import one_at_a_time
@@ -31,8 +32,11 @@ def fit(
     model: VAE,
     images: Tensor,
     *,
+    labels: Tensor | None = None,
     test_images: Tensor | None = None,
+    test_labels: Tensor | None = None,
     validation_images: Tensor | None = None,
+    validation_labels: Tensor | None = None,
     dynamic: bool = False,
     device: torch.device | str = "cpu",
     should_stop: Callable[[], bool] | None = None,
@@ -64,8 +68,11 @@ def fit(
     Args:
         model: the VAE or autoencoder to train; its weights change.
         images: (N, C, H, W) in [0, 1], with the number of grey levels that the model expects.
+        labels: (N,), whole numbers from 0, of a conditional model (default: none).
         test_images: (M, C, H, W), scored after each epoch with one draw of z per image.
+        test_labels: (M,), of a conditional model.
         validation_images: (V, C, H, W), scored like `test_images`; early stopping goes by them.
+        validation_labels: (V,), of a conditional model.
         dynamic: whether the images are probabilities of binary pixels, which every epoch draws
             again.
         device: where to train, as in `"cuda"`.
@@ -117,7 +124,11 @@ def fit(
         [1, 2]
     """
     settings = TrainingSettings(**_settings_in(locals()))
-    splits = Splits(images, test_images, validation_images, dynamic)
+    test, validation = (
+        _split(test_images, test_labels),
+        _split(validation_images, validation_labels),
+    )
+    splits = Splits(Split(images, labels), test, validation, dynamic)
     training = make_training(model, splits, settings, device, should_stop)
     training.unused = True
     return training
@@ -189,12 +200,16 @@ def fit_many(
     trainings = []
     for n, (model, x) in enumerate(zip(models, images)):
         own: dict[str, Any] = {name.removesuffix("s"): values[n] for name, values in listed.items()}
-        splits = Splits(x, test_images, validation_images, dynamic)
+        splits = Splits(Split(x), _split(test_images), _split(validation_images), dynamic)
         one = make_training(model, splits, replace(settings, **own), device, should_stop)
         trainings.append(one)
     ensemble = Ensemble(trainings)
     ensemble.unused = True
     return ensemble
+
+
+def _split(images: Tensor | None, labels: Tensor | None = None) -> Split | None:
+    return None if images is None else Split(images, labels)
 
 
 def _settings_in(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -210,19 +225,20 @@ def make_training(
     should_stop: Callable[[], bool] | None = None,
 ) -> Training:
     """Return the training that `fit` returns, given its settings as an object; errors as there."""
-    device, images = checked_device(device), splits.train
-    held_out = {"test_images": splits.test, "validation_images": splits.validation}
-    scored = {name: x for name, x in held_out.items() if x is not None}
-    for name, x in ({"images": images} | scored).items():
-        model.check_shape(x, name)
+    device, images = checked_device(device), splits.train.images
+    held_out = {"test_": splits.test, "validation_": splits.validation}
+    scored = {name: split for name, split in held_out.items() if split is not None}
+    for name, split in ({"": splits.train} | scored).items():
+        model.check_shape(split.images, f"{name}images")
+        check_labels(model.embedding, split.labels, split.images, f"{name}labels")
     batch_size = settings.batch_size or default_batch_size(len(images))
     settings = replace(settings, batch_size=batch_size)
     _check_against_images(settings, batch_size, splits)
     schedule = Schedule(settings, len(images) // batch_size)
     choice = choose_engine(settings.engine, schedule.steps, device.type)
     check_unit_interval(images) if splits.dynamic else model.likelihood.check(images)
-    for x in scored.values():
-        model.likelihood.check(x)
+    for split in scored.values():
+        model.likelihood.check(split.images)
     model.to(device, PRECISIONS[settings.precision])
     check_step_fits(model, settings, device)
     splits = splits.to(device, PRECISIONS[settings.precision])

@@ -64,7 +64,7 @@ class Training(Lazy[Record]):
         self.order = torch.Generator().manual_seed(self.settings.seed)
         self.epoch_order = self.order.get_state()  # its state at the start of the current epoch
         validate = self.engine.validates and pyro.infer.util.is_validation_enabled()
-        self.private = PrivateState(self.settings.seed, splits.train.device, validate)
+        self.private = PrivateState(self.settings.seed, self.images.device, validate)
         self.terms: list[Tensor] = []  # of the unfinished epoch's steps, in blocks
         self.best_epoch: int | None = None
         self.best_loss = math.inf
@@ -77,7 +77,7 @@ class Training(Lazy[Record]):
     @property
     def images(self) -> Tensor:
         """Return the training images."""
-        return self.splits.train
+        return self.splits.train.images
 
     @property
     def batch_size(self) -> int:
@@ -197,6 +197,7 @@ class Training(Lazy[Record]):
         steps = range(self.step, self.step - taken + steps_per_epoch)
         return Minibatches(
             images=self.images,
+            labels=self.splits.train.labels,
             dynamic=self.splits.dynamic,
             rows=sent(rows[taken:], self.images.device),
             betas=self.schedule.betas(steps),

@@ -306,27 +306,32 @@ class Loss:
         """Return Pyro's estimator for minibatches of a size; None where there is none."""
         return self.objective.estimator(self.num_particles, batch_size)
 
-    def terms(self, x: Tensor, beta: float | Tensor) -> Terms:
-        """Return the terms of a minibatch x (B, C, H, W), without a sync."""
-        programs = self.model.model, self.model.guide
-        with self.model.unregistered():
-            return self.objective.terms(*programs, x, beta, self.num_particles)
+    def terms(self, x: Tensor, beta: float | Tensor, labels: Tensor | None = None) -> Terms:
+        """Return the terms of a minibatch x (B, C, H, W), without a sync.
 
-    def check(self, x: Tensor) -> None:
+        Args:
+            labels: (B,), of a conditional model.
+        """
+        with self.model.given(labels).unregistered() as vae:
+            return self.objective.terms(vae.model, vae.guide, x, beta, self.num_particles)
+
+    def check(self, x: Tensor, labels: Tensor | None = None) -> None:
         """Check on a minibatch that the programs do not need Pyro's own estimators.
 
         Raises:
             ValueError: programs that need them, or that the objective is not for.
         """
-        with seeded(0, x.device), self.model.unregistered(), torch.no_grad():
-            check_programs(self.model.model, self.model.guide, x, self.model.parameters())
-        self.check_objective(x)
+        vae = self.model.given(labels)
+        with seeded(0, x.device), vae.unregistered(), torch.no_grad():
+            check_programs(vae.model, vae.guide, x, vae.parameters())
+        self.check_objective(x, labels)
 
-    def check_objective(self, x: Tensor) -> None:
+    def check_objective(self, x: Tensor, labels: Tensor | None = None) -> None:
         """Check on a minibatch that the objective has the right gradients.
 
         Raises:
             ValueError: programs that it is not for.
         """
-        with seeded(0, x.device), self.model.unregistered(), training_mode(self.model):
-            self.objective.check(self.model.model, self.model.guide, x)
+        vae = self.model.given(labels)
+        with seeded(0, x.device), vae.unregistered(), training_mode(vae):
+            self.objective.check(vae.model, vae.guide, x)

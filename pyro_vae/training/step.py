@@ -57,18 +57,19 @@ Gradients = Callable[
 ]
 
 
-def loss_gradients(captured: Captured, dynamic: bool) -> Gradients:
+def loss_gradients(captured: Captured, dynamic: bool, labels: Tensor | None) -> Gradients:
     """Return a function from the arguments of a step to the loss's gradients and the terms (3,)."""
     shapes = captured.shapes(InputKind.PARAMETER)
 
     def gradients(learned, images, rows, scalars, noise):
         x = images.index_select(0, rows)
+        y = None if labels is None else labels.index_select(0, rows)
         if dynamic:
             x, noise = (noise[0] < x).to(x.dtype), noise[1:]
 
         def loss(parameters):
             shaped = [p.view(shape) for p, shape in zip(parameters, shapes)]
-            terms = captured(shaped, learned.buffers, x, scalars[0], noise)
+            terms = captured(shaped, learned.buffers, x, scalars[0], noise, y)
             return terms[0], terms
 
         values, (_, terms) = torch.func.grad_and_value(loss, has_aux=True)(learned.parameters)
@@ -78,15 +79,22 @@ def loss_gradients(captured: Captured, dynamic: bool) -> Gradients:
 
 
 def training_step(
-    captured: Captured, dynamic: bool, adam: Adam = ADAM, ensemble: bool = False
+    captured: Captured,
+    dynamic: bool,
+    adam: Adam = ADAM,
+    ensemble: bool = False,
+    labels: Tensor | None = None,
 ) -> Step:
     """Return a function that updates what was learned in place and gives the terms (3,) before that.
 
     It takes `Learned`, all images (N, C, H, W), the minibatch's rows (B,), beta with the scalars
     of `adam_scalars` (3,), and the noise. In an ensemble, all of them but the images have the model
     as their first dimension, and so have the terms.
+
+    Args:
+        labels: those of all images (N,), of a conditional model.
     """
-    gradients = loss_gradients(captured, dynamic)
+    gradients = loss_gradients(captured, dynamic, labels)
 
     def update(learned, images, rows, scalars, noise):
         values, terms = gradients(learned, images, rows, scalars, noise)
@@ -119,12 +127,12 @@ def updated(
     return [adam_step(*each, *of_step, adam) for each in zip(*learned[:3], gradients)]
 
 
-def fused_step(captured: Captured, dynamic: bool, adam: Adam) -> Step:
+def fused_step(captured: Captured, dynamic: bool, adam: Adam, labels: Tensor | None = None) -> Step:
     """Return a step like `training_step` that needs no compiler: Adam is one fused kernel of torch.
 
     Its scalars (3,) are beta, the learning rate and the number of the step, counted from 1.
     """
-    gradients = loss_gradients(captured, dynamic)
+    gradients = loss_gradients(captured, dynamic, labels)
 
     def step(learned, images, rows, scalars, noise):
         values, terms = gradients(learned, images, rows, scalars, noise)
