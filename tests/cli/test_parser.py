@@ -21,6 +21,7 @@ VALUES = {
     "posterior": "flow", "prior": "mine.py:Own", "adam_beta1": "0.8", "adam_beta2": "0.9",
     "adam_epsilon": "1e-4", "clip_norm": "2", "free_bits": "0.5", "init_from": "runs/a",
     "initialisation": "glorot", "decoder_features": "3", "conditional": "3",
+    "train_images": "100", "image_size": "16", "channels": "1",
     "patience": "3", "seed": "7", "precision": "float64", "engine": "svi", "device": "cpu",
 }  # fmt: skip
 
