@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+# The models here are small: more threads cost more than they bring, most of all where processes share
+# cores and wait for each other. Processes that a test starts inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 LONG = (  # the longest first
     "test_notebooks",
     "test_ensembles",
@@ -50,14 +54,6 @@ def _shared(tmp_path_factory):
     """The temporary folder of all processes that test, and not that of this one."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """The models here are small: more threads cost more than they bring, most of all when shared."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

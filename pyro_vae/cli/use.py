@@ -61,7 +61,7 @@ def run_encode(parsed: Namespace, interrupts: Interrupts) -> None:
     import numpy as np
 
     with _using(parsed, interrupts) as (run, images, bar):
-        codes = run.encode(images.images, bar.count)
+        codes = run.encode(images, bar.count)
         arrays = {name: x.numpy() for name, x in codes._asdict().items() if x is not None}
     if images.labels is not None:
         arrays["labels"] = images.labels.numpy()
@@ -84,14 +84,14 @@ def run_reconstruct(parsed: Namespace, interrupts: Interrupts) -> None:
 
     out, shown = Path(parsed.out), None
     with _using(parsed, interrupts) as (run, images, bar):
-        shown = images.images[:MOST_SHOWN] if out.suffix == ".png" else images.images
+        shown = images.first(MOST_SHOWN) if out.suffix == ".png" else images
         found = run.reconstruct(shown, parsed.seed, bar.count).numpy()
     if out.suffix == ".npy":
         content = io.BytesIO()
         np.save(content, found)
         replace_file(out, content.getvalue())
     elif out.suffix == ".png":
-        replace_file(out, png_bytes(reconstruction_grid(shown.numpy(), found)))
+        replace_file(out, png_bytes(reconstruction_grid(shown.images.numpy(), found)))
     else:
         out.mkdir()
         for n, image in enumerate(found):
@@ -107,7 +107,7 @@ def run_score(parsed: Namespace, interrupts: Interrupts) -> None:
         from pyro_vae.runs.writer import save_columns
 
         scores = run.score(
-            images.images,
+            images,
             parsed.samples,
             parsed.seed,
             parsed.data_dir,

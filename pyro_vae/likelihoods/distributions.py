@@ -96,7 +96,7 @@ class LocationScaleBins(ABC):
         t, h = (x - self.loc) / self.scale, half / self.scale
         first, last = x < half, x > 1 - half
         sign = 1 - 2 * first.to(t.dtype)  # of the images alone, which are fewer than the codes
-        if special.can_look(x) and not h.requires_grad:
+        if special.can_look(x) and t.requires_grad and not h.requires_grad:
             return self._log_bins_by_kind(t, h, sign, first | last)
         tail = self.log_sf(sign * t - h)
         return torch.where(first | last, tail, self.log_bin(t.abs(), h))

@@ -140,6 +140,11 @@ class Images(NamedTuple):
     labels: Tensor | None = None
     names: tuple[str, ...] = ()
 
+    def first(self, count: int) -> "Images":
+        """Return the first of the images, as many as there are at most."""
+        labels = None if self.labels is None else self.labels[:count]
+        return Images(self.images[:count], labels, self.names[:count])
+
 
 def load_images(config: RunConfig, source: str | Path, levels: int | None) -> Images:
     """Return images as a run of these settings reads them: with its grey levels, binary if its are.

@@ -21,6 +21,8 @@ from pyro_vae.evaluation.bounds import (
 )
 from pyro_vae.kept import cache_file, digest, kept
 from pyro_vae.measures.part import VERSION, to_numpy
+from pyro_vae.models.elbo import each_given
+from pyro_vae.models.labels import check_labels
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import QUICK_BOUND_DRAWS
 from pyro_vae.notices import Progress, no_progress
@@ -30,7 +32,7 @@ from pyro_vae.runs.data import Images, Trained, load_data_again, load_images
 ENCODED_AT_ONCE = 2**20  # pixels
 SMALL_MODEL = 200_000  # parameters
 
-Source = Tensor | str | Path
+Source = Tensor | Images | str | Path
 
 
 class Codes(NamedTuple):
@@ -90,7 +92,7 @@ def encode(run: Trained, images: Source, progress: Progress = no_progress) -> Co
     """Return the codes of images.
 
     Args:
-        images: (N, C, H, W), a path, or a data set's split.
+        images: (N, C, H, W), a path, a data set's split, or what `read` returns, with labels.
         progress: a function that receives how many of what are done.
 
     Raises:
@@ -99,8 +101,8 @@ def encode(run: Trained, images: Source, progress: Progress = no_progress) -> Co
     means, scales = [], []
     at_once = ENCODED_AT_ONCE // math.prod(run.vae.image_shape)
     with few_threads(run.vae):
-        for x in _batches(run, images, at_once, progress):
-            q = run.vae.encode(x)
+        for vae, x in _batches(run, images, at_once, progress):
+            q = vae.encode(x)
             means.append(q.mean.cpu())
             if run.vae.has_rate:
                 scales.append(q.variance.sqrt().cpu())
@@ -114,7 +116,7 @@ def reconstruct(
     """Return the expected images of codes that are drawn from q(z|x), (N, C, H, W).
 
     Args:
-        images: (N, C, H, W), a path, or a data set's split.
+        images: (N, C, H, W), a path, a data set's split, or what `read` returns, with labels.
         seed: the seed of the codes.
         progress: a function that receives how many of what are done.
 
@@ -123,7 +125,7 @@ def reconstruct(
     """
     batches = _batches(run, images, decoded_at_once(run.vae), progress)
     with seeded(seed, run.vae.device), few_threads(run.vae):
-        return torch.cat([run.vae.reconstruct(x).cpu() for x in batches])
+        return torch.cat([vae.reconstruct(x).cpu() for vae, x in batches])
 
 
 @one_at_a_time()
@@ -141,7 +143,7 @@ def score(
     The bounds of the run's test images are kept in the user's cache folder.
 
     Args:
-        images: (N, C, H, W), a path, or a data set's split.
+        images: (N, C, H, W), a path, a data set's split, or what `read` returns, with labels.
         num_samples: the number of draws of z per image.
         seed: the seed of the draws.
         data_dir: the folder of the published data sets (default: where the run had them).
@@ -157,43 +159,59 @@ def score(
     if not (model.has_rate and model.likelihood.is_likelihood):
         raise ValueError(f"score: {run.config.kind} gives such images no probability")
     data = load_data_again(run, run.config.at(data_dir, dataset))
-    x = read(run, images, data_dir).images if isinstance(images, (str, Path)) else images
-    check_images(model, x)
+    vae, x = _given(run, images, data_dir)
     if data.levels is not None:
         x = on_grid(x, data.levels, "the images")
     measure = "density" if data.levels is None else "levels"
 
-    def bound(of: Tensor, unit: str) -> ImportanceBound:
+    def bound(vae: VAE, of: Tensor, unit: str) -> ImportanceBound:
         def count(done: int, total: int, _: str) -> None:
             progress(done, total, unit)
 
         placed = of.to(next(model.parameters()))
         with few_threads(model):
-            return importance_bound(model, placed, num_samples, seed, measure, count)
+            return importance_bound(vae, placed, num_samples, seed, measure, count)
 
     def of_test_images() -> dict[str, np.ndarray]:
-        return {"log_prob": to_numpy(bound(data.test.images, "test images").log_prob)}
+        known = _given(run, Images(data.test.images, data.test.labels))
+        return {"log_prob": to_numpy(bound(*known, "test images").log_prob)}
 
     settings = (num_samples, seed, model.device.type, VERSION)
     mark = digest(run.fingerprint, data.test.images, *settings)
     known = kept(cache_file("test_scores", mark), mark, of_test_images)["log_prob"]
-    log_prob, size = (found.cpu() for found in bound(x, "images"))
+    log_prob, size = (found.cpu() for found in bound(vae, x, "images"))
     bits = None if data.levels is None else bits_per_dim(log_prob, model.image_shape)
     return Scores(log_prob, size, bits, rank_among(log_prob, torch.from_numpy(known)))
 
 
-def _batches(run: Trained, images: Source, at_once: int, progress: Progress) -> Iterator[Tensor]:
-    """Yield batches of about the same size where the model is.
+def _batches(
+    run: Trained, images: Source, at_once: int, progress: Progress
+) -> Iterator[tuple[VAE, Tensor]]:
+    """Yield the model and batches of about the same size where it is.
 
     A small one at the end would take another product of matrices, which rounds otherwise.
     """
-    given = read(run, images).images if isinstance(images, (str, Path)) else images
-    check_images(run.vae, given)
-    weight, done = next(run.vae.parameters()), 0
-    for x in given.tensor_split(math.ceil(len(given) / max(1, at_once))):
-        yield x.to(weight)
+    vae, given = _given(run, images)
+    weight, done = next(vae.parameters()), 0
+    batches = given.tensor_split(math.ceil(len(given) / max(1, at_once)))
+    for model, x in each_given(vae, batches):
+        yield model, x.to(weight)
         done += len(x)
         progress(done, len(given), "images")
+
+
+def _given(run: Trained, images: Source, data_dir: str | None = None) -> tuple[VAE, Tensor]:
+    """Return the model, with the labels of the images if it takes some, and images (N, C, H, W).
+
+    Raises:
+        ValueError: images that are not as the run's, or whose labels are needed and not known.
+    """
+    found = read(run, images, data_dir) if isinstance(images, (str, Path)) else images
+    found = found if isinstance(found, Images) else Images(found)
+    check_images(run.vae, found.images)
+    labels = None if run.vae.embedding is None else found.labels
+    check_labels(run.vae.embedding, labels, found.images)
+    return run.vae.given(labels), found.images
 
 
 def check_images(model: VAE, images: Tensor, where: str = "") -> None:

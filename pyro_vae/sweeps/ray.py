@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from pyro_vae.devices import one_thread
 from pyro_vae.notices import Notice
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.runs.lock import SWEEP_FILE, FolderLock
@@ -62,7 +63,8 @@ def _train(unit: Unit, sweep: Path) -> list[str]:
             warnings.simplefilter("always", Notice)
             with interrupts.deferred():  # half an import would be left for the worker's next task
                 import torch._dynamo  # noqa: F401
-            Trainer(SweepObserver(interrupts)).train_unit(unit)
+            with one_thread():  # it has one CPU, and more would wait for those of other workers
+                Trainer(SweepObserver(interrupts)).train_unit(unit)
     return [str(warning.message) for warning in caught if warning.category is Notice]
 
 

@@ -108,7 +108,7 @@ def test_what_does_not_apply_has_no_figures(digits):
     assert PARTS["latents"].measure(subject) == Measured()
 
 
-REMEMBERED_VERSION = 3
+REMEMBERED_VERSION = 4
 REMEMBERED = {
     "likelihood": {
         "elbo_nats": -209.87,
@@ -116,15 +116,15 @@ REMEMBERED = {
         "bits_per_dim": 3.78357,
         "active_units": 3.0,
         "collapsed_units": 0.0,
-        "ladder.nats.ais_from_prior": -171.425,
-        "ladder.log_prob_nats": -171.24,
-        "ladder.log_prob_monte_carlo_error": 1.20411,
-        "ladder.ais_bias_nats": 6.11109,
-        "ladder.ais_deviation_nats": 4.32928,
+        "ladder.nats.ais_from_prior": -170.832,
+        "ladder.log_prob_nats": -170.555,
+        "ladder.log_prob_monte_carlo_error": 0.126366,
+        "ladder.ais_bias_nats": 0.0632937,
+        "ladder.ais_deviation_nats": 0.509791,
         "ladder.amortization_gap_nats": 54.2448,
         "ladder.correlation_gap_nats": 0.27816,
         "ladder.closed_by_flow_nats": 0.0371584,
-        "ladder.bracket_gap_nats": 0.909819,
+        "ladder.bracket_gap_nats": 2.36382,
         "ladder.fits_missing_modes": 0.0,
     },
     "decoder": {

@@ -9,6 +9,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.cli.main import main
+from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.randomness import seeded
 from tests.support import seams
@@ -45,6 +46,19 @@ def test_it_draws_a_row_for_each_class(copy_run):
     with seeded(0):
         expected = pv.load_run("a").vae.given(labels).sample(20)
     assert np.array_equal(np.load("x.npy"), expected.numpy())
+
+
+def test_use_of_a_run_takes_the_labels_of_images(copy_run):
+    run = pv.load_run(copy_run("a", **CONDITIONAL))
+    test, vae = pv.load_dataset("digits").test, run.vae
+    assert torch.equal(
+        run.encode("digits:test").mean, vae.given(test.labels).encode(test.images).mean
+    )
+    bound = importance_bound(vae.given(test.labels), test.images, 4).log_prob
+    assert torch.equal(run.score("digits:test", 4).log_prob, bound)
+    assert main(["reconstruct", "a", "digits:test", "--out", "x.png"]) == 0
+    with pytest.raises(ValueError, match="labels: the model is conditional; expected"):
+        run.encode(test.images)
 
 
 def test_what_takes_no_labels_refuses_by_one_line(copy_run, capsys):

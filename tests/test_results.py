@@ -1,0 +1,51 @@
+"""The settings that `results/` names, and how its tables grow."""
+
+import importlib.util
+import sys
+from types import ModuleType
+
+import pandas as pd
+import pytest
+import yaml
+
+import pyro_vae as pv
+from tests.support.house import ROOT
+
+PLANS = sorted((ROOT / "results").glob("*/plan.yaml"))
+ROWS = sorted((ROOT / "results" / "published").glob("*.yaml"))
+
+
+@pytest.fixture
+def run_of_results(monkeypatch):
+    """The module `results/run.py`, which imports its neighbours."""
+    monkeypatch.syspath_prepend(ROOT / "results")
+    monkeypatch.setitem(sys.modules, "measures", ModuleType("measures"))  # unused here
+    spec = importlib.util.spec_from_file_location("run_of_results", ROOT / "results" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", ROWS, ids=lambda path: path.stem)
+def test_a_published_row_has_settings_that_train_takes(path):
+    row = yaml.safe_load(path.read_text())
+    assert row["source"] and row["measure"]
+    pv.RunConfig(**row["config"])
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.parent.name)
+def test_a_plan_has_settings_that_train_takes(path):
+    plan = yaml.safe_load(path.read_text())
+    for family in plan["families"]:
+        pv.RunConfig(likelihood=family, **plan["settings"])
+
+
+def test_rows_of_another_machine_stay_in_a_table(tmp_path, run_of_results):
+    def table(seed, loss):
+        names = {"likelihood": "laplace", "beta": 1.0, "seed": seed, "learning_rate": 0.001}
+        return pd.DataFrame([names | {"validation_loss": loss}])
+
+    path = tmp_path / "cells.csv"
+    for rows in (table(1, 3.0), table(0, 2.0), table(1, 2.5)):
+        run_of_results.merge_rows(rows, path)
+    assert pd.read_csv(path).validation_loss.tolist() == [2.0, 2.5]
