@@ -90,13 +90,13 @@ def test_a_page_shows_what_happens(name, no_pictures, tmp_path, monkeypatch):
 
 
 def small(line):
-    """The words of a command with two seeds, one value of each other flag, one epoch and few draws."""
+    """The words of a command with two seeds, one value of each other flag, one epoch of few images."""
     words, left = [], 9  # values that a flag keeps
     for word in shlex.split(line):
         left = {"--seed": 3}.get(word, 2) if word.startswith("--") else left
         words += [word] * (left > 0)
         left -= 1
-    epochs = ["--epochs", "1"]
+    epochs = ["--epochs", "1", "--train-images", "200"]
     return words[1:] + {"evaluate": ["--quick"], "train": epochs, "sweep": epochs}.get(words[1], [])
 
 
