@@ -20,7 +20,11 @@ from pyro_vae.models.elbo import elbo_terms
 
 HERE = Path(__file__).resolve().parent
 FILES = sorted(HERE.glob("*.yaml"))
-UNITS = "# Published numbers\n\nNats per image where nothing else is said; errors are over test images, of one seed.\n\n"
+UNITS = """# Published numbers
+
+Nats per image where nothing else is said; errors are over test images, of one seed.
+
+"""
 
 
 def measured(path, runs, data):
