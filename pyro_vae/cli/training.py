@@ -2,6 +2,7 @@
 
 import math
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,6 +12,7 @@ from pyro_vae.comparison.page import write_comparison
 from pyro_vae.data import Dataset
 from pyro_vae.devices import resolve_device
 from pyro_vae.evaluation.estimates import COLLAPSED_RATE
+from pyro_vae.explorer.model import describe
 from pyro_vae.names import command
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.interrupts import Interrupts
@@ -152,8 +154,10 @@ def _next_steps(run: Run) -> str:
         "Look at": f"{run.folder / 'report.html'}",
         "Measure": command("evaluate", run.folder, "--quick"),
         "Draw": command("sample", run.folder),
-        "Explore": command("explore", run.folder),
     }
+    with suppress(ValueError):  # the page cannot run every model
+        describe(run.vae)
+        steps["Explore"] = command("explore", run.folder)
     return "\n".join(f"{name:9s}{step}" for name, step in steps.items())
 
 

@@ -9,6 +9,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.cli.main import main
+from pyro_vae.cli.training import _next_steps
 from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.randomness import seeded
@@ -62,7 +63,7 @@ def test_use_of_a_run_takes_the_labels_of_images(copy_run):
 
 
 def test_what_takes_no_labels_refuses_by_one_line(copy_run, capsys):
-    copy_run("a", **CONDITIONAL)
+    assert "Explore" not in _next_steps(pv.load_run(copy_run("a", **CONDITIONAL)))
     np.save("x.npy", np.zeros((40, 4, 4), np.uint8))
     refused = {
         ("explore", "a"): "conditional: the page gives no labels to a model",
