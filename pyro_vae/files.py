@@ -38,18 +38,12 @@ def replace_file(path: str | Path, content: bytes | str, lasting: bool = True) -
         raise OSError(error.errno, f"{path} cannot be written: {error.strerror}") from error
 
 
-def read_file(
-    path: str | Path,
-    most: int | None = None,
-    within: str | Path | None = None,
-    start: int = 0,
-) -> bytes:
+def read_file(path: str | Path, most: int | None = None, within: str | Path | None = None) -> bytes:
     """Return the content of a regular file.
 
     Args:
         most: the largest number of bytes that is read (default: no limit).
         within: a folder out of which no link may lead (default: links lead anywhere).
-        start: the first byte that is read.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -60,9 +54,7 @@ def read_file(
     size = Path(path).stat().st_size
     if most is not None and size > most:
         raise ValueError(f"{path} has {size:,} bytes; expected at most {most:,}")
-    with open(path, "rb") as file:
-        file.seek(start)
-        return file.read()
+    return Path(path).read_bytes()
 
 
 def check_regular(path: str | Path, within: str | Path | None = None) -> None:

@@ -20,7 +20,6 @@ LONG = (  # the longest first
     "test_evaluate",
     "test_replay",
     "test_fit",
-    "test_ray",
     "test_sweep",
     "test_trainer",
     "test_docs",

@@ -120,7 +120,6 @@ CONDA_NAMES = {
     "torch": "pytorch-gpu",
     "matplotlib": "matplotlib-base",
     "graphviz": "python-graphviz",
-    "ray": "ray-core",
 }
 RECIPE = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text())
 BESIDE = {"python", "pip", "cxx-compiler", "h5netcdf", "imageio-ffmpeg"}  # what conda names itself

@@ -34,8 +34,7 @@ TRAIN_EXAMPLES = """examples:
   pyro-vae train --dataset pictures/ --patience 10 --out runs/pictures
   pyro-vae train --config runs/conv/config.yaml --beta 4 --out runs/conv-beta4
   pyro-vae train --out runs/conv-beta4 --resume"""
-SWEEP_USAGE = """pyro-vae sweep [-h] --out DIR [--config FILE] [--ray ADDRESS]
-                      [--SETTING VALUE [VALUE ...] ...]"""
+SWEEP_USAGE = """pyro-vae sweep [-h] --out DIR [--config FILE] [--SETTING VALUE [VALUE ...] ...]"""
 SWEEP_EXAMPLES = """Every combination of the values becomes a run folder in DIR, named by the
 settings that vary, as in DIR/beta=4,seed=0. Runs that differ only in beta,
 seed, learning rate and sigma are trained together if that saves time.
@@ -45,18 +44,18 @@ values, their runs are added. A run that fails leaves the reason in failed.txt,
 and is not tried again unless its folder is deleted. The other runs continue,
 and the exit status is 1.
 
-With --ray the workers of a Ray cluster train the runs. Each machine of the
-cluster needs pip install 'pyro_vae[cluster]', and DIR and the data must lie on
-a file system that all of them share. A cluster that asks for a token, as those
-of Ray 2.60 do, needs RAY_AUTH_MODE=token in the environment. When a worker is
-lost, its runs resume on another one.
+The same command in several processes, also on several machines that share
+DIR, trains the sweep together. Each takes runs that no other process has. On a
+node with two GPUs, for example:
+
+  CUDA_VISIBLE_DEVICES=0 pyro-vae sweep --out runs/betas --beta 0.25 1 4 &
+  CUDA_VISIBLE_DEVICES=1 pyro-vae sweep --out runs/betas --beta 0.25 1 4
 
 examples:
   pyro-vae sweep --out runs/betas --beta 0.25 1 4 --seed 0 1 2
   pyro-vae sweep --out runs/sizes --hidden 128 400,200 --latent-dim 2 8 32
   pyro-vae sweep --out runs/families --dataset mnist --epochs 20 \\
       --likelihood bernoulli gaussian_shared_sigma discretized_logistic
-  pyro-vae sweep --out runs/betas --beta 0.25 1 4 --ray local
   pyro-vae sweep --out runs/betas --config runs/betas/sweep.yaml --seed 0 1 2 3"""
 
 
@@ -114,17 +113,6 @@ def _sweep(parsed: Namespace, interrupts: Interrupts) -> None:
 
 
 @checked
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = 0.0
-    if not 0 < share <= 1:
-        raise ValueError(f"expected a number over 0 and up to 1, got {text!r}")
-    return share
-
-
-@checked
 def _parts(text: str) -> list[str]:
     names = [check_name("value", name.strip(), PARTS) for name in text.strip(",").split(",")]
     return list(dict.fromkeys(names))
@@ -170,18 +158,6 @@ SWEEP = [
     value(
         "--config FILE",
         "a YAML file with any of the settings below, each a value or a list; flags override it",
-    ),
-    value(
-        "--ray ADDRESS",
-        "train on the Ray cluster at this address, on its GPUs if it has some and else on its CPUs;"
-        " 'auto' finds a cluster that runs on this machine, 'local' starts one for the sweep"
-        " (default: train in this process)",
-    ),
-    value(
-        "--gpu-share PART",
-        "with --ray: the part of a GPU that a worker takes; 0.25 puts four on each (default: 1)",
-        type=_share,
-        default=1.0,
     ),
     *settings_flags(nargs="+"),
 ]

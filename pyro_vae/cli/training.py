@@ -178,22 +178,30 @@ def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:
     """Train every combination of settings."""
     progress = _SweepProgress(interrupts, parsed.out)
     try:
-        places = {"ray": parsed.ray, "gpu_share": parsed.gpu_share}
-        sweep(parsed.settings, parsed.out, **places, observer=progress)
+        sweep(parsed.settings, parsed.out, observer=progress)
     finally:
         progress.close()
     runs = [run.reread() for run in progress.runs]
+    left = sum(not run.ended for run in runs)
+    page = None if left else _page([run.folder for run in runs if not run.failed], parsed.out)
     failed = [str(run.folder) for run in runs if run.failed]
-    finished = [run.folder for run in runs if not run.failed]
-    differ = len({Run(folder).config.identity for folder in finished}) > 1
-    page = write_comparison(finished, parsed.out)[0] if differ else None
     if failed:
         more = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
         raise RuntimeError(
             f"{len(failed)} of {len(runs)} runs failed, as failed.txt in their folders"
             f" says: {', '.join(failed[:3])}{more}; delete a folder to try its run again"
         )
-    say(f"All {len(finished)} runs are finished: look at {page or finished[0] / 'report.html'}")
+    if left:
+        say(f"Other processes are training the last {left} of {len(runs)} runs")
+    else:
+        say(f"All {len(runs)} runs are finished: look at {page}")
+
+
+def _page(finished: list[Path], out: str) -> Path | None:
+    """Return the page of a sweep: the comparison of its runs, or the report of a single one."""
+    if len({Run(folder).config.identity for folder in finished}) > 1:
+        return write_comparison(finished, out)[0]
+    return finished[0] / "report.html" if finished else None
 
 
 class _SweepProgress(SweepObserver):

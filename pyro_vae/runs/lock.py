@@ -1,31 +1,34 @@
 """One process at a time writes to a folder: a lock that the kernel releases however its holder ends."""
 
+import fcntl
 import os
 import socket
 import time
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from pyro_vae.files import read_file, replace_file
 
 LOCK, HOLDER = ".lock", ".holder"
 SWEEP_FILE = "sweep.yaml"  # what a sweep's folder holds
 LONGEST_NAME = 1000  # bytes of a holder
-PATIENCE = 10.0  # seconds, for the holder's name to appear
+PATIENCE = 10.0  # seconds, for what takes a moment: the holder's name, another process's check
+PAUSE = 0.01  # seconds between two looks
 
 
 class FolderInUse(ValueError):
-    """Another process writes to the folder."""
+    """The error that another process, the `holder`, writes to a folder."""
+
+    def __init__(self, message: str, holder: str = "another process"):
+        super().__init__(message)
+        self.holder = holder
 
 
 class FolderLock:
     """The lock of a run folder or of a sweep's folder.
 
-    It is an exclusive `flock` on the file `.lock` in the folder. The file stays; only the lock
-    counts. The kernel releases it when the process ends, also by SIGKILL. The file `.holder` says
-    who holds it.
+    It is a `flock` on the file `.lock` in the folder. The file stays; only the lock counts. The
+    kernel releases it when the process ends, also by SIGKILL. The file `.holder` says who holds it.
 
     On NFS (Linux 2.6.12 or newer) the lock holds between machines, and on Lustre if it is mounted
     with `-o flock`. A file system without `flock` raises an OSError, and nothing is written there.
@@ -33,32 +36,40 @@ class FolderLock:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._lock = FileLock(folder / LOCK, fallback_to_soft=False)
+        self._descriptor: int | None = None
+        self._shared = False
 
     @property
     def held(self) -> bool:
         """Whether this object holds the lock."""
-        return self._lock.is_locked
+        return self._descriptor is not None
 
-    def acquire(self, wait: float = 0) -> "FolderLock":
+    def acquire(self, wait: float = 0, shared: bool = False) -> "FolderLock":
         """Take the lock of a folder that exists.
 
         Args:
             wait: how many seconds to wait for another process to release it.
+            shared: whether other processes may hold it too, if all of them share it. Those that
+                train the same sweep do.
 
         Raises:
             FolderInUse: another process holds it; the message says which.
             OSError: the file system has no locks, or the folder cannot be written.
         """
+        descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
-            self._lock.acquire(timeout=wait)
-        except Timeout:
-            holder = _holder(self.folder)
-            raise FolderInUse(
-                f"out: {self.folder} is in use by {holder}; wait until it has ended"
-            ) from None
-        holder = f"process {os.getpid()} on {socket.gethostname()}\n"
-        replace_file(self.folder / HOLDER, holder, lasting=False)
+            if not _locked(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait):
+                holder = _holder(self.folder)
+                message = f"out: {self.folder} is in use by {holder}; wait until it has ended"
+                raise FolderInUse(message, holder)
+            holder = f"process {os.getpid()} on {socket.gethostname()}"
+            if shared:
+                holder = f"a sweep that {holder} has joined"
+            replace_file(self.folder / HOLDER, f"{holder}\n", lasting=False)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor, self._shared = descriptor, shared
         return self
 
     def create(self) -> "FolderLock":
@@ -78,28 +89,18 @@ class FolderLock:
 
     def release(self) -> None:
         """Give the lock back, if this object holds it."""
-        if self.held:
+        if self._descriptor is None:
+            return
+        if not self._shared:  # others may still share it
             (self.folder / HOLDER).unlink(missing_ok=True)
-            self._lock.release()
+        os.close(self._descriptor)
+        self._descriptor = None
 
     def __enter__(self) -> "FolderLock":
         return self
 
     def __exit__(self, *error: object) -> None:
         self.release()
-
-
-def check_unused(folder: Path, wait: float = 0) -> None:
-    """Check that no process holds the lock of a folder; one that does not exist is unused.
-
-    Args:
-        wait: how many seconds to wait for a process that holds it.
-
-    Raises:
-        FolderInUse: one does.
-    """
-    if (folder / LOCK).exists():
-        FolderLock(folder).acquire(wait).release()
 
 
 def check_sweep_unused(folder: Path) -> None:
@@ -109,8 +110,20 @@ def check_sweep_unused(folder: Path) -> None:
         FolderInUse: one is.
     """
     parent = folder.resolve().parent
-    if (parent / SWEEP_FILE).exists():
-        check_unused(parent)
+    if (parent / SWEEP_FILE).exists() and (parent / LOCK).exists():
+        FolderLock(parent).acquire().release()
+
+
+def _locked(descriptor: int, kind: int, wait: float) -> bool:
+    """Return whether a file could be locked within so many seconds."""
+    until = time.monotonic() + wait
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() >= until:
+            return False
+        time.sleep(PAUSE)
 
 
 def _holder(folder: Path) -> str:
@@ -122,4 +135,4 @@ def _holder(folder: Path) -> str:
                 return text
         if time.monotonic() > until:
             return "another process"
-        time.sleep(0.01)
+        time.sleep(PAUSE)

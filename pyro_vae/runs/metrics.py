@@ -38,21 +38,14 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         ValueError: a file that is not a table of metrics.
     """
-    return _records_from(path, 0)[0]
-
-
-def _records_from(path: Path, start: int) -> tuple[list[Record], int]:
-    """Return the records from a byte on, and the byte where the last whole row ends."""
     try:
-        content = read_file(path, start=start)
+        content = read_file(path)
         whole = content[: content.rfind(b"\n") + 1]
-        lines = whole.decode().splitlines(keepends=True)
-        records = [_record(row) for row in csv.DictReader(lines, COLUMNS if start else None)]
+        return [_record(row) for row in csv.DictReader(whole.decode().splitlines(keepends=True))]
     except FileNotFoundError:
-        return [], 0
+        return []
     except (csv.Error, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(f"metrics: {path} is no table of metrics; {RESTORE}") from error
-    return records, start + len(whole)
 
 
 def _record(row: dict[str, str]) -> Record:
@@ -62,34 +55,6 @@ def _record(row: dict[str, str]) -> Record:
         raise ValueError("expected an epoch and a step")
     measured = {name: value for name, value in values.items() if math.isfinite(value)}
     return Record(**dict.fromkeys(COLUMNS, math.nan) | MAY_LACK | measured | counts)
-
-
-class GrowingTable:
-    """A table of metrics that another process writes, of which each row is read once."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.file = self.end = 0  # the number of the file, and what has been read of it, in bytes
-        self.newest: list[Record] = []
-
-    def records(self, ended: bool) -> list[Record]:
-        """Return the records that are new since the last call, or all if the table was replaced.
-
-        Args:
-            ended: whether no more rows come; until then the newest record, which may be the last
-                one, is held back.
-
-        Raises:
-            OSError: there is no table that can be read.
-            ValueError: a file that is not a table of metrics.
-        """
-        now = self.path.stat()
-        if now.st_ino != self.file or now.st_size < self.end:  # a run that resumes writes it anew
-            self.file, self.end, self.newest = now.st_ino, 0, []
-        rows, self.end = _records_from(self.path, self.end)
-        found = self.newest + rows
-        self.newest = [] if ended else found[-1:]
-        return found if ended else found[:-1]
 
 
 def columns_of(records: Sequence[Record]) -> Columns:

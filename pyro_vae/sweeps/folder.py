@@ -1,19 +1,20 @@
 """A sweep's folder on the disk, and the runs in it."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from pyro_vae.files import check_path_name, exists, replace_file
+from pyro_vae.files import check_path_name, exists, read_file, replace_file
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.lock import SWEEP_FILE, FolderLock, check_unused
+from pyro_vae.runs.lock import PATIENCE, PAUSE, SWEEP_FILE, FolderInUse, FolderLock
 from pyro_vae.runs.resume import check_free, settings_to_resume, visible_entries
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import DEFAULT_BATCH_SIZE, PLACE
-from pyro_vae.sweeps.grid import Grid, save_grid
+from pyro_vae.sweeps.grid import Grid, grid_text
 
-ENDING = 10.0  # seconds, for the workers of a sweep that was killed to end
+WAIT = 5.0  # seconds, for processes that start at the same moment to write their grid
 
 
 def mark_failed(run: Run, error: Exception) -> None:
@@ -30,7 +31,11 @@ def mark_failed(run: Run, error: Exception) -> None:
 
 
 class SweepFolder:
-    """The folder of a sweep, with a run folder for each combination and the grid in `sweep.yaml`."""
+    """The folder of a sweep, with a run folder for each combination and the grid in `sweep.yaml`.
+
+    Several processes may train the same grid. They share the folder's lock, and only a process that
+    holds it alone writes another grid.
+    """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -38,18 +43,46 @@ class SweepFolder:
         self.lock = FolderLock(self.path)
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Inside, no other process writes to the folder, from its creation on.
+    def joined(self, grid: Grid, configs: dict[str, RunConfig]) -> Iterator[list[Run]]:
+        """Give the runs of a grid; inside, the folder has this grid, and sweeps alone train there.
+
+        Args:
+            grid: which is written if the folder has another one and nobody trains there.
+            configs: the configurations of the grid.
 
         Raises:
-            FolderInUse: another process writes to it.
-            ValueError: a folder that is not a sweep's.
+            FolderInUse: other processes train another grid there.
+            ValueError: as of `runs`; nothing has been written in this case.
+            OSError: the folder cannot be written.
         """
         self._check()
+        self.path.mkdir(parents=True, exist_ok=True)
+        text, until = grid_text(grid), time.monotonic() + WAIT
         with self.lock:
-            if self.path.exists():
-                self.lock.acquire()
-            yield
+            while not self._joined(text):
+                try:
+                    self.lock.acquire()
+                    self.runs(configs)
+                    replace_file(self.grid, text)
+                except FolderInUse as error:  # maybe of one that is about to write the same grid
+                    if time.monotonic() > until:
+                        raise FolderInUse(f"{error}, or give the values of {self.grid}") from None
+                    time.sleep(PAUSE)
+                finally:
+                    self.lock.release()
+            yield self.runs(configs)
+
+    def _joined(self, text: str) -> bool:
+        """Return whether the folder has this grid, and share its lock in this case."""
+        if self._has(text):
+            self.lock.acquire(PATIENCE, shared=True)
+            if self._has(text):
+                return True
+            self.lock.release()
+        return False
+
+    def _has(self, text: str) -> bool:
+        return self.grid.exists() and read_file(self.grid) == text.encode()
 
     def runs(self, configs: dict[str, RunConfig]) -> list[Run]:
         """Return the runs of the configurations, with the folders that they have or will get.
@@ -71,16 +104,6 @@ class SweepFolder:
             _check_run(runs[-1])
         return runs
 
-    def start(self, grid: Grid) -> None:
-        """Create the folder and write the grid.
-
-        Raises:
-            OSError: the folder cannot be written.
-        """
-        if not self.lock.held:
-            self.lock.create()
-        save_grid(self.grid, grid)
-
     def _check(self) -> None:
         check_path_name("out", self.path)
         if exists(self.path) and not self.path.is_dir():
@@ -101,7 +124,6 @@ class SweepFolder:
 
 
 def _check_run(run: Run) -> None:
-    check_unused(run.folder, ENDING)
     check_free(run, overwrite=True)
     if run.config_file.exists():
         settings_to_resume(run, run.config, PLACE)

@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 
-from pyro_vae.files import read_file, replace_file
 from pyro_vae.names import check_name, is_path
 from pyro_vae.own_parts import is_import_path, short_name
 from pyro_vae.runs.config import RunConfig
@@ -116,17 +115,11 @@ def _shortened(name: str) -> str:
     return f"{content[: LONGEST_NAME - 9].decode(errors='ignore')}-{digest}"
 
 
-def save_grid(path: Path, grid: Grid) -> None:
-    """Write YAML that `load_settings` and `read_grid` read, unless the file holds it already.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+def grid_text(grid: Grid) -> str:
+    """Return a grid as YAML, which `load_settings` and `read_grid` read."""
     plain = {n: [list(v) if isinstance(v, tuple) else v for v in vs] for n, vs in grid.items()}
     content = {name: values if len(values) > 1 else values[0] for name, values in plain.items()}
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    if not path.exists() or read_file(path) != text.encode():
-        replace_file(path, text)
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def common_settings(config: RunConfig) -> RunConfig:

@@ -25,10 +25,19 @@ class SweepObserver(Listener):
         """Called once before the sweep of these runs begins or resumes."""
 
     def epoch(self, name: str, record: Record, last: bool) -> None:
-        """Called after each epoch of a run; `last` says whether its training ends with it."""
+        """Called after each epoch of a run; `last` says whether its training ends with it.
+
+        There are no calls for runs that other processes train.
+        """
 
     def ended(self, run: Run) -> None:
-        """Called when a run is finished or has failed."""
+        """Called when a run is finished or has failed, here or in another process."""
+
+    def notice_once(self, message: str) -> None:
+        """Give a notice unless it was given before."""
+        if message not in self.said:
+            self.said.add(message)
+            self.notice(message)
 
 
 class MemberObserver(Observer):
@@ -39,9 +48,7 @@ class MemberObserver(Observer):
         self.sweep, self.run = sweep, run
 
     def notice(self, message: str) -> None:
-        if message not in self.sweep.said:
-            self.sweep.said.add(message)
-            self.sweep.notice(message)
+        self.sweep.notice_once(message)
 
     def epoch(self, record: Record, last: bool) -> None:
         self.sweep.epoch(self.run.name, record, last)

@@ -1,10 +1,10 @@
 """`sweep`: every combination of settings, each in its own run folder."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from pyro_vae.devices import resolve_device
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.interrupts import Interrupted
@@ -13,7 +13,6 @@ from pyro_vae.settings import DEFAULT_BATCH_SIZE
 from pyro_vae.sweeps.folder import SweepFolder
 from pyro_vae.sweeps.grid import Grid, combinations, common_settings, read_grid
 from pyro_vae.sweeps.observer import SweepObserver
-from pyro_vae.sweeps.ray import on_cluster
 from pyro_vae.sweeps.together import RESUMES
 from pyro_vae.sweeps.trainer import Trainer
 from pyro_vae.training.engines import choose_engine
@@ -24,8 +23,6 @@ def sweep(
     grid: Mapping[str, object],
     out: str | Path,
     *,
-    ray: str | None = None,
-    gpu_share: float = 1.0,
     observer: SweepObserver | None = None,
 ) -> dict[str, dict | None]:
     """Train every combination of settings, each in a run folder under `out`.
@@ -34,51 +31,40 @@ def sweep(
     stay as they are. Runs that differ in beta, seed, learning rate and sigma only are trained in
     one batched step where that pays for its compilation. All others are trained one by one.
 
+    Several processes can train the same grid in the same folder, also on several machines. Each
+    takes runs that no other has, and returns when none are left to take.
+
     Args:
         grid: a value or a list of values for each field of `RunConfig` that is set.
         out: the sweep's folder, which is new or holds an earlier grid, whose runs stay.
-        ray: the address of a Ray cluster to train on, or `local` to start one on this machine
-            (default: train in this process). A cluster to which this process is already connected
-            takes precedence. All machines must share `out` and the data. The runs of a lost worker
-            resume on another one.
-        gpu_share: the part of a GPU that a worker of the cluster takes, in (0, 1].
         observer: called at the events of the sweep; its `interrupts` can stop training.
 
     Returns:
         The content of each run's `summary.json`, by the run's name. It is None for a run that
-        failed, whose `failed.txt` says why.
+        failed, whose `failed.txt` says why, and for one that another process still trains.
 
     Raises:
         ValueError: settings that do not fit, contradict each other, or differ from those in the
             folder; nothing has been written in this case.
+        FolderInUse: other processes train another grid in the folder.
         OSError: a folder cannot be written.
         Interrupted: a signal came; the state has been saved.
 
     Example:
         >>> sweep({"beta": [1, 4], "epochs": 20}, "runs/betas")  # doctest: +SKIP
     """
-    if not 0 < gpu_share <= 1:
-        raise ValueError(f"gpu_share: expected a number over 0 and up to 1, got {gpu_share}")
-    if gpu_share < 1 and ray is None:
-        raise ValueError("gpu_share: goes with ray; without it one process trains on one GPU")
     observer = observer or SweepObserver()
     values = read_grid(grid)
     configs = combinations(values)
-    folder = SweepFolder(out)
-    with folder.claimed():
-        runs = folder.runs(configs)
-        place = on_cluster(ray, observer, gpu_share) if ray else nullcontext(Trainer(observer))
-        with place as trainer:
-            for device, engine in {(c.device, c.engine) for c in configs.values()}:
-                kind = trainer.device_type(device)
-                choose_engine(engine, 0, kind)  # refuses an engine that this machine lacks
-            _check_differ(values, configs)
-            folder.start(values)
-            observer.started(runs)
-            try:
-                trainer.train(_alike(runs))
-            except Interrupted as error:
-                raise Interrupted(error.signal, RESUMES) from error
+    for device, engine in {(c.device, c.engine) for c in configs.values()}:
+        choose_engine(engine, 0, resolve_device(device).type)  # refuses what this machine lacks
+    _check_differ(values, configs)
+    with SweepFolder(out).joined(values, configs) as runs:
+        observer.started(runs)
+        try:
+            Trainer(observer).train(_alike(runs))
+        except Interrupted as error:
+            raise Interrupted(error.signal, RESUMES) from error
         now = [run.reread() for run in runs]
         return {run.name: None if run.failed else run.summary for run in now}
 

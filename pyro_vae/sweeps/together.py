@@ -91,9 +91,9 @@ def load_once(load: Load) -> Load:
     return load_again
 
 
-def load_on_device(config: RunConfig) -> Dataset:
+def load_on_device(config: RunConfig, load: Load = load_data) -> Dataset:
     """Return the data set on the run's device, in the run's number format."""
-    return load_data(config).to(resolve_device(config.device), PRECISIONS[config.precision])
+    return load(config).to(resolve_device(config.device), PRECISIONS[config.precision])
 
 
 def train_together(
@@ -105,7 +105,7 @@ def train_together(
         jobs: the jobs, which have been built.
         idle: those of them that are not trained. They keep their places in the stacks, so that the
             others are computed as before to the last bit.
-        stack: places in a stack, as in `Ensemble`.
+        stack: places in a stack at most, as in `Ensemble`.
 
     Returns:
         The errors of the jobs that diverged.

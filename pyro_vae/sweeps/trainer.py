@@ -1,7 +1,9 @@
 """The trainer of a sweep's runs, which trains them together where that pays."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -9,6 +11,7 @@ import torch
 from pyro_vae.devices import broken, resolve_device
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data
+from pyro_vae.runs.lock import FolderInUse, FolderLock
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import Run, build_model
 from pyro_vae.runs.train import Job, Load, locate
@@ -18,6 +21,7 @@ from pyro_vae.sweeps.together import load_on_device, load_once, train_together
 from pyro_vae.training.engines import choose_engine
 from pyro_vae.training.ensembles import stack_size
 
+MOST_LOCKED = 512  # runs of a unit: the lock of each is an open file
 OWN_ERRORS = (FloatingPointError, ValueError, RuntimeError)  # of a run; OSErrors are of the disk
 
 
@@ -40,129 +44,135 @@ def pays_together(configs: Sequence[RunConfig], training_images: int, device: st
 
 
 class Unit(NamedTuple):
-    """Runs of a group that one process trains: together in stacks, or one by one.
-
-    `stack` is the number of places in a stack (default: as the memory allows).
-    """
+    """Runs that one process trains: in one batched step with so many places, or one by one."""
 
     runs: list[Run]
-    together: bool = False
-    stack: int | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Return whether all its runs are finished or have failed."""
-        return all(run.reread().ended for run in self.runs)
+    places: int | None = None
 
 
-def units(
-    group: list[Run],
-    device: str,
-    observer: SweepObserver,
-    load: Load = load_data,
-    cut: bool = False,
-) -> list[Unit]:
-    """Return the units of a group of runs that are left to train.
+def units(group: list[Run], device: str, load: Load = load_data) -> list[Unit]:
+    """Return the units of a group of runs, unless all have ended.
 
-    Where the data do not exist or cannot be read, the runs fail, and there is none.
+    Each of them can be trained by another process. A unit ends where a stack does, so that no result
+    depends on the number of processes.
 
     Args:
         group: runs that differ in beta, seed, learning rate or sigma only.
         device: the type of the device that will train them.
-        observer: called for runs that fail.
         load: what loads the data of settings.
-        cut: whether different processes can train the units. One then ends where a stack would end
-            in a single process, so no result depends on the cuts where the stacks are of one size:
-            on a GPU that goes by the memory that is free.
     """
-    if Unit(group).ended:
+    if all(run.reread().ended for run in group):
         return []
+    alone = [Unit([run]) for run in group]
     first = group[0].config
     try:
         data = load(first)
-        together = pays_together([run.config for run in group], len(data.train), device)
-        found = [Unit(group, together)]
-        if not together:
-            found = [Unit([run]) for run in group]
-        elif cut:
-            model = build_model(first, data.image_shape, data.levels)
-            size = stack_size(len(group), model, device)
-            starts = range(0, len(group), size)
-            found = [Unit(group[start : start + size], True, size) for start in starts]
-    except (ValueError, OSError) as error:
-        for run in group:
-            if not run.reread().ended:
-                fail(run, error, observer)
-        return []
-    return [unit for unit in found if not unit.ended]
+        if not pays_together([run.config for run in group], len(data.train), device):
+            return alone
+        model = build_model(first, data.image_shape, data.levels)
+    except (ValueError, OSError):  # for which each run will fail
+        return alone
+    size = min(stack_size(len(group), model, device), MOST_LOCKED)
+    return [Unit(group[start : start + size], size) for start in range(0, len(group), size)]
 
 
 class Trainer:
-    """A trainer of a sweep's runs in this process, which marks those that fail."""
+    """A trainer of a sweep's runs, which marks those that fail.
+
+    Other processes may train the same sweep. Each of them locks the folders of the runs that it
+    trains, passes over units that it finds locked, and reads the state of a run when it has the lock.
+    """
 
     def __init__(self, observer: SweepObserver):
         self.observer = observer
-
-    def device_type(self, name: str) -> str:
-        """Return the type of the device that a name stands for on this machine.
-
-        Raises:
-            ValueError: CUDA where there is none.
-        """
-        return resolve_device(name).type
+        self.open: set[Run] = set()  # runs that have not ended, as far as the observer knows
 
     def train(self, groups: list[list[Run]]) -> None:
-        """Train the rest of each group of runs.
+        """Train the rest of each group, and return when other processes have all that is left.
 
         Args:
             groups: runs that differ in beta, seed, learning rate or sigma only.
         """
+        self.open = {run for group in groups for run in group if not run.reread().ended}
+        passed = []
         for group in groups:
-            load, device = load_once(load_data), self.device_type(group[0].config.device)
-            for unit in units(group, device, self.observer, load):
-                self.train_unit(unit, load)
+            load, device = load_once(load_data), resolve_device(group[0].config.device).type
+            passed += [u for u in units(group, device, load) if not self.train_unit(u, load)]
+        before = None
+        while passed and passed != before:  # their processes may have been killed
+            before, passed = passed, [u for u in passed if not self.train_unit(u)]
 
-    def train_unit(self, unit: Unit, load: Load = load_data) -> None:
-        """Train the rest of a unit: together or, where that fails or does not pay, one by one."""
-        if unit.together:
-            self._train_in_stacks(unit.runs, unit.stack)
-        load = load_once(load)
-        for run in unit.runs:
+    def train_unit(self, unit: Unit, load: Load = load_data) -> bool:
+        """Train the rest of a unit, and return whether all its runs have ended.
+
+        Runs with places are trained together or, where that fails, one by one.
+        """
+        with ExitStack() as claims:
+            claimed = self._claim(unit, claims)
+            self._tell_of_ended(unit.runs)
+            if claimed:
+                self._train_claimed(unit, load_once(load))
+                self.open.difference_update(unit.runs)
+        return claimed
+
+    def _claim(self, unit: Unit, claims: ExitStack) -> bool:
+        """Lock the folders of runs that have not ended, and return whether no other process has one."""
+        try:
+            for run in unit.runs:
+                if not run.reread().ended:
+                    run.folder.mkdir(exist_ok=True)
+                    claims.enter_context(FolderLock(run.folder).acquire())
+        except FolderInUse as error:
+            self.observer.notice_once(f"sweep: {error.holder} has runs of this sweep")
+            return False
+        return True
+
+    def _tell_of_ended(self, runs: list[Run]) -> None:
+        """Tell the observer of runs that other processes have ended."""
+        for run in runs:
+            if run in self.open and run.reread().ended:
+                self.open.discard(run)
+                self.observer.ended(run.reread())
+
+    def _train_claimed(self, unit: Unit, load: Load) -> None:
+        now = [run.reread() for run in unit.runs]
+        left = [run for run in now if run.failed or not run.finished]
+        if unit.places and not all(run.failed for run in left):
+            self._train_in_stacks(left, unit.places - len(now) + len(left), load)
+        for run in now:
             if not run.reread().ended:
                 self._train_alone(run, load)
 
-    def _train_in_stacks(self, group: list[Run], stack: int | None) -> None:
+    def _train_in_stacks(self, runs: list[Run], places: int, load: Load) -> None:
         """Train runs in one batched step, in smaller stacks if the GPU is full; else leave them.
 
         Raises:
             OSError: the GPU failed.
         """
         try:
-            self._train_together(group, stack)
+            self._train_together(runs, places, load)
         except torch.OutOfMemoryError:
-            half = (stack or len(group)) // 2
+            half = places // 2
             if half > 1:
                 self.observer.notice(f"the GPU is full: on with stacks of {half} runs")
                 torch.cuda.empty_cache()
-                self._train_in_stacks(group, half)
+                self._train_in_stacks(runs, half, load)
         except torch.AcceleratorError as error:
             raise broken(error) from error
         except OWN_ERRORS as error:  # of the compiler
             reason = str(error).strip().partition("\n")[0]
             self.observer.notice(f"engine: one run after the other, since {reason}")
 
-    def _train_together(self, group: list[Run], stack: int | None) -> None:
-        """Train the rest of a group in one batched step; runs that have failed hold their places."""
-        load = load_once(load_on_device)
+    def _train_together(self, runs: list[Run], places: int, load: Load) -> None:
+        """Train runs in one batched step, in which those that have failed hold their places."""
+        load = load_once(partial(load_on_device, load=load))
         jobs, idle = [], []
-        for run in map(Run.reread, group):
-            if run.finished and not run.failed:
-                continue
+        for run in runs:
             job = self._prepared(run, replace(run.config, engine="compiled"), load)
             if job and not job.finished:
                 jobs.append(job)
                 idle += [job] if run.failed else []
-        train_together(jobs, idle=idle, stack=stack)
+        train_together(jobs, idle=idle, stack=places)
 
     def _train_alone(self, run: Run, load: Load) -> None:
         job = self._prepared(run, run.config, load)

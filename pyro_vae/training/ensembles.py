@@ -34,8 +34,8 @@ class Ensemble(Lazy[dict[int, Outcome]]):
 
     Args:
         members: trainings with the engine `compiled`, not yet started.
-        stack: places in a stack, some of which may stay idle (default: equal stacks, as few as
-            hold all members).
+        stack: places in a stack, some of which may stay idle, or fewer where the memory of a GPU
+            holds fewer (default: equal stacks, as few as hold all members).
 
     Raises:
         ValueError: models of different architectures, or no models.
@@ -96,7 +96,7 @@ class Ensemble(Lazy[dict[int, Outcome]]):
 
     def _compile(self, minibatches: Minibatches) -> None:
         first, device = self.members[0].engine, self.images.device
-        size = self.stack or self._stack_size(device)
+        size = self._stack_size(device)
         with self.members[0].private.swapped_in():
             first.loss.check(*minibatches.first())
             captured, draws = first.capture(minibatches)
@@ -110,7 +110,7 @@ class Ensemble(Lazy[dict[int, Outcome]]):
         first, fit = self.members[0], None
         if device.type == "cuda":
             fit = models_that_fit(first.model, first.settings, device)
-        return stack_size(len(self.members), first.model, device.type, fit)
+        return stack_size(self.stack or len(self.members), first.model, device.type, fit)
 
     def _finish(self, i: int, finite: bool) -> Outcome:
         member = self.members[i]

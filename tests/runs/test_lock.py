@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyro_vae.cli.main import main
-from pyro_vae.runs.lock import FolderInUse, FolderLock, check_unused
+from pyro_vae.runs.lock import FolderInUse, FolderLock
 from tests.support.processes import PROCESSES
 from tests.support.runs import TRAIN_QUICK, contents
 
@@ -45,8 +45,6 @@ def test_a_second_holder_is_told_who_is_first(holder):
     message = f"a is in use by process {holder.pid} on {os.uname().nodename}; wait"
     with pytest.raises(FolderInUse, match=message):
         FolderLock(Path("a")).acquire()
-    with pytest.raises(FolderInUse, match=message):
-        check_unused(Path("a"))
 
 
 @pytest.mark.slow
@@ -58,24 +56,35 @@ def test_the_kernel_releases_the_lock_of_a_killed_process(holder):
     assert not lock.held and not Path("a/.holder").exists() and Path("a/.lock").exists()
 
 
-def test_a_check_waits_for_a_holder_that_is_about_to_end(tmp_path):
-    """As the worker of a sweep that was killed."""
+def test_a_lock_is_shared_by_those_who_share_it(tmp_path):
+    with FolderLock(tmp_path).acquire(shared=True):
+        with (
+            FolderLock(tmp_path).acquire(shared=True),
+            pytest.raises(FolderInUse, match="a sweep that"),
+        ):
+            FolderLock(tmp_path).acquire()
+        with pytest.raises(
+            FolderInUse, match=f"a sweep that process {os.getpid()} on .* has joined"
+        ):
+            FolderLock(tmp_path).acquire()
+    with FolderLock(tmp_path).acquire(), pytest.raises(FolderInUse, match="in use by process"):
+        FolderLock(tmp_path).acquire(shared=True)
+
+
+def test_a_lock_can_be_waited_for(tmp_path):
     lock = FolderLock(tmp_path).acquire()
-    with pytest.raises(FolderInUse):
-        check_unused(tmp_path)
-    waited = []
+    timer = threading.Timer(0.2, lock.release)
+    timer.start()
+    with FolderLock(tmp_path).acquire(wait=20):
+        assert not timer.is_alive() or not lock.held
 
-    def check():
-        check_unused(tmp_path, wait=20)
-        waited.append(True)
 
-    checking = threading.Thread(target=check)
-    checking.start()
-    time.sleep(0.3)
-    assert not waited
-    lock.release()
-    checking.join(20)
-    assert waited
+def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path):
+    Path("a").mkdir()
+    Path("a/.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):
+        FolderLock(Path("a")).acquire()
+    assert not Path(tmp_path, "elsewhere").exists()
 
 
 def test_a_holder_says_who_it_is_without_waiting_for_the_disk(tmp_path, monkeypatch):
@@ -115,12 +124,15 @@ def test_commands_leave_a_folder_in_use_alone(arguments, run, holder, capsys):
         [*TRAIN_QUICK, "--epochs", "1", "--out", "sweep/b"],
         ["sweep", "--out", "sweep", "--beta", "1", "2"],
     ],
-    ids=["one of its runs", "another sweep"],
+    ids=["one of its runs", "another grid"],
 )
-def test_nothing_is_trained_beside_a_sweep(capsys, arguments):
+def test_nothing_else_is_trained_beside_a_sweep(capsys, monkeypatch, arguments):
+    monkeypatch.setattr("pyro_vae.sweeps.folder.WAIT", 0.05)
     Path("sweep").mkdir()
     Path("sweep/sweep.yaml").write_text("beta: 1\n")
-    with FolderLock(Path("sweep")).acquire():
+    with FolderLock(Path("sweep")).acquire(shared=True):
         assert main(arguments) == 2
-    assert "sweep is in use by process" in capsys.readouterr().err
-    assert not Path("sweep/b").exists()
+    error = capsys.readouterr().err
+    assert "sweep is in use by a sweep that process" in error and error.count("\n") == 1
+    assert [p.name for p in Path("sweep").glob("[!.]*")] == ["sweep.yaml"]
+    assert Path("sweep/sweep.yaml").read_text() == "beta: 1\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.metrics import COLUMNS, GrowingTable, append_row
+from pyro_vae.runs.metrics import COLUMNS, append_row
 from pyro_vae.runs.results import save_json
 from pyro_vae.runs.resume import (
     MAY_CHANGE_ON_RESUME,
@@ -61,32 +61,6 @@ def test_a_row_that_was_cut_off_does_not_count(run):
     with open("a/metrics.csv", "a") as file:
         file.write("2,22,0.5")
     assert Run("a").metrics["epoch"] == [1]
-
-
-def test_each_row_of_a_growing_table_is_read_once(run):
-    """Reading all of it twice a second takes the driver of a sweep 0.7 s at 20,000 rows."""
-    table, row = GrowingTable(run.metrics_file), replace(RECORD, epoch=5)
-    with pytest.raises(FileNotFoundError):
-        table.records(ended=False)
-    for epoch in (1, 2, 3):
-        append_row(run.metrics_file, replace(RECORD, epoch=epoch))
-    assert [record.epoch for record in table.records(ended=False)] == [1, 2], "3 may be the last"
-    before = run.metrics_file.read_bytes()
-    run.metrics_file.write_bytes(
-        before.replace(b"\n1,", b"\nx,")
-    )  # what was read is not read again
-    with open(run.metrics_file, "a") as file:
-        file.write("4,44,0.5,1.0,3.0,-3.0,1.0,")
-    assert table.records(ended=False) == []
-    with open(run.metrics_file, "a") as file:
-        file.write("2.0,-4.0" + "," * (len(COLUMNS) - 9) + "\n")
-    append_row(run.metrics_file, row)
-    assert [record.epoch for record in table.records(ended=False)] == [3, 4]
-    assert table.records(ended=True) == [row] and table.records(ended=True) == []
-    run.metrics_file.write_bytes(before)
-    resume_folder(run, epoch=0)  # which replaces the table
-    append_row(run.metrics_file, row)
-    assert table.records(ended=True) == [row]
 
 
 def test_a_resumed_run_loses_the_rows_after_its_checkpoint(run):

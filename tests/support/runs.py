@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from filelock import FileLock
 
 import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.measures.part import Effort
+from pyro_vae.runs.lock import FolderLock
 from tests.support import seams
 
 QUICK = {"hidden": (8,), "latent_dim": 2, "epochs": 2}
@@ -59,9 +59,9 @@ class KeptRuns:
 
     def _made(self, mark, make, pictures):
         place = self.root / hashlib.sha256(mark.encode()).hexdigest()[:16]
-        with FileLock(f"{place}.lock"), pytest.MonkeyPatch.context() as patch:
+        place.mkdir(exist_ok=True)
+        with FolderLock(place).acquire(wait=600), pytest.MonkeyPatch.context() as patch:
             if not (place / "made").exists():
-                place.mkdir()
                 patch.chdir(place)
                 seams.evaluate_with(TINY, patch.setattr)
                 if not pictures:

@@ -10,8 +10,8 @@ from pyro_vae.sweeps.grid import combinations, read_grid
 def leave(folder, **settings):
     """What a sweep leaves at least."""
     grid = read_grid(settings)
-    runs = folder.runs(combinations(grid))
-    folder.start(grid)
+    with folder.joined(grid, combinations(grid)) as runs:
+        pass
     for run in runs:
         run.folder.mkdir(exist_ok=True)
         batch_size = run.config.batch_size or 128

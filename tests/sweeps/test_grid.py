@@ -6,7 +6,7 @@ import pytest
 
 import pyro_vae as pv
 from pyro_vae.runs.config import load_settings
-from pyro_vae.sweeps.grid import combinations, read_grid, save_grid
+from pyro_vae.sweeps.grid import combinations, grid_text, read_grid
 
 
 def names(**settings):
@@ -100,9 +100,10 @@ def test_what_is_no_grid_is_refused(settings, message):
 
 def test_a_grid_is_read_back(tmp_path):
     grid = read_grid({"hidden": [[4, 2], None], "beta": [1, 0.5], "epochs": 3, "sigma": None})
-    save_grid(tmp_path / "sweep.yaml", grid)
-    assert read_grid(load_settings(tmp_path / "sweep.yaml")) == grid
-    assert "beta:\n- 1.0\n- 0.5\nepochs: 3\n" in (tmp_path / "sweep.yaml").read_text()
+    file = tmp_path / "sweep.yaml"
+    file.write_text(grid_text(grid))
+    assert read_grid(load_settings(file)) == grid
+    assert "beta:\n- 1.0\n- 0.5\nepochs: 3\n" in file.read_text()
     single = read_grid({"hidden": [4, 2]})
-    save_grid(tmp_path / "single.yaml", single)
-    assert read_grid(load_settings(tmp_path / "single.yaml")) == single == {"hidden": [(4, 2)]}
+    file.write_text(grid_text(single))
+    assert read_grid(load_settings(file)) == single == {"hidden": [(4, 2)]}

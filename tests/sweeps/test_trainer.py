@@ -154,35 +154,32 @@ def test_a_group_is_cut_where_its_stacks_end(monkeypatch, options, expected):
     seams.stack_at_most(2, monkeypatch.setattr)
     configs = [pv.RunConfig(**SMALL | options, seed=seed) for seed in range(5)]
     group = [pv.Run(f"a/{config.seed}", config) for config in configs]
-    found = units(group, "cpu", pv.SweepObserver(), cut=True)
-    assert [(len(unit.runs), unit.stack) for unit in found] == expected
+    found = units(group, "cpu")
+    assert [(len(unit.runs), unit.places) for unit in found] == expected
 
 
 @pytest.mark.slow
-def test_the_units_of_a_group_are_computed_as_in_one_process(monkeypatch):
+def test_the_units_of_a_group_are_computed_as_one_ensemble(monkeypatch):
     """Three runs in stacks of two: the last stack has an idle place in both."""
     seams.stack_at_most(2, monkeypatch.setattr)
     pv.sweep(DYNAMIC | {"seed": range(3)}, "a")
-    group = [pv.Run(f"b/{n}", pv.RunConfig(**DYNAMIC, seed=n)) for n in range(3)]
-    for unit in units(group, "cpu", pv.SweepObserver(), cut=True):
-        Trainer(pv.SweepObserver()).train_unit(unit)
+    configs = [pv.RunConfig(**DYNAMIC, seed=seed) for seed in range(3)]
+    pv.train_many(configs, [f"b/{seed}" for seed in range(3)])
     for seed in range(3):
-        assert pv.load_run(f"b/{seed}").summary["engine"] == "compiled"
+        assert pv.load_run(f"a/seed={seed}").summary["engine"] == "compiled"
         assert_same_run(f"a/seed={seed}", f"b/{seed}")
 
 
-def test_runs_that_have_ended_are_left_alone_also_where_their_data_are_gone(copy_run):
-    """They are no unit of a group, and are not marked as failed."""
+def test_runs_that_have_ended_are_left_alone_also_where_their_data_are_gone(copy_run, monkeypatch):
+    """They are not marked as failed."""
     finished = pv.Run(copy_run("a/0", engine="eager"))
     observer, other = Noting(), pv.Run("a/1", replace(finished.config, seed=1))
-    group = [finished, other]
-    assert [unit.runs for unit in units(group, "cpu", observer)] == [[other]]
-    assert observer.told == []
 
     def gone(config):
         raise OSError("the data are gone")
 
-    assert units(group, "cpu", observer, gone) == []
+    monkeypatch.setattr("pyro_vae.sweeps.trainer.load_data", gone)
+    Trainer(observer).train([[finished, other]])
     assert observer.told == [("ended", "1", True)] and not finished.reread().failed
 
 
