@@ -63,6 +63,7 @@ PARTS = {  # of an evaluation
     "latents": "the rate as mutual information, total correlation and KLs; q(z) against the prior",
     "limit": "the chain decode - sample - encode - sample: its video, and whether it stays at the prior",
     "samples": "Fréchet distance, precision and recall, sharpness, and a verdict on the regularisation",
+    "checks": "brightness, contrast, sparsity, correlation and neighbours of drawn sets of images",
     "factors": "a linear probe; MIG, DCI, SAP, beta-VAE and FactorVAE scores",
 }
 BOUND_DRAWS, QUICK_BOUND_DRAWS = 5000, 500  # of z per image, for the importance bound of `evaluate`

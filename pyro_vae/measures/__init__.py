@@ -3,6 +3,7 @@
 A part knows no run folder. It takes a `Subject` and returns what it found as `Measured`.
 """
 
+from pyro_vae.measures.checks import CHECKS
 from pyro_vae.measures.decoder import DECODER
 from pyro_vae.measures.factors import FACTORS
 from pyro_vae.measures.latents import LATENTS
@@ -19,5 +20,6 @@ PARTS: dict[str, Part] = {
     "latents": LATENTS,
     "limit": LIMIT,
     "samples": SAMPLES,
+    "checks": CHECKS,
     "factors": FACTORS,
 }

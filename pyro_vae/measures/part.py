@@ -42,6 +42,7 @@ class Effort:
     nuts_draws: int = 500
     simulations: int = 1000  # of simulation-based calibration
     walkers: int = 4096  # chains decode - sample - encode - sample
+    replicates: int = 199  # sets of images that are drawn for predictive checks
     rows: int = 10_000  # of codes with factors, and of those that densities are fitted to
 
     def within(self, model: VAE) -> "Effort":
@@ -73,6 +74,7 @@ QUICK = Effort(
     nuts_draws=100,
     simulations=300,
     walkers=1024,
+    replicates=99,
     rows=5000,
 )
 

@@ -53,7 +53,8 @@ def test_large_decoders_are_measured_on_fewer_images():
 
 
 @pytest.mark.parametrize(
-    "name", ["decoder", "latents", pytest.param("limit", marks=pytest.mark.slow), "factors"]
+    "name",
+    ["decoder", "latents", "checks", pytest.param("limit", marks=pytest.mark.slow), "factors"],
 )
 def test_a_part_writes_nothing_and_repeats_with_its_seed(name, digits, no_pictures, elsewhere):
     vae = pv.VAE((1, 8, 8), 2, "gaussian_shared_sigma", hidden=(4,), levels=17).eval()

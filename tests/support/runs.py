@@ -28,6 +28,7 @@ TINY = Effort(
     nuts_draws=30,
     simulations=60,
     walkers=64,
+    replicates=39,
     rows=1500,
 )
 TRAIN_QUICK = ["train", "--hidden", "8", "--latent-dim", "2"]  # the epochs are to be added

@@ -1,0 +1,91 @@
+"""Predictive checks: whether images like those of the data would come from the model.
+
+A measure of a set of images is computed for the data and for many sets of the same size that the model
+draws. Where the data's value lies among those of the drawn sets is its tail probability.
+
+Source: Gelman, Meng and Stern, "Posterior predictive assessment of model fitness via realized
+discrepancies", 1996.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyro_vae.models.elbo import chunks
+
+FLAT = 1e-12  # a smaller variance is that of an image without contrast
+
+Measure = Callable[[Tensor], Tensor]  # of images (N, C, H, W), a value for each (N,)
+
+
+class PredictiveCheck(NamedTuple):
+    """A measure of the data and of the sets that a model drew, means over a set's images."""
+
+    data: float
+    model: float  # the mean of the drawn sets
+    lower: float  # of the sets, 2.5% are below it
+    upper: float  # and 2.5% above
+    tail_probability: float  # two-sided
+
+
+def predictive_check(data: Tensor, drawn: Tensor) -> PredictiveCheck:
+    """Return where the mean of the data's values lies among the means of drawn sets.
+
+    `p = 2 (1 + min(sets at most as high, sets at least as high)) / (1 + sets)`, at most 1
+
+    If the data come from the model, p is at most a with a probability of at most a, for every a.
+
+    Args:
+        data: values (n,) of the data's images.
+        drawn: values (R, n) of R drawn sets of n images.
+    """
+    value, values = data.double().mean(), drawn.double().mean(1)
+    fewer = min((values <= value).sum().item(), (values >= value).sum().item())
+    probability = min(1.0, 2 * (1 + fewer) / (1 + len(values)))
+    lower, upper = values.quantile(values.new_tensor([0.025, 0.975])).tolist()
+    return PredictiveCheck(value.item(), values.mean().item(), lower, upper, probability)
+
+
+def brightness(images: Tensor) -> Tensor:
+    """Return the mean grey value of each image, (N,)."""
+    return images.flatten(1).mean(1)
+
+
+def contrast(images: Tensor) -> Tensor:
+    """Return the variance of the pixels of each image, (N,)."""
+    return images.flatten(1).var(1, correction=0)
+
+
+def sparsity(images: Tensor, levels: int) -> Tensor:
+    """Return the share of pixels at the lowest grey level in each image, (N,)."""
+    return (images < 0.5 / (levels - 1)).to(images.dtype).flatten(1).mean(1)
+
+
+def neighbour_correlation(images: Tensor) -> Tensor:
+    """Return the correlation of pixels with those to their right and below, in each image, (N,).
+
+    It is 0 in an image without contrast.
+    """
+    centred = images - images.mean((2, 3), keepdim=True)
+    right = centred[..., :, 1:] * centred[..., :, :-1]
+    below = centred[..., 1:, :] * centred[..., :-1, :]
+    covariance = torch.cat([right.flatten(1), below.flatten(1)], 1).mean(1)
+    variance = centred.square().flatten(1).mean(1)
+    return torch.where(variance > FLAT, covariance / variance.clamp_min(FLAT), 0)
+
+
+def nearest(images: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distance of each image to the nearest of some known ones, and its number, (N,) each.
+
+    Drawn images that are nearer to training images than test images are have been memorised.
+
+    Args:
+        images, known: (N, C, H, W) and (M, C, H, W).
+
+    Source: Meehan, Chaudhuri and Dasgupta, "A non-parametric test to detect data-copying in
+    generative models", 2020, https://arxiv.org/abs/2004.05675.
+    """
+    rows = [torch.cdist(part.flatten(1), known.flatten(1)).min(1) for part in chunks(images)]
+    return torch.cat([each.values for each in rows]), torch.cat([each.indices for each in rows])
