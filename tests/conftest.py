@@ -132,11 +132,11 @@ def digits():
 
 
 @pytest.fixture(scope="session")
-def classifier(digits):
-    """A classifier of the digits, with 32 features."""
-    from pyro_vae.evaluation.features import train_features
+def classifier(digits, cache):
+    """A classifier of the digits, with 32 features, which all processes and evaluations share."""
+    from pyro_vae.measures.samples import classifier_for
 
-    return train_features(digits.train.images, digits.train.labels, 32)
+    return classifier_for(digits)
 
 
 @pytest.fixture

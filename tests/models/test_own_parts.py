@@ -25,7 +25,7 @@ def mine(tmp_path):
 @pytest.mark.parametrize(
     "engine", ["svi", "eager", pytest.param("compiled", marks=pytest.mark.slow)]
 )
-def test_a_model_of_four_parts_trains_under_every_engine(mine, engine):
+def test_a_model_of_four_parts_trains_under_every_engine(no_inductor, mine, engine):
     torch.manual_seed(0)
     vae = pv.VAE(SHAPE, 2, levels=2, **paths(mine))
     records, weights = trained(vae, epochs=30, learning_rate=0.02, engine=engine)

@@ -133,7 +133,7 @@ def test_nuts_finds_the_posterior_of_a_linear_gaussian_model():
     vae = small("gaussian_fixed_sigma", network="linear", hidden=(), sigma=0.7).double().eval()
     x = images(1).double()
     before = copy.deepcopy(vae.state_dict())
-    mcmc = MCMC(NUTS(vae.model), 1500, warmup_steps=300, disable_progbar=True)
+    mcmc = MCMC(NUTS(vae.model), 500, warmup_steps=150, disable_progbar=True)
     mcmc.run(x)
     z, diagnostics = mcmc.get_samples()["z"].squeeze(1), mcmc.diagnostics()["z"]
     loadings, offset = vae.decoder[0].weight, vae.decoder[0].bias

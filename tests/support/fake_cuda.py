@@ -74,6 +74,11 @@ class _Recorder(TorchDispatchMode):
             storage.copy_(content)
 
 
+def recording():
+    """A block in which a wait for the device is an error."""
+    return _Recorder(Graph())
+
+
 class FakeCuda:
     """What tests look at: the current device at each call, and how graphs were recorded."""
 

@@ -7,6 +7,7 @@ import sys
 import torch
 
 from pyro_vae.cli.main import main
+from tests.support.seams import do_without_pictures
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
@@ -15,7 +16,7 @@ PROCESSES.set_forkserver_preload(
 
 
 def start_command(folder, arguments):
-    """The command as a process of its own; one that is forked, to be there in no time."""
+    """The command as a process of its own, which draws nothing; it is forked, to be there in no time."""
     process = PROCESSES.Process(target=_command, args=(folder, arguments))
     process.start()
     return process
@@ -24,6 +25,7 @@ def start_command(folder, arguments):
 def _command(folder, arguments):
     os.chdir(folder)
     torch.set_num_threads(1)
+    do_without_pictures()
     write_to(os.devnull, 1)
     sys.exit(main(arguments))
 

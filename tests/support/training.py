@@ -4,11 +4,18 @@ import io
 
 import pytest
 import torch
+from torch.export.graph_signature import InputKind
 
 import pyro_vae as pv
 from pyro_vae.names import ELBOS
+from pyro_vae.training.capture import capture
+from pyro_vae.training.engines import Compiled
 from pyro_vae.training.loop import Stopped
+from pyro_vae.training.objectives import OBJECTIVES, Loss
+from pyro_vae.training.programs import per_image
 from pyro_vae.training.replay import ReplayedSteps
+from pyro_vae.training.step import loss_gradients
+from tests.support import fake_cuda
 from tests.support.programs import images, model
 
 
@@ -22,6 +29,50 @@ def trained(vae, x=None, **options):
 def particles(objective):
     """The settings of an objective: importance-weighted bounds take four particles."""
     return {"objective": objective, "num_particles": 1 if objective in ELBOS else 4}
+
+
+def eager_gradients(loss, x, beta):
+    """The terms of a loss, and the gradients by parameter, as the engine `eager` has them."""
+    torch.manual_seed(1)
+    terms = loss.terms(x, beta)
+    parameters = dict(loss.model.named_parameters())
+    found = torch.autograd.grad(terms.loss, list(parameters.values()), materialize_grads=True)
+    return torch.stack(terms), dict(zip(parameters, found))
+
+
+def graph_gradients(loss, x, beta):
+    """The same by the captured graph; what would wait for a GPU is an error."""
+    graph = capture(loss, x)
+    learned = Compiled(loss).learned(graph).of_one()
+    torch.manual_seed(1)
+    noise = [getattr(x.new_empty(draw.shape), draw.fill)() for draw in graph.noise]
+    rows, scalars = torch.arange(len(x)), x.new_tensor([beta])
+    with fake_cuda.recording():
+        found, terms = loss_gradients(graph, False, None)(learned, x, rows, scalars, noise)
+    return terms, dict(zip(graph.names(InputKind.PARAMETER), found))
+
+
+def pyro_gradients(loss, x, beta):
+    """The loss alone, and the gradients by parameter, by Pyro's estimator."""
+    torch.manual_seed(1)
+    programs = per_image(loss.model.model), per_image(loss.model.guide)
+    value = loss.estimator(len(x)).loss_and_grads(*programs, x, beta)
+    parameters = loss.model.named_parameters()
+    return torch.tensor([value]), {n: p.grad for n, p in parameters if p.grad is not None}
+
+
+def assert_same_gradients(vae, objective, *forms):
+    """Losses and gradients on the same noise, in float64: to 1e-10 those of the eager step."""
+    vae, x = vae.double(), images(9).double()
+    loss = Loss(vae, OBJECTIVES[objective], particles(objective)["num_particles"])
+    beta = 0.7 if loss.objective.any_beta else 1.0
+    terms, expected = eager_gradients(loss, x, beta)
+    for form in forms:
+        found, gradients = form(loss, x, beta)
+        assert torch.allclose(found, terms[: len(found)].to(found), rtol=1e-10, equal_nan=True)
+        for name, gradient in expected.items():
+            apart = gradients.get(name, torch.zeros_like(gradient)).view_as(gradient) - gradient
+            assert apart.abs().max() <= 1e-10 * max(1, gradient.abs().max()), name
 
 
 def full_training(engine="eager", **options):

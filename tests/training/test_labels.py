@@ -48,14 +48,6 @@ def test_engines_train_alike(no_inductor, monkeypatch, name):
         assert_same_records(records, expected, tolerance)
 
 
-@pytest.mark.slow
-def test_machine_code_is_the_eager_step_too():
-    options = {"labels": LABELS, "dynamic": True, "objective": "iwae", "num_particles": 2}
-    _, weights = trained(conditional(), images() * 0.7, engine="compiled", **options)
-    _, expected = trained(conditional(), images() * 0.7, engine="eager", **options)
-    assert_same_weights(weights, expected, 1e-10)
-
-
 def test_it_resumes_within_an_epoch_bit_for_bit():
     whole, first, second = (
         pv.fit(conditional(), images(), labels=LABELS, epochs=2, batch_size=8, engine="eager")
