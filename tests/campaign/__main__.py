@@ -7,8 +7,8 @@ memory. The random seed is printed; `--seed` repeats it.
 A trial fails where it breaks one of the package's promises:
 
 - a run that was killed resumes to the same weights and metrics, bit for bit;
-- of two processes in one folder one works, and the other ends with status 2 and one line that names
-  the first;
+- of two processes in one run folder one works, and the other ends with status 2 and one line that
+  names the first; two sweeps in one folder share its runs;
 - whatever a file holds, a command ends with a status that it knows and at most one line of error.
 """
 

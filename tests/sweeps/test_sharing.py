@@ -74,22 +74,30 @@ def wait_for(path):
         time.sleep(0.005)
 
 
-def assert_trained_once(folder="a"):
-    """Each run has the weights of a single process, and each of its epochs was computed once."""
-    assert main([*EAGER[:-1], "eager", "--out", "whole"]) == 0
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of the same sweep in a single process."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        seams.do_without_pictures(patch.setattr)
+        assert main([*EAGER, "--out", str(folder)]) == 0
+    return folder
+
+
+def assert_as_one_process(whole):
     for name in NAMES:
-        assert_same_run(f"{folder}/{name}", f"whole/{name}")
+        assert_same_run(f"a/{name}", f"{whole}/{name}")
 
 
 @pytest.mark.slow
-def test_two_processes_train_each_run_once_and_to_the_same_bits():
+def test_two_processes_train_each_run_once_and_to_the_same_bits(whole):
     """Both start in a folder that is not there yet."""
     assert statuses(start(1), start(1)) == [0, 0]
     lines = [line.split() for line in Path("epochs").read_text().splitlines()]
     assert sorted(line[1:] for line in lines) == [[n, str(e)] for n in NAMES for e in (1, 2, 3)]
     assert len({pid for pid, *_ in lines}) == 2
     assert all(len({pid for pid, run, _ in lines if run == name}) == 1 for name in NAMES)
-    assert_trained_once()
+    assert_as_one_process(whole)
     assert "Comparison of 4 runs" in Path("a/report.html").read_text()
     out, err = Path("out").read_text(), Path("err").read_text()
     assert "All 4 runs are finished: look at a/report.html" in out
@@ -99,7 +107,7 @@ def test_two_processes_train_each_run_once_and_to_the_same_bits():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("survivor", [True, False])
-def test_the_runs_of_a_killed_process_are_resumed_to_the_same_bits(survivor):
+def test_the_runs_of_a_killed_process_are_resumed_to_the_same_bits(survivor, whole):
     """By the other process if there is one, and else by the same command."""
     doomed = start(int(survivor))
     Path("kill").write_text(str(doomed.pid))
@@ -108,7 +116,7 @@ def test_the_runs_of_a_killed_process_are_resumed_to_the_same_bits(survivor):
     else:
         assert statuses(doomed) == [-signal.SIGKILL]
         assert main(EAGER) == 0
-    assert_trained_once()
+    assert_as_one_process(whole)
 
 
 @pytest.mark.slow
@@ -134,8 +142,9 @@ def test_beside_a_process_that_trains_the_same_grid_alone_is_welcome(monkeypatch
 # --- in one process, where two locks of a folder exclude each other as those of two processes do --------
 
 
-def test_many_start_at_once_and_one_grid_wins():
+def test_many_start_at_once_and_one_grid_wins(monkeypatch):
     """Of eight processes with one grid and eight with another, those of one grid are let in."""
+    monkeypatch.setattr("pyro_vae.sweeps.folder.WAIT", 1.0)
     entered, refused = [], []
     everybody = threading.Barrier(16)
 
