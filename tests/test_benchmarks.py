@@ -24,7 +24,7 @@ from tables import Measured, number, quartiles, spread, table
 from workers import Slice, Worker
 
 SLOW = {"handwritten_compiled", "compiled", "fit_many"}  # inductor compiles
-EPOCHS = 20
+EPOCHS = 10
 TOLERANCE = 1.1  # Monte Carlo: 5 standard errors of a difference; between seeds, 0.16 nats
 
 

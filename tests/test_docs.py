@@ -5,7 +5,7 @@ import re
 import runpy
 import shlex
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ from pyro_vae.cli.commands import COMMANDS
 from pyro_vae.cli.main import main
 from pyro_vae.cli.parser import parse, parsers
 from pyro_vae.measures import PARTS
+from pyro_vae.measures.part import QUICK
+from pyro_vae.runs import evaluate
 from tests.support import seams
 from tests.support.house import ROOT, sources_of_package
 from tests.support.runs import TINY
@@ -28,7 +30,7 @@ import declared  # noqa: E402
 ERROR = re.compile(r" ± (\d+\.?\d*)")
 NUMBER = re.compile(r"-?\d+\.?\d*")
 ROUNDING = 1e-9
-SLOW_PAGES = ("tutorial", "own_data", "likelihoods", "own_parts")
+SLOW_PAGES = ("own_data", "likelihoods", "own_parts")
 
 
 class Near(doctest.OutputChecker):
@@ -71,10 +73,17 @@ def test_near_is_near_and_not_far(got, near):
 
 
 @pytest.mark.parametrize(
-    "name", ["course", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW_PAGES)]
+    "name",
+    [
+        "course",
+        pytest.param("tutorial", marks=[pytest.mark.slow, pytest.mark.long]),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_PAGES),
+    ],
 )
 def test_a_page_shows_what_happens(name, no_pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # Fewer chains find the same log P(x) to a tenth of a nat.
+    monkeypatch.setattr(evaluate, "QUICK", replace(QUICK, temperatures=100, chains=8))
     families = dict(pv.LIKELIHOODS)  # a page may add to them
     page = DOCS / f"{name}.md"
     text = re.sub(r"^```.*$", "", page.read_text(), flags=re.M)  # else the fence is an output

@@ -17,12 +17,18 @@ from pyro_vae.evaluation.disentanglement import (
     mutual_information_gap,
     separated_attribute_predictability,
 )
+from tests.support import seams
 from tests.support.factors import factors_of_sprites, near, standardized
 
 SIZES = torch.tensor([3.0, 4.0, 8.0, 8.0, 8.0], dtype=torch.float64)
 
 
 CHANCE = (1 / SIZES).mean().item()
+
+
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch):
+    seams.plant_few_trees(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +80,7 @@ def test_an_even_mix_of_the_factors_scores_nothing():
     assert near(factor_vae_score(codes, factors), 1 / 4)
     parts = dci(codes, factors)
     assert max(parts.disentanglement, parts.completeness) < 0.05
-    assert parts.informativeness.mean > 0.5
+    assert parts.informativeness.mean > 0.35  # and 1/5 by chance
 
 
 @pytest.mark.slow

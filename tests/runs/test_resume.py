@@ -1,8 +1,7 @@
-"""Nothing is lost: kills, signals and full disks leave a folder that resumes bit for bit."""
+"""Nothing is lost: signals and full disks leave a folder that resumes bit for bit."""
 
 import math
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from pyro_vae.cli.main import main
 from pyro_vae.files import replace_file
 from pyro_vae.training.epochs import LEARNING_RATE_SCHEDULES
 from tests.support.faults import full_disk, locked_folder
-from tests.support.processes import start_command
 from tests.support.runs import TRAIN_QUICK, assert_same_run, contents, modified, quick
 from tests.support.training import assert_same_weights
 
@@ -30,33 +28,6 @@ LONG = [  # a run with all that a checkpoint has to hold, and without an end
     "--beta", "2", "--patience", "1000", "--engine", "eager",
 ]  # fmt: skip
 LAST = Path("a/checkpoints/last.pt")
-
-
-@pytest.mark.slow
-def test_three_kills_change_no_bit(tmp_path):
-    """SIGKILL at random moments, then on with --resume: the uninterrupted run's weights.
-
-    The run has no end while it is being killed, however fast the machine. `python -m tests.campaign`
-    kills more of them.
-    """
-    arguments = [*LONG, "--warmup-epochs", "60", "--resume"]
-    moments, kills = random.Random(0), 0
-    while kills < 3 or not LAST.exists():
-        process = start_command(tmp_path, [*arguments, "--out", "a", "--epochs", "99999"])
-        process.join(moments.uniform(0.1, 0.9))
-        assert process.exitcode is None
-        process.kill()
-        process.join()
-        kills += 1
-        if LAST.exists():
-            assert all(torch.isfinite(p).all() for p in pv.load_run("a").vae.parameters())
-    epochs = max(60, load_checkpoint(LAST)["step"] // 10 + 33)  # a slow machine came less far
-    arguments += ["--epochs", str(epochs)]
-    for run in ("a", "whole"):
-        process = start_command(tmp_path, [*arguments, "--out", run])
-        process.join()
-        assert process.exitcode == 0
-    assert_same_run("a", "whole")
 
 
 @pytest.mark.slow

@@ -7,8 +7,10 @@ ends with the test.
 from unittest.mock import MagicMock
 
 import numpy as np
+from sklearn.ensemble import GradientBoostingClassifier
 
 from pyro_vae.comparison import page, plots
+from pyro_vae.evaluation import disentanglement
 from pyro_vae.measures import limit
 from pyro_vae.pages.frame import png_bytes
 from pyro_vae.runs import evaluate, report, writer
@@ -77,5 +79,15 @@ def _save_files(folder, drawings):
 
 
 def evaluate_with(effort, setattr=setattr):
-    """Have `evaluate(quick=True)` spend this much."""
+    """Have `evaluate(quick=True)` spend this much, and predict factors by few trees."""
     setattr(evaluate, "QUICK", effort)
+    plant_few_trees(setattr)
+
+
+def plant_few_trees(setattr=setattr):
+    """Have a fifth of the trees predict the values of factors."""
+    setattr(disentanglement, "_trees", _few_trees)
+
+
+def _few_trees(codes, values, seed):
+    return GradientBoostingClassifier(n_estimators=20, random_state=seed).fit(codes, values)

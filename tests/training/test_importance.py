@@ -176,11 +176,11 @@ def test_the_signal_to_noise_ratio_of_the_encoder(name, power):
     """That of the gradient of q's mean goes as a power of K, from 4 to 64 draws.
 
     The root of K groups have the root of K draws each in `piwae`. The powers hold for large K, hence
-    0.1; 100,000 repeats give the smallest ratio to 9%, the power to 0.03 and 5 of these on top.
+    0.1; 50,000 repeats give the smallest ratio to 12%, the power to 0.045 and 5 of these on top.
     """
-    few, many = (of_one_image(name, num_particles, 100_000)[:, 0] for num_particles in (4, 64))
+    few, many = (of_one_image(name, num_particles, 50_000)[:, 0] for num_particles in (4, 64))
     ratio = (many.mean() / many.std()) / (few.mean() / few.std())
-    assert abs(math.log(ratio, 16) - power) < 0.1 + 5 * 0.03
+    assert abs(math.log(ratio, 16) - power) < 0.1 + 5 * 0.045
 
 
 # --- for Pyro -------------------------------------------------------------------------------------
