@@ -15,16 +15,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LONG = (  # the longest first
     "test_notebooks",
-    "test_ensembles",
-    "test_step",
-    "test_evaluate",
-    "test_replay",
-    "test_fit",
-    "test_sweep",
-    "test_trainer",
-    "test_docs",
-    "test_resume",
     "test_benchmarks",
+    "test_ensembles",
+    "test_docs",
+    "test_step",
+    "test_gaps",
+    "test_evaluate",
+    "test_trainer",
+    "test_sweep",
+    "test_priors",
+    "test_products",
+    "test_replay",
+    "test_loop",
+    "test_figures",
+    "test_fit",
+    "test_resume",
 )
 
 
