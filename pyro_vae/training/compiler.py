@@ -39,7 +39,7 @@ def compile_step(
         "size_asserts": False,  # a step's tensors never change their shapes
     }
     if libraries:
-        options["post_grad_custom_pre_pass"] = inductor_pass.ChosenProducts(libraries)
+        options["post_grad_custom_post_pass"] = inductor_pass.ChosenProducts(libraries)
     return Direct(step, options)
 
 

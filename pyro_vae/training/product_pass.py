@@ -14,6 +14,9 @@ aten = torch.ops.aten
 class ChosenProducts(CustomGraphPass):
     """Gives each product of a graph to its library; what nothing was chosen for stays as it is.
 
+    It comes after inductor's own passes, one of which would put the biases back into the products.
+    BLAS adds to a matrix, into which they would be copied first.
+
     Args:
         libraries: by the product's name.
     """

@@ -5,6 +5,9 @@ import shutil
 import pyro
 import pytest
 import torch
+from torch import _inductor as inductor
+from torch._inductor.fx_passes.post_grad import post_grad_passes
+from torch._inductor.virtualized import V
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -52,7 +55,7 @@ def libraries(graph, known=None):
     return set(choose(graph, {} if known is None else known).values())
 
 
-@pytest.mark.parametrize("slow, fast", [("blas", "onednn"), ("onednn", "blas")])
+@pytest.mark.parametrize("slow, fast", [("mm", "onednn"), ("onednn", "mm")])
 def test_the_faster_library_is_chosen_once(graph, own_cache, monkeypatch, slow, fast):
     """The next training finds it in the user's cache, and asks no clock."""
     asked = put_times(monkeypatch, **{slow: 2.0, fast: 1.0})
@@ -71,15 +74,15 @@ def test_timing_leaves_the_noise_alone(graph, own_cache):
 
 
 def test_a_damaged_cache_is_measured_again(graph, own_cache, monkeypatch):
-    put_times(monkeypatch, blas=2.0, onednn=1.0)
+    put_times(monkeypatch, mm=2.0, onednn=1.0)
     assert libraries(graph) == {"onednn"}
     (file,) = own_cache.iterdir()
     file.write_bytes(b"no archive")
-    put_times(monkeypatch, blas=1.0, onednn=2.0)
-    assert libraries(graph) == {"blas"}
+    put_times(monkeypatch, mm=1.0, onednn=2.0)
+    assert libraries(graph) == {"mm"}
     file.unlink()
     file.mkdir()  # which can be neither read nor written
-    assert libraries(graph) == {"blas"}
+    assert libraries(graph) == {"mm"}
 
 
 @pytest.mark.parametrize("vendor", ["GenuineIntel", "AuthenticAMD"])
@@ -115,11 +118,11 @@ def test_a_resumed_run_keeps_its_choice_whatever_the_cache_says(
     no_inductor, own_cache, monkeypatch
 ):
     """A run whose checkpoint holds no choice goes by the rule of then, and keeps that."""
-    put_times(monkeypatch, blas=2.0, onednn=1.0)
+    put_times(monkeypatch, mm=2.0, onednn=1.0)
     state = through_a_file(prepared().state())
     shutil.rmtree(own_cache)
-    put_times(monkeypatch, blas=1.0, onednn=2.0)
-    assert set(prepared().state()["libraries"].values()) == {"blas"}  # and so says the cache now
+    put_times(monkeypatch, mm=1.0, onednn=2.0)
+    assert set(prepared().state()["libraries"].values()) == {"mm"}  # and so says the cache now
     assert set(state["libraries"].values()) == {"onednn"}
     assert prepared(state).state()["libraries"] == state["libraries"]
     del state["libraries"]
@@ -127,24 +130,25 @@ def test_a_resumed_run_keeps_its_choice_whatever_the_cache_says(
 
 
 def targets(chosen):
-    """The operators of a product, alone and with a bias, after the pass."""
+    """The operators of a product, alone and with a bias, after all passes of inductor's."""
 
     def multiplied(bias, a, b):
         return a @ b, torch.addmm(bias, a, b)
 
-    with FakeTensorMode():
+    chosen = inductor.config.patch(post_grad_custom_post_pass=ChosenProducts({"2x3x4nn": chosen}))
+    with FakeTensorMode() as mode, V.set_fake_mode(mode), chosen:
         example = torch.empty(4), torch.empty(2, 3), torch.empty(3, 4)
-        graph = make_fx(multiplied)(*example).graph
-    ChosenProducts({"2x3x4nn": chosen})(graph)
-    graph.lint()
-    return [node.target for node in graph.nodes if node.op == "call_function"]
+        module = make_fx(multiplied)(*example)
+        post_grad_passes(module, is_inference=False)
+    module.graph.lint()
+    return [node.target for node in module.graph.nodes if node.op == "call_function"]
 
 
 @pytest.mark.parametrize(
     "chosen, expected",
     [
         ("onednn", [ours, ours, aten.add.Tensor]),
-        ("blas", [aten.mm.default, aten.mm.default, aten.add.Tensor]),
+        ("mm", [aten.mm.default, aten.mm.default, aten.add.Tensor]),
         ("blas, with its bias", [aten.mm.default, aten.addmm.default]),
     ],
 )
@@ -155,8 +159,8 @@ def test_a_product_goes_to_its_library(chosen, expected):
 def test_the_choice_is_part_of_inductors_key():
     one, other = (ChosenProducts({"2x3x4nn": name}).uuid() for name in products.LIBRARIES)
     assert one != other
-    options = compile_step(lambda: None, torch.device("cpu"), {"2x3x4nn": "blas"}).options
-    assert options["post_grad_custom_pre_pass"].libraries == {"2x3x4nn": "blas"}
+    options = compile_step(lambda: None, torch.device("cpu"), {"2x3x4nn": "mm"}).options
+    assert options["post_grad_custom_post_pass"].libraries == {"2x3x4nn": "mm"}
 
 
 def first_step(engine):
@@ -178,7 +182,7 @@ def test_machine_code_with_onednn_is_the_eager_step_to_rounding(monkeypatch, own
     monkeypatch.setattr(
         "torch._inductor.config.force_disable_caches", True
     )  # else no pass is run again
-    put_times(monkeypatch, blas=2.0, onednn=1.0)
+    put_times(monkeypatch, mm=2.0, onednn=1.0)
     seen = []
     library = ChosenProducts._library
     monkeypatch.setattr(
