@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyro_vae.runs.config import RunConfig as RunConfig
     from pyro_vae.runs.evaluate import evaluate as evaluate
     from pyro_vae.runs.evaluate import evaluate_missing as evaluate_missing
+    from pyro_vae.runs.export import export as export
     from pyro_vae.runs.measure import measure as measure
     from pyro_vae.runs.observer import Observer as Observer
     from pyro_vae.runs.run import Run as Run
@@ -57,6 +58,7 @@ _HOMES = {
     "evaluate": "pyro_vae.runs.evaluate",
     "evaluate_missing": "pyro_vae.runs.evaluate",
     "explore": "pyro_vae.explorer.page",
+    "export": "pyro_vae.runs.export",
     "fit": "pyro_vae.training.fit",
     "fit_many": "pyro_vae.training.fit",
     "fit_prior": "pyro_vae.models.fitted",

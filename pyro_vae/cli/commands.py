@@ -255,6 +255,7 @@ COMPARE = [
         " runs, else comparison/)",
     ),
 ]
+EXPORT = [RUN, value("--out DIR", "the folder to write, which must be new", required=True)]
 EXPLORE = [
     value("runs RUN", "folders of finished runs, of one data set", nargs="+"),
     value(
@@ -295,6 +296,10 @@ COMMANDS = {  # in the order of the help
     "score": Command(
         "write how likely images are, to find unusual ones",
         SCORE, use.run_score, use.check_use,
+    ),
+    "export": Command(
+        "write the weights for safetensors, and encoder and decoder for ONNX",
+        EXPORT, use.run_export, use.check_use,
     ),
     "report": Command(
         "write a run's report.html again",

@@ -1,4 +1,4 @@
-"""The commands that use a trained model on images: `encode`, `reconstruct` and `score`.
+"""The commands that use a trained model: `encode`, `reconstruct`, `score` and `export`.
 
 Torch takes seconds to load, so each command imports it, and all that needs it, when it is called.
 """
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from pyro_vae.runs.run import Run
 
 MOST_SHOWN = 64  # images of a picture
-TYPES = {"encode": (".npz",), "reconstruct": ("", *PICTURE_TYPES), "score": (".csv",)}
+TYPES = {
+    "encode": (".npz",),
+    "reconstruct": ("", *PICTURE_TYPES),
+    "score": (".csv",),
+    "export": ("",),
+}
 
 
 def check_use(parsed: Namespace) -> None:
@@ -125,3 +130,13 @@ def run_score(parsed: Namespace, interrupts: Interrupts) -> None:
     rare = int((scores.rank <= 0.05).sum())
     show(f"{len(images.images)} images in {parsed.out}")
     show(f"{rare} of them are less likely than 95% of the run's test images")
+
+
+def run_export(parsed: Namespace, interrupts: Interrupts) -> None:
+    """Write a trained model for other programs."""
+    with loading("torch"):
+        from pyro_vae.runs.export import export
+        from pyro_vae.runs.run import load_run
+
+    files = export(load_run(parsed.run), parsed.out)
+    show(f"{', '.join(file.name for file in files)} in {parsed.out}")
