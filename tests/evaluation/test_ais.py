@@ -58,6 +58,7 @@ def test_the_mean_weight_is_the_probability(start, temperatures):
     assert error < 0.1 and abs(weights.mean() - 1) < 5 * error
 
 
+@pytest.mark.slow
 def test_nothing_is_decoded_twice():
     """A code for each leapfrog step, and one at the start, of each chain and of each pilot chain."""
     vae, _ = linear_gaussian_vae()

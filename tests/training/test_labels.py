@@ -35,6 +35,7 @@ def conditional(**options):
     return model(**options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_engines_train_alike(no_inductor, monkeypatch, name):
     """To rounding, which Adam magnifies; `graph` has its learning rate in float32."""
@@ -62,6 +63,7 @@ def test_it_resumes_within_an_epoch_bit_for_bit():
     assert_same_weights(second.model.state_dict(), whole.model.state_dict(), 0)
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_its_members_alone(no_inductor):
     """Each on images and labels of its own, which lie in one row."""
     splits = Splits(Split(images(), LABELS)), Splits(Split(images().flip(0), LABELS.roll(1)))

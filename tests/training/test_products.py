@@ -114,6 +114,7 @@ def prepared(state=None):
     return run
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_choice_whatever_the_cache_says(
     no_inductor, own_cache, monkeypatch
 ):
