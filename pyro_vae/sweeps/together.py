@@ -16,7 +16,7 @@ from pyro_vae.runs.observer import Observer, failures_told
 from pyro_vae.runs.run import Run, load_run
 from pyro_vae.runs.train import Job, Load, locate
 from pyro_vae.sweeps.grid import MAY_DIFFER, common_settings
-from pyro_vae.training.ensembles import Ensemble, Outcome
+from pyro_vae.training.ensembles import Ensemble, Outcome, Program
 from pyro_vae.training.fit import PRECISIONS
 from pyro_vae.training.loop import Stopped
 
@@ -97,7 +97,11 @@ def load_on_device(config: RunConfig, load: Load = load_data) -> Dataset:
 
 
 def train_together(
-    jobs: Sequence[Job], *, idle: Collection[Job] = (), stack: int | None = None
+    jobs: Sequence[Job],
+    *,
+    idle: Collection[Job] = (),
+    stack: int | None = None,
+    programs: dict[int, Program] | None = None,
 ) -> dict[Job, FloatingPointError]:
     """Train jobs of the same architecture in one batched step.
 
@@ -105,7 +109,7 @@ def train_together(
         jobs: the jobs, which have been built.
         idle: those of them that are not trained. They keep their places in the stacks, so that the
             others are computed as before to the last bit.
-        stack: places in a stack at most, as in `Ensemble`.
+        stack, programs: as in `Ensemble`.
 
     Returns:
         The errors of the jobs that diverged.
@@ -117,7 +121,7 @@ def train_together(
     going = [job for job in jobs if job not in idle]
     if not going:
         return {}
-    ensemble = Ensemble([job.training for job in jobs], stack)
+    ensemble = Ensemble([job.training for job in jobs], stack, programs)
     ensemble.failed |= {n for n, job in enumerate(jobs) if job in idle}
     for job in going:
         job.claim()

@@ -16,10 +16,11 @@ from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import Run, build_model
 from pyro_vae.runs.train import Job, Load, locate
 from pyro_vae.settings import default_batch_size
+from pyro_vae.sweeps.grid import common_settings
 from pyro_vae.sweeps.observer import MemberObserver, SweepObserver, fail
 from pyro_vae.sweeps.together import load_on_device, load_once, train_together
 from pyro_vae.training.engines import choose_engine
-from pyro_vae.training.ensembles import stack_size
+from pyro_vae.training.ensembles import Program, stack_size
 
 MOST_LOCKED = 512  # runs of a unit: the lock of each is an open file
 OWN_ERRORS = (FloatingPointError, ValueError, RuntimeError)  # of a run; OSErrors are of the disk
@@ -85,6 +86,8 @@ class Trainer:
 
     def __init__(self, observer: SweepObserver):
         self.observer = observer
+        self.group: RunConfig | None = None  # what all runs of the present group have in common
+        self.programs: dict[int, Program] = {}  # its compiled steps, by the places in a stack
         self.open: set[Run] = set()  # runs that have not ended, as far as the observer knows
 
     def train(self, groups: list[list[Run]]) -> None:
@@ -172,7 +175,9 @@ class Trainer:
             if job and not job.finished:
                 jobs.append(job)
                 idle += [job] if run.failed else []
-        train_together(jobs, idle=idle, stack=places)
+        if common_settings(runs[0].config) != self.group:
+            self.group, self.programs = common_settings(runs[0].config), {}
+        train_together(jobs, idle=idle, stack=places, programs=self.programs)
 
     def _train_alone(self, run: Run, load: Load) -> None:
         job = self._prepared(run, run.config, load)

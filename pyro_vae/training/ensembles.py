@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,14 @@ MOST_CONVOLUTIONS = {"cpu": 1, "cuda": 64}  # in a stack, of models with convolu
 Outcome = Record | FloatingPointError
 
 
+class Program(NamedTuple):
+    """A compiled step of many models, with the graph and the noise that it was made of."""
+
+    step: Step
+    captured: Captured
+    draws: list[Draw]
+
+
 class Ensemble(Lazy[dict[int, Outcome]]):
     """An iterator that trains many members for an epoch and gives their records by their numbers.
 
@@ -36,14 +45,21 @@ class Ensemble(Lazy[dict[int, Outcome]]):
         members: trainings with the engine `compiled`, not yet started.
         stack: places in a stack, some of which may stay idle, or fewer where the memory of a GPU
             holds fewer (default: equal stacks, as few as hold all members).
+        programs: those of earlier ensembles of the same architecture and data, by the places in a
+            stack. That of this ensemble is added.
 
     Raises:
         ValueError: models of different architectures, or no models.
     """
 
-    def __init__(self, members: Sequence[Training], stack: int | None = None):
+    def __init__(
+        self,
+        members: Sequence[Training],
+        stack: int | None = None,
+        programs: dict[int, Program] | None = None,
+    ):
         _check_alike(members)
-        self.stack = stack
+        self.stack, self.programs = stack, {} if programs is None else programs
         self.members, self.failed = list(members), set[int]()
         self.images, self.labels, self.offsets = _joined([m.splits.train for m in members])
         self.stacks: list[Stack] = []
@@ -95,16 +111,20 @@ class Ensemble(Lazy[dict[int, Outcome]]):
         return outcomes
 
     def _compile(self, minibatches: Minibatches) -> None:
-        first, device = self.members[0].engine, self.images.device
-        size = self._stack_size(device)
+        size = self._stack_size(self.images.device)
         with self.members[0].private.swapped_in():
-            first.loss.check(*minibatches.first())
-            captured, draws = first.capture(minibatches)
-            step = training_step(captured, minibatches.dynamic, first.adam, True, self.labels)
-            step = first.compile(step, device)
+            if size not in self.programs:
+                self.programs[size] = self._program(minibatches)
             for start in range(0, len(self.members), size):
                 indices = range(start, min(start + size, len(self.members)))
-                self.stacks.append(Stack(self, indices, size, step, captured, draws, minibatches))
+                self.stacks.append(Stack(self, indices, size, self.programs[size], minibatches))
+
+    def _program(self, minibatches: Minibatches) -> Program:
+        first = self.members[0].engine
+        first.loss.check(*minibatches.first())
+        captured, draws = first.capture(minibatches)
+        step = training_step(captured, minibatches.dynamic, first.adam, True, self.labels)
+        return Program(first.compile(step, self.images.device), captured, draws)
 
     def _stack_size(self, device: torch.device) -> int:
         first, fit = self.members[0], None
@@ -153,22 +173,20 @@ class Stack:
         ensemble: Ensemble,
         indices: range,
         size: int,
-        step: Step,
-        captured: Captured,
-        draws: list[Draw],
+        program: Program,
         minibatches: Minibatches,
     ):
         self.indices, self.members = indices, [ensemble.members[i] for i in indices]
         self.offsets, self.images = [ensemble.offsets[i] for i in indices], ensemble.images
         self.idle, device = size - len(indices), self.images.device
-        self.learned = _stacked([m.engine for m in self.members], captured, size)
+        self.learned = _stacked([m.engine for m in self.members], program.captured, size)
         self.generators = [torch.Generator(device) for _ in range(size)]
         example = self.members[0].engine.scalars(minibatches).to(self.images)
         self.step_all = STEPS[device.type](
-            step,
+            program.step,
             self.learned,
             self.images,
-            Noise(draws, device, self.generators),
+            Noise(program.draws, device, self.generators),
             torch.stack([minibatches.rows[0]] * size),
             torch.stack([example[0]] * size),
         )

@@ -160,9 +160,12 @@ def test_a_group_is_cut_where_its_stacks_end(monkeypatch, options, expected):
 
 @pytest.mark.slow
 def test_the_units_of_a_group_are_computed_as_one_ensemble(monkeypatch):
-    """Three runs in stacks of two: the last stack has an idle place in both."""
+    """Three runs in stacks of two: the last stack has an idle place in both. One step is compiled."""
+    compiled = []
+    seams.put_compiler(lambda step, *_: compiled.append(step) or step, monkeypatch.setattr)
     seams.stack_at_most(2, monkeypatch.setattr)
     pv.sweep(DYNAMIC | {"seed": range(3)}, "a")
+    assert len(compiled) == 1
     configs = [pv.RunConfig(**DYNAMIC, seed=seed) for seed in range(3)]
     pv.train_many(configs, [f"b/{seed}" for seed in range(3)])
     for seed in range(3):
