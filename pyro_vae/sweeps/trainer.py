@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from pyro_vae.devices import broken, resolve_device
+from pyro_vae.models.vae import VAE
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data
 from pyro_vae.runs.lock import FolderInUse, FolderLock
@@ -21,12 +22,15 @@ from pyro_vae.sweeps.observer import MemberObserver, SweepObserver, fail
 from pyro_vae.sweeps.together import load_on_device, load_once, train_together
 from pyro_vae.training.engines import choose_engine
 from pyro_vae.training.ensembles import Program, stack_size
+from pyro_vae.training.step import numbers_scored
 
 MOST_LOCKED = 512  # runs of a unit: the lock of each is an open file
 OWN_ERRORS = (FloatingPointError, ValueError, RuntimeError)  # of a run; OSErrors are of the disk
 
 
-def pays_together(configs: Sequence[RunConfig], training_images: int, device: str = "cpu") -> bool:
+def pays_together(
+    configs: Sequence[RunConfig], model: VAE, training_images: int, device: str = "cpu"
+) -> bool:
     """Return whether runs have enough steps in sum to pay for compiling one batched step.
 
     The decision depends on the whole grid and not on the work that remains, so that a sweep resumes
@@ -34,6 +38,7 @@ def pays_together(configs: Sequence[RunConfig], training_images: int, device: st
 
     Args:
         configs: configurations that differ in beta, seed, learning rate or sigma only.
+        model: the model of one of them.
         training_images: the number of training images.
         device: the type of the device that will train them.
     """
@@ -41,7 +46,8 @@ def pays_together(configs: Sequence[RunConfig], training_images: int, device: st
         return False
     sizes = [c.batch_size or default_batch_size(training_images) for c in configs]
     steps = sum(c.epochs * (training_images // size) for c, size in zip(configs, sizes))
-    return choose_engine(configs[0].engine, steps, device).name == "compiled"
+    numbers = numbers_scored(model, sizes[0] * configs[0].num_particles)
+    return choose_engine(configs[0].engine, steps, device, numbers).name == "compiled"
 
 
 class Unit(NamedTuple):
@@ -68,9 +74,9 @@ def units(group: list[Run], device: str, load: Load = load_data) -> list[Unit]:
     first = group[0].config
     try:
         data = load(first)
-        if not pays_together([run.config for run in group], len(data.train), device):
-            return alone
         model = build_model(first, data.image_shape, data.levels)
+        if not pays_together([run.config for run in group], model, len(data.train), device):
+            return alone
     except (ValueError, OSError):  # for which each run will fail
         return alone
     size = min(stack_size(len(group), model, device), MOST_LOCKED)

@@ -3,6 +3,7 @@
 The choice of an engine depends on the training and the machine, and on no clock.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from typing import NamedTuple
@@ -289,12 +290,16 @@ ENGINES: dict[str, type[Engine]] = {e.name: e for e in (Svi, Eager, Graph, Compi
 # --- the choice -----------------------------------------------------------------------------------
 
 
-# Total steps from which on `auto` takes an engine. On a CPU, trials needed 200 to 15,000, most for
-# tiny networks; for CUDA these are estimates, which no GPU has measured.
+# Total steps of the smallest networks from which on `auto` takes an engine. On a CPU, compiling takes
+# 5 to 15 seconds, and saves a millisecond of such a step; for CUDA these are estimates, which no GPU
+# has measured.
 STEPS_THAT_PAY = {
-    "cpu": {"eager": 0, "compiled": 20_000},
+    "cpu": {"eager": 0, "compiled": 15_000},
     "cuda": {"eager": 0, "graph": 300, "compiled": 150_000},
 }
+# Numbers that a likelihood scores in a step, for which compiling saves another millisecond on a CPU:
+# twelve families on MNIST save that for 30,000 to 500,000.
+NUMBERS_LIKE_A_STEP = {"cpu": 170_000, "cuda": math.inf}
 
 
 class Choice(NamedTuple):
@@ -305,15 +310,16 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose_engine(name: str, steps: int, device: str = "cpu") -> Choice:
+def choose_engine(name: str, steps: int, device: str = "cpu", numbers: int = 0) -> Choice:
     """Return the engine that a name stands for in a training of `steps` steps in all.
 
-    `auto` depends on the number of steps, on the type of device, and on whether there is a
-    compiler. It does not depend on how busy the machine is, nor on the steps that are left, so a
-    run is always computed in the same way on the same machine.
+    `auto` depends on the number and the size of the steps, on the type of device, and on whether
+    there is a compiler. It does not depend on how busy the machine is, nor on the steps that are
+    left, so a run is always computed in the same way on the same machine.
 
     Args:
         device: the type of the device.
+        numbers: those that the likelihood scores in a step, as `numbers_scored` returns them.
 
     Raises:
         ValueError: an unknown name; an engine that cannot run here.
@@ -324,8 +330,11 @@ def choose_engine(name: str, steps: int, device: str = "cpu") -> Choice:
         raise ValueError(f"engine: {missing[name]}, which {name} needs; use eager")
     if name != "auto":
         return Choice(name, False, "as asked for")
-    pays = STEPS_THAT_PAY[device].items()
-    *_, best = (engine for engine, least in pays if steps >= least and engine not in missing)
+    pays, worth = (
+        STEPS_THAT_PAY[device].items(),
+        steps * (1 + numbers / NUMBERS_LIKE_A_STEP[device]),
+    )
+    *_, best = (engine for engine, least in pays if worth >= least and engine not in missing)
     if best == "compiled":
         return Choice(best, True, f"{steps:,} steps pay for compiling")
     reason = missing.get("compiled") or f"{steps:,} steps do not pay for compiling"

@@ -22,7 +22,7 @@ from pyro_vae.training.epochs import Schedule, Splits
 from pyro_vae.training.importance import Estimator
 from pyro_vae.training.loop import Training
 from pyro_vae.training.objectives import OBJECTIVES, ElboAnalytic, Importance, Loss, Objective
-from pyro_vae.training.step import check_step_fits
+from pyro_vae.training.step import check_step_fits, numbers_scored
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
 
@@ -235,7 +235,8 @@ def make_training(
     settings = replace(settings, batch_size=batch_size)
     _check_against_images(settings, batch_size, splits)
     schedule = Schedule(settings, len(images) // batch_size)
-    choice = choose_engine(settings.engine, schedule.steps, device.type)
+    numbers = numbers_scored(model, batch_size * settings.num_particles)
+    choice = choose_engine(settings.engine, schedule.steps, device.type, numbers)
     check_unit_interval(images) if splits.dynamic else model.likelihood.check(images)
     for split in scored.values():
         model.likelihood.check(split.images)

@@ -157,7 +157,12 @@ def fused_step(captured: Captured, dynamic: bool, adam: Adam, labels: Tensor | N
     return step
 
 
-# --- memory ---------------------------------------------------------------------------------------
+# --- size -----------------------------------------------------------------------------------------
+
+
+def numbers_scored(model: VAE, images: int) -> int:
+    """Return an estimate of the numbers with which a likelihood scores so many images at once."""
+    return images * math.prod(model.image_shape) * model.likelihood.numbers_per_pixel
 
 
 def step_bytes(model: VAE, settings: TrainingSettings) -> int:
@@ -167,10 +172,9 @@ def step_bytes(model: VAE, settings: TrainingSettings) -> int:
     networks gives, and the same again for the gradients; weights and the images are left out.
     """
     images = (settings.batch_size or 0) * settings.num_particles
-    scored = math.prod(model.image_shape) * model.likelihood.numbers_per_pixel
     hidden = sum(m.out_features for m in model.modules() if isinstance(m, nn.Linear))
     itemsize = 8 if settings.precision == "float64" else 4
-    return BACKWARD * itemsize * images * (scored + hidden)
+    return BACKWARD * itemsize * (numbers_scored(model, images) + images * hidden)
 
 
 def models_that_fit(model: VAE, settings: TrainingSettings, device: torch.device) -> int:

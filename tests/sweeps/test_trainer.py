@@ -51,7 +51,7 @@ pytestmark = pytest.mark.usefixtures("small_sweeps")
 def test_which_groups_pay_together(monkeypatch, count, options, training_images, pays):
     seams.set_steps_that_pay(20_000, monkeypatch.setattr)
     configs = [pv.RunConfig(seed=seed, **options) for seed in range(count)]
-    assert pays_together(configs, training_images) is pays
+    assert pays_together(configs, pv.VAE((1, 8, 8), 2), training_images) is pays
 
 
 @pytest.mark.slow
