@@ -34,7 +34,8 @@ TRAIN_EXAMPLES = """examples:
   pyro-vae train --dataset pictures/ --patience 10 --out runs/pictures
   pyro-vae train --config runs/conv/config.yaml --beta 4 --out runs/conv-beta4
   pyro-vae train --out runs/conv-beta4 --resume"""
-SWEEP_USAGE = """pyro-vae sweep [-h] --out DIR [--config FILE] [--SETTING VALUE [VALUE ...] ...]"""
+SWEEP_USAGE = """pyro-vae sweep [-h] --out DIR [--config FILE]
+                      [--SETTING VALUE [VALUE ...] ...]"""
 SWEEP_EXAMPLES = """Every combination of the values becomes a run folder in DIR, named by the
 settings that vary, as in DIR/beta=4,seed=0. Runs that differ only in beta,
 seed, learning rate and sigma are trained together if that saves time.
