@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # the limit of a container or a Slurm job
+PIECE = 2**21  # numbers of a tensor that is looked at in pieces
 BATCH_SHARE = 16  # a batch of measurements takes this part of a GPU's memory
 
 
@@ -69,6 +70,11 @@ def one_thread(alone: bool = True) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def in_pieces(x: Tensor) -> Iterator[Tensor]:
+    """Return a tensor in parts of its rows, whose copies take little memory."""
+    return iter(x.split(max(1, PIECE // max(1, x.shape[1:].numel()))))
 
 
 def synchronize(device: torch.device) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
+from pyro_vae.devices import in_pieces
 from pyro_vae.files import read_file, replace_file
 from pyro_vae.notices import notice
 
@@ -67,8 +69,11 @@ def digest(*parts: object) -> str:
     found = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
-            part = part.detach().cpu().numpy()
-        if isinstance(part, np.ndarray):
+            kind = torch.empty(0, dtype=part.dtype).numpy().dtype.str
+            found.update(f"{kind} {tuple(part.shape)}".encode())
+            for piece in in_pieces(part if part.dim() else part[None]):
+                found.update(np.ascontiguousarray(piece.detach().cpu().numpy()).data)
+        elif isinstance(part, np.ndarray):
             found.update(f"{part.dtype.str} {part.shape}".encode())
             found.update(np.ascontiguousarray(part).data)
         else:

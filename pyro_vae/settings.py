@@ -95,7 +95,7 @@ class DataSettings(Settings):
         None, "make these pictures grey, 1, or coloured, 3 (default: no change)", at_least=1
     )
     data_limit: float = setting(
-        DATA_LIMIT, "gigabytes of memory that your own images may take", above=0
+        DATA_LIMIT, "gigabytes of memory for own images; a larger .npy stays in its file", above=0
     )
 
     def __post_init__(self):

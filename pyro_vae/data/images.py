@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_vae.data.mapped import MappedImages
+
 
 def check_unit_interval(images: Tensor) -> None:
     """Check that pixels are finite and lie in [0, 1].
@@ -40,7 +42,7 @@ class Split:
     """A set of images, with labels and true factors if they are known.
 
     Args:
-        images: (N, C, H, W) in [0, 1].
+        images: (N, C, H, W) in [0, 1], in memory or in a file.
         labels: (N,), whole numbers.
         factors: (N, F), whole numbers.
     """
@@ -57,9 +59,17 @@ class Split:
         return len(self.images)
 
     def __getitem__(self, rows: slice | Tensor) -> "Split":
+        return self._with(self.images[rows], rows)
+
+    def subset(self, rows: slice | Tensor) -> "Split":
+        """Return some of the images, which stay in a file if all do."""
+        x = self.images
+        return self._with(x.subset(rows) if isinstance(x, MappedImages) else x[rows], rows)
+
+    def _with(self, images: Tensor, rows: slice | Tensor) -> "Split":
         labels = None if self.labels is None else self.labels[rows]
         factors = None if self.factors is None else self.factors[rows]
-        return Split(self.images[rows], labels, factors)
+        return Split(images, labels, factors)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Split":
         """Return the split with its images and labels on a device, the images in a given type."""
@@ -205,5 +215,5 @@ def check_declared_size(path: Path, size: int, limit: float) -> None:
     if size / 1e9 > limit:
         raise ValueError(
             f"dataset: {path} declares images of {size / 1e9:,.6g} GB in memory, more than"
-            f" {limit:g}; raise --data-limit if that is meant"
+            f" {limit:g}; raise --data-limit if that is meant, or train on an .npy file of them"
         )

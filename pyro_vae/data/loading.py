@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from pyro_vae.data.images import Dataset, Split, draw_binary, random_test_rows
+from pyro_vae.data.mapped import MappedImages, looked_at
 from pyro_vae.data.own import load_own
 from pyro_vae.data.pictures import AS_THEY_ARE, Form
 from pyro_vae.data.published import PUBLISHED, Loader, load_digits
@@ -30,6 +31,8 @@ def binarized(data: Dataset, how: str, seed: int) -> Dataset:
         return data
     if data.levels == 2:
         raise ValueError(f"binarize: {data.name} is binary already, got {how!r}; use 'none'")
+    if isinstance(data.train.images, MappedImages):
+        raise ValueError(f"binarize: images that stay in their file are not changed, got {how!r}")
     generator = torch.Generator().manual_seed(seed)
 
     def convert(split: Split) -> Split:
@@ -56,7 +59,8 @@ def _with_validation(data: Dataset) -> Dataset:
         train, chosen = data.train[rows], data.train[held_out]
         return replace(data, train=train, validation=chosen, drawn_validation=True)
     cut = count - max(1, count // 10)
-    return replace(data, train=data.train[:cut], validation=data.train[cut:])
+    train, chosen = data.train.subset(slice(cut)), data.train.subset(slice(cut, None))
+    return replace(data, train=train, validation=chosen)
 
 
 def _with_fewer(data: Dataset, count: int) -> Dataset:
@@ -64,7 +68,7 @@ def _with_fewer(data: Dataset, count: int) -> Dataset:
     if count > len(data.train):
         raise ValueError(f"train_images: expected at most {len(data.train)}, got {count}")
     chosen = np.random.default_rng(0).permutation(len(data.train))[:count]
-    return replace(data, train=data.train[torch.from_numpy(np.sort(chosen))])
+    return replace(data, train=data.train.subset(torch.from_numpy(np.sort(chosen))))
 
 
 @one_at_a_time()
@@ -107,7 +111,8 @@ def load_dataset(
             images are sorted by their labels.
         seed: the seed of the pixels that are drawn once.
         levels: the number of grey levels of your own images, if their type does not determine it.
-        limit: the gigabytes of memory that your own images may take.
+        limit: the gigabytes of memory that your own images may take. A larger `.npy` array stays
+            in its file, and is read while it is used; others are refused.
         download: whether to download files that are missing.
         train_images: the number of training images, a random choice that is always the same
             (default: all).
@@ -136,7 +141,7 @@ def load_dataset(
     else:
         data = LOADERS[name](Path(root), download)
     parts = [split.images for split in (data.train, data.validation, data.test) if split]
-    data = replace(data, fingerprint=digest(*parts))
+    data = replace(data, fingerprint=digest(*map(looked_at, parts)))
     data = _with_validation(data) if validation else replace(data, validation=None)
     data = data if train_images is None else _with_fewer(data, train_images)
     return binarized(data, binarize, seed)

@@ -20,6 +20,7 @@ from pyro_vae.data.images import (
     random_test_rows,
     reading,
 )
+from pyro_vae.data.mapped import MappedImages
 from pyro_vae.data.pictures import AS_THEY_ARE, Form, read_folder
 from pyro_vae.files import check_regular, exists
 from pyro_vae.notices import notice
@@ -51,7 +52,7 @@ def load_own(path: Path, levels: int | None, limit: float, form: Form = AS_THEY_
         ValueError: if the path does not exist, or does not hold images of one size with pixels in a
             known range; if they are too large, or the file is a pipe or a device.
     """
-    parts = _read(path, limit, form)
+    parts = _read(path, limit, form, may_map=True)
     splits, levels = _splits(parts, levels, path)
     if "train" not in splits:
         splits = _divide(path, splits["whole"])
@@ -92,8 +93,12 @@ def load_whole(
     ]
 
 
-def _read(path: Path, limit: float, form: Form) -> dict[str, Arrays]:
-    """Return the parts of a split that a file or a folder holds, or `whole`."""
+def _read(path: Path, limit: float, form: Form, may_map: bool = False) -> dict[str, Arrays]:
+    """Return the parts of a split that a file or a folder holds, or `whole`.
+
+    Args:
+        may_map: whether an array that is larger than the limit stays in its file.
+    """
     if not exists(path):
         raise ValueError(f"dataset: there is no file or folder {path.absolute()}")
     if path.is_dir():
@@ -102,7 +107,7 @@ def _read(path: Path, limit: float, form: Form) -> dict[str, Arrays]:
         if form != AS_THEY_ARE:
             name = next(iter(form.given))
             raise ValueError(f"{name}: only pictures of a folder are converted, got {path}")
-        return _read_arrays(path, limit)
+        return _read_arrays(path, limit, may_map)
     raise ValueError(f"dataset: expected a folder, an .npy or an .npz file, got {path}")
 
 
@@ -135,16 +140,19 @@ def _divide(path: Path, whole: Split) -> dict[str, Split]:
     if len(whole) < 2:
         raise ValueError(f"dataset: expected at least 2 images in {path}, got {len(whole)}")
     train, test = (torch.from_numpy(rows) for rows in random_test_rows(len(whole)))
-    return {"train": whole[train], "test": whole[test]}
+    return {"train": whole.subset(train), "test": whole.subset(test)}
 
 
 # --- arrays --------------------------------------------------------------------------------------
 
 
-def _read_arrays(path: Path, limit: float) -> dict[str, Arrays]:
+def _read_arrays(path: Path, limit: float, may_map: bool) -> dict[str, Arrays]:
     check_regular(path)
     with reading(path, NOT_NUMBERS):
         declared = _declared_bytes(path)
+        if may_map and path.suffix == ".npy" and declared / 1e9 > limit:
+            notice(f"dataset: {path} is read while training, since it exceeds --data-limit")
+            return {"whole": Arrays(np.load(path, mmap_mode="r", allow_pickle=False))}
     check_declared_size(path, declared, limit)
     with reading(path, NOT_NUMBERS):
         content = np.load(path, allow_pickle=False)
@@ -215,6 +223,21 @@ def _read_archive(archive: np.lib.npyio.NpzFile, path: Path) -> dict[str, Arrays
     return parts
 
 
+def mapped(images: Tensor | np.memmap, levels: int | None) -> Tensor:
+    """Return a mapped array in one of the forms of `load_dataset` as images; tensors are images.
+
+    Args:
+        levels: the number of grey levels, if pixels are whole numbers.
+
+    Raises:
+        ValueError: an array that does not hold images.
+    """
+    if not isinstance(images, np.memmap):
+        return images
+    levels = levels if images.dtype.kind in "iu" else None
+    return _pixels(_channels_first(images, "images"), levels, "images")[0]
+
+
 def _split(arrays: Arrays, levels: int | None, where: str) -> tuple[Split, int | None]:
     images, levels = _pixels(_channels_first(arrays.images, where), levels, where)
     labels = _column(arrays.labels, len(images), 1, f"labels in {where}")
@@ -240,7 +263,13 @@ def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def _pixels(images: np.ndarray, levels: int | None, where: str) -> tuple[Tensor, int | None]:
-    """Return pixels in [0, 1] and the number of their grey levels, or None if it is not known."""
+    """Return pixels in [0, 1] and the number of their grey levels, or None if it is not known.
+
+    Those of an array that is mapped stay in its file, and are checked whenever they are read.
+    """
+    if isinstance(images, np.memmap):
+        known = _pixels(np.asarray(images[:1]), levels, where)[1]
+        return MappedImages.of(images, lambda part: _pixels(part, levels, where)[0]), known
     kind = images.dtype.kind
     if kind in "bui":
         return _whole_pixels(images, levels, where)
@@ -267,7 +296,9 @@ def _whole_pixels(images: np.ndarray, levels: int | None, where: str) -> tuple[T
             f"dataset: expected pixels of {levels} grey levels, 0 to {levels - 1}, in {where},"
             f" got {images.min()} to {images.max()}"
         )
-    return torch.from_numpy(images.astype(np.float32) / (levels - 1)), levels
+    x = images.astype(np.float32)
+    x /= levels - 1
+    return torch.from_numpy(x), levels
 
 
 def on_grid(x: Tensor, levels: int, where: str, tolerance: float = 1e-3) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from pyro_vae.devices import in_pieces
 from pyro_vae.files import read_file, replace_file
 from pyro_vae.kept import load_arrays, save_arrays
 from pyro_vae.measures import PARTS
@@ -194,8 +195,11 @@ def save_per_image(path: Path, splits: Mapping[str, tuple[Tensor, dict[str, Tens
     """
     arrays = {}
     for split, (images, columns) in splits.items():
-        pixels = images.detach().cpu().float().contiguous().numpy()
-        arrays[f"{split}.{MARK}"] = np.array(zlib.crc32(pixels.data), dtype=np.int64)
+        mark = 0
+        for x in in_pieces(images):
+            pixels = x.detach().cpu().float().contiguous().numpy()
+            mark = zlib.crc32(pixels.data, mark)
+        arrays[f"{split}.{MARK}"] = np.array(mark, dtype=np.int64)
         for name, values in columns.items():
             arrays[f"{split}.{name}"] = values.detach().cpu().float().numpy()
     save_arrays(path, arrays)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from pyro_vae.data import Dataset, Split, draw_binary
+from pyro_vae.data.mapped import MappedImages, looked_at
 from pyro_vae.evaluation.convergence import end_of_curve
 from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.evaluation.exact import linear_optimum
@@ -172,12 +173,12 @@ def _means(model: VAE, scored: Scored) -> dict:
 
 
 def _train_summary(model: VAE, data: Dataset, split: Split, optimum: dict | None) -> dict:
-    """Return the figures of the model on its training images.
+    """Return the figures of the model on its training images, or on those of a file looked at.
 
     Where a closed form gives the optimum, many draws of z average the noise out.
     """
     with seeded(0, split.images.device):
-        images = draw_binary(split.images) if data.dynamic else split.images
+        images = draw_binary(split.images) if data.dynamic else looked_at(split.images)
     num_samples = math.ceil(TRAIN_DRAWS / len(images)) if optimum else 1
     terms = elbo_terms(model.given(split.labels), images, num_samples)
     named = {"elbo": terms.elbo, "rate": terms.rate, "distortion": terms.distortion}
@@ -197,7 +198,7 @@ def _linear_optimum(config: RunConfig, model: VAE, data: Dataset) -> dict | None
     linear = plain and normal and family.one_sigma
     elbo = config.objective in ELBOS and not config.free_bits
     closed = config.score == "density" and elbo and config.beta > 0
-    if not (linear and closed) or data.dynamic:
+    if not (linear and closed) or data.dynamic or isinstance(data.train.images, MappedImages):
         return None
     sigma = float(family.sigma) if family.one_sigma == "given" else None
     optimum = linear_optimum(data.train.images, config.latent_dim, config.beta, sigma)

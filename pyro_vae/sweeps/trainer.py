@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from pyro_vae.data.mapped import MappedImages
 from pyro_vae.devices import broken, resolve_device
 from pyro_vae.models.vae import VAE
 from pyro_vae.runs.config import RunConfig
@@ -75,7 +76,8 @@ def units(group: list[Run], device: str, load: Load = load_data) -> list[Unit]:
     try:
         data = load(first)
         model = build_model(first, data.image_shape, data.levels)
-        if not pays_together([run.config for run in group], model, len(data.train), device):
+        pays = pays_together([run.config for run in group], model, len(data.train), device)
+        if not pays or isinstance(data.train.images, MappedImages):
             return alone
     except (ValueError, OSError):  # for which each run will fail
         return alone

@@ -79,8 +79,7 @@ class SingleSteps(Engine):
     def steps(self, minibatches):
         schedules = minibatches.betas.tolist(), minibatches.learning_rates.tolist()
         with training_mode(self.model):
-            for rows, beta, learning_rate in zip(minibatches.rows, *schedules):
-                x, labels = minibatches.at(rows)
+            for (x, labels), beta, learning_rate in zip(minibatches.each(), *schedules):
                 x = draw_binary(x) if minibatches.dynamic else x
                 with self.loss.autocast():
                     terms = self.step(x, beta, learning_rate, labels)
@@ -205,13 +204,15 @@ class Compiled(Engine):
             return
         self.loss.check(*minibatches.first())
         captured, draws = self.capture(minibatches)
-        images, device = minibatches.images, minibatches.images.device
-        self.take_steps = STEPS[device.type](
-            self.make_step(captured, minibatches),
+        kind = STEPS[minibatches.images.device.type]
+        self.window = minibatches.window(kind.window)
+        images = self.window.images
+        self.take_steps = kind(
+            self.make_step(captured, self.window),
             self.learned(captured).of_one(),
             images,
-            Noise(draws, device),
-            minibatches.rows[0],
+            Noise(draws, images.device),
+            self.window.rows[0],
             self.scalars(minibatches)[0].to(images),
         )
 
@@ -224,7 +225,8 @@ class Compiled(Engine):
     def steps(self, minibatches):
         images = minibatches.images
         scalars = sent(self.scalars(minibatches).to(images.dtype), images.device)
-        yield from self.take_steps(minibatches.rows, scalars)
+        for rows, of_steps in minibatches.through(self.window, scalars):
+            yield from self.take_steps(rows, of_steps)
 
     def scalars(self, minibatches: Minibatches) -> Tensor:
         """Return beta and the scalars of Adam for the coming steps, (steps, 3), in double precision."""

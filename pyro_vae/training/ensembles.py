@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.data import Split
+from pyro_vae.data.mapped import MappedImages
 from pyro_vae.devices import computing_on, sent, synchronize
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.training.capture import Captured, Draw
@@ -273,6 +274,8 @@ def stack_size(count: int, model: nn.Module, device: str, fit: int | None = None
 def _check_alike(members: Sequence[Training]) -> None:
     if not members:
         raise ValueError("models: expected one at least")
+    if any(isinstance(member.images, MappedImages) for member in members):
+        raise ValueError("images: expected them in memory, where several models share them")
     first, *others = (_architecture(m) for m in members)
     for number, other in enumerate(others, 1):
         if other != first:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import Split, draw_binary
+from pyro_vae.data.mapped import MappedImages, ahead
 from pyro_vae.models.elbo import ElboTerms, chunks, each_given, elbo_terms
 from pyro_vae.models.vae import VAE
 from pyro_vae.settings import TrainingSettings
@@ -79,12 +80,54 @@ class Minibatches(NamedTuple):
 
     def at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the images of a step (B, C, H, W), before pixels are drawn, and their labels."""
-        labels = None if self.labels is None else self.labels.index_select(0, rows)
+        labels = self.labels
+        if labels is not None:
+            labels = labels.index_select(0, rows.to(labels.device))
         return self.images.index_select(0, rows), labels
 
     def first(self) -> tuple[Tensor, Tensor | None]:
         """Return the images and the labels of the first step."""
         return self.at(self.rows[0])
+
+    @property
+    def in_file(self) -> bool:
+        """Return whether images stay in a file, from which minibatches are read ahead."""
+        return isinstance(self.images, MappedImages)
+
+    def each(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Return what `at` returns, for one step after the other."""
+        return ahead(self.at, self.rows) if self.in_file else map(self.at, self.rows)
+
+    def window(self, steps: int) -> "Minibatches":
+        """Return room for the images of so many steps, in the form of minibatches.
+
+        Where all images are in memory, they themselves are the window.
+        """
+        if not self.in_file:
+            return self
+        x, labels = self.first()
+        count = steps * len(x)
+        return self._replace(
+            images=x.new_zeros(count, *x.shape[1:]),
+            labels=None if labels is None else labels.new_zeros(count),
+            rows=torch.arange(count, device=x.device).view(steps, -1),
+        )
+
+    def through(self, window: "Minibatches", scalars: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Bring the images of some steps after others into the window.
+
+        Each time, the steps' rows in the window and their scalars (steps, ...) are yielded.
+        """
+        if not self.in_file:
+            yield self.rows, scalars
+            return
+        size = len(window.rows)
+        parts = ahead(self.at, [rows.flatten() for rows in self.rows.split(size)])
+        for of_steps, (x, labels) in zip(scalars.split(size), parts):
+            window.images[: len(x)] = x
+            if window.labels is not None and labels is not None:
+                window.labels[: len(x)] = labels
+            yield window.rows[: len(of_steps)], of_steps
 
 
 def constant(steps: np.ndarray, *_: int) -> np.ndarray:

@@ -5,10 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pyro_vae.data import Split, check_unit_interval
+from pyro_vae.data.mapped import looked_at
+from pyro_vae.data.own import mapped
 from pyro_vae.devices import checked_device
 from pyro_vae.models.labels import check_labels
 from pyro_vae.models.vae import VAE
@@ -30,12 +33,12 @@ PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.
 @one_at_a_time()
 def fit(
     model: VAE,
-    images: Tensor,
+    images: Tensor | np.memmap,
     *,
     labels: Tensor | None = None,
-    test_images: Tensor | None = None,
+    test_images: Tensor | np.memmap | None = None,
     test_labels: Tensor | None = None,
-    validation_images: Tensor | None = None,
+    validation_images: Tensor | np.memmap | None = None,
     validation_labels: Tensor | None = None,
     dynamic: bool = False,
     device: torch.device | str = "cpu",
@@ -67,7 +70,9 @@ def fit(
 
     Args:
         model: the VAE or autoencoder to train; its weights change.
-        images: (N, C, H, W) in [0, 1], with the number of grey levels that the model expects.
+        images: (N, C, H, W) in [0, 1], with the number of grey levels that the model expects. An
+            array that `np.load(path, mmap_mode="r")` maps stays in its file; it can have the other
+            forms of `load_dataset` as well, and whole numbers for pixels.
         labels: (N,), whole numbers from 0, of a conditional model (default: none).
         test_images: (M, C, H, W), scored after each epoch with one draw of z per image.
         test_labels: (M,), of a conditional model.
@@ -124,11 +129,13 @@ def fit(
         [1, 2]
     """
     settings = TrainingSettings(**_settings_in(locals()))
-    test, validation = (
-        _split(test_images, test_labels),
-        _split(validation_images, validation_labels),
+    levels = model.likelihood.levels
+    splits = Splits(
+        Split(mapped(images, levels), labels),
+        _split(test_images, test_labels, levels),
+        _split(validation_images, validation_labels, levels),
+        dynamic,
     )
-    splits = Splits(Split(images, labels), test, validation, dynamic)
     training = make_training(model, splits, settings, device, should_stop)
     training.unused = True
     return training
@@ -208,8 +215,10 @@ def fit_many(
     return ensemble
 
 
-def _split(images: Tensor | None, labels: Tensor | None = None) -> Split | None:
-    return None if images is None else Split(images, labels)
+def _split(
+    images: Tensor | np.memmap | None, labels: Tensor | None = None, levels: int | None = None
+) -> Split | None:
+    return None if images is None else Split(mapped(images, levels), labels)
 
 
 def _settings_in(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -237,9 +246,10 @@ def make_training(
     schedule = Schedule(settings, len(images) // batch_size)
     numbers = numbers_scored(model, batch_size * settings.num_particles)
     choice = choose_engine(settings.engine, schedule.steps, device.type, numbers)
-    check_unit_interval(images) if splits.dynamic else model.likelihood.check(images)
+    check = check_unit_interval if splits.dynamic else model.likelihood.check
+    check(looked_at(images))
     for split in scored.values():
-        model.likelihood.check(split.images)
+        model.likelihood.check(looked_at(split.images))
     model.to(device, PRECISIONS[settings.precision])
     check_step_fits(model, settings, device)
     splits = splits.to(device, PRECISIONS[settings.precision])

@@ -195,14 +195,17 @@ class Training(Lazy[Record]):
         rows = order[: steps_per_epoch * self.batch_size].view(-1, self.batch_size)
         taken = sum(map(len, self.terms))
         steps = range(self.step, self.step - taken + steps_per_epoch)
-        return Minibatches(
+        minibatches = Minibatches(
             images=self.images,
             labels=self.splits.train.labels,
             dynamic=self.splits.dynamic,
-            rows=sent(rows[taken:], self.images.device),
+            rows=rows[taken:],
             betas=self.schedule.betas(steps),
             learning_rates=self.schedule.learning_rates(steps),
         )
+        if minibatches.in_file:
+            return minibatches
+        return minibatches._replace(rows=sent(minibatches.rows, self.images.device))
 
     def calibrate(self) -> bool:
         """Set what the likelihood computes from the training set, and return whether there is any."""

@@ -46,6 +46,8 @@ class Steps:
         rows, scalars: those of one step, as an example.
     """
 
+    window = 1  # steps whose images are in memory at once, if they are read from a file
+
     def __init__(
         self,
         step: Step,
@@ -83,7 +85,7 @@ class ReplayedSteps(Steps):
     """
 
     block = 64  # steps between two checks for a request to stop
-    unrolled = 16
+    unrolled = window = 16
 
     def __init__(self, step, learned, images, noise, rows, scalars):
         self.stream = torch.cuda.Stream(images.device)

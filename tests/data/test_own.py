@@ -170,10 +170,9 @@ def declares(path, dtype, shape):
     ],
 )
 def test_the_limit_counts_bytes(tmp_path, dtype, shape, limit, said):
-    declares(tmp_path / "a.npy", dtype, shape)
-    with pytest.raises(ValueError, match=re.escape(said)):
-        pv.load_dataset(tmp_path / "a.npy", limit=limit)
     declares(tmp_path / "images.npy", dtype, shape)
+    with pytest.raises(ValueError, match="cannot be read"):  # an array stays in its file
+        pv.load_dataset(tmp_path / "images.npy", limit=limit)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.write(tmp_path / "images.npy", "images.npy")
     with pytest.raises(ValueError, match=re.escape(said)):

@@ -1,0 +1,72 @@
+"""Images that stay in their file: read in parts, and to the last bit those that lie in memory."""
+
+import numpy as np
+import pytest
+import torch
+
+import pyro_vae as pv
+from pyro_vae.data import mapped
+from pyro_vae.data.mapped import MappedImages, ahead
+from pyro_vae.kept import digest
+from pyro_vae.notices import Notice
+
+rng = np.random.default_rng(0)
+GREY = rng.integers(256, size=(60, 5, 4), dtype=np.uint8)
+FORMS = {
+    "grey bytes": (GREY, None),
+    "channels last": (rng.integers(256, size=(60, 6, 5, 3), dtype=np.uint8), None),
+    "other whole numbers": (GREY.astype(np.int16) % 17, 17),
+    "doubles": (GREY / 255, None),
+    "halves on a grid": ((GREY / 255).astype(np.float16), 256),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_images_in_a_file_are_those_in_memory(tmp_path, form):
+    array, levels = FORMS[form]
+    np.save(tmp_path / "a.npy", array)
+    options = {"levels": levels, "validation": True, "train_images": 31}
+    here = pv.load_dataset(tmp_path / "a.npy", **options)
+    there = pv.load_dataset(tmp_path / "a.npy", limit=1e-6, **options)
+    assert there.fingerprint == here.fingerprint and there.levels == here.levels
+    rows = torch.randperm(5)
+    for name in ("train", "test", "validation"):
+        expected = getattr(here, name).images.double()
+        found = getattr(there, name).images.to("cpu", torch.float64)
+        assert isinstance(found, MappedImages) and found.shape == expected.shape
+        assert digest(found) == digest(expected)
+        for index in (rows, slice(1, 9, 2), 3):
+            assert torch.equal(found[index], expected[index])
+
+
+def test_what_needs_all_images_is_an_error(tmp_path):
+    np.save(tmp_path / "a.npy", GREY)
+    with pytest.warns(Notice, match="is read while training"):
+        images = pv.load_dataset(tmp_path / "a.npy", limit=1e-6).train.images
+    assert repr(images) == "MappedImages((54, 1, 5, 4))" and images.device.type == "cpu"
+    with pytest.raises(NotImplementedError, match="read in parts"):
+        images + 1
+    with pytest.raises(ValueError, match="binarize: images that stay in their file"):
+        pv.load_dataset(tmp_path / "a.npy", binarize="threshold", limit=1e-6)
+
+
+def test_pixels_are_checked(tmp_path, monkeypatch):
+    array = GREY / 255
+    array[41, 2, 2] = np.nan
+    np.save(tmp_path / "a.npy", array)
+    file = np.load(tmp_path / "a.npy", mmap_mode="r")
+    vae = pv.VAE((1, 5, 4), 2, hidden=(3,))
+    with pytest.raises(ValueError, match="expected finite pixels"):
+        pv.load_dataset(tmp_path / "a.npy", limit=1e-6)
+    with pytest.raises(ValueError, match="expected finite pixels"):
+        pv.fit(vae, file)
+    monkeypatch.setattr(mapped, "LOOKED_AT", 40)  # two images
+    with pytest.raises(OSError, match=r"expected finite pixels.*; it was read while training"):
+        list(pv.fit(vae, file, batch_size=4))
+
+
+def test_errors_come_from_the_thread_in_their_place():
+    results = ahead(lambda n: 1 / n, [1, 2, 0, 3])
+    assert [next(results), next(results)] == [1, 0.5]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
