@@ -27,7 +27,7 @@ def check_wheel(path: Path) -> None:
     assert metadata["License-Expression"] == "MIT"
     assert "Typing :: Typed" in metadata.get_all("Classifier")
     assert metadata["Project-URL"] is None and metadata["Home-page"] is None
-    assert "cluster" in metadata.get_all("Provides-Extra")
+    assert "export" in metadata.get_all("Provides-Extra")
 
 
 def check_sdist(path: Path) -> None:

@@ -46,11 +46,12 @@ and is not tried again unless its folder is deleted. The other runs continue,
 and the exit status is 1.
 
 The same command in several processes, also on several machines that share
-DIR, trains the sweep together. Each takes runs that no other process has. On a
-node with two GPUs, for example:
+DIR, trains the sweep together. Each takes runs that no other process has; runs
+of one batched step are taken together, and --engine graph trains them one by
+one. On a node with two GPUs, for example:
 
-  CUDA_VISIBLE_DEVICES=0 pyro-vae sweep --out runs/betas --beta 0.25 1 4 &
-  CUDA_VISIBLE_DEVICES=1 pyro-vae sweep --out runs/betas --beta 0.25 1 4
+  CUDA_VISIBLE_DEVICES=0 pyro-vae sweep --out runs/betas --beta 1 4 --engine graph &
+  CUDA_VISIBLE_DEVICES=1 pyro-vae sweep --out runs/betas --beta 1 4 --engine graph
 
 examples:
   pyro-vae sweep --out runs/betas --beta 0.25 1 4 --seed 0 1 2

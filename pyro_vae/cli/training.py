@@ -192,7 +192,10 @@ def run_sweep(parsed: Namespace, interrupts: Interrupts) -> None:
             f" says: {', '.join(failed[:3])}{more}; delete a folder to try its run again"
         )
     if left:
-        say(f"Other processes are training the last {left} of {len(runs)} runs")
+        say(
+            f"Other processes had the last {left} of {len(runs)} runs; the same command resumes what"
+            " they leave"
+        )
     else:
         say(f"All {len(runs)} runs are finished: look at {page}")
 

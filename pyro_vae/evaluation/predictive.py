@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pyro_vae.models.elbo import chunks
 
-FLAT = 1e-12  # a smaller variance is that of an image without contrast
+FLAT = 1e-12  # a smaller sum of squares is that of an image without contrast
 
 Measure = Callable[[Tensor], Tensor]  # of images (N, C, H, W), a value for each (N,)
 
@@ -66,20 +66,21 @@ def sparsity(images: Tensor, levels: int) -> Tensor:
 def neighbour_correlation(images: Tensor) -> Tensor:
     """Return the correlation of pixels with those to their right and below, in each image, (N,).
 
-    It is 0 in an image without contrast.
+    `sum a b / sqrt(sum a^2 sum b^2)` over all pairs of neighbours a, b, less the mean of their image
+    and channel. It is 0 in an image without contrast.
     """
     centred = images - images.mean((2, 3), keepdim=True)
-    right = centred[..., :, 1:] * centred[..., :, :-1]
-    below = centred[..., 1:, :] * centred[..., :-1, :]
-    covariance = torch.cat([right.flatten(1), below.flatten(1)], 1).mean(1)
-    variance = centred.square().flatten(1).mean(1)
-    return torch.where(variance > FLAT, covariance / variance.clamp_min(FLAT), 0)
+    firsts = torch.cat([centred[..., :-1].flatten(1), centred[..., :-1, :].flatten(1)], 1)
+    seconds = torch.cat([centred[..., 1:].flatten(1), centred[..., 1:, :].flatten(1)], 1)
+    scale = (firsts.square().sum(1) * seconds.square().sum(1)).sqrt()
+    return torch.where(scale > FLAT, (firsts * seconds).sum(1) / scale.clamp_min(FLAT), 0)
 
 
 def nearest(images: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """Return the distance of each image to the nearest of some known ones, and its number, (N,) each.
 
-    Drawn images that are nearer to training images than test images are have been memorised.
+    Drawn images that are nearer to training images than test images are may have been memorised, or
+    vary less than images do.
 
     Args:
         images, known: (N, C, H, W) and (M, C, H, W).

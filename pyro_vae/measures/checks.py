@@ -79,11 +79,12 @@ CHECKS = Part(
     " as many images. A tail probability near 0 says that no such set looks like the test images; it"
     " says nothing of the other measures, and of five measures one falls under 0.05 by chance in up to"
     " a quarter of all right models. Drawn images that are nearer to training images than test images"
-    " are have been memorised.",
+    " are may have been memorised, or vary less than images do: look at the contrast and the picture.",
     terms=(
         (
             "tail probability",
-            "twice the share of drawn sets that lie as far out as the test images, on their side.",
+            "twice the share of sets that lie as far out as the test images, on their side; these are"
+            " counted as one of the sets.",
         ),
         ("drawn images", "have the noise of the likelihood, and come from codes of the prior."),
     ),

@@ -12,6 +12,7 @@ from pyro_vae.files import replace_file
 from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.run import Run
+from pyro_vae.settings import ModelSettings, by_name
 
 WEIGHTS, ENCODER, DECODER = "weights.safetensors", "encoder.onnx", "decoder.onnx"
 
@@ -34,7 +35,7 @@ def export(run: Run, folder: str | Path) -> list[Path]:
     The encoder takes images (N, C, H, W) in [0, 1] to the means and standard deviations of q(z|x),
     (N, latent_dim) each; that of an autoencoder to the means alone. The decoder takes codes
     (N, latent_dim) to expected images. N is free. The weights are named as in the model's
-    `state_dict`, and the settings stand in the file's metadata.
+    `state_dict`, and the settings of the model stand in the file's metadata as JSON.
 
     Args:
         run: the run, as `load_run` returns it.
@@ -58,8 +59,11 @@ def export(run: Run, folder: str | Path) -> list[Path]:
     model = run.vae
     if model.embedding is not None:
         raise ValueError("export: a conditional model is not exported; use pyro_vae.load_run")
-    weights = {name: weight.contiguous().cpu() for name, weight in model.state_dict().items()}
-    about = {"settings": run.config_file.read_text(), "image_shape": json.dumps(model.image_shape)}
+    weights = {
+        name: weight.clone().contiguous().cpu() for name, weight in model.state_dict().items()
+    }
+    settings = by_name(run.config, ModelSettings) | {"levels": model.likelihood.levels}
+    about = {"settings": json.dumps(settings), "image_shape": json.dumps(model.image_shape)}
     example = next(model.parameters())
     images, codes = example.new_zeros(2, *model.image_shape), example.new_zeros(2, model.latent_dim)
     outputs = ["mean", "scale"] if model.has_rate else ["mean"]

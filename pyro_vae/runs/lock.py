@@ -28,7 +28,8 @@ class FolderLock:
     """The lock of a run folder or of a sweep's folder.
 
     It is a `flock` on the file `.lock` in the folder. The file stays; only the lock counts. The
-    kernel releases it when the process ends, also by SIGKILL. The file `.holder` says who holds it.
+    kernel releases it when the process ends, also by SIGKILL; one that was forked meanwhile holds it
+    as well. The file `.holder` says who holds it.
 
     On NFS (Linux 2.6.12 or newer) the lock holds between machines, and on Lustre if it is mounted
     with `-o flock`. A file system without `flock` raises an OSError, and nothing is written there.
@@ -91,10 +92,13 @@ class FolderLock:
         """Give the lock back, if this object holds it."""
         if self._descriptor is None:
             return
-        if not self._shared:  # others may still share it
-            (self.folder / HOLDER).unlink(missing_ok=True)
-        os.close(self._descriptor)
-        self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, None
+        try:
+            if not self._shared:  # others may still share it
+                (self.folder / HOLDER).unlink(missing_ok=True)
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # also of processes that this one has forked
+            os.close(descriptor)
 
     def __enter__(self) -> "FolderLock":
         return self

@@ -90,7 +90,7 @@ class Job:
     Args:
         run: its folder and its settings.
         unnamed: whether a new folder is still to be chosen.
-        covered: whether the lock of a sweep covers the folder.
+        covered: whether the caller holds the folder's lock.
         lock: that of a folder that exists already.
         resumes: whether it resumes from a checkpoint.
     """
@@ -248,7 +248,7 @@ def locate(
     Nothing is written but the lock of a folder that exists.
 
     Args:
-        lock: whether to lock the folder; one of a sweep is covered by the sweep's lock.
+        lock: whether to lock the folder; false if the caller holds its lock.
 
     Raises:
         ValueError: a folder that is taken, is no run folder, or holds other settings.

@@ -16,7 +16,7 @@ from pyro_vae.runs.observer import Observer, failures_told
 from pyro_vae.runs.run import Run, load_run
 from pyro_vae.runs.train import Job, Load, locate
 from pyro_vae.sweeps.grid import MAY_DIFFER, common_settings
-from pyro_vae.training.ensembles import Ensemble, Outcome, Program
+from pyro_vae.training.ensembles import Ensemble, Outcome, Programs
 from pyro_vae.training.fit import PRECISIONS
 from pyro_vae.training.loop import Stopped
 
@@ -101,7 +101,7 @@ def train_together(
     *,
     idle: Collection[Job] = (),
     stack: int | None = None,
-    programs: dict[int, Program] | None = None,
+    programs: Programs | None = None,
 ) -> dict[Job, FloatingPointError]:
     """Train jobs of the same architecture in one batched step.
 

@@ -22,7 +22,7 @@ from pyro_vae.sweeps.grid import common_settings
 from pyro_vae.sweeps.observer import MemberObserver, SweepObserver, fail
 from pyro_vae.sweeps.together import load_on_device, load_once, train_together
 from pyro_vae.training.engines import choose_engine
-from pyro_vae.training.ensembles import Program, stack_size
+from pyro_vae.training.ensembles import Programs, stack_size
 from pyro_vae.training.step import numbers_scored
 
 MOST_LOCKED = 512  # runs of a unit: the lock of each is an open file
@@ -47,8 +47,8 @@ def pays_together(
         return False
     sizes = [c.batch_size or default_batch_size(training_images) for c in configs]
     steps = sum(c.epochs * (training_images // size) for c, size in zip(configs, sizes))
-    numbers = numbers_scored(model, sizes[0] * configs[0].num_particles)
-    return choose_engine(configs[0].engine, steps, device, numbers).name == "compiled"
+    scored = numbers_scored(model, sizes[0] * configs[0].num_particles)
+    return choose_engine(configs[0].engine, steps, device, scored).name == "compiled"
 
 
 class Unit(NamedTuple):
@@ -62,7 +62,8 @@ def units(group: list[Run], device: str, load: Load = load_data) -> list[Unit]:
     """Return the units of a group of runs, unless all have ended.
 
     Each of them can be trained by another process. A unit ends where a stack does, so that no result
-    depends on the number of processes.
+    depends on the number of processes, where the stacks are of one size: on a GPU that goes by the
+    memory that is free.
 
     Args:
         group: runs that differ in beta, seed, learning rate or sigma only.
@@ -95,7 +96,7 @@ class Trainer:
     def __init__(self, observer: SweepObserver):
         self.observer = observer
         self.group: RunConfig | None = None  # what all runs of the present group have in common
-        self.programs: dict[int, Program] = {}  # its compiled steps, by the places in a stack
+        self.programs: Programs = {}  # its compiled steps
         self.open: set[Run] = set()  # runs that have not ended, as far as the observer knows
 
     def train(self, groups: list[list[Run]]) -> None:

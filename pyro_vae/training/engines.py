@@ -301,7 +301,7 @@ STEPS_THAT_PAY = {
 }
 # Numbers that a likelihood scores in a step, for which compiling saves another millisecond on a CPU:
 # twelve families on MNIST save that for 30,000 to 500,000.
-NUMBERS_LIKE_A_STEP = {"cpu": 170_000, "cuda": math.inf}
+SCORED_LIKE_A_STEP = {"cpu": 170_000, "cuda": math.inf}
 
 
 class Choice(NamedTuple):
@@ -312,7 +312,7 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose_engine(name: str, steps: int, device: str = "cpu", numbers: int = 0) -> Choice:
+def choose_engine(name: str, steps: int, device: str = "cpu", scored: int = 0) -> Choice:
     """Return the engine that a name stands for in a training of `steps` steps in all.
 
     `auto` depends on the number and the size of the steps, on the type of device, and on whether
@@ -321,7 +321,7 @@ def choose_engine(name: str, steps: int, device: str = "cpu", numbers: int = 0) 
 
     Args:
         device: the type of the device.
-        numbers: those that the likelihood scores in a step, as `numbers_scored` returns them.
+        scored: the numbers that the likelihood scores in a step, by `numbers_scored`.
 
     Raises:
         ValueError: an unknown name; an engine that cannot run here.
@@ -332,11 +332,9 @@ def choose_engine(name: str, steps: int, device: str = "cpu", numbers: int = 0) 
         raise ValueError(f"engine: {missing[name]}, which {name} needs; use eager")
     if name != "auto":
         return Choice(name, False, "as asked for")
-    pays, worth = (
-        STEPS_THAT_PAY[device].items(),
-        steps * (1 + numbers / NUMBERS_LIKE_A_STEP[device]),
-    )
-    *_, best = (engine for engine, least in pays if worth >= least and engine not in missing)
+    small_steps = steps * (1 + scored / SCORED_LIKE_A_STEP[device])
+    pays = STEPS_THAT_PAY[device].items()
+    *_, best = (engine for engine, least in pays if small_steps >= least and engine not in missing)
     if best == "compiled":
         return Choice(best, True, f"{steps:,} steps pay for compiling")
     reason = missing.get("compiled") or f"{steps:,} steps do not pay for compiling"

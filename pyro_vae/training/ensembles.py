@@ -34,6 +34,9 @@ class Program(NamedTuple):
     draws: list[Draw]
 
 
+Programs = dict[tuple[int, int, int], Program]  # by places, and images of a step and in all
+
+
 class Ensemble(Lazy[dict[int, Outcome]]):
     """An iterator that trains many members for an epoch and gives their records by their numbers.
 
@@ -47,7 +50,7 @@ class Ensemble(Lazy[dict[int, Outcome]]):
         stack: places in a stack, some of which may stay idle, or fewer where the memory of a GPU
             holds fewer (default: equal stacks, as few as hold all members).
         programs: those of earlier ensembles of the same architecture and data, by the places in a
-            stack. That of this ensemble is added.
+            stack and the numbers of images. That of this ensemble is added.
 
     Raises:
         ValueError: models of different architectures, or no models.
@@ -57,7 +60,7 @@ class Ensemble(Lazy[dict[int, Outcome]]):
         self,
         members: Sequence[Training],
         stack: int | None = None,
-        programs: dict[int, Program] | None = None,
+        programs: Programs | None = None,
     ):
         _check_alike(members)
         self.stack, self.programs = stack, {} if programs is None else programs
@@ -114,11 +117,12 @@ class Ensemble(Lazy[dict[int, Outcome]]):
     def _compile(self, minibatches: Minibatches) -> None:
         size = self._stack_size(self.images.device)
         with self.members[0].private.swapped_in():
-            if size not in self.programs:
-                self.programs[size] = self._program(minibatches)
+            kind = size, minibatches.rows.shape[1], len(self.images)
+            if kind not in self.programs:
+                self.programs[kind] = self._program(minibatches)
             for start in range(0, len(self.members), size):
                 indices = range(start, min(start + size, len(self.members)))
-                self.stacks.append(Stack(self, indices, size, self.programs[size], minibatches))
+                self.stacks.append(Stack(self, indices, size, self.programs[kind], minibatches))
 
     def _program(self, minibatches: Minibatches) -> Program:
         first = self.members[0].engine

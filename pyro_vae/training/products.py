@@ -54,7 +54,9 @@ def choose(graph: Graph, known: Mapping[str, str] | None) -> dict[str, str]:
     new = {name: pair for name, pair in wanted.items() if name not in known}
     if not new or not torch.backends.mkldnn.is_available():
         return dict(known)
-    mark = repr((_processor(), torch.__version__, torch.get_num_threads(), sorted(new)))
+    mark = repr(
+        (_processor(), torch.__version__, torch.get_num_threads(), sorted(new), SECONDS, *LIBRARIES)
+    )
     file = cache_file("products", mark)
     measured = kept(file, mark, lambda: {name: fastest(*pair) for name, pair in new.items()})
     return {**known, **{name: str(library) for name, library in measured.items()}}

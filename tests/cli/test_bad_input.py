@@ -48,7 +48,7 @@ def encode(images, out="codes.npz"):
 
 WRONG = [
     # flags, keys and names
-    ([], "expected a command: train, sweep, evaluate, sample, encode, reconstruct, score, report"),
+    ([], "expected a command: train, sweep, evaluate, sample, encode, reconstruct, score, export"),
     (["trian"], "command: unknown name 'trian'; did you mean 'train'?"),
     (["train", "--epoch", "3"], "unknown argument --epoch; did you mean --epochs?"),
     (["train", "--zzz"], "unknown argument --zzz; see pyro-vae train --help"),

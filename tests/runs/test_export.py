@@ -40,15 +40,20 @@ def test_other_programs_compute_what_the_run_computes(kept_runs, tmp_path, capsy
     weights = load_file(tmp_path / "e/weights.safetensors")
     assert weights.keys() == run.vae.state_dict().keys()
     assert all(torch.equal(weights[name], w) for name, w in run.vae.state_dict().items())
-    assert about["settings"] == (source / "config.yaml").read_text()
+    settings = json.loads(about["settings"])
+    assert (settings["latent_dim"], settings["levels"], "data_dir" in settings) == (2, 17, False)
     assert json.loads(about["image_shape"]) == [1, 8, 8]
     assert main(["export", str(source), "--out", str(tmp_path / "e")]) == 2
     assert "is there already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_said(kept_runs, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="export: a conditional model is not exported"):
         pv.export(pv.load_run(kept_runs.trained(conditional=10)), tmp_path / "e")
+    flow = pv.load_run(kept_runs.trained(posterior="flow", epochs=1))
+    with pytest.raises(ValueError, match="export: what takes images cannot be exported: "):
+        pv.export(flow, tmp_path / "e")
     run = pv.load_run(kept_runs.trained())
 
     def without(name, *arguments, original=builtins.__import__):

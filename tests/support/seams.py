@@ -32,7 +32,7 @@ def set_steps_that_pay(count, setattr=setattr):
     """Have the engine `auto` compile from so many steps on."""
     pays = {"cpu": {"eager": 0, "compiled": count}, "cuda": {"eager": 0, "compiled": count}}
     setattr(engines, "STEPS_THAT_PAY", pays)
-    setattr(engines, "NUMBERS_LIKE_A_STEP", dict.fromkeys(pays, math.inf))
+    setattr(engines, "SCORED_LIKE_A_STEP", dict.fromkeys(pays, math.inf))
 
 
 def take_away_the_compiler(setattr=setattr):
