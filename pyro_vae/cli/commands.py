@@ -50,8 +50,8 @@ DIR, trains the sweep together. Each takes runs that no other process has; runs
 of one batched step are taken together, and --engine graph trains them one by
 one. On a node with two GPUs, for example:
 
-  CUDA_VISIBLE_DEVICES=0 pyro-vae sweep --out runs/betas --beta 1 4 --engine graph &
-  CUDA_VISIBLE_DEVICES=1 pyro-vae sweep --out runs/betas --beta 1 4 --engine graph
+  CUDA_VISIBLE_DEVICES=0 pyro-vae sweep --out b --beta 1 4 --engine graph &
+  CUDA_VISIBLE_DEVICES=1 pyro-vae sweep --out b --beta 1 4 --engine graph
 
 examples:
   pyro-vae sweep --out runs/betas --beta 0.25 1 4 --seed 0 1 2

@@ -151,8 +151,9 @@ def _read_arrays(path: Path, limit: float, may_map: bool) -> dict[str, Arrays]:
     with reading(path, NOT_NUMBERS):
         declared = _declared_bytes(path)
         if may_map and path.suffix == ".npy" and declared / 1e9 > limit:
+            whole = Arrays(np.load(path, mmap_mode="r", allow_pickle=False))
             notice(f"dataset: {path} is read while training, since it exceeds --data-limit")
-            return {"whole": Arrays(np.load(path, mmap_mode="r", allow_pickle=False))}
+            return {"whole": whole}
     check_declared_size(path, declared, limit)
     with reading(path, NOT_NUMBERS):
         content = np.load(path, allow_pickle=False)

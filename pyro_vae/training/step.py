@@ -62,7 +62,7 @@ def loss_gradients(captured: Captured, dynamic: bool, labels: Tensor | None) -> 
     shapes = captured.shapes(InputKind.PARAMETER)
 
     def gradients(learned, images, rows, scalars, noise):
-        x = images.index_select(0, rows)
+        x = images.index_select(0, rows).contiguous()  # the images may have their channels last
         y = None if labels is None else labels.index_select(0, rows)
         if dynamic:
             x, noise = (noise[0] < x).to(x.dtype), noise[1:]

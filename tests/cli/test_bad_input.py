@@ -108,7 +108,7 @@ WRONG = [
     (own("truncated.npz"), "truncated.npz cannot be read: truncated, or not plain numbers"),
     (own("truncated.npy"), "truncated.npy cannot be read: truncated, or not plain numbers"),
     (own("garbage.npy"), "garbage.npy cannot be read: truncated, or not plain numbers"),
-    (own("huge.npy"), "huge.npy declares images of"),
+    (own("huge.npy"), "huge.npy cannot be read: truncated"),
     (own("absent.npy"), "dataset: there is no file or folder"),
     (own("images.csv"), "dataset: expected a folder, an .npy or an .npz file, got"),
     (own("nothing"), "expected pictures in the folder"),

@@ -132,7 +132,7 @@ def test_beside_a_process_that_trains_the_same_grid_alone_is_welcome(monkeypatch
     assert main(["train", "--out", f"a/{NAMES[3]}", "--resume"]) == 2
     assert Path("a/sweep.yaml").read_text() == before
     assert main(EAGER) == 0
-    assert "Other processes are training the last 1 of 4 runs\n" in capsys.readouterr().out
+    assert "Other processes had the last 1 of 4 runs; " in capsys.readouterr().out
     with open("epochs", "a") as file:
         file.write("0 0 0\n")
     assert statuses(process) == [0]
