@@ -19,7 +19,8 @@ ALLOWED = {
     "pyro_vae.files": {"open(temporary", ".read_bytes("},  # the writer and the reader
     "pyro_vae.runs.metrics": {"open(path"},  # the growing table
     "pyro_vae.runs.lock": {"os.open(self.folder / LOCK"},
-    "pyro_vae.data.mapped": {"np.load(path"},  # in a docstring
+    "pyro_vae.data.mapped": {"np.load(path"},  # in docstrings
+    "pyro_vae.training.fit": {"np.load(path"},
     "pyro_vae.data.own": {"np.load(path", "open(path", "zipfile.ZipFile(path", "archive.open(name"},
     "pyro_vae.data.pictures": {"Image.open(file"},
     "pyro_vae.data.published": {"gzip.open(zipped", "np.load(path"},
