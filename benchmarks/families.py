@@ -13,6 +13,7 @@ import datetime
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 import torch
 from floors import least_seconds
@@ -21,6 +22,8 @@ from tables import number, spread
 
 import pyro_vae as pv
 from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.training.engines import choose_engine
+from pyro_vae.training.step import numbers_scored
 
 SHAPE, LEVELS, BATCH, NETWORK = (1, 28, 28), 256, 128, {"hidden": (400,), "latent_dim": 16}
 REFERENCE = "gaussian_shared_sigma"
@@ -33,24 +36,40 @@ class Family:
 
     def __init__(self, name: str, images: torch.Tensor, rounds: int):
         self.name, self.steps, self.milliseconds = name, len(images) // BATCH, []
-        vae = pv.VAE(SHAPE, likelihood=name, levels=LEVELS, score="levels", **NETWORK)
+        vae, beside = (
+            pv.VAE(SHAPE, likelihood=name, levels=LEVELS, score="levels", **NETWORK)
+            for _ in range(2)
+        )
         self.floor = 1e3 * least_seconds(vae, images[:BATCH], EXPONENTIALS.get(name, 0))
-        options = {"batch_size": BATCH, "engine": "compiled", "epochs": rounds + 2}
-        self.training = pv.fit(vae, images, **options)
+        options = {"batch_size": BATCH, "epochs": rounds + 2}
+        self.training = pv.fit(vae, images, engine="compiled", **options)
         start = time.perf_counter()  # since a compiler's time is not this process's
-        self.epoch()
-        self.first_epoch = time.perf_counter() - start
-        self.epoch()  # warm
-
-    def epoch(self) -> float:
-        """Train for an epoch and return the processor's seconds."""
-        start = time.process_time()
         next(self.training)
-        return time.process_time() - start
+        self.first_epoch = time.perf_counter() - start
+        self.eager, self.of_eager = pv.fit(beside, images, engine="eager", **options), []
+        next(self.training), next(self.eager)  # warm
+        self.scored = numbers_scored(vae, BATCH)
 
     def take_turn(self) -> None:
-        """Train for an epoch and keep its milliseconds per step."""
-        self.milliseconds.append(1e3 * self.epoch() / self.steps)
+        """Train for an epoch with each engine, and keep the milliseconds per step."""
+        for training, kept in ((self.training, self.milliseconds), (self.eager, self.of_eager)):
+            start = time.process_time()
+            next(training)
+            kept.append(1e3 * (time.process_time() - start) / self.steps)
+
+    @property
+    def pays_from(self) -> float:
+        """The steps whose savings are the seconds of the first epoch."""
+        return 1e3 * self.first_epoch / (median(self.of_eager) - median(self.milliseconds))
+
+    @property
+    def auto_from(self) -> int:
+        """The steps from which on `auto` compiles."""
+        known = range(1, 20_000)
+        compiled = (
+            n for n in known if choose_engine("auto", n, "cpu", self.scored)[0] == "compiled"
+        )
+        return next(compiled)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -95,7 +114,8 @@ def heading(asked: argparse.Namespace) -> str:
 processor time per step, median [quartiles] over {asked.rounds} rounds. The first epoch compiles,
 and its seconds are those of the clock.
 The floor is what the products, Adam's traffic and, for `categorical`, one exponential per grey level
-and pixel take by themselves.
+and pixel take by themselves. Compiling pays from the step on at which the difference to `eager` has
+made up for the first epoch.
 """
 
 
@@ -103,13 +123,22 @@ def table(families: list[Family]) -> list[str]:
     """The lines of the table, from the fastest family to the slowest."""
     reference = next((f for f in families if f.name == REFERENCE), families[0])
     lines = [
-        f"| family | ms per step | ratio to `{reference.name}` | floor, ms | first epoch, s |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        f"| family | ms per step | ratio to `{reference.name}` | floor, ms | first epoch, s"
+        " | eager, ms | compiling pays from, steps | `auto` compiles from |",
+        f"| --- |{' ---: |' * 7}",
     ]
-    for family in sorted(families, key=lambda f: sorted(f.milliseconds)[len(f.milliseconds) // 2]):
+    for family in sorted(families, key=lambda f: median(f.milliseconds)):
         ratios = [a / b for a, b in zip(family.milliseconds, reference.milliseconds)]
-        figures = spread(family.milliseconds), spread(ratios), number(family.floor)
-        lines.append(f"| `{family.name}` | {' | '.join(figures)} | {number(family.first_epoch)} |")
+        figures = (
+            spread(family.milliseconds),
+            spread(ratios),
+            number(family.floor),
+            number(family.first_epoch),
+            spread(family.of_eager),
+            f"{family.pays_from:,.0f}",
+            f"{family.auto_from:,}",
+        )
+        lines.append(f"| `{family.name}` | {' | '.join(figures)} |")
     return lines
 
 

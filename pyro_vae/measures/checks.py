@@ -6,15 +6,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import draw_binary
-from pyro_vae.evaluation.predictive import (
-    Measure,
-    brightness,
-    contrast,
-    nearest,
-    neighbour_correlation,
-    predictive_check,
-    sparsity,
-)
+from pyro_vae.evaluation import predictive
 from pyro_vae.figures.images import reconstruction_grid
 from pyro_vae.measures.part import Measured, Part, Subject, to_numpy
 from pyro_vae.models.elbo import chunks
@@ -37,10 +29,10 @@ def measure_checks(subject: Subject) -> Measured:
         known = _training_images(subject)
     figures: dict[str, object] = {"images": len(data), "sets": subject.effort.replicates}
     for name, measure in _measures(subject, known).items():
-        found = predictive_check(measure(data), measure(drawn).view(-1, len(data)))
+        found = predictive.predictive_check(measure(data), measure(drawn).view(-1, len(data)))
         figures[name] = found._asdict()
     shown = drawn[:SHOWN]
-    _, places = nearest(shown, known)
+    _, places = predictive.nearest(shown, known)
     picture = reconstruction_grid(to_numpy(shown), to_numpy(known[places]))
     return Measured(figures, drawings={"nearest.png": png_bytes(picture)})
 
@@ -52,13 +44,13 @@ def _training_images(subject: Subject) -> Tensor:
     return draw_binary(images) if subject.data.dynamic else images
 
 
-def _measures(subject: Subject, known: Tensor) -> dict[str, Measure]:
+def _measures(subject: Subject, known: Tensor) -> dict[str, predictive.Measure]:
     return {
-        "brightness": brightness,
-        "contrast": contrast,
-        "sparsity": partial(sparsity, levels=subject.data.levels or DEFAULT_LEVELS),
-        "correlation": neighbour_correlation,
-        "nearest": lambda images: nearest(images, known)[0],
+        "brightness": predictive.brightness,
+        "contrast": predictive.contrast,
+        "sparsity": partial(predictive.sparsity, levels=subject.data.levels or DEFAULT_LEVELS),
+        "correlation": predictive.neighbour_correlation,
+        "nearest": lambda images: predictive.nearest(images, known)[0],
     }
 
 
@@ -101,7 +93,7 @@ CHECKS = Part(
         Picture(
             "nearest",
             "Each row of drawn images stands over the training images that are the nearest to them."
-            " Pairs that are alike but for noise have been memorised.",
+            " Look for pairs that are alike but for noise: such images have been copied.",
         ),
     ),
 )
