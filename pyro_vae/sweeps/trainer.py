@@ -21,7 +21,7 @@ from pyro_vae.settings import default_batch_size
 from pyro_vae.sweeps.grid import common_settings
 from pyro_vae.sweeps.observer import MemberObserver, SweepObserver, fail
 from pyro_vae.sweeps.together import load_on_device, load_once, train_together
-from pyro_vae.training.engines import choose_engine
+from pyro_vae.training.engines import COUNTED_PER_PIXEL, choose_engine
 from pyro_vae.training.ensembles import Programs, stack_size
 from pyro_vae.training.step import numbers_scored
 
@@ -47,7 +47,7 @@ def pays_together(
         return False
     sizes = [c.batch_size or default_batch_size(training_images) for c in configs]
     steps = sum(c.epochs * (training_images // size) for c, size in zip(configs, sizes))
-    scored = numbers_scored(model, sizes[0] * configs[0].num_particles)
+    scored = numbers_scored(model, sizes[0] * configs[0].num_particles, COUNTED_PER_PIXEL)
     return choose_engine(configs[0].engine, steps, device, scored).name == "compiled"
 
 

@@ -299,9 +299,10 @@ STEPS_THAT_PAY = {
     "cpu": {"eager": 0, "compiled": 15_000},
     "cuda": {"eager": 0, "graph": 300, "compiled": 150_000},
 }
-# Numbers that a likelihood scores in a step, for which compiling saves another millisecond on a CPU:
-# twelve families on MNIST save that for 30,000 to 500,000.
-SCORED_LIKE_A_STEP = {"cpu": 170_000, "cuda": math.inf}
+# Numbers that a likelihood scores in a step, of which so many make it as large as another such step on
+# a CPU. `categorical` has hundreds for a pixel, and computes with them outside of what is compiled.
+SCORED_LIKE_A_STEP = {"cpu": 500_000, "cuda": math.inf}
+COUNTED_PER_PIXEL = 60
 
 
 class Choice(NamedTuple):
@@ -321,7 +322,8 @@ def choose_engine(name: str, steps: int, device: str = "cpu", scored: int = 0) -
 
     Args:
         device: the type of the device.
-        scored: the numbers that the likelihood scores in a step, by `numbers_scored`.
+        scored: the numbers that the likelihood scores in a step, by `numbers_scored`, of which
+            `COUNTED_PER_PIXEL` count for a pixel.
 
     Raises:
         ValueError: an unknown name; an engine that cannot run here.

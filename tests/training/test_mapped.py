@@ -65,14 +65,6 @@ def test_weights_are_those_of_images_in_memory(
     assert_same_weights(after.model.state_dict(), whole.model.state_dict())
 
 
-@pytest.mark.slow
-def test_compiled_weights_are_those_of_images_in_memory(file):
-    x = in_memory().contiguous()  # machine code of other layouts rounds otherwise
-    here, there = (training(images, engine="compiled", classes=5) for images in (x, file))
-    assert_same_records(list(here), list(there))
-    assert_same_weights(here.model.state_dict(), there.model.state_dict())
-
-
 def test_several_models_share_images_in_memory_only(file):
     with pytest.raises(ValueError, match="images: expected them in memory"):
         Ensemble([training(file, engine="compiled")])
