@@ -103,10 +103,11 @@ def measure(asked: argparse.Namespace) -> list[Family]:
 
 def heading(asked: argparse.Namespace) -> str:
     """What is measured, where, and when."""
-    network = "784-400-16-400-784"
+    network, threads = "784-400-16-400-784", torch.get_num_threads()
+    options = f"--rounds {asked.rounds} --steps {asked.steps}"
     return f"""# A training step of every family
 
-`python benchmarks/families.py --rounds {asked.rounds}`
+`OMP_NUM_THREADS={threads} python benchmarks/families.py {options}`
 
 {datetime.date.today()}, {machine("cpu")}; {versions()}.
 
@@ -135,7 +136,7 @@ def table(families: list[Family]) -> list[str]:
             number(family.floor),
             number(family.first_epoch),
             spread(family.of_eager),
-            f"{family.pays_from:,.0f}",
+            f"{family.pays_from:,.0f}" if family.pays_from > 0 else "never",
             f"{family.auto_from:,}",
         )
         lines.append(f"| `{family.name}` | {' | '.join(figures)} |")
