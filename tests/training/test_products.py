@@ -181,16 +181,14 @@ def first_step(engine):
 @pytest.mark.slow
 def test_machine_code_with_onednn_is_the_eager_step_to_rounding(monkeypatch, own_cache):
     """It is chosen for every product: the first loss and all first gradients, in float32."""
-    monkeypatch.setattr(
-        "torch._inductor.config.force_disable_caches", True
-    )  # else no pass is run again
     put_times(monkeypatch, mm=2.0, onednn=1.0)
     seen = []
     library = ChosenProducts._library
     monkeypatch.setattr(
         ChosenProducts, "_library", lambda *pair: seen.append(library(*pair)) or seen[-1]
     )
-    loss, averages = first_step("compiled")
+    with torch._inductor.config.patch(force_disable_caches=True):  # else no pass is run again
+        loss, averages = first_step("compiled")
     assert len(seen) > 11 and set(seen) == {"onednn"}
     expected_loss, expected = first_step("eager")
     assert loss == pytest.approx(expected_loss, rel=1e-6)
