@@ -15,7 +15,7 @@ from pyro_vae.data import Split
 from pyro_vae.figures.images import enlarged, tile
 from pyro_vae.measures.part import to_numpy
 from pyro_vae.notices import notice
-from pyro_vae.pages.frame import Markup, png
+from pyro_vae.pages.frame import Markup, image, png
 from pyro_vae.runs.data import OtherImages, load_data_again
 from pyro_vae.runs.run import Run
 
@@ -23,13 +23,15 @@ IMAGES = 8  # of each kind
 MOST = 24  # settings that are shown
 
 
-Strip = dict[str, str | Markup]  # of a run: its name, its report's address, and two rows of images
+Strip = dict[str, str | Markup]  # of a run: its name, its report's address, and its pictures
+TABLEAU = {"samples": "64 codes of", "kl_histogram": "the components of"}  # of a run's folder
 
 
 def pictures(group: Group, page: Path) -> dict[str, Any] | None:
     """Return the pictures of runs on the same data, or None where neither can be read any more.
 
-    They are the row of `originals`, and the `strips` of the runs.
+    They are the row of `originals`, and the `strips` of the runs. The `tableau` of a strip shows what
+    the run drew when it ended: 64 codes of the prior, and what its components carry.
 
     Args:
         group: the runs, of which one of each setting is shown.
@@ -62,9 +64,13 @@ def _strip(name: str, run: Run, test: Split, page: Path) -> Strip | None:
         model = model.given(test.labels)
     reconstructions = model.images(model.encode(x).mean)
     samples = model.images(common_codes(model.latent_dim).to(x))
+    paths = {picture: run.picture(picture) for picture in TABLEAU}
     return {
         "name": name,
         "report": report_address(run, page),
+        "tableau": Markup("").join(
+            image(path, f"{TABLEAU[picture]} {name}") for picture, path in paths.items() if path
+        ),
         "reconstructions": _row(reconstructions, f"reconstructions by {name}"),
         "samples": _row(samples, f"samples of {name}"),
     }

@@ -3,11 +3,13 @@
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 import torch
 
 from pyro_vae.cli.main import main
 from pyro_vae.comparison.pictures import common_codes, pictures
+from pyro_vae.pages.frame import png_bytes
 from tests.support import seams
 from tests.support.made_up import group_of, make_up_run
 from tests.support.pages import Page
@@ -25,15 +27,20 @@ def test_codes_of_two_sizes_share_their_components():
 def test_each_setting_is_shown_once_with_a_link_to_its_report(copy_run):
     for seed in (0, 1):
         copy_run(f"x/a b{seed}", seed=seed)
-    copy_run("x/c#", beta=4.0)
+    with_pictures = copy_run("x/c#", beta=4.0) / "figures"
+    with_pictures.mkdir(exist_ok=True)
+    for name in ("samples", "kl_histogram"):
+        (with_pictures / f"{name}.png").write_bytes(png_bytes(np.zeros((1, 1, 3))))
     assert main(["compare", "x", "--out", "page"]) == 0
     page = Page("page/report.html")
     links = [a["href"] for tag, a in page.tags if tag == "a"]
     places = [Path("page", unquote(link)) for link in links]
-    assert len(links) == 3 + 2 and all(place.exists() for place in places)
+    assert len(links) == 3 + 2 + 1 and all(place.exists() for place in places)
     shown = [a["alt"] for tag, a in page.tags if tag == "img" and a["class"] == "png"]
     assert sum(alt.startswith("reconstructions by") for alt in shown) == 2
-    assert "Side by side" in page.text
+    assert [alt for alt in shown if "64 codes" in alt] == ["64 codes of beta 4"]
+    assert [alt for alt in shown if "components" in alt] == ["the components of beta 4"]
+    assert "Side by side" in page.text and "Samples and components" in page.text
 
 
 def test_runs_without_weights_or_data_have_no_pictures(monkeypatch):
