@@ -12,10 +12,16 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pyro_vae.comparison.plots import curve_over
+from pyro_vae.comparison.plots import rate_distortion_curve as rate_distortion_curve
 from pyro_vae.comparison.seeds import ERROR, Names, over_seeds
 from pyro_vae.evaluation.samples import radial_power_spectrum
+from pyro_vae.figures.images import named_rows as named_rows
 from pyro_vae.figures.many_runs import COLOURS, MARKERS, Curve
+from pyro_vae.figures.many_runs import elbo_over_epochs as elbo_over_epochs
+from pyro_vae.figures.many_runs import over_setting as over_setting
+from pyro_vae.figures.many_runs import rate_distortion as rate_distortion
 from pyro_vae.figures.palette import plain
+from pyro_vae.figures.videos import encode_video, frames
 from pyro_vae.names import check_name
 from pyro_vae.settings import setting_text
 
@@ -98,6 +104,11 @@ def relative_spectrum(images: Tensor, reference: Tensor, label: str, number: int
     power = radial_power_spectrum(reference).power
     y, errors = (found.power / power).tolist(), (found.standard_error / power).tolist()
     return Curve(label, number, number, found.frequencies.tolist(), y, errors)
+
+
+def video_of(images: Tensor, columns: int) -> bytes:
+    """Return an MP4 file of images (T, N, C, H, W), of which each step is a grid of N images."""
+    return encode_video(frames(images.numpy(), columns, 360), ".mp4")
 
 
 # --- points beside their names ---------------------------------------------------------------------

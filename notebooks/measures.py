@@ -12,12 +12,15 @@ from decoding import decoded_sets
 from pyro_vae.evaluation import disentanglement, posteriors
 from pyro_vae.evaluation.ais import Annealing, annealed_importance_sampling
 from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
+from pyro_vae.evaluation.estimates import UNRELIABLE_K_HAT as UNRELIABLE_K_HAT
 from pyro_vae.evaluation.estimates import Estimate
+from pyro_vae.evaluation.estimates import estimate as estimate
 from pyro_vae.evaluation.ladder import climb
 from pyro_vae.evaluation.limit import limiting_distribution
 from pyro_vae.evaluation.paths import PATHS, interpolate
 from pyro_vae.evaluation.samples import frechet_distance, sharpness_ratio
 from pyro_vae.evaluation.verdict import explained_share, judge, mismatch
+from pyro_vae.measures.baselines import not_beaten as not_beaten
 from pyro_vae.measures.part import Subject
 from pyro_vae.measures.samples import classifier_for
 from pyro_vae.models.elbo import elbo_terms

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from pyro_vae.comparison.runs import Runs as Runs
     from pyro_vae.comparison.runs import compare as compare
     from pyro_vae.comparison.runs import load_runs as load_runs
+    from pyro_vae.comparison.seeds import best_settings as best_settings
+    from pyro_vae.comparison.seeds import differences as differences
+    from pyro_vae.comparison.seeds import over_seeds as over_seeds
+    from pyro_vae.comparison.seeds import with_errors as with_errors
     from pyro_vae.data import Dataset as Dataset
     from pyro_vae.data import Split as Split
     from pyro_vae.data import load_dataset as load_dataset
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from pyro_vae.runs.observer import Observer as Observer
     from pyro_vae.runs.run import Run as Run
     from pyro_vae.runs.run import load_run as load_run
+    from pyro_vae.runs.trackers import Tracked as Tracked
     from pyro_vae.runs.train import train as train
     from pyro_vae.sweeps.observer import SweepObserver as SweepObserver
     from pyro_vae.sweeps.sweep import sweep as sweep
@@ -53,8 +58,11 @@ _HOMES = {
     "Runs": "pyro_vae.comparison.runs",
     "Split": "pyro_vae.data",
     "SweepObserver": "pyro_vae.sweeps.observer",
+    "Tracked": "pyro_vae.runs.trackers",
     "about": "pyro_vae.devices",
+    "best_settings": "pyro_vae.comparison.seeds",
     "compare": "pyro_vae.comparison.runs",
+    "differences": "pyro_vae.comparison.seeds",
     "evaluate": "pyro_vae.runs.evaluate",
     "evaluate_missing": "pyro_vae.runs.evaluate",
     "explore": "pyro_vae.explorer.page",
@@ -66,9 +74,11 @@ _HOMES = {
     "load_run": "pyro_vae.runs.run",
     "load_runs": "pyro_vae.comparison.runs",
     "measure": "pyro_vae.runs.measure",
+    "over_seeds": "pyro_vae.comparison.seeds",
     "sweep": "pyro_vae.sweeps.sweep",
     "train": "pyro_vae.runs.train",
     "train_many": "pyro_vae.sweeps.together",
+    "with_errors": "pyro_vae.comparison.seeds",
 }
 
 __all__ = sorted(_HOMES)

@@ -12,11 +12,13 @@ from nbclient.util import run_sync
 from tests.support.house import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+OWN = {path.stem for path in (ROOT / "notebooks").glob("*.py")}
 BEFORE = f"""%reset -f
 import sys; sys.path.append({str(ROOT)!r})
 from tests.support import runs, seams
 seams.evaluate_with(runs.TINY)
 seams.paint_pixels()
+seams.sweep_few_epochs(2)
 %reset -f"""
 
 LINES, CELL_LINES, FUNCTIONS = 100, 10, 1  # of a notebook, of a cell, and for plotting
@@ -95,6 +97,19 @@ def test_a_notebook_is_a_short_question_without_outputs(path):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == [] and cell.execution_count is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_imports_the_package_from_one_place(path):
+    """As `pv`, and modules of estimators, which the reference documents and `pv` does not name."""
+    notebook = nbformat.read(path, as_version=4)
+    nodes = [n for source in sources(notebook, "code") for n in ast.walk(parsed(source))]
+    plain = [name.name for n in nodes if isinstance(n, ast.Import) for name in n.names]
+    taken = {n.module for n in nodes if isinstance(n, ast.ImportFrom)}
+    assert [name for name in plain if name.startswith("pyro_vae")] == ["pyro_vae"]
+    rooms = {name for name in taken if name.startswith("pyro_vae")}
+    assert rooms <= {"pyro_vae.evaluation"}, rooms
+    assert taken & OWN, "what it draws and measures stands beside it"
 
 
 @pytest.fixture(scope="module")

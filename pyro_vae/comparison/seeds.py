@@ -68,6 +68,9 @@ def with_errors(means: pd.DataFrame) -> pd.DataFrame:
 
     A figure without an error stands alone. One that is missing is a dash. Figures of run folders,
     such as `test.elbo_nats`, get the names and units that they have on pages.
+
+    Args:
+        means: figures, and columns NAME.standard_error, as `over_seeds` returns them.
     """
     names = [name for name in means.columns if not name.endswith(ERROR)]
     texts = {}

@@ -1,8 +1,9 @@
 """`train`: what a run folder holds, who is told of it, and what repeats the run."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from unittest.mock import Mock, call
 
 import numpy as np
 import pytest
@@ -115,6 +116,20 @@ def test_an_observer_is_told_from_start_to_end(no_pictures):
     epochs = [("epoch", 1, False), ("epoch", 2, True)]
     assert observer.told == [("started", "a", "digits", 0), *epochs, ("finished",)]
     assert observer.measured == (3, 3, "baselines")
+
+
+def test_a_tracker_has_the_settings_and_every_epoch(no_pictures):
+    tracker = Mock()
+    pv.train(quick(), "a", observer=pv.Tracked(tracker, project="first"))
+    init, *logged, finish = tracker.method_calls
+    assert init == call.init(project="first", name="a", config=asdict(pv.load_run("a").config))
+    rows = [record.test_elbo for record in pv.load_run("a").records]
+    assert [c.args[0]["test_elbo"] for c in logged] == pytest.approx(rows)
+    assert [c.kwargs["step"] for c in logged] == [1, 2] and finish == call.finish()
+    assert "validation_loss" not in logged[0].args[0], "there are no validation images"
+    with pytest.raises(FloatingPointError):
+        pv.train(quick(learning_rate=1e30), "b", observer=pv.Tracked(tracker))
+    assert tracker.method_calls[-1] == call.finish()
 
 
 def test_an_observer_of_a_resumed_run_is_told_of_what_is_left(copy_run, no_pictures):

@@ -15,6 +15,7 @@ from pyro_vae.evaluation import disentanglement
 from pyro_vae.measures import limit
 from pyro_vae.pages.frame import png_bytes
 from pyro_vae.runs import evaluate, report, writer
+from pyro_vae.sweeps import sweep
 from pyro_vae.training import engines, ensembles
 
 
@@ -84,6 +85,17 @@ def evaluate_with(effort, setattr=setattr):
     """Have `evaluate(quick=True)` spend this much, and predict factors by few trees."""
     setattr(evaluate, "QUICK", effort)
     plant_few_trees(setattr)
+
+
+def sweep_few_epochs(most, setattr=setattr):
+    """Have each run of a sweep take at most so many epochs."""
+    whole = sweep.sweep
+
+    def short(grid, out):
+        epochs = {name: min(most, grid[name]) for name in grid if name.endswith("epochs")}
+        return whole(grid | epochs, out)
+
+    setattr(sweep, "sweep", short)
 
 
 def plant_few_trees(setattr=setattr):
