@@ -17,6 +17,7 @@ from pyro_vae.measures.part import to_numpy
 from pyro_vae.notices import notice
 from pyro_vae.pages.frame import Markup, image, png
 from pyro_vae.runs.data import OtherImages, load_data_again
+from pyro_vae.runs.report import videos
 from pyro_vae.runs.run import Run
 
 IMAGES = 8  # of each kind
@@ -30,8 +31,8 @@ TABLEAU = {"samples": "64 codes of", "kl_histogram": "the components of"}  # of 
 def pictures(group: Group, page: Path) -> dict[str, Any] | None:
     """Return the pictures of runs on the same data, or None where neither can be read any more.
 
-    They are the row of `originals`, and the `strips` of the runs. The `tableau` of a strip shows what
-    the run drew when it ended: 64 codes of the prior, and what its components carry.
+    They are the row of `originals`, and the `strips` of the runs. The `tableau` of a strip is what the
+    run's folder has: 64 decoded codes, what the components carry, and the video of the chain.
 
     Args:
         group: the runs, of which one of each setting is shown.
@@ -64,16 +65,19 @@ def _strip(name: str, run: Run, test: Split, page: Path) -> Strip | None:
         model = model.given(test.labels)
     reconstructions = model.images(model.encode(x).mean)
     samples = model.images(common_codes(model.latent_dim).to(x))
-    paths = {picture: run.picture(picture) for picture in TABLEAU}
     return {
         "name": name,
         "report": report_address(run, page),
-        "tableau": Markup("").join(
-            image(path, f"{TABLEAU[picture]} {name}") for picture, path in paths.items() if path
-        ),
+        "tableau": _tableau(run, name),
         "reconstructions": _row(reconstructions, f"reconstructions by {name}"),
         "samples": _row(samples, f"samples of {name}"),
     }
+
+
+def _tableau(run: Run, name: str) -> Markup:
+    paths = {words: run.picture(picture) for picture, words in TABLEAU.items()}
+    shown = [image(path, f"{words} {name}") for words, path in paths.items() if path]
+    return Markup("").join(shown + videos(run, "limiting_distribution"))
 
 
 def report_address(run: Run, page: Path) -> str:

@@ -184,7 +184,7 @@ LIKELIHOOD = Part(
         ),
         *under(
             "Probabilities of the grey levels",
-            Row("bits_per_dim", "bits per dimension", "importance bound"),
+            Row("bits_per_dim", "bits per dimension", "importance bound", kind="main"),
             Row("ladder.images", "test images of the ladder, all below"),
             Row("ladder.nats.elbo", "ELBO", NATS),
             Row("ladder.nats.importance_bound", "importance bound", NATS),
@@ -195,6 +195,7 @@ LIKELIHOOD = Part(
                 "ladder.log_prob_nats",
                 "log P(x): AIS from q",
                 NATS,
+                kind="main",
                 in_table="result",
                 compared=Compared(
                     "log P(x), by AIS from q(z|x)",
@@ -219,15 +220,15 @@ LIKELIHOOD = Part(
         ),
         *under(
             "Gaps under log P(x), paired over images",
-            Row("ladder.amortization_gap_nats", "amortization gap, at least", NATS),
-            Row("ladder.approximation_gap_nats", "approximation gap, at most", NATS),
+            Row("ladder.amortization_gap_nats", "amortization gap, at least", NATS, kind="main"),
+            Row("ladder.approximation_gap_nats", "approximation gap, at most", NATS, kind="main"),
             Row("ladder.correlation_gap_nats", "of it, correlation", NATS),
             Row("ladder.shape_gap_nats", "of it, shape", NATS),
             Row("ladder.closed_by_flow_nats", "closed by a flow, at least", NATS),
             Row("ladder.failed_fits", "failed fits", "images"),
             Row("ladder.fits_missing_modes", "fits that missed a known mode", "simulated images"),
             Row("ladder.fits_checked", "simulated images of that"),
-            Row("ladder.bracket_gap_nats", "bracket gap, on as many simulated", NATS),
+            Row("ladder.bracket_gap_nats", "bracket gap, on as many simulated", NATS, kind="main"),
         ),
         *under(
             "With a density of codes as the prior, the importance bound gains",

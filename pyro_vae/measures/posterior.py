@@ -119,17 +119,22 @@ POSTERIOR = Part(
     rows=(
         Row("k_hat_images", "test images of k-hat"),
         Row("k_hat", "k-hat"),
-        Row("k_hat_over_0_7", f"images over {UNRELIABLE_K_HAT}"),
+        Row("k_hat_over_0_7", f"k-hat over {UNRELIABLE_K_HAT}", "images", kind="main"),
         Row("effective_sample_size", "effective sample size", f"of {IMPORTANCE_DRAWS:,} draws"),
         Row("nuts_images", "test images of NUTS"),
         Row("nuts_r_hat", "largest R-hat of NUTS", f"trust it under {MIXED_R_HAT}"),
-        Row("largest_shift", "largest shift of q's mean", "posterior deviations"),
-        Row("smallest_scale_ratio", "smallest scale ratio", "of q to posterior"),
+        Row("largest_shift", "largest shift of q's mean", "posterior deviations", kind="main"),
+        Row("smallest_scale_ratio", "smallest scale ratio", "of q to posterior", kind="main"),
         Row("largest_scale_ratio", "largest scale ratio", "of q to posterior"),
         Row("calibration_simulations", "images of calibration", "simulated"),
-        Row("calibration_p_value", "calibration, p-value", "codes of the prior, Holm"),
+        Row("calibration_p_value", "calibration, p-value", "codes of the prior, Holm", kind="main"),
         Row("calibration_on_data_simulations", "images of calibration", "on data"),
-        Row("calibration_on_data_p_value", "on data, p-value", "codes of test images, Holm"),
+        Row(
+            "calibration_on_data_p_value",
+            "on data, p-value",
+            "codes of test images, Holm",
+            kind="main",
+        ),
     ),
     pictures=(
         Picture(

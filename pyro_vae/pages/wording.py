@@ -21,7 +21,8 @@ class Compared(NamedTuple):
 class Row(NamedTuple):
     """A figure of a JSON file: its dotted key, its name and unit, and its kind.
 
-    The kind is `figure`, or `words`, which are shown as a paragraph. `in_table` is `result` or `cost`
+    The kind is `main` for the figures of a part that a report shows first, `figure` for others, or
+    `words`, which are shown as a paragraph. `in_table` is `result` or `cost`
     for columns of a comparison's table. `heading` stands over the rows that share it.
     """
 

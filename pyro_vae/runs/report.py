@@ -213,13 +213,14 @@ def _section(run: Run, part: Part) -> Section:
         if path := run.picture(picture.name):
             name = picture.name.replace("_", " ")
             drawings.append(Drawing(image(path, name), picture.look))
-        drawings += _video(run, picture.name)
+        drawings += [Drawing(shown, LOOK_AT_VIDEO) for shown in videos(run, picture.name)]
     return Section(part.title, part.look, drawings)
 
 
-def _video(run: Run, name: str) -> list[Drawing]:
+def videos(run: Run, name: str) -> list[Markup]:
+    """Return the video of this name in a run's folder, or nothing where there is none."""
     path, poster = run.figures / f"{name}.mp4", run.figures / f"{name}_poster.png"
     if not can_be_shown(path, run.folder):
         return []
     first = poster if can_be_shown(poster, run.folder) else None
-    return [Drawing(video(path, first), LOOK_AT_VIDEO)]
+    return [video(path, first)]

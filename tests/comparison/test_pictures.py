@@ -31,6 +31,7 @@ def test_each_setting_is_shown_once_with_a_link_to_its_report(copy_run):
     with_pictures.mkdir(exist_ok=True)
     for name in ("samples", "kl_histogram"):
         (with_pictures / f"{name}.png").write_bytes(png_bytes(np.zeros((1, 1, 3))))
+    (with_pictures / "limiting_distribution.mp4").write_bytes(b"video")
     assert main(["compare", "x", "--out", "page"]) == 0
     page = Page("page/report.html")
     links = [a["href"] for tag, a in page.tags if tag == "a"]
@@ -40,6 +41,7 @@ def test_each_setting_is_shown_once_with_a_link_to_its_report(copy_run):
     assert sum(alt.startswith("reconstructions by") for alt in shown) == 2
     assert [alt for alt in shown if "64 codes" in alt] == ["64 codes of beta 4"]
     assert [alt for alt in shown if "components" in alt] == ["the components of beta 4"]
+    assert page.count("video") == 1
     assert "Side by side" in page.text and "Samples and components" in page.text
 
 

@@ -24,7 +24,20 @@ def test_a_part_says_what_it_is(name):
     assert part.terms and all(meaning.endswith(".") for _, meaning in part.terms)
     keys = [row.key for row in part.rows]
     assert len(keys) == len(set(keys)) and not set(keys) & {"seed", "quick", "checkpoint"}
-    assert keys and all(row.name and row.kind in ("figure", "words") for row in part.rows)
+    assert keys and all(row.name and row.kind in ("main", "figure", "words") for row in part.rows)
+
+
+def test_a_part_of_many_figures_leads_with_five_or_six():
+    kinds = {name: [row.kind for row in part.rows] for name, part in PARTS.items()}
+    leading = {name: kinds[name].count("main") for name in kinds}
+    assert {name: count for name, count in leading.items() if count} == {
+        "likelihood": 5,
+        "posterior": 5,
+        "latents": 5,
+        "samples": 6,
+    }
+    for name in ("decoder", "limit", "checks", "factors"):
+        assert len(kinds[name]) <= 17, f"{name}: too many to be shown at once"
 
 
 def test_floors_of_comparisons_are_rows():

@@ -42,6 +42,10 @@ def test_the_report_of_an_evaluated_run(finished_run):
     for shown in (f"{test['elbo_nats']:.2f}", f"{test['bits_per_dim']:.3f}", "latent_dim"):
         assert shown in page.text
     assert "pyro-vae train --config a/config.yaml" in page.text
+    until, _, _ = page.text.partition("What do the latents do?")
+    posterior = until.rpartition("Is the posterior right?")[2]
+    shown, _, folded = posterior.partition("more figures")
+    assert "calibration, p-value" in shown and "images of calibration" in folded
     assert "This answers what is not measured" not in page.text
     Path("a/evaluation.json").unlink()
     page = Page(write_report("a"))
