@@ -1,6 +1,7 @@
 """The pages of docs/: their sessions run, and what is listed there is complete."""
 
 import doctest
+import html
 import re
 import runpy
 import shlex
@@ -121,6 +122,19 @@ def test_the_commands_of_the_course_run(no_pictures, tmp_path, monkeypatch):
         runs = sorted(tmp_path.glob(loop[1])) if loop else [""]
         for run in runs[:1]:
             assert main(small(f"{loop[2]} {run} {loop[3]}" if loop else line)) == 0, line
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_the_cell_for_a_hosted_notebook_shows_the_report(no_pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "tutorial.md").read_text().partition("## In a hosted notebook")[2]
+    install, *lines = text.partition("```python\n")[2].partition("```")[0].splitlines()
+    assert install.startswith("%pip install") and lines[-1].startswith("HTML(f")
+    cell = "\n".join(lines).replace("epochs=60", "epochs=1").replace("HTML(f", "shown = HTML(f")
+    names = {}
+    exec(cell, names)
+    report = (tmp_path / "runs/first/report.html").read_text()
+    assert f'srcdoc="{html.escape(report)}"' in names["shown"].data
 
 
 def test_a_diagnostic_of_every_part_answers_a_doubt():
