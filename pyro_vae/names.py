@@ -151,17 +151,24 @@ def command(*words: object) -> str:
     return shlex.join(["pyro-vae", *map(str, words)])
 
 
+def is_made(dataset: str) -> bool:
+    """Return whether a data set is given as a function of the user's own, as in `mine.py:make`."""
+    place, _, name = dataset.rpartition(":")
+    return bool(place) and name.isidentifier() and not exists(dataset)
+
+
 def is_path(dataset: str) -> bool:
     """Return whether a data set is given as the path of a file or folder of the user's own."""
-    if dataset in DATASETS:
+    if dataset in DATASETS or is_made(dataset):
         return False
     return os.sep in dataset or dataset.endswith((".npy", ".npz")) or exists(dataset)
 
 
 def check_dataset_name(dataset: str) -> str:
-    """Return the name itself, if it is one of `DATASETS` or looks like a path.
+    """Return the name itself, if it is one of `DATASETS`, or looks like a path or an import path.
 
     Raises:
-        ValueError: neither.
+        ValueError: none of these.
     """
-    return dataset if is_path(dataset) else check_name("dataset", dataset, DATASETS)
+    known = is_path(dataset) or is_made(dataset)
+    return dataset if known else check_name("dataset", dataset, DATASETS)

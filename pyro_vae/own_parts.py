@@ -16,6 +16,7 @@ from pyro_vae.files import read_file
 from pyro_vae.names import check_name
 
 OWN = (
+    "dataset",
     "network",
     "likelihood",
     "posterior",

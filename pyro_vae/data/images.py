@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.mapped import MappedImages
+from pyro_vae.notices import notice
 
 
 def check_unit_interval(images: Tensor) -> None:
@@ -189,6 +190,28 @@ class Arrays(NamedTuple):
     factors: np.ndarray | None = None
     factor_names: np.ndarray | None = None
     names: np.ndarray | None = None  # of the files of pictures
+
+
+def column(values: np.ndarray | None, count: int, dim: int, what: str) -> Tensor | None:
+    """Return labels (N,) or factors (N, F), as whole numbers where all are; no other labels."""
+    if values is None:
+        return None
+    if dim == 1 and values.shape[1:] == (1,):
+        values = values[:, 0]  # MedMNIST stores labels as one column
+    if dim == 2 and values.ndim == 1:
+        values = values[:, None]
+    numbers = values.dtype.kind in "buif"
+    whole = numbers and bool((values % 1 == 0).all())  # NaN and infinity are not
+    fits = values.ndim == dim and numbers
+    got = f"{values.dtype} of shape {values.shape}"
+    if values.shape[:1] != (count,) or (dim == 2 and not fits):
+        raise ValueError(f"dataset: expected {count} rows of numbers as {what}, got {got}")
+    if dim == 1 and not (fits and whole):
+        notice(f"dataset: left out the {what}: expected one whole number per image, got {got}")
+        return None
+    if dim == 2 and not np.isfinite(values).all():
+        raise ValueError(f"dataset: expected finite {what}")
+    return torch.from_numpy(values.astype(np.int64 if whole else np.float64))
 
 
 @contextmanager

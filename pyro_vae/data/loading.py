@@ -9,12 +9,12 @@ import torch
 
 from pyro_vae.data.images import Dataset, Split, draw_binary, random_test_rows
 from pyro_vae.data.mapped import MappedImages, looked_at
-from pyro_vae.data.own import load_own
+from pyro_vae.data.own import load_made, load_own
 from pyro_vae.data.pictures import AS_THEY_ARE, Form
 from pyro_vae.data.published import PUBLISHED, Loader, load_digits
 from pyro_vae.data.sprites import load_sprites
 from pyro_vae.kept import digest
-from pyro_vae.names import BINARIZE, check_dataset_name, check_name, is_path
+from pyro_vae.names import BINARIZE, check_dataset_name, check_name, is_made, is_path
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.settings import DATA_LIMIT
 
@@ -101,7 +101,10 @@ def load_dataset(
     same tenth each time. A notice says what is left out.
 
     Args:
-        name: one of `DATASETS`, or a path.
+        name: one of `DATASETS`, a path, or the import path of a function, as in `mine.py:make`,
+            that returns images, or a mapping of the names of an archive. Its images may be arrays,
+            tensors, data sets of torch or loaders of them, of which the last two are read while
+            they are used.
         root: the folder of the published files. Missing files are downloaded into it.
         binarize: `none`; `threshold`, a cut at one half; `static`, pixels drawn once with the grey
             value as probability; or `dynamic`, training pixels drawn anew in each epoch and test
@@ -130,7 +133,9 @@ def load_dataset(
     """
     name = check_dataset_name(os.path.expanduser(str(name)))
     check_name("binarize", binarize, BINARIZE)
-    if is_path(name):
+    if is_made(name):
+        data = load_made(name, levels)
+    elif is_path(name):
         data = load_own(Path(name), levels, limit, form)
     elif form != AS_THEY_ARE:
         raise ValueError(

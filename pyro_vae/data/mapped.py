@@ -1,17 +1,19 @@
-"""Images that stay in their file, of which only those that are asked for are read."""
+"""Images that stay in their file or data set, of which only those that are asked for are read."""
 
 import math
 import mmap
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from pyro_vae.devices import sent
+from pyro_vae.own_parts import reason_of
 
 AHEAD = 2  # batches that are read while one is computed with
 LOOKED_AT = 2**24  # numbers of images in a file that stand for all of them
@@ -31,15 +33,109 @@ def ahead(function: Callable[[Given], Result], each: Iterable[Given]) -> Iterato
             yield waiting.popleft().result()
 
 
+def channels_first(images: np.ndarray, where: str) -> np.ndarray:
+    """Return images (N, H, W), (N, C, H, W) or (N, H, W, C) as (N, C, H, W); items are so.
+
+    Raises:
+        ValueError: an array of another shape, or an empty one.
+    """
+    if isinstance(images, Items):
+        return images
+    if images.size == 0:
+        raise ValueError(f"dataset: {where} holds no pixels: images of shape {images.shape}")
+    if images.ndim == 3:
+        return images[:, None]
+    if images.ndim == 4:
+        for counts in ((1, 3), (1, 2, 3, 4)):  # first grey and colour, which are more common
+            if images.shape[1] in counts:
+                return images
+            if images.shape[3] in counts:
+                return images.transpose(0, 3, 1, 2)
+    raise ValueError(
+        f"dataset: expected images (N, H, W), (N, C, H, W) or (N, H, W, C) with up to 4 channels"
+        f" in {where}, got an array of shape {images.shape}"
+    )
+
+
+class Items:
+    """The images of a data set of torch, of which `items[rows]` reads some, as (n, C, H, W).
+
+    An item is an image, or begins with one: a tensor, an array or a picture of Pillow.
+
+    Args:
+        source: a data set with a length and numbered items; or a loader of one, whose processes
+            read ahead. The loader's own order and batches are not used.
+
+    Raises:
+        ValueError: a data set that is read as a stream.
+        OSError: an item that cannot be read.
+    """
+
+    def __init__(self, source):
+        self.dataset, self.workers = source, 0
+        if isinstance(source, DataLoader):
+            self.dataset, self.workers = source.dataset, source.num_workers
+        try:
+            count = len(self.dataset)
+        except TypeError as error:
+            expected = "expected a data set with a length and numbered items"
+            raise ValueError(f"images: {expected}, got {type(self.dataset).__name__}") from error
+        first = self[np.arange(1)]
+        self.shape, self.dtype = (count, *first.shape[1:]), first.dtype
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return channels_first(np.stack([self._image(row) for row in rows.tolist()]), "images")
+
+    def _image(self, row: int) -> np.ndarray:
+        try:
+            item = self.dataset[row]
+            return np.asarray(item[0] if isinstance(item, (tuple, list)) else item)
+        except Exception as error:  # whatever the user's data set raises
+            raise OSError(f"images: item {row} cannot be read: {reason_of(error)}") from error
+
+    def batches(self, each: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield what `items[rows]` is for each; the loader's processes read them ahead.
+
+        What a data set draws in these processes depends on the rows alone.
+        """
+        seed = int(np.arange(1, len(each[0]) + 1) @ each[0])
+        of_loader = {"num_workers": self.workers, "collate_fn": _as_it_is, "batch_size": None}
+        generator = torch.Generator().manual_seed(seed)
+        for batch in DataLoader(_Batches(self, each), generator=generator, **of_loader):
+            if isinstance(batch, OSError):
+                raise batch
+            yield batch
+
+
+class _Batches:
+    """Batches as the items of a data set; an error is an item too, and keeps its message so."""
+
+    def __init__(self, items: Items, each: Sequence[np.ndarray]):
+        self.items, self.each = items, each
+
+    def __len__(self) -> int:
+        return len(self.each)
+
+    def __getitem__(self, n: int) -> np.ndarray | OSError:
+        try:
+            return self.items[self.each[n]]
+        except OSError as error:
+            return OSError(*error.args)
+
+
+def _as_it_is(batch):
+    return batch
+
+
 class MappedImages(Tensor):
-    """Images (N, C, H, W) in [0, 1] that stay in a file.
+    """Images (N, C, H, W) in [0, 1] that stay in a file or a data set.
 
     They have the shape, the type and the device of the tensor that they stand for. An index, as in
     `images[rows]`, `index_select` and `split` read images and return them as usual tensors. `subset`
     reads nothing. Every other operation would need all images in memory, and is an error.
 
     Args:
-        array: (N, C, H, W) of any numbers, as `np.load(path, mmap_mode="r")` maps a file.
+        array: (N, C, H, W) of any numbers, as `np.load(path, mmap_mode="r")` maps a file, or items.
         pixels: returns the pixels in [0, 1] of a part of the array, as float32.
         rows: the images' places in the array.
         dtype, device: the type that images have once they are read, and where they go.
@@ -54,7 +150,7 @@ class MappedImages(Tensor):
 
     def __init__(
         self,
-        array: np.ndarray,
+        array: np.ndarray | Items,
         pixels: Callable[[np.ndarray], Tensor],
         rows: np.ndarray,
         dtype: torch.dtype = torch.float32,
@@ -63,8 +159,10 @@ class MappedImages(Tensor):
         self.array, self.pixels, self.rows = array, pixels, rows
 
     @classmethod
-    def of(cls, array: np.memmap, pixels: Callable[[np.ndarray], Tensor]) -> "MappedImages":
-        """Return all images of a mapped array, whose file is read at random from then on."""
+    def of(cls, array: np.memmap | Items, pixels: Callable[[np.ndarray], Tensor]) -> "MappedImages":
+        """Return all images; the file of a mapped array is read at random from then on."""
+        if isinstance(array, Items):
+            return cls(array, pixels, np.arange(array.shape[0]))
         if hasattr(mmap, "MADV_RANDOM"):  # else each image is read with many that follow it
             array._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
         return cls(np.asarray(array), pixels, np.arange(len(array)))
@@ -77,9 +175,9 @@ class MappedImages(Tensor):
         return f"MappedImages({tuple(self.shape)})"
 
     def __getitem__(self, index) -> Tensor:
-        rows = self.rows[index.cpu().numpy() if isinstance(index, Tensor) else index]
-        images = self.pixels(self.array[np.atleast_1d(rows)]).to(self.dtype)
-        return sent(images if rows.ndim else images[0], self.device)
+        rows = self._places(index)
+        images = self._images(self.array[np.atleast_1d(rows)])
+        return images if rows.ndim else images[0]
 
     def index_select(self, dim: int, index: Tensor) -> Tensor:
         """Return the images of some rows, in a layout that does not depend on the file's.
@@ -87,15 +185,33 @@ class MappedImages(Tensor):
         Raises:
             OSError: pixels that are not as those that were looked at.
         """
-        try:
-            return self[index].contiguous()
-        except ValueError as error:
-            raise OSError(f"{error}; it was read while training") from error
+        return self._read_later(index).contiguous()
+
+    def batches(self, each: Iterable[slice | Tensor]) -> Iterator[Tensor]:
+        """Yield the images of each index, which are read ahead."""
+        if isinstance(self.array, Items):
+            return map(self._checked, self.array.batches([self._places(i) for i in each]))
+        return ahead(self._read_later, each)
 
     def split(self, split_size, dim: int = 0) -> Iterator[Tensor]:  # type: ignore[override]
         """Yield the images in their order, in batches that are read ahead."""
         starts = range(0, len(self), split_size)
-        return ahead(lambda start: self[start : start + split_size], starts)
+        return self.batches(slice(start, start + split_size) for start in starts)
+
+    def _places(self, index) -> np.ndarray:
+        return self.rows[index.cpu().numpy() if isinstance(index, Tensor) else index]
+
+    def _images(self, part: np.ndarray) -> Tensor:
+        return sent(self.pixels(part).to(self.dtype), self.device)
+
+    def _read_later(self, index) -> Tensor:
+        return self._checked(self.array[self._places(index)])
+
+    def _checked(self, part: np.ndarray) -> Tensor:
+        try:
+            return self._images(part)
+        except ValueError as error:
+            raise OSError(f"{error}; it was read while training") from error
 
     def subset(self, rows: slice | Tensor) -> "MappedImages":
         """Return some of the images, which stay in the file as well."""

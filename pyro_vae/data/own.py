@@ -2,13 +2,15 @@
 
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from pyro_vae.data.images import (
     BYTES_PER_PIXEL,
@@ -17,13 +19,15 @@ from pyro_vae.data.images import (
     Split,
     check_declared_size,
     check_unit_interval,
+    column,
     random_test_rows,
     reading,
 )
-from pyro_vae.data.mapped import MappedImages
+from pyro_vae.data.mapped import Items, MappedImages, channels_first
 from pyro_vae.data.pictures import AS_THEY_ARE, Form, read_folder
 from pyro_vae.files import check_regular, exists
 from pyro_vae.notices import notice
+from pyro_vae.own_parts import made
 
 # The names to look for in an .npz; the first one present counts. They are our own and those of
 # dSprites, Keras and MedMNIST.
@@ -38,6 +42,7 @@ PARTS = {
     "test": {"images": ("test_images", "x_test"), "labels": ("test_labels", "y_test")},
     "validation": {"images": ("val_images", "x_val"), "labels": ("val_labels", "y_val")},
 }
+ImageSource = Tensor | np.memmap | TorchDataset | DataLoader  # what `fit` takes
 NOT_NUMBERS = "truncated, or not plain numbers; objects are never unpickled"
 
 
@@ -52,7 +57,30 @@ def load_own(path: Path, levels: int | None, limit: float, form: Form = AS_THEY_
         ValueError: if the path does not exist, or does not hold images of one size with pixels in a
             known range; if they are too large, or the file is a pipe or a device.
     """
-    parts = _read(path, limit, form, may_map=True)
+    return _data_set(_read(path, limit, form, may_map=True), levels, path)
+
+
+def load_made(name: str, levels: int | None) -> Dataset:
+    """Return the data set that a function of the user's own returns; see `load_dataset`.
+
+    Args:
+        name: its import path.
+
+    Raises:
+        ValueError: a function that cannot be imported or fails; what is no images.
+    """
+    found, path = made("dataset", name, {}), Path(name)
+    found = found if isinstance(found, Mapping) else {"images": found}
+    arrays = {key: _as_array(value) for key, value in found.items()}
+    return _data_set(_checked(_read_archive(arrays, path), arrays, path), levels, path)
+
+
+def _as_array(value) -> np.ndarray | Items:
+    of_torch = isinstance(value, (TorchDataset, DataLoader))
+    return Items(value) if of_torch else np.asanyarray(value)  # a mapped array stays one
+
+
+def _data_set(parts: dict[str, Arrays], levels: int | None, path: Path) -> Dataset:
     splits, levels = _splits(parts, levels, path)
     if "train" not in splits:
         splits = _divide(path, splits["whole"])
@@ -160,10 +188,14 @@ def _read_arrays(path: Path, limit: float, may_map: bool) -> dict[str, Arrays]:
         if isinstance(content, np.ndarray):
             return {"whole": Arrays(content)}
         with content as archive:
-            parts, listed = _read_archive(archive, path), ", ".join(archive.files) or "nothing"
+            parts, names = _read_archive(archive, path), list(archive)
+    return _checked(parts, names, path)
+
+
+def _checked(parts: dict[str, Arrays], names: Iterable[str], path: Path) -> dict[str, Arrays]:
     if not parts:
         expected = "expected images, or train_images and test_images"
-        raise ValueError(f"dataset: {path} holds {listed}; {expected}")
+        raise ValueError(f"dataset: {path} holds {', '.join(names) or 'nothing'}; {expected}")
     return parts
 
 
@@ -199,9 +231,9 @@ def _declared_by_header(file: IO[bytes]) -> int:
     return math.prod(shape) * max(dtype.itemsize, BYTES_PER_PIXEL)
 
 
-def _read_archive(archive: np.lib.npyio.NpzFile, path: Path) -> dict[str, Arrays]:
+def _read_archive(archive: Mapping, path: Path) -> dict[str, Arrays]:
     """Return the parts of an archive, the whole alone, or nothing if it holds no images."""
-    unread = set(archive.files)
+    unread = set(archive)
 
     def pick(names: Mapping[str, tuple[str, ...]]) -> Arrays | None:
         known = {role: next((n for n in ns if n in archive), None) for role, ns in names.items()}
@@ -212,64 +244,50 @@ def _read_archive(archive: np.lib.npyio.NpzFile, path: Path) -> dict[str, Arrays
 
     parts = {part: arrays for part, names in PARTS.items() if (arrays := pick(names))}
     if "train" not in parts or len(parts) == 1:
-        unread.update(archive.files)
+        unread.update(archive)
         whole = pick(WHOLE)
         if whole is None and len(unread) == 1:
             whole = Arrays(archive[unread.pop()])
-            if archive.files != ["arr_0"]:  # as numpy calls an array that is saved without a name
-                notice(f"dataset: {path}: took {archive.files[0]} as the images")
+            if list(archive) != ["arr_0"]:  # as numpy calls an array that is saved without a name
+                notice(f"dataset: {path}: took {next(iter(archive))} as the images")
         parts = {"whole": whole} if whole else {}
     if parts and unread:
         notice(f"dataset: {path}: left out {', '.join(sorted(unread))}")
     return parts
 
 
-def mapped(images: Tensor | np.memmap, levels: int | None) -> Tensor:
-    """Return a mapped array in one of the forms of `load_dataset` as images; tensors are images.
+def mapped(images: ImageSource, levels: int | None) -> Tensor:
+    """Return a mapped array or a data set of torch as images; tensors are images.
 
     Args:
+        images: an array in one of the forms of `load_dataset`, or what `Items` takes.
         levels: the number of grey levels, if pixels are whole numbers.
 
     Raises:
         ValueError: an array that does not hold images.
     """
-    if not isinstance(images, np.memmap):
+    if not isinstance(images, (np.memmap, TorchDataset, DataLoader)):
         return images
-    levels = levels if images.dtype.kind in "iu" else None
-    return _pixels(_channels_first(images, "images"), levels, "images")[0]
+    array = channels_first(images, "images") if isinstance(images, np.memmap) else Items(images)
+    return _pixels(array, levels if array.dtype.kind in "iu" else None, "images")[0]
 
 
 def _split(arrays: Arrays, levels: int | None, where: str) -> tuple[Split, int | None]:
-    images, levels = _pixels(_channels_first(arrays.images, where), levels, where)
-    labels = _column(arrays.labels, len(images), 1, f"labels in {where}")
-    factors = _column(arrays.factors, len(images), 2, f"factors in {where}")
+    images, levels = _pixels(channels_first(arrays.images, where), levels, where)
+    labels = column(arrays.labels, len(images), 1, f"labels in {where}")
+    factors = column(arrays.factors, len(images), 2, f"factors in {where}")
     return Split(images, labels, factors), levels
 
 
-def _channels_first(images: np.ndarray, where: str) -> np.ndarray:
-    if images.size == 0:
-        raise ValueError(f"dataset: {where} holds no pixels: images of shape {images.shape}")
-    if images.ndim == 3:
-        return images[:, None]
-    if images.ndim == 4:
-        for counts in ((1, 3), (1, 2, 3, 4)):  # first grey and colour, which are more common
-            if images.shape[1] in counts:
-                return images
-            if images.shape[3] in counts:
-                return images.transpose(0, 3, 1, 2)
-    raise ValueError(
-        f"dataset: expected images (N, H, W), (N, C, H, W) or (N, H, W, C) with up to 4 channels"
-        f" in {where}, got an array of shape {images.shape}"
-    )
-
-
-def _pixels(images: np.ndarray, levels: int | None, where: str) -> tuple[Tensor, int | None]:
+def _pixels(
+    images: np.ndarray | Items, levels: int | None, where: str
+) -> tuple[Tensor, int | None]:
     """Return pixels in [0, 1] and the number of their grey levels, or None if it is not known.
 
-    Those of an array that is mapped stay in its file, and are checked whenever they are read.
+    Those of a mapped array and of items stay there, and are checked whenever they are read.
     """
-    if isinstance(images, np.memmap):
-        known = _pixels(np.asarray(images[:1]), levels, where)[1]
+    if isinstance(images, (np.memmap, Items)):
+        known = _pixels(np.asarray(images[np.arange(1)]), levels, where)[1]
         return MappedImages.of(images, lambda part: _pixels(part, levels, where)[0]), known
     kind = images.dtype.kind
     if kind in "bui":
@@ -320,25 +338,3 @@ def on_grid(x: Tensor, levels: int, where: str, tolerance: float = 1e-3) -> Tens
             f" between them, as {x[off][0]:.6g}"
         )
     return v.round() / (levels - 1)
-
-
-def _column(values: np.ndarray | None, count: int, dim: int, what: str) -> Tensor | None:
-    """Return labels (N,) or factors (N, F), as whole numbers where all are; no other labels."""
-    if values is None:
-        return None
-    if dim == 1 and values.shape[1:] == (1,):
-        values = values[:, 0]  # MedMNIST stores labels as one column
-    if dim == 2 and values.ndim == 1:
-        values = values[:, None]
-    numbers = values.dtype.kind in "buif"
-    whole = numbers and bool((values % 1 == 0).all())  # NaN and infinity are not
-    fits = values.ndim == dim and numbers
-    got = f"{values.dtype} of shape {values.shape}"
-    if values.shape[:1] != (count,) or (dim == 2 and not fits):
-        raise ValueError(f"dataset: expected {count} rows of numbers as {what}, got {got}")
-    if dim == 1 and not (fits and whole):
-        notice(f"dataset: left out the {what}: expected one whole number per image, got {got}")
-        return None
-    if dim == 2 and not np.isfinite(values).all():
-        raise ValueError(f"dataset: expected finite {what}")
-    return torch.from_numpy(values.astype(np.int64 if whole else np.float64))

@@ -10,11 +10,14 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from pyro_vae.data import Dataset, Split, load_dataset
+from pyro_vae.data.images import BYTES_PER_PIXEL, check_declared_size
 from pyro_vae.data.loading import binarized
+from pyro_vae.data.mapped import MappedImages
 from pyro_vae.data.own import load_whole
 from pyro_vae.data.pictures import AS_THEY_ARE, Form
 from pyro_vae.models.vae import VAE
-from pyro_vae.names import DATASETS, check_name, is_path
+from pyro_vae.names import DATASETS, check_name, is_made
+from pyro_vae.own_parts import whole_path
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.training.epochs import Splits
 
@@ -35,6 +38,7 @@ class Trained(Protocol):
     def fingerprint(self) -> str | None: ...
     @property
     def image_fingerprint(self) -> str | None: ...
+    def check_parts(self) -> None: ...
 
 
 def form_of(config: RunConfig) -> Form:
@@ -106,6 +110,8 @@ def load_data_again(
             f"dataset: {run.folder} is of an earlier version and cannot recognise its images in"
             f" another place than {run.config.dataset}"
         )
+    if is_made(run.config.dataset):
+        run.check_parts()
     try:
         data = load(config)
     except ValueError as error:
@@ -163,8 +169,10 @@ def load_images(config: RunConfig, source: str | Path, levels: int | None) -> Im
         raise ValueError(f"images: name the split of {source}, as in {source}:test")
     if name and (name in DATASETS or split in SPLITS):
         check_name("images: split", split, SPLITS)
-        place = replace(config, dataset=name, binarize="none", **({} if is_path(name) else NAMED))
-        if config.dataset not in (name, os.path.abspath(name)):
+        place = replace(
+            config, dataset=name, binarize="none", **(NAMED if name in DATASETS else {})
+        )
+        if config.dataset not in (name, os.path.abspath(name), whole_path(name)):
             place = replace(place, train_images=None)
         if split == "validation":
             place = replace(place, validation="always")
@@ -177,4 +185,8 @@ def load_images(config: RunConfig, source: str | Path, levels: int | None) -> Im
         how = "static" if config.binarize == "dynamic" else config.binarize
         data = binarized(data, how, seed=0)
     found: Split = getattr(data, split)
-    return Images(found.images, found.labels, tuple(names))
+    x = found.images
+    if isinstance(x, MappedImages):  # whoever uses images takes all of them at once
+        check_declared_size(Path(name), x.numel() * BYTES_PER_PIXEL, config.data_limit)
+        x = x[:]
+    return Images(x, found.labels, tuple(names))

@@ -5,7 +5,7 @@ That is: the images, beta and the learning rate of every step, and the record of
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import Split, draw_binary
-from pyro_vae.data.mapped import MappedImages, ahead
+from pyro_vae.data.mapped import MappedImages
 from pyro_vae.models.elbo import ElboTerms, chunks, each_given, elbo_terms
 from pyro_vae.models.vae import VAE
 from pyro_vae.settings import TrainingSettings
@@ -80,10 +80,11 @@ class Minibatches(NamedTuple):
 
     def at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the images of a step (B, C, H, W), before pixels are drawn, and their labels."""
-        labels = self.labels
-        if labels is not None:
-            labels = labels.index_select(0, rows.to(labels.device))
-        return self.images.index_select(0, rows), labels
+        return self.images.index_select(0, rows), self._labels_at(rows)
+
+    def _labels_at(self, rows: Tensor) -> Tensor | None:
+        y = self.labels
+        return None if y is None else y.index_select(0, rows.to(y.device))
 
     def first(self) -> tuple[Tensor, Tensor | None]:
         """Return the images and the labels of the first step."""
@@ -96,7 +97,12 @@ class Minibatches(NamedTuple):
 
     def each(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Return what `at` returns, for one step after the other."""
-        return ahead(self.at, self.rows) if self.in_file else map(self.at, self.rows)
+        return self._read_ahead(self.rows) if self.in_file else map(self.at, self.rows)
+
+    def _read_ahead(self, rows: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor | None]]:
+        each = list(rows)
+        read = (x.contiguous() for x in self.images.batches(each))
+        return zip(read, map(self._labels_at, each))
 
     def window(self, steps: int) -> "Minibatches":
         """Return room for the images of so many steps, in the form of minibatches.
@@ -122,7 +128,7 @@ class Minibatches(NamedTuple):
             yield self.rows, scalars
             return
         size = len(window.rows)
-        parts = ahead(self.at, [rows.flatten() for rows in self.rows.split(size)])
+        parts = self._read_ahead(rows.flatten() for rows in self.rows.split(size))
         for of_steps, (x, labels) in zip(scalars.split(size), parts):
             window.images[: len(x)] = x
             if window.labels is not None and labels is not None:

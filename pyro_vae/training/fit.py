@@ -5,13 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pyro_vae.data import Split, check_unit_interval
 from pyro_vae.data.mapped import looked_at
-from pyro_vae.data.own import mapped
+from pyro_vae.data.own import ImageSource, mapped
 from pyro_vae.devices import checked_device
 from pyro_vae.models.labels import check_labels
 from pyro_vae.models.vae import VAE
@@ -33,12 +32,12 @@ PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.
 @one_at_a_time()
 def fit(
     model: VAE,
-    images: Tensor | np.memmap,
+    images: ImageSource,
     *,
     labels: Tensor | None = None,
-    test_images: Tensor | np.memmap | None = None,
+    test_images: ImageSource | None = None,
     test_labels: Tensor | None = None,
-    validation_images: Tensor | np.memmap | None = None,
+    validation_images: ImageSource | None = None,
     validation_labels: Tensor | None = None,
     dynamic: bool = False,
     device: torch.device | str = "cpu",
@@ -72,7 +71,9 @@ def fit(
         model: the VAE or autoencoder to train; its weights change.
         images: (N, C, H, W) in [0, 1], with the number of grey levels that the model expects. An
             array that `np.load(path, mmap_mode="r")` maps stays in its file; it can have the other
-            forms of `load_dataset` as well, and whole numbers for pixels.
+            forms of `load_dataset` as well, and whole numbers for pixels. So can the items of a
+            torch `Dataset`, which are read as they are needed, by the processes of a `DataLoader`
+            if one is given.
         labels: (N,), whole numbers from 0, of a conditional model (default: none).
         test_images: (M, C, H, W), scored after each epoch with one draw of z per image.
         test_labels: (M,), of a conditional model.
@@ -216,7 +217,9 @@ def fit_many(
 
 
 def _split(
-    images: Tensor | np.memmap | None, labels: Tensor | None = None, levels: int | None = None
+    images: ImageSource | None,
+    labels: Tensor | None = None,
+    levels: int | None = None,
 ) -> Split | None:
     return None if images is None else Split(mapped(images, levels), labels)
 

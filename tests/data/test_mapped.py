@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import pyro_vae as pv
 from pyro_vae.data import mapped
 from pyro_vae.data.mapped import MappedImages, ahead
+from pyro_vae.data.own import mapped as mapped_images
 from pyro_vae.kept import digest
 from pyro_vae.notices import Notice
 
@@ -70,3 +73,52 @@ def test_errors_come_from_the_thread_in_their_place():
     assert [next(results), next(results)] == [1, 0.5]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+# --- data sets of torch ---------------------------------------------------------------------------
+
+
+class Pictures(Dataset):
+    """Pictures of Pillow with their number, of which one may be gone."""
+
+    def __init__(self, gone=None):
+        self.gone = gone
+
+    def __len__(self):
+        return len(GREY)
+
+    def __getitem__(self, n):
+        if n == self.gone:
+            raise KeyError("a file that is gone")
+        return Image.fromarray(GREY[n]), n
+
+
+def test_items_may_be_pictures():
+    images = mapped_images(Pictures(), 256)
+    assert images.shape == (60, 1, 5, 4)
+    assert torch.equal(images[7:9], torch.from_numpy(GREY[7:9, None] / 255).float())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_item_that_fails_is_named(workers):
+    given = DataLoader(Pictures(gone=41), num_workers=workers)
+    vae = pv.VAE((1, 5, 4), 2, hidden=(3,))
+    with pytest.raises(OSError, match=r"^images: item 41 cannot be read: 'a file that is gone'$"):
+        list(pv.fit(vae, given, batch_size=4, epochs=1))
+
+
+def test_a_loader_takes_no_random_numbers_of_the_caller():
+    images = mapped_images(DataLoader(Pictures(), num_workers=1), 256)
+    before = torch.get_rng_state()
+    list(images.split(20))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(torch.zeros(3, 1, 5, 4))
+
+
+def test_a_stream_without_numbers_is_refused():
+    with pytest.raises(ValueError, match="images: expected a data set with a length and numbered"):
+        pv.fit(pv.VAE((1, 5, 4), 2, hidden=(3,)), Stream())

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import pyro_vae as pv
@@ -11,6 +12,7 @@ from pyro_vae.notices import Notice
 from tests.support import seams
 from tests.support.own_parts import FILE
 from tests.support.runs import TINY, assert_same_run, contents
+from tests.support.training import assert_same_weights
 
 pytestmark = pytest.mark.usefixtures("elsewhere", "no_pictures")
 FLAGS = [
@@ -101,3 +103,82 @@ def test_a_run_of_other_parts_is_loaded_and_resumed(part):
     assert main(["train", "--epochs", "2", "--out", "a", "--resume"]) == 0
     pv.train(pv.load_run("a").config, "whole")
     assert_same_run("a", "whole")
+
+
+# --- data of a function ---------------------------------------------------------------------------
+
+MAKE = """
+import numpy as np
+import torch
+from torch.utils.data import TensorDataset
+
+IMAGES = np.random.default_rng(0).integers(256, size=(40, 6, 5), dtype=np.uint8)
+
+def whole():
+    return IMAGES
+
+def split():
+    train, test = (TensorDataset(torch.from_numpy(x)) for x in (IMAGES[:30], IMAGES[30:]))
+    return {"train_images": train, "test_images": test, "test_labels": np.arange(10)}
+
+def names():
+    return {"pictures": 3, "more": 4}
+
+def fails():
+    raise KeyError("no disk")
+"""
+SMALL = ["--hidden", "8", "--latent-dim", "2", "--epochs", "2", "--batch-size", "10"]
+
+
+@pytest.fixture
+def made():
+    Path("made.py").write_text(MAKE)
+
+
+def test_a_run_of_a_data_set_of_torch_stops_resumes_and_is_used(made, monkeypatch):
+    """It is the run of the same images in an archive, which memory holds."""
+    content = ["--dataset", "made.py:split"]
+    namespace: dict = {}
+    exec(MAKE, namespace)
+    x = namespace["IMAGES"]
+    np.savez("a.npz", train_images=x[:30], test_images=x[30:], test_labels=np.arange(10))
+    assert main(["train", "--dataset", "a.npz", *SMALL, "--out", "whole"]) == 0
+    assert main(["train", *content, *SMALL, "--epochs", "1", "--out", "a"]) == 0
+    Path("deep").mkdir()
+    monkeypatch.chdir("deep")
+    assert main(["train", "--epochs", "2", "--out", "../a", "--resume"]) == 0
+    monkeypatch.chdir("..")
+    run, whole = pv.load_run("a"), pv.load_run("whole")
+    assert_same_weights(run.vae.state_dict(), whole.vae.state_dict())
+    assert run.summary["test"] == whole.summary["test"]
+    assert run.config.data_name == "made"
+    assert main(["encode", "a", "made.py:split:test", "--out", "codes.npz"]) == 0
+    assert np.load("codes.npz")["labels"].tolist() == list(range(10))
+
+
+def test_a_function_may_return_an_array(made):
+    assert main(["train", "--dataset", "made.py:whole", *SMALL, "--out", "a"]) == 0
+    Path("made.py").write_text(MAKE.replace("rng(0)", "rng(1)"))
+    with pytest.raises(OSError, match=r"made.py:whole are not those that a was trained on"):
+        pv.evaluate(pv.load_run("a"), quick=True)
+
+
+@pytest.mark.parametrize("function, message", [
+    ("names", "holds pictures, more; expected images, or train_images and test_images"),
+    ("fails", "made.py:fails fails: 'no disk'"),
+    ("gone", "made.py:gone cannot be imported"),
+])  # fmt: skip
+def test_a_function_without_images_is_refused(made, capsys, function, message):
+    assert main(["train", "--dataset", f"made.py:{function}", *SMALL, "--out", "a"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("pyro-vae: dataset: ") and message in error and error.count("\n") == 1
+    assert not Path("a").exists()
+
+
+def test_a_function_in_a_run_folder_is_not_called(made):
+    assert main(["train", "--dataset", "made.py:whole", *SMALL, "--out", "a"]) == 0
+    Path("a/made.py").write_text("raise SystemExit('ran')")
+    config = Path("a/config.yaml")
+    config.write_text(config.read_text().replace("/made.py", "/a/made.py"))
+    for command in (["train", "--resume", "--out", "a", "--epochs", "3"], ["evaluate", "a"]):
+        assert main(command) == 2

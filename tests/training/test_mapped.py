@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 import pyro_vae as pv
 from pyro_vae.training.ensembles import Ensemble
@@ -63,6 +64,26 @@ def test_weights_are_those_of_images_in_memory(
     after.restore(before.state())
     assert_same_records(list(after), records[1:])
     assert_same_weights(after.model.state_dict(), whole.model.state_dict())
+
+
+@pytest.mark.parametrize("engine, workers", [("eager", 0), ("compiled", 2)])
+def test_weights_are_those_of_a_data_set_of_torch(no_inductor, monkeypatch, engine, workers):
+    """Pairs of a picture in bytes and its label, which processes of a loader may read ahead."""
+    monkeypatch.setattr(Steps, "window", 3)
+    pairs = TensorDataset(torch.from_numpy(GREY[20:]), torch.arange(30))
+    loader = DataLoader(pairs, batch_size=7, shuffle=True, num_workers=workers)
+
+    def fitted(images, held_out):
+        torch.manual_seed(0)
+        vae = pv.VAE((3, 4, 4), 2, hidden=(8,))
+        options = {"batch_size": 4, "epochs": 3, "patience": 9, "engine": engine}
+        run = pv.fit(vae, images, validation_images=held_out, **options)
+        return list(run), vae.state_dict()
+
+    records, weights = fitted(loader if workers else pairs, TensorDataset(in_memory()[9:20]))
+    expected = fitted(in_memory()[20:], in_memory()[9:20])
+    assert_same_records(records, expected[0])
+    assert_same_weights(weights, expected[1])
 
 
 def test_several_models_share_images_in_memory_only(file):
