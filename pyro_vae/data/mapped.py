@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from pyro_vae.devices import sent
 from pyro_vae.own_parts import reason_of
@@ -99,15 +99,20 @@ class Items:
         What a data set draws in these processes depends on the rows alone.
         """
         seed = int(np.arange(1, len(each[0]) + 1) @ each[0])
-        of_loader = {"num_workers": self.workers, "collate_fn": _as_it_is, "batch_size": None}
-        generator = torch.Generator().manual_seed(seed)
-        for batch in DataLoader(_Batches(self, each), generator=generator, **of_loader):
+        loader = DataLoader(
+            _Batches(self, each),
+            batch_size=None,
+            num_workers=self.workers,
+            collate_fn=_as_it_is,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        for batch in loader:
             if isinstance(batch, OSError):
                 raise batch
             yield batch
 
 
-class _Batches:
+class _Batches(Dataset):
     """Batches as the items of a data set; an error is an item too, and keeps its message so."""
 
     def __init__(self, items: Items, each: Sequence[np.ndarray]):

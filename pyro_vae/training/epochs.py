@@ -100,8 +100,9 @@ class Minibatches(NamedTuple):
         return self._read_ahead(self.rows) if self.in_file else map(self.at, self.rows)
 
     def _read_ahead(self, rows: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor | None]]:
-        each = list(rows)
-        read = (x.contiguous() for x in self.images.batches(each))
+        x, each = self.images, list(rows)
+        assert isinstance(x, MappedImages)
+        read = (images.contiguous() for images in x.batches(each))
         return zip(read, map(self._labels_at, each))
 
     def window(self, steps: int) -> "Minibatches":
