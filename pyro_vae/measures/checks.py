@@ -11,7 +11,7 @@ from pyro_vae.figures.images import reconstruction_grid
 from pyro_vae.measures.part import Measured, Part, Subject, to_numpy
 from pyro_vae.models.elbo import chunks
 from pyro_vae.pages.frame import png_bytes
-from pyro_vae.pages.wording import Picture, Row, under
+from pyro_vae.pages.wording import Row, under
 from pyro_vae.randomness import seeded
 from pyro_vae.settings import DEFAULT_LEVELS
 
@@ -72,14 +72,11 @@ CHECKS = Part(
     " says nothing of the other measures, and of five measures one falls under 0.05 by chance in up to"
     " a quarter of all right models. Drawn images that are nearer to training images than test images"
     " are may have been memorised, or vary less than images do: look at the contrast and the picture.",
-    terms=(
-        (
-            "tail probability",
-            "twice the share of sets that lie as far out as the test images, on their side; these are"
-            " counted as one of the sets.",
-        ),
-        ("drawn images", "have the noise of the likelihood, and come from codes of the prior."),
-    ),
+    terms={
+        "tail probability": "twice the share of sets that lie as far out as the test images, on"
+        " their side; these are counted as one of the sets.",
+        "drawn images": "have the noise of the likelihood, and come from codes of the prior.",
+    },
     rows=(
         Row("images", "images of a set"),
         Row("sets", "drawn sets"),
@@ -89,11 +86,8 @@ CHECKS = Part(
         *_rows("correlation", "correlation of neighbouring pixels"),
         *_rows("nearest", "distance to the nearest training image"),
     ),
-    pictures=(
-        Picture(
-            "nearest",
-            "Each row of drawn images stands over the training images that are the nearest to them."
-            " Look for pairs that are alike but for noise: such images have been copied.",
-        ),
-    ),
+    pictures={
+        "nearest": "Each row of drawn images stands over the training images that are the nearest"
+        " to them. Look for pairs that are alike but for noise: such images have been copied.",
+    },
 )

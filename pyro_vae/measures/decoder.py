@@ -3,7 +3,7 @@
 from pyro_vae.evaluation.pixels import pixel_calibration
 from pyro_vae.figures import one_run
 from pyro_vae.measures.part import Measured, Part, Subject, to_numpy
-from pyro_vae.pages.wording import Picture, Row
+from pyro_vae.pages.wording import Row
 from pyro_vae.randomness import seeded
 
 
@@ -32,22 +32,17 @@ DECODER = Part(
     look="A code is drawn for each test image, and each pixel is placed in the distribution that the"
     " decoder gives for it. This shows which tails of a likelihood fail, which a ranking by bits"
     " cannot.",
-    terms=(
-        (
-            "central 50%",
-            "of the decoder's distribution of a pixel: between its quartiles.",
-        ),
-    ),
+    terms={
+        "central 50%": "of the decoder's distribution of a pixel: between its quartiles.",
+    },
     rows=(
         Row("images", "test images"),
         Row("coverage_50", "inside central 50%", "of pixels: 0.5 if calibrated"),
         Row("coverage_90", "inside central 90%", "of pixels: 0.9 if calibrated"),
     ),
-    pictures=(
-        Picture(
-            "pixel_calibration",
-            "Bars belong on the line. High ends mean that the decoder is too sure, a hill in the"
-            " middle that it is not sure enough, a slope that it is too dark or too bright.",
-        ),
-    ),
+    pictures={
+        "pixel_calibration": "Bars belong on the line. High ends mean that the decoder is too"
+        " sure, a hill in the middle that it is not sure enough, a slope that it is too dark or"
+        " too bright.",
+    },
 )

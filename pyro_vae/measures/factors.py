@@ -76,21 +76,12 @@ FACTORS = Part(
     look="A linear classifier reads labels off the mean codes, and its accuracy stands beside that of"
     " guessing the most common label. If the data have true factors, scores say how far each has a"
     " component of its own. A score of 1 is perfect. Rotating the codes keeps the ELBO and lowers them.",
-    terms=(
-        (
-            "MIG",
-            "mutual information gap: how far one component tells more of a factor than the next"
-            " one.",
-        ),
-        (
-            "DCI",
-            "disentanglement, completeness and informativeness of a classifier of factors.",
-        ),
-        (
-            "SAP",
-            "separated attribute predictability: the same idea as MIG, with linear predictors.",
-        ),
-    ),
+    terms={
+        "MIG": "mutual information gap: how far one component tells more of a factor than the next"
+        " one.",
+        "DCI": "disentanglement, completeness and informativeness of a classifier of factors.",
+        "SAP": "separated attribute predictability: the same idea as MIG, with linear predictors.",
+    },
     rows=(
         Row(
             "label_accuracy",

@@ -9,7 +9,7 @@ from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.terms import is_active, mean_variance_per_component
 from pyro_vae.figures import codes
 from pyro_vae.measures.part import Figures, Measured, Part, Subject, to_numpy
-from pyro_vae.pages.wording import NATS, Compared, Picture, Row
+from pyro_vae.pages.wording import NATS, Compared, Row
 
 CODES = 5000  # of the aggregate posterior, at most
 
@@ -76,22 +76,14 @@ LATENTS = Part(
     " log N of N images), how much the components depend on each other (total correlation), and how"
     " far each is from its prior. The comparison with the prior cannot detect collapse, since a"
     " collapsed q equals the prior: read it beside the rate.",
-    terms=(
-        (
-            "aggregate posterior",
-            "the mean of q(z|x) over images. Where it is the prior, samples come from codes that"
-            " images have.",
-        ),
-        (
-            "total correlation",
-            "how far the components of the aggregate posterior depend on each other.",
-        ),
-        (
-            "MMD",
-            "maximum mean discrepancy: a distance of two sets of draws, 0 if they have one"
-            " distribution.",
-        ),
-    ),
+    terms={
+        "aggregate posterior": "the mean of q(z|x) over images. Where it is the prior, samples"
+        " come from codes that images have.",
+        "total correlation": "how far the components of the aggregate posterior depend on each"
+        " other.",
+        "MMD": "maximum mean discrepancy: a distance of two sets of draws, 0 if they have one"
+        " distribution.",
+    },
     rows=(
         Row("images", "test images"),
         Row("rate_nats", "rate", NATS),
@@ -122,11 +114,8 @@ LATENTS = Part(
         Row("nll_change_effective_samples", "effective draws of that"),
         Row("nll_change_images", "test images of that"),
     ),
-    pictures=(
-        Picture(
-            "aggregate_posterior",
-            "Lines belong on the dashed one: holes and shoulders are codes that samples use and"
-            " images do not.",
-        ),
-    ),
+    pictures={
+        "aggregate_posterior": "Lines belong on the dashed one: holes and shoulders are codes that"
+        " samples use and images do not.",
+    },
 )

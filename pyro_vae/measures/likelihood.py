@@ -13,7 +13,7 @@ from pyro_vae.evaluation.ladder import ESTIMATE, Ladder, climb
 from pyro_vae.evaluation.terms import means, per_image
 from pyro_vae.figures import one_run
 from pyro_vae.measures.part import Figures, Measured, Part, Subject
-from pyro_vae.pages.wording import NATS, Compared, Picture, Row, figure_text, under
+from pyro_vae.pages.wording import NATS, Compared, Row, figure_text, under
 
 RUNGS = {  # as the figure names them, the loosest first
     "elbo": "ELBO of the encoder",
@@ -141,37 +141,19 @@ LIKELIHOOD = Part(
     " parts: what a full covariance closes, and the shape that no Normal has. A"
     " bracket gap of more than a nat or two means that the chains are too short, even for images that"
     " the model drew itself; for real data it is only indicative.",
-    terms=(
-        (
-            "AIS",
-            "annealed importance sampling: chains that lead from a start to the posterior in"
-            " many small steps. Their weights give log P(x).",
-        ),
-        (
-            "effective draws, chains",
-            "how many equally weighted ones the weighted ones are worth. Near 1, a single one"
-            " has all the weight, and the bound is loose.",
-        ),
-        (
-            "bias of AIS",
-            "how far the log of the mean weight lies under log P(x), if log weights are Normal."
-            " More images do not make it smaller; more temperatures do.",
-        ),
-        (
-            "amortization gap",
-            "what the encoder loses against the best diagonal Normal that was found for each image, so"
-            " at least this much.",
-        ),
-        (
-            "approximation gap",
-            "what the best diagonal Normal loses against the posterior.",
-        ),
-        (
-            "bracket gap",
-            "for images that the model drew, the distance of a lower and an upper bound on log"
-            " P(x) by the same chains.",
-        ),
-    ),
+    terms={
+        "AIS": "annealed importance sampling: chains that lead from a start to the posterior in"
+        " many small steps. Their weights give log P(x).",
+        "effective draws, chains": "how many equally weighted ones the weighted ones are worth."
+        " Near 1, a single one has all the weight, and the bound is loose.",
+        "bias of AIS": "how far the log of the mean weight lies under log P(x), if log weights are"
+        " Normal. More images do not make it smaller; more temperatures do.",
+        "amortization gap": "what the encoder loses against the best diagonal Normal that was"
+        " found for each image, so at least this much.",
+        "approximation gap": "what the best diagonal Normal loses against the posterior.",
+        "bracket gap": "for images that the model drew, the distance of a lower and an upper bound"
+        " on log P(x) by the same chains.",
+    },
     rows=(
         *under(
             "As trained, by the run's own score",
@@ -239,11 +221,8 @@ LIKELIHOOD = Part(
         ),
         Row("ladder.warning", "warning", kind="words"),
     ),
-    pictures=(
-        Picture(
-            "ladder",
-            "How far each bound lies under log P(x) on the same images, with standard errors of these"
-            " paired differences. An importance bound far from 0 is not to be trusted.",
-        ),
-    ),
+    pictures={
+        "ladder": "How far each bound lies under log P(x) on the same images, with standard errors"
+        " of these paired differences. An importance bound far from 0 is not to be trusted.",
+    },
 )

@@ -7,7 +7,7 @@ from pyro_vae.figures import codes
 from pyro_vae.figures.videos import counted, encode_video, frames, slow_start
 from pyro_vae.measures.part import Measured, Part, Subject, to_numpy
 from pyro_vae.pages.frame import png_bytes
-from pyro_vae.pages.wording import Picture, Row
+from pyro_vae.pages.wording import Row
 
 WATCHED_CHAINS = 64  # chains whose images become the video
 
@@ -52,16 +52,10 @@ LIMIT = Part(
     f" {WATCHED_CHAINS} such chains. With the exact posterior the codes would stay distributed like the"
     " prior. A p-value near 0 means that they do not, and a large one only that the test could not see"
     " their drift. R-hat tells whether the chains mix, and nothing about the prior.",
-    terms=(
-        (
-            "R-hat",
-            "how far the chains disagree; 1 where they have mixed.",
-        ),
-        (
-            "Holm",
-            "p-values of several tests, raised so that one of them under 0.05 means something.",
-        ),
-    ),
+    terms={
+        "R-hat": "how far the chains disagree; 1 where they have mixed.",
+        "Holm": "p-values of several tests, raised so that one of them under 0.05 means something.",
+    },
     rows=(
         Row("p_value", "p-value", "Holm"),
         Row("visible_shift", "a shift it would see", "prior deviations"),
@@ -70,11 +64,8 @@ LIMIT = Part(
         Row("chains", "independent chains"),
         Row("r_hat", "largest R-hat"),
     ),
-    pictures=(
-        Picture(
-            "limiting_distribution",
-            "Lines belong on the dashed one: flat ones have shrunk to a point, shifted ones have"
-            " drifted to a favourite kind of image.",
-        ),
-    ),
+    pictures={
+        "limiting_distribution": "Lines belong on the dashed one: flat ones have shrunk to a"
+        " point, shifted ones have drifted to a favourite kind of image.",
+    },
 )

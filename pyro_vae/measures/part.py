@@ -16,7 +16,7 @@ from pyro_vae.models.fitted import FEWEST_IMAGES, FITTED, fit_prior
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import BOUND_DRAWS, QUICK_BOUND_DRAWS
 from pyro_vae.notices import Progress, no_progress
-from pyro_vae.pages.wording import Picture, Row, Shown, shown_rows
+from pyro_vae.pages.wording import Row, Shown, shown_rows
 from pyro_vae.randomness import seeded
 
 if TYPE_CHECKING:
@@ -179,8 +179,8 @@ class Part:
     measure: Callable[[Subject], Measured]
     needs: int  # test images
     rows: tuple[Row, ...]
-    pictures: tuple[Picture, ...] = ()
-    terms: tuple[tuple[str, str], ...] = ()  # words of the part, each with what it means
+    pictures: dict[str, str] = field(default_factory=dict)  # file names without ending, captions
+    terms: dict[str, str] = field(default_factory=dict)  # words of the part, and what they mean
     takes_labels: bool = False  # whether it measures conditional models
 
     def shown(self, figures: Figures) -> list[Shown]:

@@ -17,7 +17,7 @@ from pyro_vae.evaluation.posteriors import (
 )
 from pyro_vae.figures import one_run
 from pyro_vae.measures.part import Figures, Measured, Part, Subject, to_numpy
-from pyro_vae.pages.wording import Picture, Row
+from pyro_vae.pages.wording import Row
 
 IMPORTANCE_DRAWS = 1000  # per image, for k-hat and the effective sample size
 
@@ -94,28 +94,14 @@ POSTERIOR = Part(
     " that the importance weights of that image mean little. Calibration ranks true codes among draws"
     " of q. A p-value near 0 means that q is wrong for some images, as in most models. The images are"
     " drawn from codes of the prior, on which no encoder was trained, and from codes of test images.",
-    terms=(
-        (
-            "k-hat",
-            "the shape of the tail of importance weights. Over 0.7 their mean is unreliable.",
-        ),
-        (
-            "NUTS",
-            "the No-U-Turn sampler: draws from the posterior itself, from which q is judged.",
-        ),
-        (
-            "R-hat",
-            "how far several chains disagree; 1 where they have mixed.",
-        ),
-        (
-            "calibration",
-            "ranks of true codes among draws of q, which are uniform if q is the posterior.",
-        ),
-        (
-            "Holm",
-            "p-values of several tests, raised so that one of them under 0.05 means something.",
-        ),
-    ),
+    terms={
+        "k-hat": "the shape of the tail of importance weights. Over 0.7 their mean is unreliable.",
+        "NUTS": "the No-U-Turn sampler: draws from the posterior itself, from which q is judged.",
+        "R-hat": "how far several chains disagree; 1 where they have mixed.",
+        "calibration": "ranks of true codes among draws of q, which are uniform if q is the"
+        " posterior.",
+        "Holm": "p-values of several tests, raised so that one of them under 0.05 means something.",
+    },
     rows=(
         Row("k_hat_images", "test images of k-hat"),
         Row("k_hat", "k-hat"),
@@ -136,21 +122,14 @@ POSTERIOR = Part(
             kind="main",
         ),
     ),
-    pictures=(
-        Picture(
-            "posterior_moments",
-            "Points belong where the lines cross. Those below are components of which q is too sure;"
-            " those far to a side are components that q puts in the wrong place.",
-        ),
-        Picture(
-            "calibration",
-            "Bars belong in the grey band: a valley means that q is too narrow, a hill that it is"
-            " too wide, a slope that it is biased. The last panel also sees a q that is the prior.",
-        ),
-        Picture(
-            "calibration_on_data",
-            "The same for images drawn from codes of the test images, not of the prior: where this"
-            " one is flat and the one above is not, the encoder is right only near the data.",
-        ),
-    ),
+    pictures={
+        "posterior_moments": "Points belong where the lines cross. Those below are components of"
+        " which q is too sure; those far to a side are components that q puts in the wrong place.",
+        "calibration": "Bars belong in the grey band: a valley means that q is too narrow, a hill"
+        " that it is too wide, a slope that it is biased. The last panel also sees a q that is the"
+        " prior.",
+        "calibration_on_data": "The same for images drawn from codes of the test images, not of"
+        " the prior: where this one is flat and the one above is not, the encoder is right only"
+        " near the data.",
+    },
 )

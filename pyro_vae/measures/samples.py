@@ -21,7 +21,7 @@ from pyro_vae.kept import cache_file, digest, kept
 from pyro_vae.measures.part import Figures, Measured, Part, Subject, to_numpy
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import VAE
-from pyro_vae.pages.wording import Compared, Picture, Row
+from pyro_vae.pages.wording import Compared, Row
 from pyro_vae.randomness import seeded
 
 VERSION = 2  # of the classifiers; raise it where the same images and labels give another one
@@ -141,27 +141,15 @@ SAMPLES = Part(
     " it is 0 for images like the data. Sharpness is the power at fine detail over the data's. If"
     " samples from a density of codes are much better than those from the prior, the prior covers codes"
     " that no image has, and the decoder is not to blame.",
-    terms=(
-        (
-            "density of codes",
-            "a Normal, or a mixture of ten Normals, that is fitted to the codes of training images and"
-            " takes the place of the prior.",
-        ),
-        (
-            "Fréchet distance",
-            "between two Normals, fitted to the features of images and of samples.",
-        ),
-        (
-            "MMD²",
-            "squared maximum mean discrepancy of the features; unbiased, so it may be a little"
-            " under 0.",
-        ),
-        (
-            "precision and recall",
-            "the share of samples that lie among real images, and of real images that lie among"
-            " samples.",
-        ),
-    ),
+    terms={
+        "density of codes": "a Normal, or a mixture of ten Normals, that is fitted to the codes of"
+        " training images and takes the place of the prior.",
+        "Fréchet distance": "between two Normals, fitted to the features of images and of samples.",
+        "MMD²": "squared maximum mean discrepancy of the features; unbiased, so it may be a little"
+        " under 0.",
+        "precision and recall": "the share of samples that lie among real images, and of real"
+        " images that lie among samples.",
+    },
     rows=(
         Row("verdict.word", "verdict", kind="words", in_table="result"),
         Row("verdict.reason", "because", kind="words"),
@@ -235,11 +223,8 @@ SAMPLES = Part(
         Row("classifier_accuracy", "the classifier's accuracy", "of held-out images"),
         Row("classifier_images", "held-out images of that"),
     ),
-    pictures=(
-        Picture(
-            "power_spectra",
-            "Curves that fall below the data's on the right are blurred: what the code does not hold"
-            " is averaged over.",
-        ),
-    ),
+    pictures={
+        "power_spectra": "Curves that fall below the data's on the right are blurred: what the"
+        " code does not hold is averaged over.",
+    },
 )

@@ -40,13 +40,6 @@ def under(heading: str, *rows: Row) -> tuple[Row, ...]:
     return tuple(row._replace(heading=heading) for row in rows)
 
 
-class Picture(NamedTuple):
-    """A picture's file name without its ending, and the caption under it."""
-
-    name: str
-    look: str
-
-
 class Shown(NamedTuple):
     """A row as it is shown: its name, its value as text, its unit and its kind."""
 

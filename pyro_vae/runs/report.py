@@ -44,7 +44,7 @@ class Measured(NamedTuple):
 
     section: Section
     rows: list[Shown]
-    terms: tuple[tuple[str, str], ...]
+    terms: dict[str, str]
 
 
 def write_report(run: Run | str | Path) -> Path:
@@ -209,11 +209,10 @@ def _measured(run: Run) -> list[Measured]:
 
 def _section(run: Run, part: Part) -> Section:
     drawings = []
-    for picture in part.pictures:
-        if path := run.picture(picture.name):
-            name = picture.name.replace("_", " ")
-            drawings.append(Drawing(image(path, name), picture.look))
-        drawings += [Drawing(shown, LOOK_AT_VIDEO) for shown in videos(run, picture.name)]
+    for name, caption in part.pictures.items():
+        if path := run.picture(name):
+            drawings.append(Drawing(image(path, name.replace("_", " ")), caption))
+        drawings += [Drawing(shown, LOOK_AT_VIDEO) for shown in videos(run, name)]
     return Section(part.title, part.look, drawings)
 
 

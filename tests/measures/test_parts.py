@@ -21,7 +21,7 @@ from tests.support.runs import TINY
 def test_a_part_says_what_it_is(name):
     part = PARTS[name]
     assert part.title and part.look.endswith(".") and part.measure.__name__ == f"measure_{name}"
-    assert part.terms and all(meaning.endswith(".") for _, meaning in part.terms)
+    assert part.terms and all(meaning.endswith(".") for meaning in part.terms.values())
     keys = [row.key for row in part.rows]
     assert len(keys) == len(set(keys)) and not set(keys) & {"seed", "quick", "checkpoint"}
     assert keys and all(row.name and row.kind in ("main", "figure", "words") for row in part.rows)

@@ -31,7 +31,7 @@ def run_page(**values):
 def test_text_is_escaped_and_markup_is_not():
     drawing = Drawing(drawn(Figure(), NASTY), caption=NASTY)
     section = Section(NASTY, NASTY, [drawing])
-    part = {"section": section, "rows": [], "terms": []}
+    part = {"section": section, "rows": [], "terms": {}}
     page = Page(run_page(title=NASTY, words=NASTY, cautions=[NASTY], measured=[part]))
     assert page.count("b") == 0 and page.count("img") == 1
     # Twice the title; words, caution, heading, look and caption.

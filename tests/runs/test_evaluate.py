@@ -61,7 +61,7 @@ def test_every_part_has_figures_and_stands_on_the_page(finished_run):
         assert evaluation[name]["measures"] == VERSION
         assert part.title in page.text and part.look in page.text
         assert all(row.name in page.text and row.value in page.text for row in rows)
-        assert all(picture.look in page.text for picture in part.pictures)
+        assert all(caption in page.text for caption in part.pictures.values())
     videos = [attributes["src"] for tag, attributes in page.tags if tag == "video"]
     assert len(videos) == 1 and videos[0].startswith("data:video/mp4;base64,")
 
@@ -69,7 +69,7 @@ def test_every_part_has_figures_and_stands_on_the_page(finished_run):
 @pytest.mark.slow
 def test_what_an_evaluation_leaves_beside_its_figures(finished_run):
     there = {path.name for path in Path("a/figures").iterdir()}
-    pictures = [picture.name for part in PARTS.values() for picture in part.pictures]
+    pictures = [name for part in PARTS.values() for name in part.pictures]
     assert {f"{name}.png" for name in pictures} <= there
     assert {f"{name}.svg" for name in pictures if name != "nearest"} <= there  # images have none
     assert {f"limiting_distribution{e}" for e in (".mp4", ".gif", "_poster.png")} <= there
