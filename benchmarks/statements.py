@@ -16,7 +16,7 @@ from numpy.random import Generator
 
 from pyro_vae.evaluation.ais import Annealed, log_mean_weight, shortfall
 from pyro_vae.evaluation.convergence import end_of_curve
-from pyro_vae.evaluation.paired import all_differences, confidence_set
+from pyro_vae.evaluation.significance import all_differences, confidence_set
 
 IMAGES, DIMENSIONS = 50, 784
 LOUD, QUIET = 0.3, 0.06  # standard deviations of seeds

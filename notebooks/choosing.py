@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from pyro_vae.comparison.seeds import ERROR, Names, best_settings, differences, over_seeds
-from pyro_vae.evaluation.paired import SIGNS, Difference, all_differences
+from pyro_vae.evaluation.significance import SIGNS, Difference, all_differences
 from pyro_vae.names import check_name
 
 LEVEL = 0.05

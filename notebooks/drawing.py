@@ -15,13 +15,13 @@ from pyro_vae.comparison.plots import curve_over
 from pyro_vae.comparison.plots import rate_distortion_curve as rate_distortion_curve
 from pyro_vae.comparison.seeds import ERROR, Names, over_seeds
 from pyro_vae.evaluation.samples import radial_power_spectrum
+from pyro_vae.figures import plain
+from pyro_vae.figures.images import encode_video, frames
 from pyro_vae.figures.images import named_rows as named_rows
 from pyro_vae.figures.many_runs import COLOURS, MARKERS, Curve
 from pyro_vae.figures.many_runs import elbo_over_epochs as elbo_over_epochs
 from pyro_vae.figures.many_runs import over_setting as over_setting
 from pyro_vae.figures.many_runs import rate_distortion as rate_distortion
-from pyro_vae.figures.palette import plain
-from pyro_vae.figures.videos import encode_video, frames
 from pyro_vae.names import check_name
 from pyro_vae.settings import setting_text
 

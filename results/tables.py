@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pyro_vae.evaluation.paired import confidence_set, paired_difference, two_way_mean
-from pyro_vae.evaluation.significance import holm
+from pyro_vae.evaluation.significance import confidence_set, holm, paired_difference, two_way_mean
 
 JUDGES = {  # how a beta is judged: the measure, its best, and whether each image has one
     "log P by AIS, validation images": ("validation_ais", "highest", True),

@@ -5,7 +5,7 @@ import pytest
 from pyro_vae import names
 from pyro_vae.data import LOADERS
 from pyro_vae.evaluation.tempering import STARTS
-from pyro_vae.figures.videos import VIDEO_TYPES
+from pyro_vae.figures.images import VIDEO_TYPES
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.measures import PARTS
 from pyro_vae.models.fitted import FITTED

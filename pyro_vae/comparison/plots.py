@@ -18,7 +18,7 @@ from pyro_vae.comparison.table import (
     ranked,
     varying,
 )
-from pyro_vae.evaluation.paired import SIGNS
+from pyro_vae.evaluation.significance import SIGNS
 from pyro_vae.figures import many_runs
 from pyro_vae.figures.many_runs import Curve
 from pyro_vae.likelihoods import LIKELIHOODS, Likelihood

@@ -15,7 +15,7 @@ from scipy import stats
 
 from pyro_vae.comparison.table import ROWS, distinct_rows, groups, or_none, place_of
 from pyro_vae.evaluation.estimates import Estimate
-from pyro_vae.evaluation.paired import (
+from pyro_vae.evaluation.significance import (
     SIGNS,
     Difference,
     confidence_set,
@@ -37,7 +37,7 @@ def over_seeds(
     """Return the means of measures over the runs that agree in some settings, with their errors.
 
     The standard error of numbers is that over seeds. That of values of images covers seeds and images,
-    as in `pyro_vae.evaluation.paired.two_way_mean`. A single seed has none (NaN), since nothing
+    as in `pyro_vae.evaluation.significance.two_way_mean`. A single seed has none (NaN), since nothing
     is known of what another seed would give.
 
     Args:
@@ -125,7 +125,7 @@ def best_settings(
 ) -> pd.DataFrame:
     """Return the value of a setting where a measure is best, and which values can be the best.
 
-    The values that can be the best are `pyro_vae.evaluation.paired.confidence_set`, which
+    The values that can be the best are `pyro_vae.evaluation.significance.confidence_set`, which
     contains the truly best one with a probability of `level`. It needs two seeds or more of each
     value, and says nothing where there are fewer.
 

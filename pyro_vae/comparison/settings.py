@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from pyro_vae.comparison.plots import Group
 from pyro_vae.comparison.table import line_settings, lines
 from pyro_vae.evaluation.ladder import ESTIMATE
-from pyro_vae.evaluation.paired import Difference, all_differences, two_way_mean
+from pyro_vae.evaluation.significance import Difference, all_differences, two_way_mean
 from pyro_vae.files import read_file
 from pyro_vae.pages.wording import figure_text, number_text
 from pyro_vae.runs.run import Run

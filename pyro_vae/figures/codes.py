@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from pyro_vae.evaluation.estimates import ACTIVE_VARIANCE, COLLAPSED_RATE
-from pyro_vae.figures.palette import BLUE, GREY, INK, LABELS, ORANGE, blank
+from pyro_vae.figures import BLUE, GREY, INK, LABELS, ORANGE, blank
 
 STATES = ("active", "idle", "collapsed")  # of a component
 COLOURS, MARKERS = (BLUE, GREY, ORANGE), "oDs"  # of the states

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
-from pyro_vae.figures.palette import BLUE, GREY, ORANGE, blank, plain
+from pyro_vae.figures import BLUE, GREY, ORANGE, blank, plain
 
 BLACK = "#000000"  # pages replace it by their text colour
 COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", BLACK, GREY)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from pyro_vae.figures.palette import BLUE, GREY, ORANGE, blank
+from pyro_vae.figures import BLUE, GREY, ORANGE, blank
 
 TERMS = ("elbo", "rate", "distortion")
 

@@ -1,6 +1,6 @@
 """Whether the decoder's distribution of pixels is calibrated, given reconstructed codes."""
 
-from pyro_vae.evaluation.pixels import pixel_calibration
+from pyro_vae.evaluation.predictive import pixel_calibration
 from pyro_vae.figures import one_run
 from pyro_vae.measures.part import Measured, Part, Subject, to_numpy
 from pyro_vae.pages.wording import Row

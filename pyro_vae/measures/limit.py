@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from pyro_vae.evaluation.limit import Limit, limiting_distribution
 from pyro_vae.figures import codes
-from pyro_vae.figures.videos import counted, encode_video, frames, slow_start
+from pyro_vae.figures.images import counted, encode_video, frames, slow_start
 from pyro_vae.measures.part import Measured, Part, Subject, to_numpy
 from pyro_vae.pages.frame import png_bytes
 from pyro_vae.pages.wording import Row

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pyro_vae.figures.palette import BLUE, ORANGE
+from pyro_vae.figures import BLUE, ORANGE
 from pyro_vae.files import check_regular, read_file
 from pyro_vae.notices import notice
 

@@ -13,7 +13,7 @@ from pyro_vae.devices import broken, resolve_device
 from pyro_vae.models.vae import VAE
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data
-from pyro_vae.runs.lock import FolderInUse, FolderLock
+from pyro_vae.runs.folder import FolderInUse, FolderLock
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import Run, build_model
 from pyro_vae.runs.train import Job, Load, locate

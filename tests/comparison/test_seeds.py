@@ -9,7 +9,7 @@ from scipy import stats
 
 from pyro_vae.comparison.seeds import best_settings, differences, over_seeds, with_errors
 from pyro_vae.evaluation.estimates import Estimate
-from pyro_vae.evaluation.paired import paired_difference, two_way_mean
+from pyro_vae.evaluation.significance import paired_difference, two_way_mean
 from pyro_vae.notices import Notice
 from pyro_vae.settings import setting_text
 

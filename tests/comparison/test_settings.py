@@ -8,7 +8,7 @@ import pytest
 
 from pyro_vae.cli.main import main
 from pyro_vae.comparison.settings import matrix_of
-from pyro_vae.evaluation.paired import all_differences
+from pyro_vae.evaluation.significance import all_differences
 from pyro_vae.measures.part import VERSION
 from tests.support.made_up import group_of, make_up_images, make_up_run, make_up_settings
 from tests.support.pages import Page

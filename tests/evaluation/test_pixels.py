@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 import pyro_vae as pv
-from pyro_vae.evaluation.pixels import pixel_calibration
+from pyro_vae.evaluation.predictive import pixel_calibration
 from tests.support.linear_gaussian import ACCEPTED, REJECTED
 
 

@@ -4,17 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pyro_vae.evaluation.paired import (
+from pyro_vae.evaluation.significance import (
     all_differences,
     confidence_set,
-    paired_difference,
-    two_way_mean,
-)
-from pyro_vae.evaluation.significance import (
     detectable,
     holm,
     mean_tests,
     normal_tests,
+    paired_difference,
+    two_way_mean,
     uniform_rank_p_values,
 )
 from tests.support.linear_gaussian import ACCEPTED, REJECTED

@@ -4,7 +4,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
-from pyro_vae.figures.videos import LINE, counted, encode_video, frames, slow_start
+from pyro_vae.figures.images import LINE, counted, encode_video, frames, slow_start
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".gif"])

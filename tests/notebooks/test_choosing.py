@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from choosing import at_best, behind_best
-from pyro_vae.evaluation.paired import all_differences
+from pyro_vae.evaluation.significance import all_differences
 
 NUMBERS = pd.DataFrame({"beta": [1, 1, 4, 4, 8], "bits": [1.0, 2.0, 5.0, 9.0, 3.0]})
 

@@ -11,7 +11,7 @@ from jinja2 import UndefinedError
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pyro_vae.figures.palette import BLUE
+from pyro_vae.figures import BLUE
 from pyro_vae.pages.frame import TEMPLATES, Drawing, Section, drawn, image, png, render, svg, video
 from tests.support.pages import Page
 
