@@ -37,8 +37,8 @@ def _compact(value):
     return [_compact(each) for each in value] if isinstance(value, list) else value
 
 
-def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict:
-    """Return what `save_checkpoint` wrote, on a device; no code in the file is run.
+def load_checkpoint(path: str | Path) -> dict:
+    """Return what `save_checkpoint` wrote, on the CPU; no code in the file is run.
 
     Raises:
         OSError: there is no such file.
@@ -54,7 +54,7 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
             if archive.testzip():  # checks the checksums, which torch ignores
                 raise zipfile.BadZipFile
         file.seek(0)
-        loaded = torch.load(file, map_location=device, weights_only=True)
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch has no common class for what a damaged file raises
         raise ValueError(f"checkpoint: {path} cannot be read: {type(error).__name__}") from error
     if not isinstance(loaded, dict):

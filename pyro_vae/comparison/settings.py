@@ -114,7 +114,10 @@ def matrix_of(group: Group) -> Matrix | None:
     differences include the bias of both estimates.
     """
     for source in SOURCES:
-        values = {folder: values_of(run, source) for folder, run in group.runs.items()}
+        values = {
+            folder: _annealed(run, source) if source.file else _bound(run, source.split)
+            for folder, run in group.runs.items()
+        }
         marks = {value and value.mark for value in values.values()}
         if None in marks or len(marks) > 1:
             continue
@@ -143,15 +146,6 @@ def _differences(settings: list[Setting]) -> list[list[Difference | None]]:
 
 
 # --- sources ---------------------------------------------------------------------------------------
-
-
-def values_of(run: Run, source: Source) -> Values | None:
-    """Return the log probabilities of a run's images, or None where it does not have them.
-
-    Raises:
-        ValueError: a damaged file.
-    """
-    return _annealed(run, source) if source.file else _bound(run, source.split)
 
 
 def _annealed(run: Run, source: Source) -> Values | None:

@@ -116,9 +116,7 @@ def _of_block(
     return torch.cat(found)
 
 
-def ppca(
-    images: Tensor, train: Tensor, levels: int, latent_dim: int, num_samples: int, seed: int = 0
-) -> Tensor:
+def ppca(images: Tensor, train: Tensor, levels: int, latent_dim: int, num_samples: int) -> Tensor:
     """Return log P under probabilistic PCA with `latent_dim` components, scored on grey levels.
 
     Its mean and weights maximise the density, and its sigma the probability of the training images'
@@ -126,7 +124,6 @@ def ppca(
 
     Args:
         num_samples: the number of draws of z per image. What is compared takes as many.
-        seed: the seed of the draws.
 
     Raises:
         ValueError: images of a single pixel.
@@ -139,9 +136,9 @@ def ppca(
 
     def loss(log_sigma: float) -> float:
         scored = linear_vae(weight, mean, math.exp(log_sigma), few, levels)
-        return -importance_bound(scored, few, DRAWS_FOR_SIGMA, seed).log_prob.mean().item()
+        return -importance_bound(scored, few, DRAWS_FOR_SIGMA).log_prob.mean().item()
 
     bounds = math.log(sigma) - 1, math.log(sigma) + 2
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 0.01})
     scored = linear_vae(weight, mean, math.exp(found.x), images, levels)
-    return importance_bound(scored, images, num_samples, seed).log_prob.double()
+    return importance_bound(scored, images, num_samples).log_prob.double()

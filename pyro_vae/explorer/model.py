@@ -89,10 +89,6 @@ def layers_of(network: nn.Module) -> list[Layer]:
     return [DESCRIPTIONS[type(network)](network)]
 
 
-def _flatten(layer: nn.Flatten) -> Layer:
-    return {"kind": "flatten"}
-
-
 def _unflatten(layer: nn.Unflatten) -> Layer:
     return {"kind": "unflatten", "shape": list(layer.unflattened_size)}
 
@@ -140,21 +136,21 @@ def _weights(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, outputs: int) ->
     return {"weight": float32_text(layer.weight), "bias": float32_text(bias)}
 
 
-def _activation(kind: str) -> Callable[[nn.Module], Layer]:
+def _bare(kind: str) -> Callable[[nn.Module], Layer]:
     return lambda layer: {"kind": kind}
 
 
 DESCRIPTIONS: dict[type[nn.Module], Callable[..., Layer]] = {
-    nn.Flatten: _flatten,
+    nn.Flatten: _bare("flatten"),
     nn.Unflatten: _unflatten,
     nn.Linear: _linear,
     nn.Conv2d: _convolution,
     nn.ConvTranspose2d: _transposed_convolution,
     PixelHead: _head,
-    nn.ReLU: _activation("relu"),
-    nn.Tanh: _activation("tanh"),
-    nn.Softplus: _activation("softplus"),
-    Gate: _activation("gated"),
+    nn.ReLU: _bare("relu"),
+    nn.Tanh: _bare("tanh"),
+    nn.Softplus: _bare("softplus"),
+    Gate: _bare("gated"),
 }
 
 

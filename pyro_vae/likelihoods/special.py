@@ -140,7 +140,7 @@ def log_normal_bin(t: Tensor, h: Tensor) -> Tensor:
     midpoint. The other bins use this difference in log space.
     """
     narrow = (h < 0.5) & (t * h < STEEPEST[t.dtype])
-    if _all_seen(narrow):
+    if can_look(narrow) and bool(narrow.all()):
         return _log_narrow_normal_bin(t, h)
     near = _log_narrow_normal_bin(torch.where(narrow, t, 0.0), torch.where(narrow, h, 0.25))
     t, h = torch.where(narrow, 1.0, t), torch.where(narrow, 1.0, h)
@@ -154,11 +154,6 @@ def can_look(x: Tensor) -> bool:
     It syncs a GPU, and fails while a graph is captured.
     """
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
-
-
-def _all_seen(mask: Tensor) -> bool:
-    """Return whether all entries are true, or False if reading them is not free."""
-    return can_look(mask) and bool(mask.all())
 
 
 def _log_narrow_normal_bin(t: Tensor, h: Tensor) -> Tensor:

@@ -68,7 +68,6 @@ QUICK = Effort(
     few_images=20,
     bound_samples=QUICK_BOUND_DRAWS,
     temperatures=300,
-    chains=16,
     refit_steps=100,
     nuts_images=2,
     nuts_draws=100,

@@ -18,10 +18,8 @@ _PIXELS_AT_ONCE = 2**16  # per batch on a CPU: 0.2 GB for a family that needs 3 
 _MOST_NUMBERS = 768  # per pixel, of any family
 
 
-def chunks(
-    images: Tensor, copies: int = 1, numbers_per_pixel: int = _MOST_NUMBERS
-) -> Iterator[Tensor]:
-    """Return the images in batches small enough to encode, and to decode `copies` times.
+def chunks(images: Tensor, numbers_per_pixel: int = _MOST_NUMBERS) -> Iterator[Tensor]:
+    """Return the images in batches small enough to encode and to decode.
 
     Args:
         numbers_per_pixel: those of the likelihood, if it scores the batches.
@@ -29,7 +27,7 @@ def chunks(
     pixels = _PIXELS_AT_ONCE
     if images.device.type == "cuda":
         pixels = numbers_at_once(images.device) // numbers_per_pixel
-    return iter(images.split(max(1, pixels // (images[0].numel() * copies))))
+    return iter(images.split(max(1, pixels // images[0].numel())))
 
 
 @contextmanager
@@ -70,17 +68,12 @@ def rate_of(q: TorchDistribution, p: TorchDistribution, z: Tensor) -> Tensor:
     It is in closed form where torch knows one, and log q - log p at draws z of q elsewhere, one for
     each draw. It is NaN if q is a point.
     """
-    if is_point(q):
+    if isinstance(getattr(q, "base_dist", q), dist.Delta):
         return torch.full_like(q.mean[..., 0], torch.nan)
     try:
         return kl_divergence(q, p)
     except NotImplementedError:
         return q.log_prob(z) - p.log_prob(z)
-
-
-def is_point(q: TorchDistribution) -> bool:
-    """Return whether q is a point."""
-    return isinstance(getattr(q, "base_dist", q), dist.Delta)
 
 
 def component_rates(q: TorchDistribution, p: TorchDistribution) -> Tensor | None:

@@ -292,11 +292,10 @@ def _record(row: dict[str, str]) -> Record:
 def columns_of(records: Sequence[Record]) -> Columns:
     """Return the columns of records by name, with None where no finite number was measured."""
     columns = {name: [getattr(record, name) for record in records] for name in COLUMNS}
-    return {name: [_known(value) for value in values] for name, values in columns.items()}
-
-
-def _known(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
+    return {
+        name: [None if value is None or math.isnan(value) else value for value in values]
+        for name, values in columns.items()
+    }
 
 
 def drop_rows_after(path: Path, epoch: int) -> None:

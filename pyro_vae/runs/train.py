@@ -191,7 +191,7 @@ class Job:
                     for record in training:
                         self.add(record)
                 except Stopped:
-                    self.save()
+                    self.writer.save()
                     if interrupts.pending is None:  # the observer asked for it in another way
                         raise
                     interrupts.note = f" after step {training.step}; all is saved: {self.again}"
@@ -204,10 +204,6 @@ class Job:
         """Write the record of an epoch, and tell the observer of it."""
         self.writer.add(record)
         self.observer.epoch(record, self.training.finished)
-
-    def save(self) -> None:
-        """Write the checkpoint from which the run can resume."""
-        self.writer.save()
 
     def finish(self) -> None:
         """Measure the trained model, write the results, and tell the observer."""

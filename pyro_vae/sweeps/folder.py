@@ -25,19 +25,6 @@ from pyro_vae.sweeps.grid import Grid, grid_text
 WAIT = 5.0  # seconds, for processes that start at the same moment to write their grid
 
 
-def mark_failed(run: Run, error: Exception) -> None:
-    """Write into the folder of a run that it has failed, with the reason in one line.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    run.folder.mkdir(parents=True, exist_ok=True)
-    if not run.config_file.exists():
-        run.config.save(run.config_file)
-    reason = " ".join(str(error).split()) or type(error).__name__
-    replace_file(run.failure_file, f"{reason}\n")
-
-
 class SweepFolder:
     """The folder of a sweep, with a run folder for each combination and the grid in `sweep.yaml`.
 

@@ -1,9 +1,9 @@
 """Observers of a sweep, which are called at its events."""
 
+from pyro_vae.files import replace_file
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.runs.observer import Listener, Observer
 from pyro_vae.runs.run import Run
-from pyro_vae.sweeps.folder import mark_failed
 from pyro_vae.training.epochs import Record
 
 
@@ -61,6 +61,14 @@ class MemberObserver(Observer):
 
 
 def fail(run: Run, error: Exception, observer: SweepObserver) -> None:
-    """Mark a run as failed, and tell the sweep's observer that it has ended."""
-    mark_failed(run, error)
+    """Write into a run's folder why it has failed, in one line, and tell the observer that it ended.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    if not run.config_file.exists():
+        run.config.save(run.config_file)
+    reason = " ".join(str(error).split()) or type(error).__name__
+    replace_file(run.failure_file, f"{reason}\n")
     observer.ended(run.reread())

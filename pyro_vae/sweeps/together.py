@@ -140,7 +140,7 @@ def train_together(
             except Stopped:
                 for job in going:
                     if job not in failures:
-                        job.save()
+                        job.writer.save()
                 if interrupts.pending is None:  # an observer asked for it in another way
                     raise
                 interrupts.note = RESUMES

@@ -264,7 +264,7 @@ def make_training(
     def make_engine(name: str) -> Engine:
         return ENGINES[name](loss, adam)
 
-    return Training(make_engine, choice, schedule, splits, should_stop or _never)
+    return Training(make_engine, choice, schedule, splits, should_stop or (lambda: False))
 
 
 def _objective(settings: TrainingSettings) -> Objective:
@@ -283,10 +283,6 @@ def _objective(settings: TrainingSettings) -> Objective:
         raise ValueError(f"objective: expected an Objective or an Estimator, got {objective!r}")
     objective.check_beta(settings.beta if settings.beta_schedule == "constant" else math.nan)
     return objective
-
-
-def _never() -> bool:
-    return False
 
 
 def _check_against_images(settings: TrainingSettings, batch_size: int, splits: Splits) -> None:

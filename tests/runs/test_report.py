@@ -11,7 +11,7 @@ import pyro_vae as pv
 from pyro_vae.cli.main import main
 from pyro_vae.measures.part import VERSION
 from pyro_vae.runs.report import write_report
-from pyro_vae.sweeps.folder import mark_failed
+from pyro_vae.sweeps.observer import SweepObserver, fail
 from tests.support.pages import Page
 from tests.support.runs import quick
 
@@ -70,7 +70,7 @@ def test_the_report_of_an_unfinished_run(copy_run, no_pictures):
 
 
 def test_the_report_of_a_run_that_failed_before_it_was_built():
-    mark_failed(pv.Run("a", quick()), ValueError("no such data"))
+    fail(pv.Run("a", quick()), ValueError("no such data"), SweepObserver())
     assert "to be trained for 2 epochs on digits with Adam at 0.001, beta 1" in " ".join(
         Page(write_report("a")).text.split()
     )

@@ -3,8 +3,9 @@
 import pytest
 
 import pyro_vae as pv
-from pyro_vae.sweeps.folder import SweepFolder, mark_failed
+from pyro_vae.sweeps.folder import SweepFolder
 from pyro_vae.sweeps.grid import combinations, read_grid
+from pyro_vae.sweeps.observer import SweepObserver, fail
 
 
 def leave(folder, **settings):
@@ -101,7 +102,7 @@ def test_damaged_settings_of_a_run_are_named(sweep_folder):
 def test_a_run_that_fails_leaves_the_reason_in_one_line(tmp_path):
     run = pv.Run(tmp_path / "beta=4", pv.RunConfig(beta=4))
     assert not run.failed and not run.ended
-    mark_failed(run, ValueError("no such\n  data"))
+    fail(run, ValueError("no such\n  data"), SweepObserver())
     assert run.reread().ended and run.reread().failed == "no such data"
     assert run.failure_file.read_text() == "no such data\n"
     assert pv.RunConfig.load(tmp_path / "beta=4" / "config.yaml").beta == 4
