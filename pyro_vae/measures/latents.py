@@ -7,7 +7,7 @@ from pyro_vae.evaluation.aggregate import aggregate_against_prior, decompose_rat
 from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.evaluation.estimates import estimate
 from pyro_vae.evaluation.terms import is_active, mean_variance_per_component
-from pyro_vae.figures import codes
+from pyro_vae.figures import one_run
 from pyro_vae.measures.part import Figures, Measured, Part, Subject, to_numpy
 from pyro_vae.pages.wording import NATS, Compared, Row
 
@@ -43,7 +43,7 @@ def measure_latents(subject: Subject) -> Measured:
         "mmd_p_value": against.mmd.p_value,
         "inactive_units": int(inactive.sum()),
     }
-    drawn = codes.marginals(to_numpy(loc), to_numpy(scale))
+    drawn = one_run.marginals(to_numpy(loc), to_numpy(scale))
     figures |= _cost_of_removing(subject, inactive)
     return Measured(figures, drawings={"aggregate_posterior": drawn})
 

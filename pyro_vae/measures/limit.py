@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from pyro_vae.evaluation.limit import Limit, limiting_distribution
-from pyro_vae.figures import codes
+from pyro_vae.figures import one_run
 from pyro_vae.figures.images import counted, encode_video, frames, slow_start
 from pyro_vae.measures.part import Measured, Part, Subject, to_numpy
 from pyro_vae.pages.frame import png_bytes
@@ -35,7 +35,7 @@ def measure_limit(subject: Subject) -> Measured:
 def _drawings(limit: Limit) -> dict[str, Figure | bytes]:
     pictures = counted(frames(to_numpy(limit.images), 8))
     drawings: dict[str, Figure | bytes] = {
-        "limiting_distribution": codes.quantiles(to_numpy(limit.z)),
+        "limiting_distribution": one_run.quantiles(to_numpy(limit.z)),
         "limiting_distribution_poster.png": png_bytes(pictures[0] / 255),
     }
     pictures = slow_start(pictures)

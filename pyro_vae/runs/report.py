@@ -8,7 +8,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from pyro_vae.figures import one_run
-from pyro_vae.figures.codes import component_panels
+from pyro_vae.figures.one_run import component_panels
 from pyro_vae.files import replace_file
 from pyro_vae.measures import PARTS
 from pyro_vae.measures.part import Part

@@ -17,7 +17,7 @@ from pyro_vae.checkpoints import load_checkpoint, save_checkpoint
 from pyro_vae.data import Dataset, Split
 from pyro_vae.evaluation.paths import PATHS, interpolate, principal_plane, traverse
 from pyro_vae.evaluation.terms import mean_variance_per_component, rate_per_component
-from pyro_vae.figures import codes, one_run
+from pyro_vae.figures import one_run
 from pyro_vae.figures.images import beside, grid, reconstruction_grid
 from pyro_vae.files import replace_file
 from pyro_vae.measures.part import to_numpy
@@ -153,7 +153,7 @@ def trained_pictures(
     }
     rates = rate_per_component(labelled, test.images)
     if rates is not None:
-        bars = codes.components(to_numpy(rates.mean(0)), to_numpy(variances))
+        bars = one_run.components(to_numpy(rates.mean(0)), to_numpy(variances))
         drawings["kl_histogram.png"] = png_of(bars)
     return drawings | _map(model, data, test) | _paths(model, test, variances)
 
@@ -190,7 +190,7 @@ def _map(model: VAE, data: Dataset, test: Split) -> Drawings:
         names = (f"first principal component ({first:.0%})", f"second ({second:.0%})")
     labels = data.test.labels
     shown = None if labels is None else labels[:MOST_CODES].cpu().numpy()
-    return {"latent_map": codes.latent_map(to_numpy(points), shown, names)}
+    return {"latent_map": one_run.latent_map(to_numpy(points), shown, names)}
 
 
 def _paths(model: VAE, test: Split, variances: Tensor) -> Drawings:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pyro_vae.figures import codes as figures
+from pyro_vae.figures import one_run as figures
 from tests.support.figures import labelled
 
 

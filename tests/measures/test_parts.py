@@ -8,7 +8,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.explorer.page import page_of
-from pyro_vae.figures.codes import component_panels
+from pyro_vae.figures.one_run import component_panels
 from pyro_vae.measures import PARTS
 from pyro_vae.measures.part import FULL, QUICK, VERSION, Measured, Subject
 from pyro_vae.pages.wording import lookup
