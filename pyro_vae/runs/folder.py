@@ -13,7 +13,7 @@ from pathlib import Path
 from pyro_vae.files import PART, check_path_name, exists, read_file, replace_file
 from pyro_vae.names import is_path
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.results import drop_rows_after
+from pyro_vae.runs.metrics import drop_rows_after
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import PLACE
 

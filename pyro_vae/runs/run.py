@@ -19,14 +19,8 @@ from pyro_vae.pages.frame import KINDS, address, can_be_shown
 from pyro_vae.pages.wording import SUMMARY, shown_rows
 from pyro_vae.randomness import one_at_a_time, seeded
 from pyro_vae.runs.config import LARGEST, RunConfig, check_run_folder
-from pyro_vae.runs.results import (
-    PerImage,
-    columns_of,
-    load_evaluation,
-    load_per_image,
-    load_summary,
-    read_records,
-)
+from pyro_vae.runs.metrics import columns_of, read_records
+from pyro_vae.runs.results import PerImage, load_evaluation, load_per_image, load_summary
 from pyro_vae.runs.use import encode, read, reconstruct, score
 from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name, setting_text
 from pyro_vae.training.epochs import Record

@@ -27,8 +27,9 @@ from pyro_vae.models.vae import VAE
 from pyro_vae.notices import Progress, no_progress
 from pyro_vae.pages.frame import png_bytes, svg
 from pyro_vae.randomness import seeded
+from pyro_vae.runs.metrics import Columns, append_row
 from pyro_vae.runs.report import write_report
-from pyro_vae.runs.results import Columns, append_row, finite, save_json, save_per_image
+from pyro_vae.runs.results import finite, save_json, save_per_image
 from pyro_vae.runs.run import Run
 from pyro_vae.runs.summary import score, summarise
 from pyro_vae.training.epochs import Record

@@ -17,6 +17,7 @@ from torch.export.graph_signature import InputKind
 from pyro_vae.data import draw_binary
 from pyro_vae.devices import sent
 from pyro_vae.names import check_name
+from pyro_vae.training.adam import ADAM, Adam, ClippingAdam, adam_scalars
 from pyro_vae.training.capture import Captured, Draw, capture
 from pyro_vae.training.compiler import compile_step, missing_compiler
 from pyro_vae.training.epochs import Minibatches
@@ -24,16 +25,7 @@ from pyro_vae.training.objectives import Loss, Terms, training_mode
 from pyro_vae.training.products import choose
 from pyro_vae.training.programs import Recorder, per_image
 from pyro_vae.training.replay import STEPS, Noise
-from pyro_vae.training.step import (
-    ADAM,
-    Adam,
-    ClippingAdam,
-    Learned,
-    Step,
-    adam_scalars,
-    fused_step,
-    training_step,
-)
+from pyro_vae.training.step import Learned, Step, fused_step, training_step
 
 AdamState = dict[str, Tensor]  # step, exp_avg and exp_avg_sq of one parameter
 

@@ -17,13 +17,14 @@ from pyro_vae.models.vae import VAE
 from pyro_vae.own_parts import is_import_path, made
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.settings import TrainingSettings, default_batch_size
+from pyro_vae.training.adam import Adam
 from pyro_vae.training.engines import COUNTED_PER_PIXEL, ENGINES, Engine, choose_engine
 from pyro_vae.training.ensembles import Ensemble
 from pyro_vae.training.epochs import Schedule, Splits
 from pyro_vae.training.importance import Estimator
 from pyro_vae.training.loop import Training
 from pyro_vae.training.objectives import OBJECTIVES, ElboAnalytic, Importance, Loss, Objective
-from pyro_vae.training.step import Adam, check_step_fits, numbers_scored
+from pyro_vae.training.step import check_step_fits, numbers_scored
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
 

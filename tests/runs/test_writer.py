@@ -15,7 +15,8 @@ from pyro_vae.runs.folder import (
     settings_to_resume,
     start_folder,
 )
-from pyro_vae.runs.results import COLUMNS, append_row, save_json
+from pyro_vae.runs.metrics import COLUMNS, append_row
+from pyro_vae.runs.results import save_json
 from pyro_vae.runs.run import Run
 from pyro_vae.runs.writer import is_power_of_two, save_columns
 from pyro_vae.training.epochs import Record

@@ -5,10 +5,11 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.likelihoods import LIKELIHOODS
+from pyro_vae.training.adam import ADAM, adam_step
 from pyro_vae.training.capture import capture
 from pyro_vae.training.importance import ESTIMATORS
 from pyro_vae.training.objectives import OBJECTIVES, Loss
-from pyro_vae.training.step import ADAM, adam_step, training_step
+from pyro_vae.training.step import training_step
 from tests.support import fake_cuda
 from tests.support.programs import images, model
 from tests.support.training import (
