@@ -16,11 +16,7 @@ BATCH_SHARE = 16  # a batch of measurements takes this part of a GPU's memory
 
 
 def checked_device(device: torch.device | str) -> torch.device:
-    """Return the device of a name.
-
-    Raises:
-        ValueError: neither a CPU nor CUDA, or CUDA where there is none.
-    """
+    """Return the device of a name; a ValueError unless it is a CPU, or CUDA where there is some."""
     try:
         found = torch.device(device)
     except RuntimeError:
@@ -33,11 +29,7 @@ def checked_device(device: torch.device | str) -> torch.device:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of a name; `auto` is CUDA where there is a GPU, and else the CPU.
-
-    Raises:
-        ValueError: CUDA where there is none.
-    """
+    """Return the device of a name; `auto` is CUDA where there is a GPU, and else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     checked_device(name)

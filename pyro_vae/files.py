@@ -92,11 +92,7 @@ def exists(path: str | Path) -> bool:
 
 
 def check_path_name(argument: str, path: str | Path) -> None:
-    """Check that a path can be written into a text file.
-
-    Raises:
-        ValueError: its name is no valid Unicode.
-    """
+    """Raise a ValueError unless a path can be written into a text file, as valid Unicode can."""
     try:
         str(path).encode()
     except UnicodeEncodeError:

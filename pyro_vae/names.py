@@ -165,10 +165,6 @@ def is_path(dataset: str) -> bool:
 
 
 def check_dataset_name(dataset: str) -> str:
-    """Return the name itself, if it is one of `DATASETS`, or looks like a path or an import path.
-
-    Raises:
-        ValueError: none of these.
-    """
+    """Return the name of a data set, a path or an import path, or raise a ValueError."""
     known = is_path(dataset) or is_made(dataset)
     return dataset if known else check_name("dataset", dataset, DATASETS)

@@ -75,11 +75,7 @@ def part(argument: str, value: str, known: Mapping[str, Any]) -> Any:
 
 
 def made(argument: str, value: str, known: Mapping[str, Any], *arguments, **options) -> Any:
-    """Return what the part that a name stands for gives when it is called.
-
-    Raises:
-        ValueError: as of `part`; a part of the user's own that fails.
-    """
+    """Return what the part that a name stands for gives when it is called; errors as of `part`."""
     maker = part(argument, value, known)
     try:
         return maker(*arguments, **options)

@@ -111,11 +111,7 @@ def whole(low: int) -> Callable[[str], int]:
 
 
 def number_over_zero(text: str) -> float:
-    """Return the finite number over 0 that a text is.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return the finite number over 0 that a text is, or raise a ValueError."""
     try:
         number = float(text)
     except ValueError:
@@ -174,11 +170,7 @@ def parsers(commands: Mapping[str, Command]) -> tuple[Parser, dict[str, Parser]]
 
 
 def parse(commands: Mapping[str, Command], arguments: Sequence[str]) -> Namespace:
-    """Return the command and the values of its flags.
-
-    Raises:
-        ValueError: an unknown command or flag, or a value that does not fit.
-    """
+    """Return the command and the values of its flags."""
     parser, each = parsers(commands)
     arguments = _parts_joined(arguments)
     words = [a for a in arguments if not a.startswith("-")]

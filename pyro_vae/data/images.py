@@ -16,11 +16,7 @@ from pyro_vae.notices import notice
 
 
 def check_unit_interval(images: Tensor) -> None:
-    """Check that pixels are finite and lie in [0, 1].
-
-    Raises:
-        ValueError: if a pixel is NaN, infinite or outside [0, 1].
-    """
+    """Raise a ValueError unless pixels are finite and lie in [0, 1]."""
     low, high = images.min().item(), images.max().item()  # NaN if any pixel is NaN
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("images: expected finite pixels, got NaN or infinite ones")

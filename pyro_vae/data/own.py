@@ -200,11 +200,7 @@ def _checked(parts: dict[str, Arrays], names: Iterable[str], path: Path) -> dict
 
 
 def _declared_bytes(path: Path) -> int:
-    """Return the bytes that an .npy file or an .npz archive declares, at least those of float32.
-
-    Raises:
-        ValueError, OSError, zipfile.BadZipFile: not such a file.
-    """
+    """Return the bytes that an .npy file or an .npz archive declares, at least those of float32."""
     if path.suffix == ".npy":
         with open(path, "rb") as file:
             return _declared_by_header(file)

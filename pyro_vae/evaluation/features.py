@@ -152,11 +152,7 @@ def linear_probe(
 
 
 def check_codes(codes: Tensor, name: str, latent_dim: int | None = None) -> None:
-    """Check that codes are a finite matrix.
-
-    Raises:
-        ValueError: another shape than (N, latent_dim), no rows, or numbers that are not finite.
-    """
+    """Raise a ValueError unless codes are a matrix (N, latent_dim) of finite numbers, not empty."""
     if codes.dim() != 2 or not codes.numel() or latent_dim not in (None, codes.shape[1]):
         wanted = f"(N, {latent_dim or 'latent_dim'})"
         raise ValueError(f"{name}: expected {wanted}, not empty, got {tuple(codes.shape)}")

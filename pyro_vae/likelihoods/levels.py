@@ -185,11 +185,7 @@ def _log_prob(features: Tensor, weight: Tensor, bias: Tensor, level: Tensor) -> 
 def _gradients(
     factor: Tensor, features: Tensor, weight: Tensor, bias: Tensor, level: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of `factor @ log_prob_of_levels(...)` by features, weight and bias.
-
-    Args:
-        factor: (n,).
-    """
+    """Return the gradients of `factor @ log_prob_of_levels(...)`, factor (n,), by its first three."""
     with_one = torch.cat([features, torch.ones_like(features[:, :1])], -1)
     factor, parts, by_head = -factor.unsqueeze(-1), [], with_one.new_zeros(())
     for f, scaled, v in _pieces(bias, features, with_one * factor, level.unsqueeze(-1)):

@@ -112,11 +112,7 @@ class Network(ABC):
 
     @staticmethod
     def check(image_shape: Shape, hidden: tuple[int, ...]) -> None:
-        """Check that the network can be built for this image shape and these hidden sizes.
-
-        Raises:
-            ValueError: if it cannot be built.
-        """
+        """Raise a ValueError unless the network can be built for this image shape and hidden sizes."""
 
     @staticmethod
     @abstractmethod

@@ -162,11 +162,7 @@ class VAE(Conditional):
 
     @torch.no_grad()
     def _check_parts(self) -> TorchDistribution:
-        """Check what the parts return for two black images, and return the posterior of these.
-
-        Raises:
-            ValueError: a part that fails, or returns another shape than the others need.
-        """
+        """Return the posterior of two black images, after a check of what the parts return for them."""
         training, size, vae = self.training, self.latent_dim, self.of_first_class()
         self.eval()
         with pyro.validation_enabled(False):
@@ -336,11 +332,7 @@ def _made(argument: str, given: str | nn.Module, known: dict, latent_dim: int) -
 
 
 def _sigma(family: Callable, sigma: float | None) -> dict[str, float]:
-    """Return the argument sigma of a likelihood, if it is given.
-
-    Raises:
-        ValueError: the likelihood takes none.
-    """
+    """Return the argument sigma of a likelihood, if it is given; one that takes none is refused."""
     if sigma is None:
         return {}
     if "sigma" not in signature(family).parameters:

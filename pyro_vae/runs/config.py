@@ -42,11 +42,7 @@ class Loader(SAFE):
     }
 
     def construct_mapping(self, node, deep=False):
-        """Return a mapping as a dict.
-
-        Raises:
-            yaml.YAMLError: a key given twice.
-        """
+        """Return a mapping as a dict."""
         counts = Counter(str(key.value) for key, _ in node.value)
         if counts and max(counts.values()) > 1:
             raise yaml.YAMLError(f"{shortened(counts.most_common(1)[0][0])} is given twice")
@@ -167,10 +163,6 @@ def load_settings(path: str | Path) -> dict:
 
 
 def check_run_folder(path: Path) -> None:
-    """Check that there is a run in a folder, which its settings tell.
-
-    Raises:
-        ValueError: a folder without settings.
-    """
+    """Raise a ValueError unless there is a run in a folder, which its settings tell."""
     if not (path / "config.yaml").exists():
         raise ValueError(f"run: {path} is no run folder: it has no config.yaml")

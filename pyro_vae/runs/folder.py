@@ -240,11 +240,7 @@ class FolderLock:
 
 
 def check_sweep_unused(folder: Path) -> None:
-    """Check that no sweep that the run folder belongs to is being trained.
-
-    Raises:
-        FolderInUse: one is.
-    """
+    """Raise a `FolderInUse` if a sweep that the run folder belongs to is being trained."""
     parent = folder.resolve().parent
     if (parent / SWEEP_FILE).exists() and (parent / LOCK).exists():
         FolderLock(parent).acquire().release()

@@ -201,11 +201,7 @@ def _batches(
 
 
 def _given(run: Trained, images: Source, data_dir: str | None = None) -> tuple[VAE, Tensor]:
-    """Return the model, with the labels of the images if it takes some, and images (N, C, H, W).
-
-    Raises:
-        ValueError: images that are not as the run's, or whose labels are needed and not known.
-    """
+    """Return the model, with the labels of the images if it takes some, and images (N, C, H, W)."""
     found = read(run, images, data_dir) if isinstance(images, (str, Path)) else images
     found = found if isinstance(found, Images) else Images(found)
     check_images(run.vae, found.images)
@@ -215,10 +211,10 @@ def _given(run: Trained, images: Source, data_dir: str | None = None) -> tuple[V
 
 
 def check_images(model: VAE, images: Tensor, where: str = "") -> None:
-    """Check that images have the model's size, and pixels in [0, 1]; `where` ends the message.
+    """Raise a ValueError unless images have the model's size, and pixels in [0, 1].
 
-    Raises:
-        ValueError: they have not.
+    Args:
+        where: ends the message.
     """
     channels, height, width = model.image_shape
     if isinstance(images, Tensor) and images.shape[1:] != (channels, height, width):

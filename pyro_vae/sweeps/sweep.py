@@ -82,11 +82,7 @@ def sweep(
 
 
 def _check_differ(grid: Grid, configs: dict[str, RunConfig]) -> None:
-    """Check that the runs of a grid, if there are several, are not all the same one.
-
-    Raises:
-        ValueError: they differ in settings that change no result.
-    """
+    """Raise a ValueError if runs of a grid differ only in settings that change no result."""
     alike = {  # an unset batch size is the default one
         replace(config, batch_size=config.batch_size or DEFAULT_BATCH_SIZE).identity
         for config in configs.values()
@@ -240,11 +236,7 @@ class Trainer:
                 self._train_alone(run, load)
 
     def _train_in_stacks(self, runs: list[Run], places: int, load: Load) -> None:
-        """Train runs in one batched step, in smaller stacks if the GPU is full; else leave them.
-
-        Raises:
-            OSError: the GPU failed.
-        """
+        """Train runs in one batched step, in smaller stacks if the GPU is full; else leave them."""
         try:
             self._train_together(runs, places, load)
         except torch.OutOfMemoryError:

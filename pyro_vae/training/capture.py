@@ -163,12 +163,9 @@ def _embed(graph: GraphModule, node: Node, value: Tensor) -> None:
 
 
 def _draws_as_inputs(graph: GraphModule) -> list[Draw]:
-    """Turn standard draws into inputs of the graph, and return them in the order of drawing.
+    """Turn standard draws into inputs of the graph, after all others, in the order of drawing.
 
-    They come after all other inputs.
-
-    Raises:
-        ValueError: a draw that is not standard Normal or uniform.
+    Other draws raise a ValueError.
     """
     last = list(graph.graph.find_nodes(op="placeholder"))[-1]
     noise = []

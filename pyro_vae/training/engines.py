@@ -44,11 +44,7 @@ class Engine(ABC):
         self.libraries: dict[str, str] | None = {}  # of matrix products, as they were chosen
 
     def prepare(self, minibatches: Minibatches) -> None:
-        """Prepare for steps like these, without taking any.
-
-        Raises:
-            ValueError: programs that the engine cannot run.
-        """
+        """Prepare for steps like these without taking any; a ValueError says what cannot be run."""
 
     @abstractmethod
     def steps(self, minibatches: Minibatches) -> Generator[Tensor, None, None]:

@@ -269,11 +269,7 @@ def make_training(
 
 
 def _objective(settings: TrainingSettings) -> Objective:
-    """Return the objective of a training, which may be the user's own.
-
-    Raises:
-        ValueError: an import path to something else, or to a bound that beta would scale.
-    """
+    """Return the objective of a training, which may be the user's own."""
     if settings.free_bits:
         return ElboAnalytic(settings.free_bits)
     if not is_import_path(settings.objective):

@@ -78,12 +78,9 @@ def piwae_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def in_groups(log_weights: Tensor) -> Tensor:
-    """Return log weights (K, ...) in G groups, as (K / G, G, ...).
+    """Return log weights (K, ...) in G groups, as (K / G, G, ...); a ValueError if G is 1.
 
     G is the largest divisor of K up to the root of K.
-
-    Raises:
-        ValueError: it is 1.
     """
     count = len(log_weights)
     for groups in range(math.isqrt(count), 1, -1):

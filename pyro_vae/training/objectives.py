@@ -73,29 +73,17 @@ class Objective(ABC):
         beta: float | Tensor,
         num_particles: int = 1,
     ) -> Terms:
-        """Return the terms of one minibatch x (B, C, H, W); only the loss has gradients.
-
-        Raises:
-            ValueError: a beta that the objective is not defined for.
-        """
+        """Return the terms of one minibatch x (B, C, H, W); only the loss has gradients."""
         self.check_beta(beta)
         return self.score(*trace_programs(model, guide, x, beta, num_particles))
 
     def check_beta(self, beta: float | Tensor) -> None:
-        """Check that the objective is defined for a beta.
-
-        Raises:
-            ValueError: it is not.
-        """
+        """Raise a ValueError unless the objective is defined for a beta."""
         if not self.any_beta and (isinstance(beta, Tensor) or beta != 1):
             raise ValueError(f"beta: a scaled importance bound is no bound, got {beta}, not 1")
 
     def check(self, model: Program, guide: Program, x: Tensor) -> None:
-        """Check on a minibatch that `terms` has the gradients that it should have.
-
-        Raises:
-            ValueError: it has not.
-        """
+        """Raise a ValueError unless `terms` has, on a minibatch, the gradients that it should have."""
 
 
 def _means(values: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -316,22 +304,14 @@ class Loss:
             return self.objective.terms(vae.model, vae.guide, x, beta, self.num_particles)
 
     def check(self, x: Tensor, labels: Tensor | None = None) -> None:
-        """Check on a minibatch that the programs do not need Pyro's own estimators.
-
-        Raises:
-            ValueError: programs that need them, or that the objective is not for.
-        """
+        """Raise a ValueError for programs that need Pyro's own estimators, or another objective."""
         vae = self.model.given(labels)
         with seeded(0, x.device), vae.unregistered(), torch.no_grad():
             check_programs(vae.model, vae.guide, x, vae.parameters())
         self.check_objective(x, labels)
 
     def check_objective(self, x: Tensor, labels: Tensor | None = None) -> None:
-        """Check on a minibatch that the objective has the right gradients.
-
-        Raises:
-            ValueError: programs that it is not for.
-        """
+        """Raise a ValueError unless the objective has the right gradients on a minibatch."""
         vae = self.model.given(labels)
         with seeded(0, x.device), vae.unregistered(), training_mode(vae):
             self.objective.check(vae.model, vae.guide, x)

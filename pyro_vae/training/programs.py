@@ -106,11 +106,7 @@ def log_probs(sites: Sites) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def check_per_image(model: Program, guide: Program, x: Tensor) -> None:
-    """Check that all sites are of single images, as an importance-weighted bound needs them.
-
-    Raises:
-        ValueError: a site that images share.
-    """
+    """Raise a ValueError unless all sites are of single images, as importance weights need them."""
     for sites in trace_programs(model, guide, x, 1.0):
         for name, value in log_probs(sites).items():
             if value.shape != x.shape[:1]:
@@ -122,10 +118,9 @@ def check_per_image(model: Program, guide: Program, x: Tensor) -> None:
 
 @torch.no_grad()
 def check_repeats(model: Program, guide: Program, x: Tensor) -> None:
-    """Check that programs have the same distributions when they run again with the same draws.
+    """Raise a ValueError unless programs, run again on the same draws, have the same distributions.
 
-    Raises:
-        ValueError: they have others, as with dropout.
+    Those with dropout have not.
     """
     first = trace_programs(model, guide, x, 1.0)
     again = trace_programs(model, guide, x, 1.0, given=first[0])

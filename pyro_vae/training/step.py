@@ -192,11 +192,7 @@ def models_that_fit(model: VAE, settings: TrainingSettings, device: torch.device
 
 
 def check_step_fits(model: VAE, settings: TrainingSettings, device: torch.device) -> None:
-    """Check that a training step fits into the memory of the device.
-
-    Raises:
-        ValueError: by the estimate it does not; the message gives both figures.
-    """
+    """Raise a ValueError, with both figures, unless a step fits into the device's memory."""
     needed, there = step_bytes(model, settings), device_bytes(device)
     if needed > there:
         raise ValueError(
