@@ -221,15 +221,12 @@ def reading(path: Path, reason: str) -> Iterator[None]:
 
 
 def check_declared_size(path: Path, size: int, limit: float) -> None:
-    """Check that images fit into the memory that is allowed for them.
+    """Raise a ValueError unless images fit into the memory that is allowed for them.
 
     Args:
         path: the file or folder, for the message.
         size: the bytes that it declares, over all images and channels.
         limit: gigabytes.
-
-    Raises:
-        ValueError: they do not.
     """
     if size / 1e9 > limit:
         raise ValueError(

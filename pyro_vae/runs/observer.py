@@ -13,12 +13,7 @@ from pyro_vae.training.loop import Stopped, Training
 
 
 class Listener:
-    """What the observers of runs and of sweeps have in common: signals and messages.
-
-    Args:
-        interrupts: the signals that end training after the current step; its state is then saved
-            (default: none).
-    """
+    """What the observers of runs and of sweeps have in common: signals and messages."""
 
     def __init__(self, interrupts: Interrupts | None = None):
         self.interrupts = interrupts or Interrupts()  # which receives nothing before it is entered

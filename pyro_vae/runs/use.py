@@ -116,9 +116,8 @@ def reconstruct(
     """Return the expected images of codes that are drawn from q(z|x), (N, C, H, W).
 
     Args:
-        images: (N, C, H, W), a path, a data set's split, or what `read` returns, with labels.
+        images, progress: as for `encode`.
         seed: the seed of the codes.
-        progress: a function that receives how many of what are done.
 
     Raises:
         ValueError: images that are not of the run's size, or not in [0, 1].
@@ -143,12 +142,11 @@ def score(
     The bounds of the run's test images are kept in the user's cache folder.
 
     Args:
-        images: (N, C, H, W), a path, a data set's split, or what `read` returns, with labels.
+        images, progress: as for `encode`.
         num_samples: the number of draws of z per image.
         seed: the seed of the draws.
         data_dir: the folder of the published data sets (default: where the run had them).
         dataset: the path of the run's own images (default: where the run had them).
-        progress: a function that receives how many of what are done.
 
     Raises:
         ValueError: images that are not of the run's size, in [0, 1] and on its grey levels; a

@@ -118,10 +118,8 @@ def pays_together(
     in the way in which it began.
 
     Args:
-        configs: configurations that differ in beta, seed, learning rate or sigma only.
+        configs: of runs as in `units`.
         model: the model of one of them.
-        training_images: the number of training images.
-        device: the type of the device that will train them.
     """
     if len(configs) < 2:
         return False
@@ -183,7 +181,7 @@ class Trainer:
         """Train the rest of each group, and return when other processes have all that is left.
 
         Args:
-            groups: runs that differ in beta, seed, learning rate or sigma only.
+            groups: runs as in `units`.
         """
         self.open = {run for group in groups for run in group if not run.reread().ended}
         passed = []
