@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed
 from numpy.random import Generator
+from scipy.stats import entropy
 from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.metrics import mutual_info_score
 from sklearn.svm import LinearSVC
 from torch import Tensor
 
@@ -95,22 +97,16 @@ def mutual_information_gap(codes: Tensor, factors: Tensor) -> BestTwo:
         >>> round(mutual_information_gap(factors.double(), factors).gap, 6)
         1.0
     """
-    codes, factors = _checked(codes, factors)
+    codes, factors = (t.cpu() for t in _checked(codes, factors))
     low, high = codes.aminmax(dim=0)
     width = torch.where(high > low, high - low, 1)  # a constant component stays in one bin
     binned = ((codes - low) / width * _BINS).long().clamp_max(_BINS - 1)
-    joint = torch.stack([_entropy(z * (v.max() + 1) + v) for z in binned.T for v in factors.T])
-    entropies = torch.stack([_entropy(v) for v in factors.T])
-    own = torch.stack([_entropy(z) for z in binned.T]).unsqueeze(1)
-    information = (own + entropies - joint.view(len(own), -1)).clamp_min(0)
-    gaps = _gap_of_the_best_two(information, torch.zeros_like(entropies)) / entropies
-    return BestTwo(gaps.mean().item(), information)
-
-
-def _entropy(values: Tensor) -> Tensor:
-    """Return the entropy of the shares of the whole numbers among the values (N,), nats."""
-    shares = values.bincount().double() / len(values)
-    return -torch.special.xlogy(shares, shares).sum()
+    pairs = itertools.product(binned.T, factors.T)
+    information = np.reshape([mutual_info_score(z, v) for z, v in pairs], (codes.shape[1], -1))
+    entropies = torch.tensor([entropy(v.bincount()) for v in factors.T], dtype=torch.float64)
+    scores = torch.from_numpy(information)
+    gaps = _gap_of_the_best_two(scores, torch.zeros_like(entropies)) / entropies
+    return BestTwo(gaps.mean().item(), scores)
 
 
 def _gap_of_the_best_two(scores: Tensor, worthless: Tensor) -> Tensor:
