@@ -12,6 +12,8 @@ import pytest
 # The models here are small: more threads cost more than they bring, most of all where processes share
 # cores and wait for each other. Processes that a test starts inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Inductor would else start processes that compile beside the one that waits for them.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 LONG = (  # the longest first
     "test_notebooks",
@@ -69,6 +71,18 @@ def fresh_state():
     torch.manual_seed(0)
     pyro.clear_param_store()
     pyro.enable_validation(True)
+
+
+@pytest.fixture(autouse=True)
+def few_draws(request, monkeypatch):
+    """A finished run scores its images with the fewest draws: with all, scoring is most of a test."""
+    if "all_draws" not in request.fixturenames:
+        monkeypatch.setattr("pyro_vae.runs.summary.NUMBERS", 1)
+
+
+@pytest.fixture
+def all_draws():
+    """A finished run scores its images with as many draws as for a user."""
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ import pytest
 from scipy.stats import binomtest
 
 from pyro_vae.cli.main import main
+from tests.support import seams
 from tests.support.house import ROOT
+from tests.support.processes import PROCESSES
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -84,7 +86,8 @@ def _fail(*_):
 
 
 @pytest.mark.slow
-def test_a_worker_answers_with_slices_or_the_reason_of_its_end():
+def test_a_worker_answers_with_slices_or_the_reason_of_its_end(monkeypatch):
+    monkeypatch.setattr("multiprocessing.get_context", lambda way: PROCESSES)
     with Worker("digits", "handwritten_eager", 1, "data", "cpu") as worker:
         assert worker.receive() == 22
         first, last = worker.run(1), worker.run(3)
@@ -332,13 +335,14 @@ def test_a_gpu_that_is_not_there_is_named(capsys, monkeypatch):
 
 
 @pytest.mark.slow
-def test_fewer_kernels_from_engine_to_engine():
+def test_fewer_kernels_from_engine_to_engine(monkeypatch):
     """A graph has more than eager, whose waits it saves; compiled has the fewest.
 
     The bound on the log scales of q is a dozen of a graph's, and none of its own when compiled.
     """
     import kernels  # which imports inductor
 
+    seams.leave_machine_code_out(monkeypatch.setattr)
     found = kernels.counts()
     assert found["compiled"] < found["eager"] < found["graph"] < found["svi"]
     assert found["compiled"] < 50 and found["graph"] < 160

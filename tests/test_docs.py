@@ -81,7 +81,7 @@ def test_near_is_near_and_not_far(got, near):
         *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_PAGES),
     ],
 )
-def test_a_page_shows_what_happens(name, no_pictures, tmp_path, monkeypatch):
+def test_a_page_shows_what_happens(name, no_pictures, all_draws, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # Fewer chains find the same log P(x) to a tenth of a nat.
     monkeypatch.setattr(evaluate, "QUICK", replace(QUICK, temperatures=100, chains=8))

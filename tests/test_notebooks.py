@@ -19,6 +19,7 @@ from tests.support import runs, seams
 seams.evaluate_with(runs.TINY)
 seams.paint_pixels()
 seams.sweep_few_epochs(2)
+seams.score_with_few_draws()
 %reset -f"""
 
 LINES, CELL_LINES, FUNCTIONS = 100, 10, 1  # of a notebook, of a cell, and for plotting

@@ -34,7 +34,7 @@ def test_runs_get_new_folders(capsys):
     assert err == ""  # no progress bar off a terminal
 
 
-def test_a_training_is_announced_and_summed_up(capsys):
+def test_a_training_is_announced_and_summed_up(capsys, all_draws):
     assert train("--out", "a") == 0
     out, run = capsys.readouterr().out, pv.load_run("a")
     lines = out.splitlines()

@@ -33,7 +33,7 @@ def test_the_summary_says_what_was_measured(digits, copy_run):
         summary["test"]["rate_nats"] + summary["test"]["distortion_nats"], rel=1e-5
     )
     assert summary["test"]["elbo_nats"] == pytest.approx(run.metrics["test_elbo"][-1], rel=1e-5)
-    assert summary["test"]["bits_per_dim"] > 0 and summary["test"]["bits_per_dim_samples"] == 182
+    assert summary["test"]["bits_per_dim"] > 0 and summary["test"]["bits_per_dim_samples"] == 16
     parts = {"encoder": 65 * 8 + 9 * 4, "decoder": 3 * 8 + 9 * 64, "likelihood": 1}
     assert summary["parameters"] == parts
     assert summary["beta"] == 2.0 and summary["engine"] == "eager" and summary["steps"] == 22

@@ -65,6 +65,7 @@ class KeptRuns:
             if not (place / "made").exists():
                 patch.chdir(place)
                 seams.evaluate_with(TINY, patch.setattr)
+                seams.score_with_few_draws(patch.setattr)
                 if not pictures:
                     seams.do_without_pictures(patch.setattr)
                 make()

@@ -14,7 +14,7 @@ from pyro_vae.comparison import page, plots
 from pyro_vae.evaluation import disentanglement
 from pyro_vae.measures import limit
 from pyro_vae.pages.frame import png_bytes
-from pyro_vae.runs import evaluate, report, writer
+from pyro_vae.runs import evaluate, report, summary, writer
 from pyro_vae.sweeps import sweep
 from pyro_vae.training import engines, ensembles
 
@@ -27,6 +27,13 @@ def put_compiler(compile_step, setattr=setattr):
 def do_without_inductor(setattr=setattr):
     """Run captured steps as they are."""
     put_compiler(lambda step, *_: step, setattr)
+
+
+def leave_machine_code_out(setattr=setattr):
+    """Have inductor generate its C++, and put in its place what computes nothing."""
+    from torch._inductor.async_compile import AsyncCompile  # imports inductor
+
+    setattr(AsyncCompile, "cpp_pybinding", lambda compiler, types, source: lambda *arguments: None)
 
 
 def set_steps_that_pay(count, setattr=setattr):
@@ -79,6 +86,11 @@ def draw_no_curves(setattr=setattr):
 def _save_files(folder, drawings):
     files = {name: content for name, content in drawings.items() if isinstance(content, bytes)}
     writer.save_drawings(folder, files)
+
+
+def score_with_few_draws(setattr=setattr):
+    """Have a finished run score its images with the fewest draws of z."""
+    setattr(summary, "NUMBERS", 1)
 
 
 def evaluate_with(effort, setattr=setattr):

@@ -38,6 +38,7 @@ def sharing(folder, others, arguments):
     write_to("out", 1)
     write_to("err", 2)
     seams.do_without_pictures()
+    seams.score_with_few_draws()
     add = RunWriter.add
 
     def add_and_wait(writer, record):
@@ -80,6 +81,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         seams.do_without_pictures(patch.setattr)
+        seams.score_with_few_draws(patch.setattr)
         assert main([*EAGER, "--out", str(folder)]) == 0
     return folder
 

@@ -85,6 +85,7 @@ def killed_sweep(folder, arguments, writes):
     write_to(os.devnull, 1)
     seams.do_without_inductor()
     seams.do_without_pictures()
+    seams.score_with_few_draws()
     seams.set_steps_that_pay(1)
     replace, count = os.replace, iter(range(1, writes))
 
