@@ -20,6 +20,8 @@ seams.evaluate_with(runs.TINY)
 seams.paint_pixels()
 seams.sweep_few_epochs(2)
 seams.score_with_few_draws()
+from matplotlib_inline.config import InlineBackend
+InlineBackend.instance().print_figure_kwargs = {{"bbox_inches": None, "dpi": 20}}  # small pictures
 %reset -f"""
 
 LINES, CELL_LINES, FUNCTIONS = 100, 10, 1  # of a notebook, of a cell, and for plotting

@@ -88,6 +88,7 @@ def test_a_gpu_needs_triton(monkeypatch, triton, missing):
     assert compiler.missing_compiler("cuda") == missing
 
 
+@pytest.mark.slow
 def test_a_compiled_step_on_a_gpu_is_recorded_once(monkeypatch):
     """Inductor's own graphs, which the environment may ask for, would be inside of ours."""
     said = []

@@ -1,20 +1,19 @@
-"""The library of each matrix product: measured, kept, and what a resumed run goes by."""
+"""The library of each matrix product: measured, kept, and what a resumed run goes by.
+
+Inductor is imported where it is needed, since that takes seconds.
+"""
 
 import shutil
 
 import pyro
 import pytest
 import torch
-from torch import _inductor as inductor
-from torch._inductor.fx_passes.post_grad import post_grad_passes
-from torch._inductor.virtualized import V
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import pyro_vae as pv
 from pyro_vae.training import products
 from pyro_vae.training.compiler import compile_step
-from pyro_vae.training.product_pass import ChosenProducts
 from pyro_vae.training.products import choose
 from tests.support.programs import images, model
 from tests.support.training import through_a_file
@@ -132,11 +131,16 @@ def test_a_resumed_run_keeps_its_choice_whatever_the_cache_says(
 
 def targets(chosen):
     """The operators of a product, alone and with a bias, after all passes of inductor's."""
+    from torch._inductor import config
+    from torch._inductor.fx_passes.post_grad import post_grad_passes
+    from torch._inductor.virtualized import V
+
+    from pyro_vae.training.product_pass import ChosenProducts
 
     def multiplied(bias, a, b):
         return a @ b, torch.addmm(bias, a, b)
 
-    chosen = inductor.config.patch(post_grad_custom_post_pass=ChosenProducts({"2x3x4nn": chosen}))
+    chosen = config.patch(post_grad_custom_post_pass=ChosenProducts({"2x3x4nn": chosen}))
     with FakeTensorMode() as mode, V.set_fake_mode(mode), chosen:
         example = torch.empty(4), torch.empty(2, 3), torch.empty(3, 4)
         module = make_fx(multiplied)(*example)
@@ -145,6 +149,7 @@ def targets(chosen):
     return [node.target for node in module.graph.nodes if node.op == "call_function"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "chosen, expected",
     [
@@ -157,7 +162,10 @@ def test_a_product_goes_to_its_library(chosen, expected):
     assert targets(chosen) == expected
 
 
+@pytest.mark.slow
 def test_the_choice_is_part_of_inductors_key():
+    from pyro_vae.training.product_pass import ChosenProducts
+
     one, other = (ChosenProducts({"2x3x4nn": name}).uuid() for name in products.LIBRARIES)
     assert one != other
     options = compile_step(lambda: None, torch.device("cpu"), {"2x3x4nn": "mm"}).options
@@ -181,6 +189,8 @@ def first_step(engine):
 @pytest.mark.slow
 def test_machine_code_with_onednn_is_the_eager_step_to_rounding(monkeypatch, own_cache):
     """It is chosen for every product: the first loss and all first gradients, in float32."""
+    from pyro_vae.training.product_pass import ChosenProducts
+
     put_times(monkeypatch, mm=2.0, onednn=1.0)
     seen = []
     library = ChosenProducts._library

@@ -48,11 +48,7 @@ def test_recording_belongs_to_preparing(cuda):
     list(run)
     assert len(fake_cuda.Graph.made) == 2
     assert (many.replays, one.replays) == (2, 8)  # twenty steps an epoch
-
-
-@pytest.mark.slow
-def test_errors_of_other_threads_do_not_end_a_recording(cuda):
-    pv.fit(model(), images(), engine="graph", epochs=1).prepare()
+    # Errors of other threads do not end a recording.
     assert [mode for mode, _ in cuda.modes] == ["thread_local"] * 2
     assert cuda.modes[0][1] is cuda.modes[1][1] is not None  # a stream of its own
 
@@ -113,19 +109,22 @@ def test_a_recording_that_failed_leaves_usable_generators(cuda, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version, registered", [("2.11.0", 2), ("2.13.1", 2), ("2.14.0", 0)])
+@pytest.mark.parametrize("version, registered", [("2.11.0", 2), ("2.14.0", 0)])
 def test_generators_are_registered_where_torch_wants_it(cuda, monkeypatch, version, registered):
     monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion(version))
     models = [model(seed=seed) for seed in range(2)]
-    next(pv.fit_many(models, images(), seeds=[0, 1], epochs=1, precision="float64"))
+    pv.fit_many(models, images(), seeds=[0, 1], epochs=1, precision="float64").prepare()
     assert [len(graph.registered) for graph in fake_cuda.Graph.made] == [registered] * 2
 
 
 @pytest.mark.slow
-def test_an_ensemble_replays_what_its_members_would_take(cuda):
+def test_an_ensemble_replays_what_its_members_would_take(cuda, monkeypatch):
+    """Each with a generator of its own, which torch 2.13 wants registered."""
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.13.1"))
     options = {"epochs": 2, "batch_size": 2, "precision": "float64"}
     models = [model(seed=seed) for seed in range(3)]
     list(pv.fit_many(models, images(), seeds=[0, 1, 2], **options))
+    assert [len(graph.registered) for graph in fake_cuda.Graph.made] == [3] * 2
     for seed, vae in enumerate(models):
         alone = model(seed=seed)
         list(pv.fit(alone, images(), seed=seed, engine="eager", **options))
