@@ -54,16 +54,16 @@ def angle(one, other):
 
 
 @pytest.mark.parametrize("loss, reduction, formula", TABLE)
-@pytest.mark.parametrize("sigma", [0.1, 0.7, 3.0])
-def test_a_loss_has_the_direction_of_the_elbo_that_the_table_names(loss, reduction, formula, sigma):
+def test_a_loss_has_the_direction_of_the_elbo_that_the_table_names(loss, reduction, formula):
     kl_weight = 0.3
-    beta = eval(formula, {"kl_weight": kl_weight, "pixels": PIXELS, "sigma": sigma})
     hand = of_loss(loss, reduction, kl_weight)
-    assert angle(hand, of_elbo(loss, sigma, beta)) < 1e-12  # rounding
-    assert angle(hand, of_elbo(loss, sigma, 1.2 * beta)) > 1e-9
-    assert beta_of(loss, reduction, kl_weight, PIXELS, sigma) == pytest.approx(beta, rel=1e-12)
-    again = kl_weight_of(loss, reduction, beta, PIXELS, sigma)
-    assert again == pytest.approx(kl_weight, rel=1e-12)
+    for sigma in (0.1, 0.7, 3.0):
+        beta = eval(formula, {"kl_weight": kl_weight, "pixels": PIXELS, "sigma": sigma})
+        assert angle(hand, of_elbo(loss, sigma, beta)) < 1e-12  # rounding
+        assert angle(hand, of_elbo(loss, sigma, 1.2 * beta)) > 1e-9
+        assert beta_of(loss, reduction, kl_weight, PIXELS, sigma) == pytest.approx(beta, rel=1e-12)
+        again = kl_weight_of(loss, reduction, beta, PIXELS, sigma)
+        assert again == pytest.approx(kl_weight, rel=1e-12)
 
 
 def test_the_table_has_every_line():

@@ -1,5 +1,6 @@
 """Every family of the dict: samples, gradients, extremes, refusals."""
 
+import itertools
 import math
 
 import pytest
@@ -51,11 +52,14 @@ def test_gradients_agree_with_finite_differences(name, score):
     assert torch.autograd.gradcheck(log_prob, (outputs, *parameters), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("score", ["density", "levels"])
 @pytest.mark.parametrize("name, training", [*((f, True) for f in FAMILIES), (PROFILED, False)])
-def test_values_and_gradients_are_finite_at_the_extremes(name, training, score, dtype):
+def test_values_and_gradients_are_finite_at_the_extremes(name, training):
     """Outputs of +-50 in every combination, pixels of exactly 0 and 1."""
+    for score, dtype in itertools.product(["density", "levels"], [torch.float32, torch.float64]):
+        assert_finite_at_the_extremes(name, training, score, dtype)
+
+
+def assert_finite_at_the_extremes(name, training, score, dtype):
     levels = 2 if name == "bernoulli" else 256
     family = build(name, levels=levels, score=score, dtype=dtype).train(training)
     outputs = outputs_for(family, 200, dtype).requires_grad_()
@@ -75,9 +79,9 @@ def test_a_decoder_that_fits_one_pixel_perfectly_does_not_diverge(name, score):
     family = build(name, levels=levels, score=score, dtype=torch.float32).train()
     outputs = torch.zeros(1, family.channels, 1, 1, requires_grad=True)
     x = torch.full((1, *PIXEL), 51 / 255 if levels == 256 else 1.0)
-    adam = torch.optim.Adam([outputs, *family.parameters()], lr=0.3)
+    adam = torch.optim.Adam([outputs, *family.parameters()], lr=0.6)
     log_probs = []
-    for _ in range(200):
+    for _ in range(100):
         log_prob = family(outputs).log_prob(x).sum()
         adam.zero_grad()
         (-log_prob).backward()

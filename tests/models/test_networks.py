@@ -1,6 +1,7 @@
 """Networks of any image size."""
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -19,15 +20,14 @@ SIZES = {"linear": (), "mlp": (6, 5), "conv": (3, 4), "resnet": (16, 4)}
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 7), (1, 28, 28), (2, 4, 33), (1, 5, 4)])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("name", NETWORKS)
-def test_sizes_come_from_the_image(name, activation, shape):
-    network, hidden = NETWORKS[name], SIZES[name]
-    network.check(shape, hidden)
-    encoder = network.encoder(shape, 7, hidden, activation)
-    decoder = network.decoder(2, (5, *shape[1:]), hidden, activation)
-    assert encoder(torch.randn(3, *shape)).shape == (3, 7)
-    assert decoder(torch.randn(3, 2)).shape == (3, 5, *shape[1:])
+def test_sizes_come_from_the_image(shape):
+    for name, activation in itertools.product(NETWORKS, ACTIVATIONS):
+        network, hidden = NETWORKS[name], SIZES[name]
+        network.check(shape, hidden)
+        encoder = network.encoder(shape, 7, hidden, activation)
+        decoder = network.decoder(2, (5, *shape[1:]), hidden, activation)
+        assert encoder(torch.randn(3, *shape)).shape == (3, 7), name
+        assert decoder(torch.randn(3, 2)).shape == (3, 5, *shape[1:]), name
 
 
 def parameters(network):
