@@ -61,7 +61,7 @@ THREE = ["latents", "decoder", "factors"]
 
 
 @pytest.fixture
-def run(copy_run, monkeypatch):
+def run(copy_run, no_pictures, monkeypatch):
     """A run that can be measured in seconds."""
     seams.evaluate_with(TINY, monkeypatch.setattr)
     return pv.load_run(copy_run("a b"))

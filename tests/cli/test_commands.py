@@ -73,7 +73,9 @@ def test_drawn_pixels_of_what_is_no_likelihood(copy_run):
 
 
 @pytest.mark.slow
-def test_an_evaluation_is_printed_and_stands_on_the_page(copy_run, capsys, monkeypatch):
+def test_an_evaluation_is_printed_and_stands_on_the_page(
+    copy_run, no_pictures, capsys, monkeypatch
+):
     seams.evaluate_with(TINY, monkeypatch.setattr)
     (copy_run() / "report.html").unlink()
     assert main(["evaluate", "--quick", "--only", "factors", "latents", "a"]) == 0

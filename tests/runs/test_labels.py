@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.usefixtures("elsewhere"), pytest.mark.slow]
 CONDITIONAL = {"conditional": 10, "validation": "always", "engine": "eager"}
 
 
-def test_its_figures_are_of_images_given_their_labels(copy_run, monkeypatch):
+def test_its_figures_are_of_images_given_their_labels(copy_run, no_pictures, monkeypatch):
     run = pv.load_run(copy_run("a", **CONDITIONAL))
     test = pv.load_dataset("digits").test
 
