@@ -67,7 +67,7 @@ def test_an_evaluation_says_which_weights_it_measured(finished_run, no_pictures)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [3, 7])
-def test_parts_that_need_more_images_are_left_out_by_name(count):
+def test_parts_that_need_more_images_are_left_out_by_name(no_pictures, count):
     import numpy as np
 
     rng = np.random.default_rng(count)

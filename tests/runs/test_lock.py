@@ -109,7 +109,7 @@ def test_a_folder_that_another_process_has_just_created(tmp_path):
     ],
     ids=["resume", "overwrite", "evaluate"],
 )
-def test_commands_leave_a_folder_in_use_alone(arguments, run, holder, capsys):
+def test_commands_leave_a_folder_in_use_alone(arguments, run, holder, capsys, no_pictures):
     before = contents(run)
     assert main(arguments) == 2
     error = capsys.readouterr().err
