@@ -64,7 +64,7 @@ class DataSettings(Settings):
     dataset: str = setting(
         "digits",
         "a name listed by 'pyro-vae datasets', the path of your own .npy file, .npz file or folder"
-        " of pictures, or of a function that returns images, as in `mine.py:make`",
+        " of pictures, or of a function that returns images, as in mine.py:make",
     )
     data_dir: str = setting("data", "folder of the published data sets; downloads go there")
     levels: int | None = setting(
