@@ -18,7 +18,7 @@ IN_MEMORY = re.compile(  # buffers, what the checked reader has read, and nowher
 ALLOWED = {
     "pyro_vae.files": {"open(temporary", ".read_bytes("},  # the writer and the reader
     "pyro_vae.runs.metrics": {"open(path"},  # the growing table
-    "pyro_vae.runs.folder": {"os.open(self.folder / LOCK"},
+    "pyro_vae.runs.lock": {"os.open(self.folder / LOCK"},
     "pyro_vae.data.mapped": {"np.load(path"},  # in docstrings
     "pyro_vae.training.fit": {"np.load(path"},
     "pyro_vae.data.own": {"np.load(path", "open(path", "zipfile.ZipFile(path", "archive.open(name"},

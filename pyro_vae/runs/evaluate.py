@@ -21,7 +21,7 @@ from pyro_vae.names import DATASETS, check_name
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import form_of, load_data_again
-from pyro_vae.runs.folder import FolderLock, check_sweep_unused
+from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.results import save_json
 from pyro_vae.runs.run import OneRun, Run, runs_of

@@ -18,7 +18,7 @@ from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data_again, load_local_data
 from pyro_vae.runs.evaluate import subject_of
-from pyro_vae.runs.folder import FolderLock
+from pyro_vae.runs.lock import FolderLock
 from pyro_vae.runs.run import OneRun, Run, runs_of, without_repeats
 from pyro_vae.settings import DataSettings, by_name
 

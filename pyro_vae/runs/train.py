@@ -15,17 +15,16 @@ from pyro_vae.own_parts import OWN, whole_path
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.data import load_data, load_data_again, splits_of
-from pyro_vae.runs.folder import (
-    FolderLock,
+from pyro_vae.runs.lock import FolderLock, check_sweep_unused
+from pyro_vae.runs.observer import Observer, failures_told
+from pyro_vae.runs.report import write_report
+from pyro_vae.runs.resume import (
     check_free,
-    check_sweep_unused,
     free_folder,
     resume_folder,
     settings_to_resume,
     start_folder,
 )
-from pyro_vae.runs.observer import Observer, failures_told
-from pyro_vae.runs.report import write_report
 from pyro_vae.runs.run import Run, build_model, cautions, load_run, take_weights
 from pyro_vae.runs.writer import RunWriter
 from pyro_vae.settings import TrainingSettings, by_name, default_batch_size

@@ -8,16 +8,8 @@ from pathlib import Path
 
 from pyro_vae.files import check_path_name, exists, read_file, replace_file
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import (
-    PATIENCE,
-    PAUSE,
-    SWEEP_FILE,
-    FolderInUse,
-    FolderLock,
-    check_free,
-    settings_to_resume,
-    visible_entries,
-)
+from pyro_vae.runs.lock import PATIENCE, PAUSE, SWEEP_FILE, FolderInUse, FolderLock
+from pyro_vae.runs.resume import check_free, settings_to_resume, visible_entries
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import DEFAULT_BATCH_SIZE, PLACE
 from pyro_vae.sweeps.grid import Grid, grid_text

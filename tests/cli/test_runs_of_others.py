@@ -16,7 +16,7 @@ import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.cli.main import main
 from pyro_vae.names import DATASETS
-from pyro_vae.runs.folder import FolderLock
+from pyro_vae.runs.lock import FolderLock
 from tests.support import seams
 from tests.support.runs import contents
 

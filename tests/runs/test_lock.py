@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyro_vae.cli.main import main
-from pyro_vae.runs.folder import FolderInUse, FolderLock
+from pyro_vae.runs.lock import FolderInUse, FolderLock
 from tests.support.processes import PROCESSES
 from tests.support.runs import TRAIN_QUICK, contents
 

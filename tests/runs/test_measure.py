@@ -15,7 +15,7 @@ from pyro_vae.evaluation.estimates import Estimate
 from pyro_vae.measures.part import VERSION
 from pyro_vae.notices import Notice
 from pyro_vae.runs.evaluate import evaluate_missing
-from pyro_vae.runs.folder import FolderInUse, FolderLock
+from pyro_vae.runs.lock import FolderInUse, FolderLock
 from pyro_vae.runs.measure import measure
 
 

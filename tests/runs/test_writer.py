@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from pyro_vae.runs.config import RunConfig
-from pyro_vae.runs.folder import (
+from pyro_vae.runs.metrics import COLUMNS, append_row
+from pyro_vae.runs.results import save_json
+from pyro_vae.runs.resume import (
     MAY_CHANGE_ON_RESUME,
     free_folder,
     resume_folder,
     settings_to_resume,
     start_folder,
 )
-from pyro_vae.runs.metrics import COLUMNS, append_row
-from pyro_vae.runs.results import save_json
 from pyro_vae.runs.run import Run
 from pyro_vae.runs.writer import is_power_of_two, save_columns
 from pyro_vae.training.epochs import Record

@@ -12,7 +12,7 @@ import torch
 import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.measures.part import Effort
-from pyro_vae.runs.folder import FolderLock
+from pyro_vae.runs.lock import FolderLock
 from pyro_vae.runs.report import write_report
 from tests.support import seams
 

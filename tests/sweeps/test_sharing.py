@@ -14,7 +14,7 @@ import torch
 
 import pyro_vae as pv
 from pyro_vae.cli.main import main
-from pyro_vae.runs.folder import FolderInUse, FolderLock
+from pyro_vae.runs.lock import FolderInUse, FolderLock
 from pyro_vae.runs.writer import RunWriter
 from pyro_vae.sweeps.folder import SweepFolder
 from pyro_vae.sweeps.grid import combinations, read_grid

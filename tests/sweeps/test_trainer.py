@@ -12,7 +12,7 @@ import torch
 import pyro_vae as pv
 from pyro_vae.cli.main import main
 from pyro_vae.runs.run import build_model
-from pyro_vae.sweeps.sweep import Trainer, pays_together, units
+from pyro_vae.sweeps.trainer import Trainer, pays_together, units
 from pyro_vae.training import ensembles
 from pyro_vae.training.loop import Training
 from tests.support import seams
@@ -181,7 +181,7 @@ def test_runs_that_have_ended_are_left_alone_also_where_their_data_are_gone(copy
     def gone(config):
         raise OSError("the data are gone")
 
-    monkeypatch.setattr("pyro_vae.sweeps.sweep.load_data", gone)
+    monkeypatch.setattr("pyro_vae.sweeps.trainer.load_data", gone)
     Trainer(observer).train([[finished, other]])
     assert observer.told == [("ended", "1", True)] and not finished.reread().failed
 
