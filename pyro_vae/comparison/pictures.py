@@ -17,22 +17,22 @@ from pyro_vae.measures.part import to_numpy
 from pyro_vae.notices import notice
 from pyro_vae.pages.frame import Markup, image, png
 from pyro_vae.runs.data import OtherImages, load_data_again
-from pyro_vae.runs.report import videos
+from pyro_vae.runs.report import components, videos
 from pyro_vae.runs.run import Run
 
 IMAGES = 8  # of each kind
 MOST = 24  # settings that are shown
+FILMED = 4  # of them whose videos are shown, since a video has a megabyte
 
 
 Strip = dict[str, str | Markup]  # of a run: its name, its report's address, and its pictures
-TABLEAU = {"samples": "64 codes of", "kl_histogram": "the components of"}  # of a run's folder
 
 
 def pictures(group: Group, page: Path) -> dict[str, Any] | None:
     """Return the pictures of runs on the same data, or None where neither can be read any more.
 
-    They are the row of `originals`, and the `strips` of the runs. The `tableau` of a strip is what the
-    run's folder has: 64 decoded codes, what the components carry, and the video of the chain.
+    They are the row of `originals`, the `strips` of the runs, and the `filmed` ones of them. The
+    `tableau` of a strip is 64 decoded codes and what the components carry.
 
     Args:
         group: the runs, of which one of each setting is shown.
@@ -50,7 +50,11 @@ def pictures(group: Group, page: Path) -> dict[str, Any] | None:
         run = group.runs[line["seed"].astype(int).idxmin()]
         if len(strips) < MOST and (strip := _strip(name or run.name, run, test, page)):
             strips.append(strip)
-    return {"originals": _row(test.images, "test images"), "strips": strips} if strips else None
+    if not strips:
+        return None
+    filmed = [strip for strip in strips if strip["video"]]
+    originals = _row(test.images, "test images")
+    return {"originals": originals, "strips": strips, "filmed": filmed[:FILMED]}
 
 
 @torch.no_grad()
@@ -69,15 +73,16 @@ def _strip(name: str, run: Run, test: Split, page: Path) -> Strip | None:
         "name": name,
         "report": report_address(run, page),
         "tableau": _tableau(run, name),
+        "video": Markup("").join(videos(run, "limiting_distribution")),
         "reconstructions": _row(reconstructions, f"reconstructions by {name}"),
         "samples": _row(samples, f"samples of {name}"),
     }
 
 
 def _tableau(run: Run, name: str) -> Markup:
-    paths = {words: run.picture(picture) for picture, words in TABLEAU.items()}
-    shown = [image(path, f"{words} {name}") for words, path in paths.items() if path]
-    return Markup("").join(shown + videos(run, "limiting_distribution"))
+    samples = run.picture("samples")
+    shown = [] if samples is None else [image(samples, f"64 codes of {name}")]
+    return Markup("").join([*shown, components(run).get("rates", "")])
 
 
 def report_address(run: Run, page: Path) -> str:

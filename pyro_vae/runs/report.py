@@ -89,7 +89,7 @@ def _page(run: Run) -> str:
         command=command("train", "--config", run.config_file),
         settings=settings,
         autoencoder=config.model == "autoencoder",
-        figures=_files(run) | _curves(run) | _components(run),
+        figures=_files(run) | _curves(run) | components(run),
         progress=_progress(run),
         measured=_measured(run),
     )
@@ -171,7 +171,8 @@ def _curves(run: Run) -> dict[str, Markup]:
     return {term: drawn(figure, f"{term} over epochs") for term, figure in figures.items()}
 
 
-def _components(run: Run) -> dict[str, Markup]:
+def components(run: Run) -> dict[str, Markup]:
+    """Return the drawings of what each component carries, `rates` and `states`, if that is known."""
     test = run.summary["test"] if run.summary else {}
     rates, variances = (
         test.get(name) for name in ("rate_per_component_nats", "mean_variance_per_component")
