@@ -34,7 +34,7 @@ extensions = [
 root_doc = "docs/index"
 include_patterns = [
     "docs/**",
-    "notebooks/*",
+    "notebooks/**",
     "benchmarks/*.md",
     "results/**",
     "CHANGELOG.md",

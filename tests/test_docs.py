@@ -235,4 +235,5 @@ def test_every_page_is_in_the_contents():
         name = page.relative_to(DOCS).with_suffix("").as_posix()
         assert name in ("index", "README") or f"\n{name}\n" in contents
     for notebook in (ROOT / "notebooks").glob("*.ipynb"):
-        assert f"\n../notebooks/{notebook.stem}\n" in contents
+        assert f"\n../notebooks/shown/{notebook.stem}\n" in contents
+        assert f"\n{notebook.stem} <../notebooks/{notebook.stem}>\n" in contents
