@@ -45,7 +45,8 @@ def training(images, likelihood="bernoulli", network="mlp", classes=None, **opti
         ("svi", 1, OF_LABELS),
         ("eager", 1, OF_COLOURS),
         ("compiled", 1, OF_DRAWN_PIXELS),
-        ("compiled", 3, OF_LABELS),  # the last window is not full: an epoch has seven steps
+        # the last window is not full: an epoch has seven steps
+        pytest.param("compiled", 3, OF_LABELS, marks=pytest.mark.slow),
     ],
 )
 def test_weights_are_those_of_images_in_memory(
@@ -66,7 +67,9 @@ def test_weights_are_those_of_images_in_memory(
     assert_same_weights(after.model.state_dict(), whole.model.state_dict())
 
 
-@pytest.mark.parametrize("engine, workers", [("eager", 0), ("compiled", 2)])
+@pytest.mark.parametrize(
+    "engine, workers", [("eager", 0), pytest.param("compiled", 2, marks=pytest.mark.slow)]
+)
 def test_weights_are_those_of_a_data_set_of_torch(no_inductor, monkeypatch, engine, workers):
     """Pairs of a picture in bytes and its label, which processes of a loader may read ahead."""
     monkeypatch.setattr(Steps, "window", 3)
