@@ -17,7 +17,11 @@ MISFITS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError
 
 
 def save_checkpoint(path: str | Path, content: dict) -> None:
-    """Write `content` to a file; a reader sees the old file or the new one, never a part of it."""
+    """Write `content` to a file; a reader sees the old file or the new one, never a part of it.
+
+    Raises:
+        OSError: the file cannot be written; the old file stays.
+    """
     buffer = io.BytesIO()
     torch.save(_compact(content), buffer)
     replace_file(path, buffer.getvalue())

@@ -29,7 +29,11 @@ def checked_device(device: torch.device | str) -> torch.device:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of a name; `auto` is CUDA where there is a GPU, and else the CPU."""
+    """Return the device of a name; `auto` is CUDA where there is a GPU, and else the CPU.
+
+    Raises:
+        ValueError: CUDA where there is none.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     checked_device(name)

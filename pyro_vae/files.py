@@ -58,7 +58,16 @@ def read_file(path: str | Path, most: int | None = None, within: str | Path | No
 
 
 def check_regular(path: str | Path, within: str | Path | None = None) -> None:
-    """Raise what `read_file` does unless a path leads to a regular file, which pipes are not."""
+    """Check that a path leads to a regular file; pipes and devices would never end.
+
+    Args:
+        within: a folder out of which no link may lead (default: links lead anywhere).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: something else is there, or a link that leads out of the folder.
+        OSError: the path cannot be followed.
+    """
     if not stat.S_ISREG(Path(path).stat().st_mode):
         raise ValueError(f"{path} is no regular file")
     if within is not None and not Path(path).resolve().is_relative_to(Path(within).resolve()):

@@ -100,7 +100,11 @@ def _stored(path: Path) -> Arrays:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by name into one file, whole or not at all."""
+    """Write arrays by name into one file, whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]  # whose other argument is a flag
     replace_file(path, content.getvalue())

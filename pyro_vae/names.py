@@ -154,7 +154,8 @@ def command(*words: object) -> str:
 def is_made(dataset: str) -> bool:
     """Return whether a data set is given as a function of the user's own, as in `mine.py:make`."""
     place, _, name = dataset.rpartition(":")
-    return bool(place) and name.isidentifier() and not exists(dataset)
+    own = place and place not in DATASETS  # as in `mnist:test`, which names a split
+    return bool(own) and name.isidentifier() and not exists(dataset)
 
 
 def is_path(dataset: str) -> bool:

@@ -170,7 +170,11 @@ def parsers(commands: Mapping[str, Command]) -> tuple[Parser, dict[str, Parser]]
 
 
 def parse(commands: Mapping[str, Command], arguments: Sequence[str]) -> Namespace:
-    """Return the command and the values of its flags."""
+    """Return the command and the values of its flags.
+
+    Raises:
+        ValueError: an unknown command or flag, or a value that does not fit.
+    """
     parser, each = parsers(commands)
     arguments = _parts_joined(arguments)
     words = [a for a in arguments if not a.startswith("-")]

@@ -44,6 +44,9 @@ def table_of(runs: Iterable[Run]) -> pd.DataFrame:
 
     The rows are named by the runs' folders. The figures have the columns of `compare`. A cell is as
     it stands in the file, and None where the file has none.
+
+    Raises:
+        ValueError: a damaged file.
     """
     runs = list(runs)
     folders = pd.Index([str(run.folder) for run in runs], name="folder")

@@ -14,9 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from pyro_vae.devices import sent
 from pyro_vae.own_parts import reason_of
+from pyro_vae.randomness import seeded
 
 AHEAD = 2  # batches that are read while one is computed with
 LOOKED_AT = 2**24  # numbers of images in a file that stand for all of them
+OF_PROCESSES = ("num_workers", "timeout", "worker_init_fn", "multiprocessing_context")
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 
@@ -60,11 +62,12 @@ def channels_first(images: np.ndarray, where: str) -> np.ndarray:
 class Items:
     """The images of a data set of torch, of which `items[rows]` reads some, as (n, C, H, W).
 
-    An item is an image, or begins with one: a tensor, an array or a picture of Pillow.
+    An item is an image, or begins with one: a tensor, an array or a picture of Pillow. What it draws
+    by torch depends on the rows that are read together, and takes no random numbers of the caller.
 
     Args:
         source: a data set with a length and numbered items; or a loader of one, whose processes
-            read ahead. The loader's own order and batches are not used.
+            read ahead. The loader's order, batches and collate function are not used.
 
     Raises:
         ValueError: a data set that is read as a stream.
@@ -72,9 +75,10 @@ class Items:
     """
 
     def __init__(self, source):
-        self.dataset, self.workers = source, 0
+        self.dataset, self.processes = source, {}
         if isinstance(source, DataLoader):
-            self.dataset, self.workers = source.dataset, source.num_workers
+            self.dataset = source.dataset
+            self.processes = {name: getattr(source, name) for name in OF_PROCESSES}
         try:
             count = len(self.dataset)
         except TypeError as error:
@@ -84,7 +88,9 @@ class Items:
         self.shape, self.dtype = (count, *first.shape[1:]), first.dtype
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        return channels_first(np.stack([self._image(row) for row in rows.tolist()]), "images")
+        with seeded(_seed_of(rows)):
+            images = np.stack([self._image(row) for row in rows.tolist()])
+        return channels_first(images, "images")
 
     def _image(self, row: int) -> np.ndarray:
         try:
@@ -94,22 +100,22 @@ class Items:
             raise OSError(f"images: item {row} cannot be read: {reason_of(error)}") from error
 
     def batches(self, each: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield what `items[rows]` is for each; the loader's processes read them ahead.
-
-        What a data set draws in these processes depends on the rows alone.
-        """
-        seed = int(np.arange(1, len(each[0]) + 1) @ each[0])
+        """Yield what `items[rows]` is for each; the loader's processes read them ahead."""
         loader = DataLoader(
             _Batches(self, each),
             batch_size=None,
-            num_workers=self.workers,
+            **self.processes,
             collate_fn=_as_it_is,
-            generator=torch.Generator().manual_seed(seed),
+            generator=torch.Generator().manual_seed(_seed_of(each[0])),
         )
         for batch in loader:
             if isinstance(batch, OSError):
                 raise batch
             yield batch
+
+
+def _seed_of(rows: np.ndarray) -> int:
+    return int(np.arange(1, len(rows) + 1) @ rows)
 
 
 class _Batches(Dataset):
@@ -124,8 +130,8 @@ class _Batches(Dataset):
     def __getitem__(self, n: int) -> np.ndarray | OSError:
         try:
             return self.items[self.each[n]]
-        except OSError as error:
-            return OSError(*error.args)
+        except (OSError, ValueError) as error:
+            return OSError(f"{error}")
 
 
 def _as_it_is(batch):

@@ -34,6 +34,7 @@ def disentanglement(codes: Tensor, factors: Tensor, seed: int = 0) -> dict[str, 
     Measures that the factors do not allow are missing, and `not_scored` says why, by their names.
 
     Args:
+        codes, factors: (N, latent_dim) and (N, F).
         seed: the seed of the split, the trees and the batches.
     """
     _checked(codes, factors)
@@ -88,6 +89,9 @@ def mutual_information_gap(codes: Tensor, factors: Tensor) -> BestTwo:
     varies counts like any other. An independent one seems to tell 19 (k - 1) / 2N nats about k
     values. A factor of more than 20 values never reaches 1. A single component is compared with 0.
 
+    Args:
+        codes, factors: (N, latent_dim) and (N, F).
+
     Source: Chen, Li, Grosse and Duvenaud, "Isolating sources of disentanglement in variational
     autoencoders", 2018, https://arxiv.org/abs/1802.04942; bins: Locatello et al., "Challenging
     common assumptions in ... disentangled representations", 2018, https://arxiv.org/abs/1811.12359.
@@ -125,6 +129,7 @@ def separated_attribute_predictability(codes: Tensor, factors: Tensor, seed: int
     from all others by a line, so even a perfect code of such a factor scores under 1.
 
     Args:
+        codes, factors: (N, latent_dim) and (N, F).
         seed: the seed of the split and of the machines.
 
     Source: Kumar, Sattigeri and Balakrishnan, "Variational inference of disentangled latent
@@ -173,6 +178,7 @@ def dci(codes: Tensor, factors: Tensor, seed: int = 0) -> Dci:
     not in the training set, so that a factor which the code lacks is predicted just below chance.
 
     Args:
+        codes, factors: (N, latent_dim) and (N, F).
         seed: the seed of the split and of the trees.
 
     Source: Eastwood and Williams, "A framework for the quantitative evaluation of disentangled
@@ -227,6 +233,7 @@ def beta_vae_score(
     of a perfect code pass too, because the metric only asks that factors leave different traces.
 
     Args:
+        codes, factors: (N, latent_dim) and (N, F).
         batch_size: L, the number of pairs.
         num_batches: the number of batches to fit the classifier, and again to score it.
         seed: the seed of the batches.
@@ -258,6 +265,7 @@ def factor_vae_score(
     1/F, even if no component is active. The standard error is that of the draws, given the rows.
 
     Args:
+        codes, factors: (N, latent_dim) and (N, F).
         batch_size: the number of rows, drawn with replacement; values with fewer rows are left out.
         num_batches: the number of batches to count votes, and again to score them.
         seed: the seed of the batches.

@@ -49,6 +49,9 @@ def describe_likelihood(likelihood: Likelihood) -> dict[str, object]:
     """Return how expected images follow from the decoder's outputs.
 
     `by_levels` says whether they are means over grey levels, and not means of the density.
+
+    Raises:
+        ValueError: if the family is not one of the package.
     """
     name = {family: name for name, family in LIKELIHOODS.items()}.get(type(likelihood))
     if name not in names.LIKELIHOODS:

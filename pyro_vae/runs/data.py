@@ -51,6 +51,9 @@ def load_data(config: RunConfig, download: bool = True) -> Dataset:
 
     The pixels that `binarize` draws once are the same for all seeds, so that runs are compared on
     the same images.
+
+    Raises:
+        ValueError: data that do not exist or cannot be read.
     """
     return load_dataset(
         config.dataset,

@@ -33,7 +33,11 @@ def _write(file: TextIO, records: Sequence[Record]) -> None:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Return the rows of metrics, without a last row that was cut off; none without a file."""
+    """Return the rows of metrics, without a last row that was cut off; none without a file.
+
+    Raises:
+        ValueError: a file that is not a table of metrics.
+    """
     try:
         content = read_file(path)
         whole = content[: content.rfind(b"\n") + 1]

@@ -189,6 +189,9 @@ def save_per_image(path: Path, splits: Mapping[str, tuple[Tensor, dict[str, Tens
 
     Args:
         splits: by name, images (N, C, H, W) and columns (N,) of measures.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     arrays = {}
     for split, (images, columns) in splits.items():

@@ -73,7 +73,11 @@ class Objective(ABC):
         beta: float | Tensor,
         num_particles: int = 1,
     ) -> Terms:
-        """Return the terms of one minibatch x (B, C, H, W); only the loss has gradients."""
+        """Return the terms of one minibatch x (B, C, H, W); only the loss has gradients.
+
+        Raises:
+            ValueError: a beta that the objective is not defined for.
+        """
         self.check_beta(beta)
         return self.score(*trace_programs(model, guide, x, beta, num_particles))
 

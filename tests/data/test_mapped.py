@@ -107,10 +107,36 @@ def test_an_item_that_fails_is_named(workers):
         list(pv.fit(vae, given, batch_size=4, epochs=1))
 
 
-def test_a_loader_takes_no_random_numbers_of_the_caller():
-    images = mapped_images(DataLoader(Pictures(), num_workers=1), 256)
+def test_images_of_another_size_are_told_in_one_line():
+    images = [np.zeros((size, 4), np.uint8) for size in (5, 5, 6)]
+    given = DataLoader(images, num_workers=1)
+    with pytest.raises(OSError, match="^all input arrays must have the same shape$"):
+        list(mapped_images(given, 256).split(3))
+
+
+def test_processes_begin_as_the_loader_says():
+    def broken(worker):
+        raise RuntimeError("as the loader says")
+
+    images = mapped_images(DataLoader(Pictures(), num_workers=1, worker_init_fn=broken), 256)
+    with pytest.raises(RuntimeError, match="as the loader says"):
+        list(images.split(20))
+
+
+class Drawn(Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, n):
+        return torch.rand(1, 5, 4)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_reading_takes_no_random_numbers_of_the_caller(workers):
+    images = mapped_images(DataLoader(Drawn(), num_workers=workers), 256)
     before = torch.get_rng_state()
-    list(images.split(20))
+    one, other = images.split(20)
+    assert not torch.equal(one, other) and torch.equal(images[:20], one)
     assert torch.equal(torch.get_rng_state(), before)
 
 

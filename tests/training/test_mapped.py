@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import pyro_vae as pv
 from pyro_vae.training.ensembles import Ensemble
@@ -87,6 +87,31 @@ def test_weights_are_those_of_a_data_set_of_torch(no_inductor, monkeypatch, engi
     expected = fitted(in_memory()[20:], in_memory()[9:20])
     assert_same_records(records, expected[0])
     assert_same_weights(weights, expected[1])
+
+
+class Noisy(Dataset):
+    """Images that are drawn whenever they are read."""
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, n):
+        return torch.rand(1, 4, 4)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_items_draw_is_repeated_and_resumed(workers):
+    def training():
+        torch.manual_seed(0)
+        loader = DataLoader(Noisy(), num_workers=workers)
+        return pv.fit(pv.VAE((1, 4, 4), 2, hidden=(8,)), loader, batch_size=4, epochs=2)
+
+    whole, before, after = training(), training(), training()
+    records = list(whole)
+    assert_same_records([next(before)], records[:1])
+    after.restore(before.state())
+    assert_same_records(list(after), records[1:])
+    assert_same_weights(after.model.state_dict(), whole.model.state_dict())
 
 
 def test_several_models_share_images_in_memory_only(file):
