@@ -110,7 +110,7 @@ def test_an_item_that_fails_is_named(workers):
 def test_images_of_another_size_are_told_in_one_line():
     images = [np.zeros((size, 4), np.uint8) for size in (5, 5, 6)]
     given = DataLoader(images, num_workers=1)
-    with pytest.raises(OSError, match="^all input arrays must have the same shape$"):
+    with pytest.raises(OSError, match=r"^all input arrays must have the same shape$"):
         list(mapped_images(given, 256).split(3))
 
 
