@@ -77,7 +77,9 @@ def fresh_state():
 def few_draws(request, monkeypatch):
     """A finished run scores its images with the fewest draws: with all, scoring is most of a test."""
     if "all_draws" not in request.fixturenames:
-        monkeypatch.setattr("pyro_vae.runs.summary.NUMBERS", 1)
+        from tests.support import seams
+
+        seams.score_with_few_draws(monkeypatch.setattr)
 
 
 @pytest.fixture
