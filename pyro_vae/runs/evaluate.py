@@ -44,8 +44,8 @@ def evaluate(
 ) -> dict:
     """Measure a run on its test images and write `evaluation.json`, figures, draws and the report.
 
-    The file and the report are written again after each part. An evaluation that is interrupted
-    keeps the parts that are done.
+    The file is written again after each part, and the report at the end, also of an evaluation that is
+    interrupted: it keeps the parts that are done.
 
     Args:
         run: a run with a model, as `load_run` and `train` return it, or its folder.
@@ -81,7 +81,11 @@ def evaluate(
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
     check_sweep_unused(run.folder)
-    with FolderLock(run.folder).acquire(), _only_measured(run.vae, device):
+    with (
+        FolderLock(run.folder).acquire(),
+        _only_measured(run.vae, device),
+        _reported_at_the_end(run),
+    ):
         subject = subject_of(run, load_data_again(run, config), config, effort=effort, seed=seed)
         run.figures.mkdir(exist_ok=True)
         for name in chosen:
@@ -96,7 +100,7 @@ def evaluate(
                 "measures": VERSION,
             }
             figures = _as_dicts(found.figures | about) if found.figures else None
-            _keep(run, name, figures)
+            save_json(run.evaluation_file, run.reread().evaluation | {name: figures})
             measured(name, figures)
     return run.reread().evaluation
 
@@ -192,12 +196,6 @@ def _write(run: Run, found: Measured) -> None:
     save_drawings(run.figures, found.drawings)
 
 
-def _keep(run: Run, name: str, figures: dict | None) -> None:
-    """Write the figures of a part beside those of the others, and the report again."""
-    save_json(run.evaluation_file, run.reread().evaluation | {name: figures})
-    write_report(run.reread())
-
-
 def _as_dicts(value: Any) -> Any:
     """Return estimates and other named tuples as dicts."""
     if hasattr(value, "_asdict"):
@@ -205,6 +203,15 @@ def _as_dicts(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _as_dicts(v) for key, v in value.items()}
     return value
+
+
+@contextmanager
+def _reported_at_the_end(run: Run) -> Iterator[None]:
+    """Write the report when a `with` block ends, also where an exception ends it."""
+    try:
+        yield
+    finally:
+        write_report(run.reread())
 
 
 @contextmanager

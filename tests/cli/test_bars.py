@@ -69,7 +69,7 @@ def run(copy_run, no_pictures, monkeypatch):
 
 @pytest.mark.slow
 def test_a_stopped_evaluation_keeps_its_parts_and_names_the_rest(run, capsys, monkeypatch):
-    """The report is renewed after each part, so it shows the parts that are kept."""
+    """The report shows the parts that are kept."""
     measure = evaluate._measure
 
     def stopped(part, subject):

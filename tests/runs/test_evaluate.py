@@ -123,6 +123,13 @@ def test_only_some_parts_leave_the_others_as_they_are(run):
     assert json.loads(Path("a/evaluation.json").read_text()) == second
 
 
+def test_the_report_is_written_once(run, monkeypatch):
+    written = []
+    monkeypatch.setattr(evaluate, "write_report", written.append)
+    pv.evaluate(run, ["latents", "decoder"], quick=True)
+    assert [list(of.evaluation) for of in written] == [["latents", "decoder"]]
+
+
 def test_an_unknown_part_is_refused_before_anything_is_measured(run):
     before = contents("a")
     with pytest.raises(ValueError, match="only: unknown name 'latent'; did you mean 'latents'"):

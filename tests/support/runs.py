@@ -13,7 +13,6 @@ import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
 from pyro_vae.measures.part import Effort
 from pyro_vae.runs.lock import FolderLock
-from pyro_vae.runs.report import write_report
 from tests.support import seams
 
 QUICK = {"hidden": (8,), "latent_dim": 2, "epochs": 2}
@@ -80,12 +79,7 @@ class KeptRuns:
 
 
 def _train_and_evaluate():
-    """With its report at the end; `evaluate` else writes one after each part."""
-    run = pv.train(quick(), "a")
-    with pytest.MonkeyPatch.context() as patch:
-        seams.write_no_reports(patch.setattr)
-        pv.evaluate(run, quick=True)
-    write_report("a")
+    pv.evaluate(pv.train(quick(), "a"), quick=True)
 
 
 def metrics(run):

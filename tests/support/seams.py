@@ -93,11 +93,6 @@ def score_with_few_draws(setattr=setattr):
     setattr(summary, "NUMBERS", 1)
 
 
-def write_no_reports(setattr=setattr):
-    """Have an evaluation leave the report as it is."""
-    setattr(evaluate, "write_report", lambda run: None)
-
-
 def evaluate_with(effort, setattr=setattr):
     """Have `evaluate(quick=True)` spend this much, and predict factors by few trees."""
     setattr(evaluate, "QUICK", effort)
