@@ -17,6 +17,7 @@ from pyro_vae.own_parts import reason_of
 from pyro_vae.randomness import seeded
 
 AHEAD = 2  # batches that are read while one is computed with
+PAGES_OF = 64  # images whose pages of a file, up to 2 MB each, are in memory at once
 LOOKED_AT = 2**24  # numbers of images in a file that stand for all of them
 OF_PROCESSES = ("num_workers", "timeout", "worker_init_fn", "multiprocessing_context")
 Given = TypeVar("Given")
@@ -161,7 +162,7 @@ class MappedImages(Tensor):
 
     def __init__(
         self,
-        array: np.ndarray | Items,
+        array: np.memmap | Items,
         pixels: Callable[[np.ndarray], Tensor],
         rows: np.ndarray,
         dtype: torch.dtype = torch.float32,
@@ -176,7 +177,7 @@ class MappedImages(Tensor):
             return cls(array, pixels, np.arange(array.shape[0]))
         if hasattr(mmap, "MADV_RANDOM"):  # else each image is read with many that follow it
             array._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
-        return cls(np.asarray(array), pixels, np.arange(len(array)))
+        return cls(array, pixels, np.arange(len(array)))
 
     @classmethod
     def __torch_dispatch__(cls, function, types, args=(), kwargs=None):  # type: ignore[override]
@@ -187,7 +188,7 @@ class MappedImages(Tensor):
 
     def __getitem__(self, index) -> Tensor:
         rows = self._places(index)
-        images = self._images(self.array[np.atleast_1d(rows)])
+        images = self._images(self._part(np.atleast_1d(rows)))
         return images if rows.ndim else images[0]
 
     def index_select(self, dim: int, index: Tensor) -> Tensor:
@@ -216,7 +217,18 @@ class MappedImages(Tensor):
         return sent(self.pixels(part).to(self.dtype), self.device)
 
     def _read_later(self, index) -> Tensor:
-        return self._checked(self.array[self._places(index)])
+        return self._checked(self._part(self._places(index)))
+
+    def _part(self, rows: np.ndarray) -> np.ndarray:
+        """Return a copy of a part of the array, whose file takes no memory afterwards."""
+        if isinstance(self.array, Items):
+            return self.array[rows]
+        part = np.empty((len(rows), *self.array.shape[1:]), self.array.dtype)
+        for at in range(0, len(rows), PAGES_OF):
+            part[at : at + PAGES_OF] = self.array[rows[at : at + PAGES_OF]]
+            if hasattr(mmap, "MADV_DONTNEED"):  # pages that were read count as memory until then
+                self.array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+        return part
 
     def _checked(self, part: np.ndarray) -> Tensor:
         try:

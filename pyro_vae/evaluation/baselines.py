@@ -5,6 +5,7 @@ in nats, (N,), from training images on the same grid of grey levels.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from scipy.optimize import minimize_scalar
@@ -79,29 +80,30 @@ def one_gaussian(images: Tensor, train: Tensor, levels: int) -> tuple[Tensor, fl
     if len(train) < 2:
         raise ValueError(f"train: expected two images or more, got {len(train)}")
     cut = len(train) - min(MOST_HELD_OUT, max(1, len(train) // HELD_OUT))
-    moments = _moments(train[:cut])
     least = (2 * half_bin(levels)) ** 2 / 12
     variances = [least * 4**n for n in range(STEPS_OF_VARIANCE)]
-    scores = {v: _gaussian(train[cut:], moments, v, levels).mean() for v in variances}
-    best = max(scores, key=lambda v: scores[v].item())
-    return _gaussian(images, _moments(train), best, levels), best
+    scores = torch.zeros(STEPS_OF_VARIANCE, dtype=torch.float64, device=train.device)
+    for rows in _blocks(train):
+        moments = _moments(rows[:cut])
+        scored = [_of_block(rows[cut:], *moments, v, levels).mean() for v in variances]
+        scores += torch.stack(scored)
+    best = variances[scores.argmax()]
+    pairs = zip(_blocks(images), _blocks(train))
+    blocks = [_of_block(x, *_moments(rows), best, levels) for x, rows in pairs]
+    return torch.stack(blocks).sum(0), best
 
 
-def _blocks(images: Tensor) -> tuple[Tensor, ...]:
-    """Return the pixels of images in blocks (N, BLOCK or fewer), the colours of a pixel together."""
-    return images.movedim(1, -1).flatten(1).double().split(BLOCK, 1)
+def _blocks(images: Tensor) -> Iterator[Tensor]:
+    """Yield the pixels of images in blocks (N, BLOCK or fewer), the colours of a pixel together."""
+    x = images.flatten(1)
+    places = torch.arange(x.shape[1], device=x.device).view(images.shape[1:])
+    for columns in places.movedim(0, -1).flatten().split(BLOCK):
+        yield x[:, columns].double()
 
 
-def _moments(images: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return the mean and the covariance of each block."""
-    return [(x.mean(0), x.T.cov(correction=0).view(x.shape[1], -1)) for x in _blocks(images)]
-
-
-def _gaussian(
-    images: Tensor, moments: list[tuple[Tensor, Tensor]], variance: float, levels: int
-) -> Tensor:
-    blocks = zip(_blocks(images), moments)
-    return torch.stack([_of_block(x, *of, variance, levels) for x, of in blocks]).sum(0)
+def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and the covariance of pixels (N, pixels)."""
+    return rows.mean(0), rows.T.cov(correction=0).view(rows.shape[1], -1)
 
 
 def _of_block(

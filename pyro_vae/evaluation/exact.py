@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 from torch.nn.functional import pad
 
+from pyro_vae.devices import in_pieces
 from pyro_vae.likelihoods.base import SCALE_FLOOR
 from pyro_vae.likelihoods.distributions import Normal
 from pyro_vae.models.vae import VAE
@@ -39,9 +40,9 @@ def principal_components(images: Tensor, count: int) -> PrincipalComponents:
     Source: Halko, Martinsson and Tropp, "Finding structure with randomness", 2011,
     https://arxiv.org/abs/0909.4061.
     """
-    x = images.flatten(1).double()
+    x = images.flatten(1).to(torch.float64, copy=True)  # changed in place: it may be large
     mean, count = x.mean(0), min(count, x.shape[1])
-    x = (x - mean) / math.sqrt(len(x))
+    x.sub_(mean).div_(math.sqrt(len(x)))
     if min(x.shape) > MOST_EXACT:
         with seeded(0, x.device):
             _, scales, directions = torch.svd_lowrank(x, count + OVERSAMPLED, POWER_ITERATIONS)
@@ -54,7 +55,7 @@ def principal_components(images: Tensor, count: int) -> PrincipalComponents:
             directions = x.T @ directions / variances.sqrt().clamp_min(1e-12)
             missing = max(0, count - len(x))
             variances, directions = pad(variances, (0, missing)), pad(directions, (0, missing))
-    total = x.square().sum().item()
+    total = sum(part.square().sum().item() for part in in_pieces(x))
     return PrincipalComponents(mean, variances[:count], directions[:, :count], total)
 
 
