@@ -6,13 +6,21 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 PART = ".part"  # the ending of a file that is being written
 RESTORE = "restore it from a copy, or delete the folder and train the run again"
 
 
 def replace_file(path: str | Path, content: bytes | str, lasting: bool = True) -> None:
-    """Write `content` to `path` atomically.
+    """Write `content` to `path` atomically; see `replacing`."""
+    with replacing(path, lasting) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: str | Path, lasting: bool = True) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of `path` at the end of the block, unless it fails.
 
     A reader finds the old file or the new one, even after a crash, and so do two writers.
 
@@ -28,13 +36,15 @@ def replace_file(path: str | Path, content: bytes | str, lasting: bool = True) -
     temporary = path.with_name(f".{secrets.token_hex(8)}{PART}")  # no two writers share one
     try:
         with open(temporary, "xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             if lasting:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise OSError(error.errno, f"{path} cannot be written: {error.strerror}") from error
 
 

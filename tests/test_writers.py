@@ -22,7 +22,7 @@ ALLOWED = {
     "pyro_vae.data.mapped": {"np.load(path"},  # in docstrings
     "pyro_vae.training.fit": {"np.load(path"},
     "pyro_vae.data.own": {"np.load(path", "open(path", "zipfile.ZipFile(path", "archive.open(name"},
-    "pyro_vae.data.pictures": {"Image.open(file"},
+    "pyro_vae.data.pictures": {"Image.open(file", "np.load(path"},
     "pyro_vae.data.published": {"gzip.open(zipped", "np.load(path"},
     "pyro_vae.checkpoints": {"zipfile.ZipFile(file", "torch.load(file"},  # a buffer
     "pyro_vae.devices": {".read_text("},  # what the machine tells

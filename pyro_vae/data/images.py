@@ -231,5 +231,6 @@ def check_declared_size(path: Path, size: int, limit: float) -> None:
     if size / 1e9 > limit:
         raise ValueError(
             f"dataset: {path} declares images of {size / 1e9:,.6g} GB in memory, more than"
-            f" {limit:g}; raise --data-limit if that is meant, or train on an .npy file of them"
+            f" {limit:g}; raise --data-limit if that is meant; an .npy file, or pictures with"
+            " --channels, can stay on the disk"
         )

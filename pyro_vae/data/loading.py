@@ -1,6 +1,7 @@
 """Loading of data sets by name or by path, with binarization and a validation set."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,15 +11,15 @@ import torch
 from pyro_vae.data.images import Dataset, Split, draw_binary, random_test_rows
 from pyro_vae.data.mapped import MappedImages, looked_at
 from pyro_vae.data.own import load_made, load_own
-from pyro_vae.data.pictures import AS_THEY_ARE, Form
-from pyro_vae.data.published import PUBLISHED, Loader, load_digits
+from pyro_vae.data.pictures import AS_THEY_ARE, SIZED, Form
+from pyro_vae.data.published import PUBLISHED, load_digits
 from pyro_vae.data.sprites import load_sprites
 from pyro_vae.kept import digest
 from pyro_vae.names import BINARIZE, check_dataset_name, check_name, is_made, is_path
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.settings import DATA_LIMIT
 
-LOADERS: dict[str, Loader] = {
+LOADERS: dict[str, Callable[..., Dataset]] = {
     "digits": load_digits,
     "sprites": load_sprites,
     **PUBLISHED,
@@ -114,12 +115,14 @@ def load_dataset(
             images are sorted by their labels.
         seed: the seed of the pixels that are drawn once.
         levels: the number of grey levels of your own images, if their type does not determine it.
-        limit: the gigabytes of memory that your own images may take. A larger `.npy` array stays
-            in its file, and is read while it is used; others are refused.
+        limit: the gigabytes of memory that your own images may take, and CelebA. A larger `.npy`
+            array stays in its file, and is read while it is used. So are pictures whose channels
+            are given, which are decoded into the user's cache folder. Others are refused.
         download: whether to download files that are missing.
         train_images: the number of training images, a random choice that is always the same
             (default: all).
-        form: the size and the channels of pictures of a folder (default: as they are).
+        form: the size and the channels of pictures of a folder (default: as they are) or of CelebA
+            (default: 64 and 3).
 
     Raises:
         ValueError: if the name is unknown; if files are missing or damaged and cannot be
@@ -137,14 +140,15 @@ def load_dataset(
         data = load_made(name, levels)
     elif is_path(name):
         data = load_own(Path(name), levels, limit, form)
-    elif form != AS_THEY_ARE:
+    elif form != AS_THEY_ARE and name not in SIZED:
         raise ValueError(
             f"{next(iter(form.given))}: {name} has its own; only pictures are converted"
         )
     elif levels is not None:
         raise ValueError(f"levels: {name} has its own; only your own images take {levels}")
     else:
-        data = LOADERS[name](Path(root), download)
+        given = {"form": form, "limit": limit} if name in SIZED else {}
+        data = LOADERS[name](Path(root), download, **given)
     parts = [split.images for split in (data.train, data.validation, data.test) if split]
     data = replace(data, fingerprint=digest(*map(looked_at, parts)))
     data = _with_validation(data) if validation else replace(data, validation=None)

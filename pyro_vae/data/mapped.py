@@ -246,8 +246,11 @@ class MappedImages(Tensor):
         return MappedImages(self.array, self.pixels, self.rows, dtype, device)
 
 
+def spacing(images: Tensor) -> int:
+    """Return n where every n-th image stands for all of them: 1, unless images stay in a file."""
+    return math.ceil(images.numel() / LOOKED_AT) if isinstance(images, MappedImages) else 1
+
+
 def looked_at(images: Tensor) -> Tensor:
     """Return all images; of images in a file those, evenly spread, that stand for all of them."""
-    if not isinstance(images, MappedImages):
-        return images
-    return images[:: math.ceil(images.numel() / LOOKED_AT)]
+    return images[:: spacing(images)]

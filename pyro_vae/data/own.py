@@ -125,12 +125,12 @@ def _read(path: Path, limit: float, form: Form, may_map: bool = False) -> dict[s
     """Return the parts of a split that a file or a folder holds, or `whole`.
 
     Args:
-        may_map: whether an array that is larger than the limit stays in its file.
+        may_map: whether what is larger than the limit stays in a file, if it can.
     """
     if not exists(path):
         raise ValueError(f"dataset: there is no file or folder {path.absolute()}")
     if path.is_dir():
-        return read_folder(path, limit, form)
+        return read_folder(path, limit, form, may_map)
     if path.suffix in (".npy", ".npz"):
         if form != AS_THEY_ARE:
             name = next(iter(form.given))

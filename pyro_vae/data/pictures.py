@@ -1,5 +1,6 @@
 """Folders of pictures: their split and their labels, which folders tell, and their pixels."""
 
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence
 
 from pyro_vae.data.images import BYTES_PER_PIXEL, Arrays, check_declared_size, reading
-from pyro_vae.files import check_regular, exists
+from pyro_vae.files import check_regular, exists, replacing
+from pyro_vae.kept import cache_file, digest
 from pyro_vae.notices import notice
 
 FRAMES = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # the frames of others are layers or previews
@@ -25,10 +27,14 @@ SYSTEM = (".", "$", "@", "__MACOSX")  # begin the names of what no owner put the
 
 
 class Form(NamedTuple):
-    """What pictures are made into: squares of a size, and 1 or 3 channels; None leaves them."""
+    """What pictures are made into: squares of a size, and 1 or 3 channels; None leaves them.
+
+    A square is cut around the middle: `crop` pixels, or as many as there are, before it is scaled.
+    """
 
     image_size: int | None = None
     channels: int | None = None
+    crop: int | None = None
 
     @property
     def given(self) -> dict[str, int]:
@@ -37,11 +43,14 @@ class Form(NamedTuple):
 
 
 AS_THEY_ARE = Form()
+SIZED = ("celeba",)  # the published data sets that are made into a form
 MODES = {1: "L", 3: "RGB"}
 Names = tuple[str, ...]  # of the folders of a picture and of its file, under the data set's folder
 
 
-def read_folder(folder: Path, limit: float, form: Form = AS_THEY_ARE) -> dict[str, Arrays]:
+def read_folder(
+    folder: Path, limit: float, form: Form = AS_THEY_ARE, may_map: bool = False
+) -> dict[str, Arrays]:
     """Return the parts of a folder of pictures: `train`, `test` and `validation`, or `whole`.
 
     Folders that are named as parts of a split are the split; other folders are labels, with the
@@ -50,6 +59,8 @@ def read_folder(folder: Path, limit: float, form: Form = AS_THEY_ARE) -> dict[st
     Args:
         limit: gigabytes of memory that the pictures may take.
         form: what they are made into.
+        may_map: whether pictures beyond the limit, whose number of channels is given, are decoded
+            into a file, in which they stay.
 
     Raises:
         ValueError: no pictures, or pictures that are damaged, of different sizes, too large, of
@@ -62,21 +73,24 @@ def read_folder(folder: Path, limit: float, form: Form = AS_THEY_ARE) -> dict[st
         raise ValueError(f"dataset: expected pictures in the folder {folder}, found none")
     placed = _placed(files, folder)
     kept = [each.file for each in placed]
-    check_declared_size(folder, sum(_declared_bytes(file, form) for file in kept), limit)
+    counts, sizes = zip(*(_declared(file, form) for file in kept))
+    packs = may_map and form.channels is not None and sum(sizes) / 1e9 > limit
+    if not packs:
+        check_declared_size(folder, sum(sizes), limit)
     if left := [path.name for path in sorted(set(found).difference(kept))]:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         notice(
             f"dataset: {folder}: left out what is no picture or lies beside the folders of the"
             f" others: {', '.join(left[:3])}{more}"
         )
-    counts, images = _read(kept, form)
+    images = packed(kept, form, sum(counts)) if packs else _read(kept, form)
     numbers = {name: n for n, name in enumerate(sorted({p.label for p in placed if p.label}))}
     parts = np.repeat([each.part for each in placed], counts)
     labels = np.repeat([numbers.get(each.label, -1) for each in placed], counts)
     names = np.repeat([f"{file.relative_to(folder)}" for file in kept], counts)
     read = {}
     for part in dict.fromkeys(each.part for each in placed):
-        rows = parts == part
+        rows = slice(*np.flatnonzero(parts == part)[[0, -1]] + (0, 1))  # they follow each other
         known_labels = labels[rows] if labels[rows].min() >= 0 else None
         read[part] = Arrays(images[rows], known_labels, names=names[rows])
     return read
@@ -154,57 +168,100 @@ def _split_folders(folders: set[str], where: Path) -> dict[str, str]:
 # --- pictures ------------------------------------------------------------------------------------
 
 
-def _declared_bytes(file: Path, form: Form) -> int:
-    """Return the bytes of a picture as float32, over its channels and frames, by its headers."""
+def _declared(file: Path, form: Form) -> tuple[int, int]:
+    """Return the frames of a picture and its bytes as float32, over all channels, by its headers."""
     check_regular(file)
     with reading(file, NOT_A_PICTURE), warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
         with Image.open(file) as picture:
-            size, channels = form
+            size, count = form.image_size, _frames(picture)
             area = size**2 if size else picture.width * picture.height
-            pixels = area * (channels or len(picture.getbands()))
-            return pixels * _frames(picture) * BYTES_PER_PIXEL
+            pixels = area * (form.channels or len(picture.getbands()))
+            return count, pixels * count * BYTES_PER_PIXEL
 
 
 def _frames(picture: Image.Image) -> int:
     return getattr(picture, "n_frames", 1) if picture.format in FRAMES else 1
 
 
-def _read(files: list[Path], form: Form) -> tuple[list[int], np.ndarray]:
-    """Return the number of pictures in each file, and all of them (N, C, H, W)."""
-    frames = [[_converted(frame, form) for frame in _open(file)] for file in files]
-    first = frames[0][0]
-    for file, pictures in zip(files, frames):
-        for picture in pictures:
-            if picture.size != first.size:
-                raise ValueError(
-                    f"dataset: expected pictures of one size, got {_size(first)} in"
-                    f" {files[0].name} and {_size(picture)} in {file.name}; train --image-size"
-                    " makes squares of one size of them"
-                )
-    all_of_them = [picture for pictures in frames for picture in pictures]
-    modes = {picture.mode for picture in all_of_them}
+def _read(files: list[Path], form: Form) -> np.ndarray:
+    """Return all pictures of the files (N, C, H, W)."""
+    pictures = list(_pictures(files, form))
+    modes = {picture.mode for picture in pictures}
     mode = "1" if modes == {"1"} else "L" if modes <= {"1", "L"} else "RGB"
-    images = np.stack([np.asarray(picture.convert(mode)) for picture in all_of_them])
-    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return [len(pictures) for pictures in frames], images
+    return _channels_first(np.stack([np.asarray(picture.convert(mode)) for picture in pictures]))
+
+
+def packed(files: list[Path], form: Form, count: int) -> np.ndarray:
+    """Return pictures (N, C, H, W), mapped from a file of the user's cache folder.
+
+    They are decoded into it once; it is made again where files have changed.
+
+    Args:
+        form: what they are made into, with its channels.
+        count: how many they are, over all frames of all files.
+
+    Raises:
+        ValueError: pictures that are damaged or of different sizes, or no cache folder.
+        OSError: the file cannot be written.
+    """
+    about = [(f"{file}", file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    path = cache_file("pictures", digest("packed", form, about))
+    if path is None:
+        raise ValueError("dataset: expected a home folder, whose .cache takes decoded pictures")
+    path = path.with_suffix(".npy")
+    if not exists(path):
+        notice(f"dataset: {count:,} pictures are decoded once, into {path}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _pack(files, form, count, path)
+    return _channels_first(np.load(path, mmap_mode="r"))
+
+
+def _pack(files: list[Path], form: Form, count: int, path: Path) -> None:
+    with replacing(path) as file:
+        for n, picture in enumerate(_pictures(files, form)):
+            pixels = np.asarray(picture)
+            if n == 0:
+                header = {"descr": "|u1", "fortran_order": False, "shape": (count, *pixels.shape)}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(pixels.tobytes())
+
+
+def _channels_first(images: np.ndarray) -> np.ndarray:
+    return images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+
+
+def _pictures(files: list[Path], form: Form) -> Iterator[Image.Image]:
+    """Yield the pictures of the files, which must be of one size."""
+    size = None
+    for file in files:
+        for frame in _open(file):
+            picture = _converted(frame, form)
+            size = size or picture.size
+            if picture.size != size:
+                raise ValueError(
+                    f"dataset: expected pictures of one size, got {_size(size)} in {files[0].name}"
+                    f" and {_size(picture.size)} in {file.name}; train --image-size makes squares"
+                    " of one size of them"
+                )
+            yield picture
 
 
 def _converted(picture: Image.Image, form: Form) -> Image.Image:
-    size, channels = form
+    size, channels, crop = form
     if channels:
         picture = picture.convert(MODES[channels])
     if size:
         picture = picture.convert("L") if picture.mode == "1" else picture
-        side = min(picture.size)
+        side = min(*picture.size, crop or math.inf)
         left, top = ((length - side) // 2 for length in picture.size)
         square = picture.crop((left, top, left + side, top + side))
         picture = square.resize((size, size), Image.Resampling.LANCZOS)
     return picture
 
 
-def _size(picture: Image.Image) -> str:
-    return "x".join(map(str, picture.size))
+def _size(size: tuple[int, int]) -> str:
+    return "x".join(map(str, size))
 
 
 def _open(file: Path) -> list[Image.Image]:

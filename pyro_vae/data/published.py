@@ -3,14 +3,25 @@
 import gzip
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from PIL.Image import Resampling
 
-from pyro_vae.data.images import Dataset, Split, random_test_rows, split_from_integers
+from pyro_vae.data.images import (
+    BYTES_PER_PIXEL,
+    Dataset,
+    Split,
+    random_test_rows,
+    split_from_integers,
+)
+from pyro_vae.data.own import mapped
+from pyro_vae.data.pictures import AS_THEY_ARE, Form, packed
 from pyro_vae.files import check_regular, read_file
+from pyro_vae.settings import DATA_LIMIT
 
 Loader = Callable[[Path, bool], Dataset]  # of the root folder, and of whether to download
 
@@ -24,7 +35,11 @@ def load_digits(root: Path, download: bool) -> Dataset:
     return Dataset("digits", everything[:-360], everything[-360:], 17)
 
 
-_FOLDERS = ("MNIST", "FashionMNIST", "KMNIST", "SVHN", "BinarizedMNIST", "dsprites")
+_FOLDERS = (
+    *("MNIST", "FashionMNIST", "KMNIST", "EMNIST", "SVHN", "BinarizedMNIST", "dsprites"),
+    *("omniglot-py", "celeba"),
+)
+BACKGROUND_CLASSES = 964  # of Omniglot
 
 
 def _published(name: str, read: Loader) -> Loader:
@@ -67,23 +82,65 @@ def _in_two_parts(name: str, read: Callable[[Path, bool, bool], Split]) -> Loade
     return _published(name, load)
 
 
-def _mnist_like(class_name: str) -> Callable[[Path, bool, bool], Split]:
+def _mnist_like(class_name: str, **options: str) -> Callable[[Path, bool, bool], Split]:
+    """Return what reads a part of a set in MNIST's format by a class of torchvision.
+
+    Args:
+        options: of the class, as EMNIST's split, which its files are named after.
+    """
+    names = "-".join(["emnist", *options.values(), ""]) if options else ""
+
     def read(root: Path, train: bool, download: bool) -> Split:
         import torchvision
         from torchvision.datasets.utils import extract_archive
 
         raw, make = root / class_name / "raw", getattr(torchvision.datasets, class_name)
         with TemporaryDirectory() as unpacked:  # so that only a download writes under the root
-            if not download and not [*raw.glob("*-ubyte")]:
+            if not download and not [*raw.glob(f"{names}*-ubyte")]:
                 root = Path(unpacked)
                 (there := root / class_name / "raw").mkdir(parents=True)
-                for packed in raw.glob("*-ubyte.gz"):
+                for packed in raw.glob(f"{names}*-ubyte.gz"):
                     check_regular(packed)
                     extract_archive(str(packed), str(there))
-            source = make(root, train=train, download=download)
+            source = make(root, train=train, download=download, **options)
         return split_from_integers(source.data.numpy(), source.targets)
 
     return read
+
+
+def _emnist(split: str) -> Callable[[Path, bool, bool], Split]:
+    """Return what reads a part of EMNIST upright, its labels from 0 (the letters' begin at 1).
+
+    Source: Cohen, Afshar, Tapson and van Schaik, "EMNIST: an extension of MNIST to handwritten
+    letters", 2017, https://arxiv.org/abs/1702.05373.
+    """
+    read_lying, first = _mnist_like("EMNIST", split=split), int(split == "letters")
+
+    def read(root: Path, train: bool, download: bool) -> Split:
+        lying = read_lying(root, train, download)
+        assert lying.labels is not None
+        return Split(lying.images.mT.contiguous(), lying.labels - first)
+
+    return read
+
+
+def _omniglot(root: Path, train: bool, download: bool) -> Split:
+    """Return a part of Omniglot, from 105x105 to 28x28 pixels by Lanczos' filter, ink as 1.
+
+    The alphabets of the background set are the training images, and those of the evaluation set,
+    whose classes follow in number, the test images. The 24,345 and 8,070 images of Burda, Grosse and
+    Salakhutdinov (2015) are another split of the same drawings, scaled in another way.
+
+    Source: Lake, Salakhutdinov and Tenenbaum, "Human-level concept learning through probabilistic
+    program induction", 2015, https://doi.org/10.1126/science.aab3050.
+    """
+    from torchvision.datasets import Omniglot
+
+    source = Omniglot(root, background=train, download=download)
+    drawn = [(picture.resize((28, 28), Resampling.LANCZOS), label) for picture, label in source]
+    ink = 255 - np.stack([np.asarray(picture) for picture, _ in drawn])
+    first = 0 if train else BACKGROUND_CLASSES
+    return split_from_integers(ink, np.array([label for _, label in drawn]) + first)
 
 
 def _svhn(root: Path, train: bool, download: bool) -> Split:
@@ -98,6 +155,37 @@ def _cifar10(root: Path, train: bool, download: bool) -> Split:
 
     source = CIFAR10(root, train=train, download=download)
     return split_from_integers(source.data.transpose(0, 3, 1, 2), source.targets)
+
+
+def load_celeba(
+    root: Path, download: bool, form: Form = AS_THEY_ARE, limit: float = DATA_LIMIT
+) -> Dataset:
+    """Return CelebA's aligned faces with the published partition, as squares of 64 pixels or others.
+
+    The middle 148x148 pixels of each picture are scaled by Lanczos' filter. They are decoded once,
+    into the user's cache folder, and stay there where they would take more memory than the limit.
+
+    Source: Liu, Luo, Wang and Tang, "Deep learning face attributes in the wild", 2015,
+    https://arxiv.org/abs/1411.7766.
+    """
+    form = Form(form.image_size or 64, form.channels or 3, crop=148)
+    return _published("celeba", partial(_celeba, form, limit))(root, download)
+
+
+def _celeba(form: Form, limit: float, root: Path, download: bool) -> Dataset:
+    from torchvision.datasets import CelebA
+
+    parts = ("train", "valid", "test")
+    names = [CelebA(root, part, [], download=download).filename for part in parts]
+    folder = root / "celeba" / "img_align_celeba"
+    faces = packed([folder / n for part in names for n in part], form, sum(map(len, names)))
+    ends = np.cumsum([len(part) for part in names])
+    stays = faces.size * BYTES_PER_PIXEL / 1e9 > limit
+    train, valid, test = (
+        Split(mapped(part, None)) if stays else split_from_integers(np.array(part))
+        for part in np.split(faces, ends[:-1])
+    )
+    return Dataset("celeba", train, test, 256, validation=valid)
 
 
 _AMAT_URL = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
@@ -174,8 +262,14 @@ PUBLISHED = {
     "mnist": _in_two_parts("mnist", _mnist_like("MNIST")),
     "fashion_mnist": _in_two_parts("fashion_mnist", _mnist_like("FashionMNIST")),
     "kmnist": _in_two_parts("kmnist", _mnist_like("KMNIST")),
+    **{
+        f"emnist_{split}": _in_two_parts(f"emnist_{split}", _emnist(split))
+        for split in ("balanced", "letters", "digits", "byclass")
+    },
+    "omniglot": _in_two_parts("omniglot", _omniglot),
     "svhn": _in_two_parts("svhn", _svhn),
     "cifar10": _in_two_parts("cifar10", _cifar10),
+    "celeba": load_celeba,
     "binarized_mnist": _published("binarized_mnist", _binarized_mnist),
     "dsprites": _published("dsprites", _dsprites),
 }

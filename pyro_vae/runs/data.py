@@ -14,7 +14,7 @@ from pyro_vae.data.images import BYTES_PER_PIXEL, check_declared_size
 from pyro_vae.data.loading import binarized
 from pyro_vae.data.mapped import MappedImages
 from pyro_vae.data.own import load_whole
-from pyro_vae.data.pictures import AS_THEY_ARE, Form
+from pyro_vae.data.pictures import AS_THEY_ARE, SIZED, Form
 from pyro_vae.models.vae import VAE
 from pyro_vae.names import DATASETS, check_name, is_made
 from pyro_vae.own_parts import whole_path
@@ -22,7 +22,6 @@ from pyro_vae.runs.config import RunConfig
 from pyro_vae.training.epochs import Splits
 
 SPLITS = ("train", "test", "validation")
-NAMED: dict = {"levels": None, "image_size": None, "channels": None}  # as data sets have their own
 
 
 class Trained(Protocol):
@@ -41,9 +40,10 @@ class Trained(Protocol):
     def check_parts(self) -> None: ...
 
 
-def form_of(config: RunConfig) -> Form:
-    """Return what the settings make of pictures."""
-    return Form(config.image_size, config.channels)
+def form_of(config: RunConfig, dataset: str | Path = "") -> Form:
+    """Return what the settings make of pictures of a data set, most of which have their own form."""
+    fixed = dataset in DATASETS and dataset not in SIZED
+    return AS_THEY_ARE if fixed else Form(config.image_size, config.channels)
 
 
 def load_data(config: RunConfig, download: bool = True) -> Dataset:
@@ -169,8 +169,14 @@ def load_images(config: RunConfig, source: str | Path, levels: int | None) -> Im
         raise ValueError(f"images: name the split of {source}, as in {source}:test")
     if name and (name in DATASETS or split in SPLITS):
         check_name("images: split", split, SPLITS)
+        size, channels, _ = form_of(config, name)
         place = replace(
-            config, dataset=name, binarize="none", **(NAMED if name in DATASETS else {})
+            config,
+            dataset=name,
+            binarize="none",
+            levels=None if name in DATASETS else config.levels,
+            image_size=size,
+            channels=channels,
         )
         if config.dataset not in (name, os.path.abspath(name), whole_path(name)):
             place = replace(place, train_images=None)

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from pyro_vae.data import Dataset, load_dataset
-from pyro_vae.data.pictures import AS_THEY_ARE
 from pyro_vae.devices import checked_device, computing_on
 from pyro_vae.files import replace_file
 from pyro_vae.measures import PARTS
@@ -162,7 +161,7 @@ def _labelled(config: RunConfig, data: Dataset) -> Dataset | None:
     if data.train.labels is None and name == config.dataset:
         return None
     levels = None if name in DATASETS else config.levels
-    form = AS_THEY_ARE if name in DATASETS else form_of(config)
+    form = form_of(config, name)
     try:
         return load_dataset(
             name,

@@ -1,5 +1,9 @@
 """Images that stay in their file: read in parts, and to the last bit those that lie in memory."""
 
+import mmap
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +14,7 @@ import pyro_vae as pv
 from pyro_vae.data import mapped
 from pyro_vae.data.mapped import MappedImages, ahead
 from pyro_vae.data.own import mapped as mapped_images
+from pyro_vae.data.pictures import Form
 from pyro_vae.kept import digest
 from pyro_vae.notices import Notice
 
@@ -73,6 +78,77 @@ def test_errors_come_from_the_thread_in_their_place():
     assert [next(results), next(results)] == [1, 0.5]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_no_step_of_a_run_reads_more_than_a_share_of_the_file(tmp_path, monkeypatch):
+    """From the first look at the pixels to the report; labels go with the images that are looked at."""
+    np.save(tmp_path / "a.npy", rng.integers(256, size=(5000, 5, 4), dtype=np.uint8))
+    (tmp_path / "of_mine.py").write_text(
+        "import numpy as np\n"
+        f"def make(): x = np.load({str(tmp_path / 'a.npy')!r}, mmap_mode='r'); return"
+        " {'train_images': x[:4900], 'train_labels': np.arange(4900) % 2,"
+        " 'test_images': x[4900:], 'test_labels': np.arange(100) % 2}\n"
+    )
+    counts, read = [], MappedImages._part
+    monkeypatch.setattr(MappedImages, "_part", lambda x, at: counts.append(len(at)) or read(x, at))
+    monkeypatch.setattr(mapped, "LOOKED_AT", 200 * 20)
+    monkeypatch.setattr("pyro_vae.measures.baselines.MOST_NUMBERS", 200 * 20)
+    monkeypatch.setattr("pyro_vae.models.elbo._PIXELS_AT_ONCE", 200 * 20)
+    settings = {"latent_dim": 2, "hidden": (4,), "epochs": 1, "batch_size": 100}
+    config = pv.RunConfig(dataset=f"{tmp_path / 'of_mine.py'}:make", conditional=2, **settings)
+    pv.train(config, out=tmp_path / "run")
+    assert max(counts) <= 200 and sum(counts) > 4900
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="pages cannot be given back")
+def test_pages_that_were_read_are_given_back(tmp_path):
+    def mapped_kilobytes():
+        return int(re.search(r"RssFile:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+    np.save(tmp_path / "a.npy", np.zeros((2**10, 256, 256), np.uint8))  # 64 MiB
+    images, before = mapped_images(np.load(tmp_path / "a.npy", mmap_mode="r"), 256), []
+    for rows in torch.arange(2**10).split(64):
+        images[rows]
+        before.append(mapped_kilobytes())
+    assert max(before) - min(before) < 2**14  # kilobytes
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+def paint(path, *frames):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first, *others = map(Image.fromarray, frames)
+    first.save(path, save_all=True, append_images=others)
+
+
+def test_pictures_that_exceed_the_limit_are_decoded_once(tmp_path, monkeypatch):
+    for n, name in enumerate(["train/a/1", "train/a/2", "train/b/3", "test/a/4", "test/b/5"]):
+        paint(tmp_path / f"{name}.png", GREY[n], GREY[n + 9])
+    options = {"form": Form(channels=3)}
+    here = pv.load_dataset(tmp_path, **options)
+    with pytest.warns(Notice, match="10 pictures are decoded once"):
+        there = pv.load_dataset(tmp_path, limit=1e-9, **options)
+    for part in ("train", "test"):
+        images = getattr(there, part).images
+        assert isinstance(images, MappedImages)
+        assert torch.equal(images[:], getattr(here, part).images)
+        assert torch.equal(getattr(there, part).labels, getattr(here, part).labels)
+    assert there.fingerprint == here.fingerprint
+    paint(tmp_path / "test/b/5.png", *GREY[:3])
+    assert len(pv.load_dataset(tmp_path, limit=1e-9, **options).test) == 5
+    with monkeypatch.context() as patch:
+        patch.setattr("pyro_vae.data.pictures._pictures", None)
+        assert len(pv.load_dataset(tmp_path, limit=1e-9, **options).test) == 5
+
+
+def test_pictures_of_two_sizes_leave_nothing_in_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    paint(tmp_path / "a" / "1.png", GREY[0])
+    paint(tmp_path / "a" / "2.png", GREY[0].T)
+    with pytest.raises(ValueError, match=r"got 4x5 in 1.png and 5x4 in 2.png"):
+        pv.load_dataset(tmp_path / "a", limit=1e-9, form=Form(channels=1))
+    assert list((tmp_path / "cache" / "pyro_vae" / "pictures").iterdir()) == []
 
 
 # --- data sets of torch ---------------------------------------------------------------------------

@@ -8,15 +8,18 @@ import struct
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.io import savemat
 
 import pyro_vae as pv
+from pyro_vae.data.mapped import MappedImages
+from pyro_vae.data.pictures import Form
 
 rng = np.random.default_rng(0)
 
 
-def write_idx(folder, prefix, images):
-    labels = np.arange(len(images)) % 10
+def write_idx(folder, prefix, images, first=0):
+    labels = np.arange(len(images)) % 10 + first
     folder.mkdir(parents=True, exist_ok=True)
     header = struct.pack(">IIII", 2051, len(images), 28, 28)
     (folder / f"{prefix}-images-idx3-ubyte").write_bytes(header + images.tobytes())
@@ -43,6 +46,78 @@ def test_idx_files(tmp_path, name, folder, packed):
     assert len(data.train) == 12 and len(data.test) == 5
     assert torch.equal(data.train.images, torch.from_numpy(train / 255).float().unsqueeze(1))
     assert data.train.labels.tolist() == [n % 10 for n in range(12)]
+
+
+@pytest.mark.parametrize("split, first", [("letters", 1), ("balanced", 0)])
+@pytest.mark.parametrize("packed", [False, True])
+def test_emnist_files(tmp_path, split, first, packed):
+    """They lie on their side, and all splits lie in one folder."""
+    raw, images = tmp_path / "EMNIST" / "raw", rng.integers(256, size=(12, 28, 28), dtype=np.uint8)
+    for name in (split, "digits"):
+        for part, rows in (("train", slice(8)), ("test", slice(8, 12))):
+            write_idx(raw, f"emnist-{name}-{part}", images[rows].swapaxes(1, 2), first)
+    for file in list(raw.glob(f"emnist-{split}*")) if packed else []:
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    data = pv.load_dataset(f"emnist_{split}", tmp_path, download=False)
+    assert torch.equal(data.train.images, torch.from_numpy(images[:8, None] / 255).float())
+    assert torch.equal(data.test.images, torch.from_numpy(images[8:, None] / 255).float())
+    assert data.train.labels.tolist() == list(range(8)) and data.test.labels.tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]
+
+
+def test_omniglot_files(tmp_path, monkeypatch):
+    """A stroke down the middle of white paper; the classes of test images have other numbers."""
+    paper = Image.new("1", (105, 105), 1)
+    paper.paste(0, (45, 0, 60, 105))
+    for part in ("background", "evaluation"):
+        for character in ("Greek/character01", "Greek/character02", "Latin/character01"):
+            folder = tmp_path / "omniglot-py" / f"images_{part}" / character
+            folder.mkdir(parents=True)
+            paper.save(folder / "0001_01.png")
+    monkeypatch.setattr("torchvision.datasets.omniglot.check_integrity", lambda *a: True)
+    data = pv.load_dataset("omniglot", tmp_path, download=False)
+    assert data.train.labels.tolist() == [0, 1, 2] and data.test.labels.tolist() == [964, 965, 966]
+    row = data.test.images[2, 0, 9]
+    assert data.image_shape == (1, 28, 28) and (row[12:16] > 0.8).all() and (row[:10] < 0.01).all()
+
+
+def write_celeba(folder, monkeypatch):
+    """Faces of 148x148 grey pixels with a black border, two for each part of the partition."""
+    (folder / "img_align_celeba").mkdir(parents=True)
+    rows = [f"{n:06d}.jpg" for n in range(1, 7)]
+    for n, name in enumerate(rows):
+        picture = Image.new("RGB", (178, 218))
+        picture.paste((40 * n + 40,) * 3, (15, 35, 163, 183))
+        picture.save(folder / "img_align_celeba" / name, quality=100)
+    for about, head, values in (
+        *(("list_eval_partition", "", None), ("identity_CelebA", "", "7")),
+        *((f"list_{name}_celeba", "6\nname\n", "1") for name in ("attr", "bbox")),
+        ("list_landmarks_align_celeba", "6\nname\n", "1"),
+    ):
+        lines = [f"{name} {values or n // 2}\n" for n, name in enumerate(rows)]
+        (folder / f"{about}.txt").write_text(head + "".join(lines))
+    monkeypatch.setattr("torchvision.datasets.celeba.check_integrity", lambda *a: True)
+
+
+def test_celeba_files(tmp_path, monkeypatch):
+    write_celeba(tmp_path / "celeba", monkeypatch)
+    here = pv.load_dataset("celeba", tmp_path, validation=True, form=Form(32))
+    monkeypatch.setattr("PIL.Image.open", None)  # pictures are decoded once
+    there = pv.load_dataset("celeba", tmp_path, validation=True, form=Form(32), limit=1e-6)
+    for part, first in (("train", 40), ("validation", 120), ("test", 200)):
+        images = getattr(here, part).images
+        expected = torch.tensor([first, first + 40]).clamp(max=255).view(2, 1, 1, 1) / 255
+        assert images.shape == (2, 3, 32, 32) and (images - expected).abs().max() < 0.03
+        assert isinstance(getattr(there, part).images, MappedImages)
+        assert torch.equal(getattr(there, part).images[:], images)
+    monkeypatch.undo()
+    monkeypatch.setattr("torchvision.datasets.celeba.check_integrity", lambda *a: True)
+    assert pv.load_dataset("celeba", tmp_path, form=Form(channels=1)).image_shape == (1, 64, 64)
 
 
 def test_svhn_files(tmp_path, monkeypatch):

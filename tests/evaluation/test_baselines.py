@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from torch.distributions import MultivariateNormal
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyro_vae.evaluation import baselines
 from pyro_vae.evaluation.baselines import independent_pixels, one_gaussian, ppca
@@ -113,3 +114,31 @@ def test_binary_images():
     alone, together = independent_pixels(train, train, 2), one_gaussian(train, train, 2)[0]
     assert alone.mean().item() == pytest.approx(-4 * math.log(2), abs=0.02)
     assert together.mean() > alone.mean() + 0.5
+
+
+class Copies(TorchDispatchMode):
+    """Collects the places of tensors in double precision that hold at least so many numbers."""
+
+    def __init__(self, numbers):
+        super().__init__()
+        self.numbers, self.places = numbers, set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        double = isinstance(found, torch.Tensor) and found.dtype == torch.float64
+        if double and found.untyped_storage().nbytes() >= 8 * self.numbers:
+            self.places.add(found.untyped_storage().data_ptr())
+        return found
+
+
+def test_no_baseline_copies_the_training_images_twice(monkeypatch):
+    """In double precision they are twice as large, and what the measures take comes on top."""
+    monkeypatch.setattr(baselines, "BLOCK", 16)
+    monkeypatch.setattr("pyro_vae.devices.PIECE", 2**12)
+    train = torch.randint(16, (3000, 3, 6, 6)) / 15
+    with Copies(train.numel()) as whole:
+        one_gaussian(train[:9], train, 16)
+    assert len(whole.places) == 0
+    with Copies(train.numel()) as whole:
+        ppca(train[:9], train, 16, latent_dim=2, num_samples=2)
+    assert len(whole.places) == 1
