@@ -96,7 +96,8 @@ def run_reconstruct(parsed: Namespace, interrupts: Interrupts) -> None:
         np.save(content, found)
         replace_file(out, content.getvalue())
     elif out.suffix == ".png":
-        replace_file(out, png_bytes(reconstruction_grid(shown.images.numpy(), found)))
+        originals = shown.images.nan_to_num(0.5).numpy()  # missing pixels are grey
+        replace_file(out, png_bytes(reconstruction_grid(originals, found)))
     else:
         out.mkdir()
         for n, image in enumerate(found):

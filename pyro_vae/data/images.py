@@ -15,8 +15,19 @@ from pyro_vae.data.mapped import MappedImages
 from pyro_vae.notices import notice
 
 
-def check_unit_interval(images: Tensor) -> None:
-    """Raise a ValueError unless pixels are finite and lie in [0, 1]."""
+def has_missing(images: Tensor) -> bool:
+    """Return whether pixels are missing, which NaN marks; none is of images that stay in a file."""
+    return not isinstance(images, MappedImages) and bool(images.isnan().any())
+
+
+def check_unit_interval(images: Tensor, missing: bool = False) -> None:
+    """Raise a ValueError unless pixels are finite and lie in [0, 1].
+
+    Args:
+        missing: whether some pixels, but not all, may be missing, which NaN marks.
+    """
+    if missing and has_missing(images) and not images.isnan().all():
+        images = images[~images.isnan()]
     low, high = images.min().item(), images.max().item()  # NaN if any pixel is NaN
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("images: expected finite pixels, got NaN or infinite ones")

@@ -37,9 +37,11 @@ def binarized(data: Dataset, how: str, seed: int) -> Dataset:
     generator = torch.Generator().manual_seed(seed)
 
     def convert(split: Split) -> Split:
-        if how == "threshold":
-            return replace(split, images=(split.images >= 0.5).float())
-        return replace(split, images=draw_binary(split.images, generator))
+        x = split.images
+        binary = (x >= 0.5).float() if how == "threshold" else draw_binary(x, generator)
+        return replace(
+            split, images=binary.masked_fill(x.isnan(), torch.nan)
+        )  # missing ones stay so
 
     test, validation = convert(data.test), data.validation and convert(data.validation)
     train = data.train if how == "dynamic" else convert(data.train)

@@ -20,6 +20,7 @@ from pyro_vae.data.images import (
     check_declared_size,
     check_unit_interval,
     column,
+    has_missing,
     random_test_rows,
     reading,
 )
@@ -82,6 +83,11 @@ def _as_array(value) -> np.ndarray | Items:
 
 def _data_set(parts: dict[str, Arrays], levels: int | None, path: Path) -> Dataset:
     splits, levels = _splits(parts, levels, path)
+    if any(has_missing(split.images) for split in splits.values()):
+        raise ValueError(
+            f"dataset: {path} has missing pixels (NaN), and a run needs all; in Python pv.fit trains"
+            " on a tensor with NaN, and runs encode, impute and score such images"
+        )
     if "train" not in splits:
         splits = _divide(path, splits["whole"])
     elif "test" not in splits:
@@ -276,22 +282,25 @@ def _split(arrays: Arrays, levels: int | None, where: str) -> tuple[Split, int |
 
 
 def _pixels(
-    images: np.ndarray | Items, levels: int | None, where: str
+    images: np.ndarray | Items, levels: int | None, where: str, missing: bool = True
 ) -> tuple[Tensor, int | None]:
     """Return pixels in [0, 1] and the number of their grey levels, or None if it is not known.
 
     Those of a mapped array and of items stay there, and are checked whenever they are read.
+
+    Args:
+        missing: whether pixels may be missing (NaN); those of a file and of items may not.
     """
     if isinstance(images, (np.memmap, Items)):
-        known = _pixels(np.asarray(images[np.arange(1)]), levels, where)[1]
-        return MappedImages.of(images, lambda part: _pixels(part, levels, where)[0]), known
+        known = _pixels(np.asarray(images[np.arange(1)]), levels, where, missing=False)[1]
+        return MappedImages.of(images, lambda x: _pixels(x, levels, where, False)[0]), known
     kind = images.dtype.kind
     if kind in "bui":
         return _whole_pixels(images, levels, where)
     if kind != "f":
         raise ValueError(f"dataset: expected numbers in {where}, got {images.dtype}")
     x = torch.from_numpy(images.astype(np.float32))
-    check_unit_interval(x)
+    check_unit_interval(x, missing)
     if levels is None:
         return x, None
     tolerance = max(1e-3, np.finfo(images.dtype).eps * (levels - 1))

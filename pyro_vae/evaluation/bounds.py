@@ -65,7 +65,7 @@ def importance_bound(
         for model, x in each_given(vae, batches):
             q = model.encode(x)
             sums = []  # logs of the sums of the weights and of their squares
-            for size in _sizes(num_samples, decoded_at_once(vae) // len(x)):
+            for size in batch_sizes(num_samples, decoded_at_once(vae) // len(x)):
                 weights = log_weights(model, x, q, size, score, removed)
                 sums.append(torch.stack([weights, 2 * weights]).logsumexp(1))
             total, of_squares = torch.stack(sums).logsumexp(0)
@@ -125,7 +125,7 @@ def work_per_draw(vae: VAE) -> int:
     return counted.get_total_flops() // 2 + _WORK_PER_NUMBER * scored
 
 
-def _sizes(count: int, at_once: int) -> list[int]:
+def batch_sizes(count: int, at_once: int) -> list[int]:
     """Return the sizes of batches of `at_once`, and of a smaller last one, that add up to `count`."""
     at_once = max(1, at_once)
     return [min(at_once, count - start) for start in range(0, count, at_once)]

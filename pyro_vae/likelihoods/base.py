@@ -110,14 +110,16 @@ class Likelihood(nn.Module, ABC):
         return self.score == "density"
 
     def check(self, images: Tensor) -> None:
-        """Check that the family can score images.
+        """Check that the family can score images, of which some pixels may be missing (NaN).
 
         Raises:
             ValueError: if pixels are not finite or outside [0, 1], or if they are off the grid of
                 grey levels and only these are scored.
         """
-        check_unit_interval(images)
-        if not self.scores_grey and not GreyLevels(self.levels).check(images).all():
+        check_unit_interval(images, missing=True)
+        if self.scores_grey:
+            return
+        if not (GreyLevels(self.levels).check(images) | images.isnan()).all():
             raise ValueError(
                 f"images: expected the {self.levels} grey levels v / {self.levels - 1}, got pixels"
                 " between them; give the data's own number of levels, or score='density'"

@@ -58,6 +58,10 @@ class ImageBernoulli(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         return self.log_prob_of_pixels(value).flatten(-3).sum(-1)
 
+    def masked(self, there: Tensor) -> TorchDistribution:
+        """Return the distribution of the pixels that are there, (..., C, H, W)."""
+        return dist.Bernoulli(logits=self.logits, validate_args=False).mask(there).to_event(3)
+
     def sample(self, sample_shape=torch.Size()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         return torch.bernoulli(self.mean.detach().expand(shape))

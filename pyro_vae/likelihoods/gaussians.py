@@ -18,6 +18,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
+from pyro_vae.data import has_missing
 from pyro_vae.likelihoods.base import (
     INITIAL_SCALE,
     SCALE_CEILING,
@@ -105,6 +106,14 @@ class GaussianOptimalSigma(PixelDensity):
         if self.training:
             return ProfiledNormal(outputs, self.sigma, BOUNDS)
         return Normal(outputs, self.sigma)
+
+    def check(self, images: Tensor) -> None:
+        super().check(images)
+        if has_missing(images):
+            raise ValueError(
+                "images: gaussian_optimal_sigma is of whole images, got missing pixels (NaN);"
+                " use gaussian_shared_sigma"
+            )
 
     def calibrate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> bool:
         if self.score == "density":

@@ -288,6 +288,10 @@ class ImageMixture(TorchDistribution):
         given = self.components.log_prob(value.unsqueeze(-4)).sum(-3, keepdim=True)
         return torch.logsumexp(self.logits + given, -4).sum((-3, -2, -1))
 
+    def masked(self, there: Tensor) -> "ImageMixture":
+        """Return the distribution of the pixels and channels that are there, (..., C, H, W)."""
+        return ImageMixture(self.logits, self.components.mask(there.unsqueeze(-4)))
+
     def sample(self, sample_shape=torch.Size()) -> Tensor:
         with torch.no_grad():
             draws = self.components.sample(sample_shape)

@@ -1,4 +1,4 @@
-"""Labels of images, as the networks of a conditional VAE take them."""
+"""What a model is given with its images: labels, as a conditional VAE takes them, or missing pixels."""
 
 import copy
 from typing import Self
@@ -28,30 +28,37 @@ class OneHot(nn.Module):
 
 
 class Conditional(nn.Module):
-    """What a model knows of labels: the module that embeds them, and those of the images at hand."""
+    """What a model knows of its images: their labels with the module that embeds them, and holes."""
 
     embedding: nn.Module | None
     labels: Tensor | None = None
+    missing = False  # whether pixels of its images may be NaN
     name: str
 
-    def given(self, labels: Tensor | None) -> Self:
-        """Return a conditional model with the labels of its images, of which it is then a model.
+    def given(self, labels: Tensor | None = None, missing: bool = False) -> Self:
+        """Return the model of images with labels, or of images with missing pixels, which are NaN.
 
         It shares all parts with this one. Its programs and densities are those given the labels, as
         log p(x | y), and all that takes a model and images takes it as such.
 
+        With missing pixels, log p(x | z) is that of the others, and the encoder reads zeros in place
+        of missing ones (Nazabal, Olmos, Ghahramani and Valera, "Handling incomplete heterogeneous
+        data using VAEs", 2020, https://arxiv.org/abs/1807.03653).
+
         Args:
-            labels: (N,), one for each image, or (1,), the same for all; None gives this model.
+            labels: (N,), one for each image, or (1,), the same for all; None keeps those it has.
+            missing: whether pixels may be missing.
 
         Raises:
             ValueError: the model takes no labels.
         """
-        if labels is None:
+        if labels is None and not missing:
             return self
-        if self.embedding is None:
+        if labels is not None and self.embedding is None:
             raise ValueError("labels: the model takes none; make it with conditional=")
         vae = copy.copy(self)
-        vae.name, vae.labels = self.name, labels.to(next(self.parameters()).device)
+        vae.name, vae.missing = self.name, missing or self.missing
+        vae.labels = self.labels if labels is None else labels.to(next(self.parameters()).device)
         return vae
 
     @property

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pyro_vae.likelihoods.base import Likelihood
 from pyro_vae.likelihoods.families import LIKELIHOODS
+from pyro_vae.likelihoods.missing import MissingPixels
 from pyro_vae.models.labels import Conditional, beside_pixels, embedding_of, joined_shape
 from pyro_vae.models.networks import Sizes, batched, networks, reads_vectors
 from pyro_vae.models.posteriors import POSTERIORS, Posterior
@@ -227,6 +228,7 @@ class VAE(Conditional):
         return self.posterior(self._encoded(x))
 
     def _encoded(self, x: Tensor) -> Tensor:
+        x = x.nan_to_num() if self.missing else x
         if self.embedding is not None:
             x = beside_pixels(x, self.features(x.shape[:-3]), self.flat)
         return batched(self.encoder, x, 1 if self.flat else 3)
@@ -239,7 +241,7 @@ class VAE(Conditional):
 
     def decode(self, z: Tensor) -> TorchDistribution:
         """Return p(x | z), event shape (C, H, W), for latents (..., latent_dim)."""
-        return self.likelihood(self.outputs(z))
+        return self._of_images(self.likelihood(self.outputs(z)))
 
     def decode_levels(self, z: Tensor) -> TorchDistribution:
         """Return P(x | z) over the grey levels, the measure that all families share.
@@ -247,7 +249,10 @@ class VAE(Conditional):
         Raises:
             ValueError: if the family is not a likelihood of such data (`bernoulli` on grey levels).
         """
-        return self.likelihood.mass(self.outputs(z))
+        return self._of_images(self.likelihood.mass(self.outputs(z)))
+
+    def _of_images(self, p: TorchDistribution) -> TorchDistribution:
+        return MissingPixels(p) if self.missing else p
 
     def check_shape(self, images: Tensor, argument: str = "images") -> None:
         """Check that `images` is a tensor (N, C, H, W) of the model's images, with N at least 1.

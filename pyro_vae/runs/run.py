@@ -21,7 +21,7 @@ from pyro_vae.randomness import one_at_a_time, seeded
 from pyro_vae.runs.config import LARGEST, RunConfig, check_run_folder
 from pyro_vae.runs.metrics import columns_of, read_records
 from pyro_vae.runs.results import PerImage, load_evaluation, load_per_image, load_summary
-from pyro_vae.runs.use import encode, read, reconstruct, score
+from pyro_vae.runs.use import encode, impute, read, reconstruct, score
 from pyro_vae.settings import DEFAULT_LEVELS, ModelSettings, by_name, setting_text
 from pyro_vae.training.epochs import Record
 from pyro_vae.training.fit import PRECISIONS
@@ -48,7 +48,7 @@ class Run:
         device: where the model computes, as in `"cuda"`.
     """
 
-    read, encode, reconstruct, score = read, encode, reconstruct, score
+    read, encode, reconstruct, impute, score = read, encode, reconstruct, impute, score
 
     def __init__(
         self,

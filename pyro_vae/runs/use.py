@@ -1,4 +1,7 @@
-"""What the trained model of a run makes of images: codes, reconstructions, and how likely they are."""
+"""What the trained model of a run makes of images: codes, reconstructions, and how likely they are.
+
+Pixels may be missing, which NaN marks. The model is then that of the others; see `VAE.given`.
+"""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae.data import check_unit_interval
+from pyro_vae.data import check_unit_interval, has_missing
 from pyro_vae.data.own import on_grid
 from pyro_vae.devices import one_thread
 from pyro_vae.evaluation.bounds import (
@@ -19,6 +22,8 @@ from pyro_vae.evaluation.bounds import (
     decoded_at_once,
     importance_bound,
 )
+from pyro_vae.evaluation.imputation import Imputed
+from pyro_vae.evaluation.imputation import impute as impute_images
 from pyro_vae.kept import cache_file, digest, kept
 from pyro_vae.measures.part import VERSION, to_numpy
 from pyro_vae.models.elbo import each_given
@@ -55,10 +60,10 @@ class Scores(NamedTuple):
     https://arxiv.org/abs/2104.08279.
     """
 
-    log_prob: Tensor  # a lower bound, nats
+    log_prob: Tensor  # a lower bound, nats, of the pixels that are not missing
     effective_sample_size: Tensor  # of the draws of the bound
-    bits_per_dim: Tensor | None  # None where pixels lie on no known grid of grey levels
-    rank: Tensor
+    bits_per_dim: Tensor | None  # of these; None where they lie on no known grid of grey levels
+    rank: Tensor  # NaN where pixels are missing: fewer are likelier than a test image's
 
 
 def read(run: Trained, source: str | Path, data_dir: str | None = None) -> Images:
@@ -92,7 +97,8 @@ def encode(run: Trained, images: Source, progress: Progress = no_progress) -> Co
     """Return the codes of images.
 
     Args:
-        images: (N, C, H, W), a path, a data set's split, or what `read` returns, with labels.
+        images: (N, C, H, W), a path, a data set's split, or what `read` returns, with labels. NaN
+            marks a missing pixel.
         progress: a function that receives how many of what are done.
 
     Raises:
@@ -125,6 +131,32 @@ def reconstruct(
     batches = _batches(run, images, decoded_at_once(run.vae), progress)
     with seeded(seed, run.vae.device), few_threads(run.vae):
         return torch.cat([vae.reconstruct(x).cpu() for vae, x in batches])
+
+
+@one_at_a_time()
+def impute(
+    run: Trained,
+    images: Source,
+    num_samples: int = QUICK_BOUND_DRAWS,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> Imputed:
+    """Return images with their missing pixels at the values that the model expects, given the others.
+
+    See `pyro_vae.evaluation.imputation.impute`, and `imputation_error` there for its error.
+
+    Args:
+        images, progress: as for `encode`.
+        num_samples: the number of draws of z per image.
+        seed: the seed of the draws.
+
+    Raises:
+        ValueError: images that are not of the run's size, or not in [0, 1]; a plain autoencoder.
+    """
+    vae, x = _given(run, images)
+    with few_threads(vae):
+        found = impute_images(vae, x.to(next(vae.parameters())), num_samples, seed, progress)
+    return Imputed(found.images.cpu(), found.effective_sample_size.cpu())
 
 
 @one_at_a_time()
@@ -178,8 +210,10 @@ def score(
     mark = digest(run.fingerprint, data.test.images, *settings)
     known = kept(cache_file("test_scores", mark), mark, of_test_images)["log_prob"]
     log_prob, size = (found.cpu() for found in bound(vae, x, "images"))
-    bits = None if data.levels is None else bits_per_dim(log_prob, model.image_shape)
-    return Scores(log_prob, size, bits, rank_among(log_prob, torch.from_numpy(known)))
+    there = (~x.isnan()).flatten(1).to(log_prob).mean(1)  # the share of pixels that are not missing
+    bits = None if data.levels is None else bits_per_dim(log_prob, model.image_shape) / there
+    rank = rank_among(log_prob, torch.from_numpy(known)).masked_fill(there < 1, math.nan)
+    return Scores(log_prob, size, bits, rank)
 
 
 def _batches(
@@ -205,11 +239,11 @@ def _given(run: Trained, images: Source, data_dir: str | None = None) -> tuple[V
     check_images(run.vae, found.images)
     labels = None if run.vae.embedding is None else found.labels
     check_labels(run.vae.embedding, labels, found.images)
-    return run.vae.given(labels), found.images
+    return run.vae.given(labels, has_missing(found.images)), found.images
 
 
 def check_images(model: VAE, images: Tensor, where: str = "") -> None:
-    """Raise a ValueError unless images have the model's size, and pixels in [0, 1].
+    """Raise a ValueError unless images have the model's size, and pixels in [0, 1] or missing (NaN).
 
     Args:
         where: ends the message.
@@ -223,7 +257,7 @@ def check_images(model: VAE, images: Tensor, where: str = "") -> None:
             f" picture.convert('{mode}').resize(({width}, {height}))"
         )
     model.check_shape(images)
-    check_unit_interval(images)
+    check_unit_interval(images, missing=True)
 
 
 def rank_among(values: Tensor, known: Tensor) -> Tensor:

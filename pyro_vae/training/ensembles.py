@@ -289,7 +289,8 @@ def _check_alike(members: Sequence[Training]) -> None:
 def _architecture(member: Training) -> tuple:
     model, likelihood = member.model, member.model.likelihood
     family = type(likelihood), likelihood.levels, likelihood.score
-    return type(model), repr(model), model.latent_dim, family, member.images.shape
+    images = member.images.shape, model.missing
+    return type(model), repr(model), model.latent_dim, family, *images
 
 
 def _joined(splits: list[Split]) -> tuple[Tensor, Tensor | None, list[int]]:

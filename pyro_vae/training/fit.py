@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.data import Split, check_unit_interval
+from pyro_vae.data import Split, check_unit_interval, has_missing
 from pyro_vae.data.mapped import looked_at
 from pyro_vae.data.own import ImageSource, mapped
 from pyro_vae.devices import checked_device
@@ -69,8 +69,9 @@ def fit(
 
     Args:
         model: the VAE or autoencoder to train; its weights change.
-        images: (N, C, H, W) in [0, 1], with the number of grey levels that the model expects. An
-            array that `np.load(path, mmap_mode="r")` maps stays in its file; it can have the other
+        images: (N, C, H, W) in [0, 1], with the number of grey levels that the model expects. NaN
+            marks a missing pixel: the loss is that of the others, as of `model.given(missing=True)`.
+            An array that `np.load(path, mmap_mode="r")` maps stays in its file; it can have the other
             forms of `load_dataset` as well, and whole numbers for pixels. So can the items of a
             torch `Dataset`, which are read as they are needed, by the processes of a `DataLoader`
             if one is given.
@@ -256,6 +257,10 @@ def make_training(
     model.to(device, PRECISIONS[settings.precision])
     check_step_fits(model, settings, device)
     splits = splits.to(device, PRECISIONS[settings.precision])
+    missing = any(has_missing(split.images) for split in (splits.train, *scored.values()))
+    model = model.eval().given(
+        missing=missing
+    )  # eval, since it is another object if any are missing
     bf16 = settings.precision == "bf16"
     objective = _objective(settings)
     if not model.has_rate and not objective.any_beta:

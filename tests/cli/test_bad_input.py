@@ -87,7 +87,7 @@ WRONG = [
     (own("floats.npy", "--levels", "17"), "levels: expected the 17 grey levels v / 16 in"),
     (own("grey.npy", "--levels", "100"), "expected pixels of 100 grey levels, 0 to 99, in"),
     # images
-    (own("nan.npy"), "images: expected finite pixels, got NaN or infinite ones"),
+    (own("nan.npy"), "nan.npy has missing pixels (NaN), and a run needs all; in Python pv.fit trains"),
     (own("infinite.npy"), "images: expected finite pixels, got NaN or infinite ones"),
     (own("negative.npy"), "images: expected pixels in [0, 1], got -0.1 to"),
     (own("bright.npy"), "to 255; divide by the largest value that a pixel can have"),
@@ -138,7 +138,7 @@ WRONG = [
     (["encode", "run"], "the following arguments are required: IMAGES, --out"),
     (encode("absent.npy"), "dataset: there is no file or folder"),
     (encode("nothing"), "expected pictures in the folder"),
-    (encode("nan.npy"), "images: expected finite pixels, got NaN or infinite ones"),
+    (encode("infinite.npy"), "images: expected finite pixels, got NaN or infinite ones"),
     (encode("digits:test"), "expected 1x4x4 (channels, height, width) as the run's, got 1x8x8 in dig"),
     (encode("digits"), "images: name the split of digits, as in digits:test"),
     (encode("minst:test"), "dataset: unknown name 'minst'; did you mean 'mnist'?"),

@@ -129,3 +129,18 @@ def test_a_run_converts_new_pictures_as_those_that_it_was_trained_on(elsewhere, 
     assert torch.equal(run.read("x.npy").images, array)
     with pytest.raises(ValueError, match="channels: expected 1 or 3, got 2"):
         quick(channels=2)
+
+
+def test_a_picture_shows_missing_pixels_in_grey(run, digits):
+    x = digits.test.images[:8, 0].clone()
+    x[:, :4] = torch.nan
+    np.save("x.npy", x.numpy())
+    assert main(["reconstruct", "a", "x.npy", "--out", "r.png"]) == 0
+    shown = reconstruction_grid(
+        x[:, None].nan_to_num(0.5).numpy(), run.reconstruct("x.npy").numpy()
+    )
+    assert Path("r.png").read_bytes() == png_bytes(shown)
+    assert main(["encode", "a", "x.npy", "--out", "c.npz"]) == 0
+    assert np.isfinite(np.load("c.npz")["mean"]).all()
+    assert main(["score", "a", "x.npy", "--samples", "9", "--out", "s.csv"]) == 0
+    assert {row["rank"] for row in table("s.csv")} == {"nan"}

@@ -6,6 +6,8 @@ import torch
 from scipy import stats
 
 import pyro_vae as pv
+from pyro_vae.evaluation.bounds import importance_bound
+from pyro_vae.evaluation.imputation import impute
 from pyro_vae.kept import cache_file
 from pyro_vae.randomness import seeded
 from pyro_vae.runs import use
@@ -199,3 +201,43 @@ def test_other_images_are_refused(images, message):
     for use_of in (run.encode, run.reconstruct, run.score):
         with pytest.raises(ValueError, match=message):
             use_of(images)
+
+
+# --- missing pixels -------------------------------------------------------------------------------
+
+
+def test_missing_pixels_are_left_out_of_codes_scores_and_ranks(exact_run):
+    """A file of floats with NaN; an image without missing pixels is used as ever."""
+    run, _ = exact_run
+    x = torch.from_numpy(FLOATS[:6, None].copy())
+    x[1:, :, :2] = torch.nan
+    np.save("holes.npy", x[:, 0].numpy())
+    zeros = run.encode(x.nan_to_num())
+    assert torch.equal(run.encode("holes.npy").mean, zeros.mean)
+    reconstructions = run.reconstruct("holes.npy", seed=3)
+    assert torch.equal(reconstructions, run.reconstruct(x.nan_to_num(), seed=3))
+    scores, whole = run.score("holes.npy", 9), run.score(x[:1], 9)
+    expected = importance_bound(run.vae.given(missing=True), x.double(), 9, score="density")
+    assert torch.equal(scores.log_prob, expected.log_prob)
+    assert (scores.log_prob[0] - whole.log_prob[0]).abs() < 1e-9 and scores.rank[0] == whole.rank[0]
+    assert scores.rank[1:].isnan().all()
+    found = run.impute("holes.npy", 9, seed=4)
+    assert torch.equal(found.images, impute(run.vae, x.double(), 9, seed=4).images)
+    assert not found.images.isnan().any()
+
+
+def test_bits_are_of_the_pixels_that_are_there(copy_run, digits):
+    run, x = pv.load_run(copy_run()), digits.test.images[:4].clone()
+    x[2:, :, :2] = torch.nan
+    scores = run.score(x, 9)
+    pixels = torch.tensor([64, 64, 48, 48])
+    assert torch.allclose(scores.bits_per_dim, -scores.log_prob / pixels / np.log(2))
+
+
+@pytest.mark.parametrize("how", ["threshold", "static"])
+def test_missing_pixels_stay_missing_where_others_become_binary(how):
+    x = FLOATS[:9].copy()
+    x[:, 1] = np.nan
+    np.save("holes.npy", x)
+    found = run_of(pv.VAE((1, 4, 4), levels=2), binarize=how).read("holes.npy").images
+    assert (found[:, 0, 1].isnan()).all() and set(found[:, 0, 2:].unique().tolist()) == {0.0, 1.0}
