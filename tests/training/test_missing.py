@@ -83,11 +83,10 @@ def test_engines_train_alike(no_inductor, engine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["bernoulli", "discretized_logistic_mixture", "categorical"])
-def test_recorded_steps_are_eager_steps(no_inductor, monkeypatch, name):
-    expected = trained(model(name), holes(), engine="eager")[1]
+def test_recorded_steps_are_eager_steps(no_inductor, monkeypatch):
+    expected = trained(model(), holes(), engine="eager")[1]
     fake_cuda.pretend(monkeypatch)
-    assert_same_weights(trained(model(name), holes(), engine="graph")[1], expected, 1e-6)
+    assert_same_weights(trained(model(), holes(), engine="graph")[1], expected, 1e-6)
 
 
 @pytest.mark.slow
@@ -102,7 +101,7 @@ def test_ensembles_train_as_one_model_does(no_inductor):
         pv.fit_many(stacked, [holes(), images()], **settings)
 
 
-def test_whole_images_train_as_ever_and_a_missing_pixel_changes_the_programs(monkeypatch):
+def test_whole_images_train_as_ever_and_a_missing_pixel_changes_the_programs():
     vae = model(**GAUSSIAN)
     assert pv.fit(vae, images()).model is vae
     training = pv.fit(vae, holes())
