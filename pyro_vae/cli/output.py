@@ -132,8 +132,9 @@ class EvaluationProgress:
         self.started = 0.0
 
     def count(self, part: str, done: int, total: int, unit: str) -> None:
-        """Show how many of what a part has done; it begins with `total` 0."""
+        """Show how many of what a part has done; it begins with `total` 0 and what it costs."""
         if self.bar is None:
+            print(wrapped(f"{self._title(part)}  {unit}", 8), file=sys.stderr)
             self.bar, self.started = CountingBar(self._title(part)), time.monotonic()
         if total:
             self.bar.count(done, total, unit)

@@ -67,6 +67,7 @@ CHECKS = Part(
     title="Would the model draw such images?",
     measure=measure_checks,
     needs=8,
+    spends="{replicates} sets of images",
     look="Means over a set of test images stand beside those of many sets that the model draws, each of"
     " as many images. A tail probability near 0 says that no such set looks like the test images; it"
     " says nothing of the other measures, and of five measures one falls under 0.05 by chance in up to"

@@ -29,6 +29,7 @@ DECODER = Part(
     title="Is the decoder calibrated?",
     measure=measure_decoder,
     needs=2,
+    spends="{few_images} images",
     look="A code is drawn for each test image, and each pixel is placed in the distribution that the"
     " decoder gives for it. This shows which tails of a likelihood fail, which a ranking by bits"
     " cannot.",

@@ -48,6 +48,7 @@ LIMIT = Part(
     title="The limiting distribution",
     measure=measure_limit,
     needs=1,
+    spends="{walkers:,} chains, and their video",
     look="The chain decode - sample - encode - sample begins at codes of the prior, and the video shows"
     f" {WATCHED_CHAINS} such chains. With the exact posterior the codes would stay distributed like the"
     " prior. A p-value near 0 means that they do not, and a large one only that the test could not see"

@@ -68,6 +68,7 @@ QUICK = Effort(
     few_images=20,
     bound_samples=QUICK_BOUND_DRAWS,
     temperatures=300,
+    chains=8,
     refit_steps=100,
     nuts_images=2,
     nuts_draws=100,
@@ -177,6 +178,7 @@ class Part:
     look: str
     measure: Callable[[Subject], Measured]
     needs: int  # test images
+    spends: str  # the fields of its effort that it costs
     rows: tuple[Row, ...]
     pictures: dict[str, str] = field(default_factory=dict)  # file names without ending, captions
     terms: dict[str, str] = field(default_factory=dict)  # words of the part, and what they mean

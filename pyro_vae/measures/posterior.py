@@ -90,6 +90,8 @@ POSTERIOR = Part(
     title="Is the posterior right?",
     measure=measure_posterior,
     needs=2,
+    spends="NUTS on {nuts_images} images, {nuts_draws} draws each; weights of {few_images};"
+    " {simulations:,} simulations",
     look=f"A k-hat over {UNRELIABLE_K_HAT} means that q misses a part of the posterior's tails, and"
     " that the importance weights of that image mean little. Calibration ranks true codes among draws"
     " of q. A p-value near 0 means that q is wrong for some images, as in most models. The images are"

@@ -56,7 +56,8 @@ def evaluate(
         device: where to measure, as in `"cuda"` (default: where the model is).
         data_dir: the folder of the published data sets (default: where the run had them).
         progress: called with a part's name and how many of what are done, as in `("likelihood", 20,
-            100, "images")`; `(name, 0, 0, "")` says that a part begins.
+            100, "images")`; `(name, 0, 0, cost)` says that a part begins, and how many images and
+            draws it takes at most.
         measured: called with a part's name and its figures when they are kept. They are None for a
             part that does not apply to the run.
         dataset: the path of the run's own images (default: where the run had them).
@@ -88,7 +89,7 @@ def evaluate(
         subject = subject_of(run, load_data_again(run, config), config, effort=effort, seed=seed)
         run.figures.mkdir(exist_ok=True)
         for name in chosen:
-            progress(name, 0, 0, "")
+            progress(name, 0, 0, PARTS[name].spends.format_map(vars(effort)))
             told = dataclasses.replace(subject, progress=partial(progress, name))
             found = _measure(PARTS[name], told)
             _write(run, found)

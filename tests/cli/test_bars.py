@@ -44,13 +44,16 @@ def test_parts_have_their_lines_without_a_terminal(capsys, monkeypatch):
     parts = {"likelihood": {"elbo_nats": 1.0}, "posterior": None, "limit": {"left_out": "too few"}}
     with closing(EvaluationProgress(list(parts))) as shown:
         for part, figures in parts.items():
-            shown.count(part, 0, 0, "")
+            shown.count(part, 0, 0, f"{len(part)} images")
             now.seconds += 83
             shown.count(part, 3, 9, "images")
             shown.measured(part, figures)
     assert capsys.readouterr().err.splitlines() == [
+        "1 of 3  likelihood  10 images",
         "1 of 3  likelihood  01:23",
+        "2 of 3  posterior   9 images",
         "2 of 3  posterior   does not apply",
+        "3 of 3  limit       5 images",
         "3 of 3  limit       left out",
     ]
 
