@@ -2,10 +2,12 @@
 
 import importlib.util
 import sys
+import tarfile
 from types import ModuleType
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 import pyro_vae as pv
@@ -49,3 +51,20 @@ def test_rows_of_another_machine_stay_in_a_table(tmp_path, run_of_results):
     for rows in (table(1, 3.0), table(0, 2.0), table(1, 2.5)):
         run_of_results.merge_rows(rows, path)
     assert pd.read_csv(path).validation_loss.tolist() == [2.0, 2.5]
+
+
+def test_a_release_is_read_without_where_it_was_trained(copy_run, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "results")
+    import release
+
+    run = copy_run("a", patience=3)
+    archive = release.pack(run, tmp_path)
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path / "b", filter="data")
+    (packed,) = (tmp_path / "b").iterdir()
+    assert {path.name for path in packed.iterdir()} >= {"report.html", "explore.html"}
+    weights, expected = (pv.load_run(folder).vae.state_dict() for folder in (packed, run))
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    assert [path.name for path in (packed / "checkpoints").iterdir()] == ["best.pt"] and not (
+        packed / "figures"
+    ).exists()
