@@ -19,6 +19,7 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
 from pyro_vae.data import has_missing
+from pyro_vae.likelihoods import special
 from pyro_vae.likelihoods.base import (
     INITIAL_SCALE,
     SCALE_CEILING,
@@ -32,8 +33,10 @@ from pyro_vae.likelihoods.levels import model_by_model
 from pyro_vae.likelihoods.special import LOG_2PI
 
 BOUNDS = SCALE_FLOOR, SCALE_CEILING
-STEPS = 4  # of Newton's method: they leave a relative error of 1e-5 at most where loc fits x
-MANY = 2**15  # pixels, of which the first two steps look at every fifth
+STEPS = 20  # of Newton's method at most
+FEW_STEPS = 4  # in a training step: they leave a relative error of 1e-5 where loc fits x
+SMALL = 1e-3  # a step in log sigma, after which the next would be under 1e-5
+MANY = 2**15  # pixels, of which a training step on a CPU looks at a table of residuals
 CELLS_PER_UNIT = 4096  # of a table of residuals
 REACH = 4.0  # the largest residual of a table; larger ones count as this
 CELLS = round(2 * REACH * CELLS_PER_UNIT) + 1
@@ -177,9 +180,9 @@ def most_likely_sigma(
 ) -> Tensor:
     """Return the one sigma that maximises the probability of all grey levels x together, shape ().
 
-    Newton's method starts at the root mean squared error and takes a fixed number of steps, so that
-    they can be captured. They have no gradient: at its optimum, sigma adds nothing to the gradient
-    of the log probability by the means (the envelope theorem).
+    Newton's method starts at the root mean squared error, and ends after a small step where steps can
+    be looked at. They have no gradient: at its optimum, sigma adds nothing to the gradient of the log
+    probability by the means (the envelope theorem).
 
     Args:
         x: grey levels, of any shape.
@@ -187,7 +190,7 @@ def most_likely_sigma(
         half: half the width of a bin.
         bounds: the smallest and the largest sigma to return.
         weights: how often each x counts, as x (default: once).
-        steps: the number of Newton's steps.
+        steps: the number of Newton's steps, at most.
     """
 
     def mean(values: Tensor) -> Tensor:
@@ -198,19 +201,24 @@ def most_likely_sigma(
     weights = None if weights is None else weights.flatten()
     with torch.no_grad():
         log_sigma = (mean((x - loc).square()).log() / 2).clamp(low, high)
-        few = x.numel() >= MANY and weights is None
-        for n in range(steps):
-            each = slice(None, None, 5 if few and n < 2 else 1)  # the first steps are rough anyway
-            slope, curvature = map(mean, _derivatives(x[each], loc[each], half, log_sigma.exp()))
-            log_sigma = (log_sigma + _newton(slope, curvature)).clamp(low, high)
+        for _ in range(steps):
+            slope, curvature = map(mean, _derivatives(x, loc, half, log_sigma.exp()))
+            step = _newton(slope, curvature)
+            log_sigma = (log_sigma + step).clamp(low, high)
+            if special.can_look(step) and step.abs() < SMALL:
+                break
         return log_sigma.exp()
 
 
 # As an operator of its own it adds nothing to the graph of a step, which takes long to compile.
 @torch.library.custom_op("pyro_vae::profiled_sigma", mutates_args=())
 def profiled_sigma(x: Tensor, loc: Tensor, half: float, low: float, high: float) -> Tensor:
-    """Return `most_likely_sigma(x, loc, half, (low, high))`."""
-    return most_likely_sigma(x, loc, half, (low, high))
+    """Return `most_likely_sigma(x, loc, half, (low, high))`; of many pixels by a table of residuals."""
+    if x.numel() < MANY or not special.can_look(x):
+        return most_likely_sigma(x, loc, half, (low, high), steps=FEW_STEPS)
+    levels = round(0.5 / half) + 1
+    counts = count_residuals([(x, loc)], levels)
+    return most_likely_sigma_of_residuals(counts, levels, (low, high)).to(x.dtype)
 
 
 @profiled_sigma.register_fake
@@ -269,11 +277,8 @@ def most_likely_sigma_of_residuals(counts: Tensor, levels: int, bounds: Bounds) 
         counts: what `count_residuals` returns.
         bounds: the smallest and the largest sigma to return.
     """
-    residual = torch.arange(CELLS, dtype=torch.float64, device=counts.device)
-    residual = residual / CELLS_PER_UNIT - REACH
-    x = torch.tensor([0.5, 0.0, 1.0], dtype=torch.float64, device=counts.device)
-    x = x.repeat_interleave(CELLS)
-    loc, counts = x - residual.repeat(3), counts.flatten()
-    there = counts > 0
-    half = half_bin(levels)
-    return most_likely_sigma(x[there], loc[there], half, bounds, counts[there], steps=20)
+    kind, cell = counts.nonzero(as_tuple=True)
+    residual = cell.double() / CELLS_PER_UNIT - REACH
+    x = torch.tensor([0.5, 0.0, 1.0], dtype=torch.float64, device=counts.device)[kind]
+    weights = counts[kind, cell]
+    return most_likely_sigma(x, x - residual, half_bin(levels), bounds, weights)

@@ -8,7 +8,13 @@ import torch
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.likelihoods.base import bounded_scale
 from pyro_vae.likelihoods.distributions import Normal, half_bin
-from pyro_vae.likelihoods.gaussians import BOUNDS, count_residuals, most_likely_sigma
+from pyro_vae.likelihoods.gaussians import (
+    BOUNDS,
+    MANY,
+    count_residuals,
+    most_likely_sigma,
+    profiled_sigma,
+)
 from tests.support.families import PIXEL
 
 
@@ -112,6 +118,16 @@ def test_calibration_takes_the_maximiser_over_the_training_set():
     assert family(loc).log_prob(x).sum().item() == pytest.approx(
         log_prob(x, loc, 256, family.sigma.double())
     )
+
+
+@pytest.mark.parametrize("sigma, error", [(0.002, 1e-3), (0.02, 5e-5), (0.5, 5e-5)])
+def test_a_table_gives_the_maximiser_for_a_batch(sigma, error):
+    """A sigma of eight cells has a variance that their width changes by a thousandth."""
+    x, loc = images(256, sigma, count=200, dtype=torch.float32)
+    assert x.numel() >= MANY
+    found = profiled_sigma(x, loc, half_bin(256), *BOUNDS).item()
+    exact = most_likely_sigma(x.double(), loc.double(), half_bin(256), BOUNDS).item()
+    assert found == pytest.approx(exact, rel=error)
 
 
 def test_levels_without_a_maximum_get_a_sigma_that_is_as_good():
