@@ -29,7 +29,7 @@ def gap(fit, lower, higher):
 def test_all_gaps_are_the_closed_forms(oblique, spoil):
     """The posterior is a Normal: correlation is all that a diagonal one misses."""
     vae, exact = linear_gaussian_vae(oblique, spoil)
-    x = drawn_images(vae, 4)
+    x = drawn_images(vae, 2)
     fit = refit_posterior(vae, x, num_steps=200, num_samples=2000, score="density")
     truth = exact.log_prob(x)
     approximation = truth - fit.elbos["elbo_refitted"]
@@ -84,9 +84,9 @@ def quadrature(vae, x):
 def test_a_flow_finds_the_shape_that_no_normal_has():
     """Two equal modes per component: a Normal takes one and loses log 2, a flow takes both."""
     vae = folded_vae(tilt=0.0, loc=1.0, latent_dim=2)
-    x = torch.tensor([[[[1.0, 1.2]]]]).double().repeat(8, 1, 1, 1)
+    x = torch.tensor([[[[1.0, 1.2]]]]).double().repeat(2, 1, 1, 1)
     truth = quadrature(vae, x[:1])
-    fit = refit_posterior(vae, x, num_steps=500, num_samples=4000, score="density")
+    fit = refit_posterior(vae, x, num_steps=300, num_samples=4000, score="density")
     shape = truth - fit.elbos["elbo_full_covariance"]
     assert (shape > 1.2).all()  # two components, log 2 each
     assert (gap(fit, "elbo_refitted", "elbo_full_covariance").abs() < 0.05).all()
@@ -112,7 +112,7 @@ def test_every_image_of_a_bimodal_posterior_is_fitted_in_its_best_mode(loc):
     The best Normal is found by a grid of its mean and scale. In one dimension nothing is correlated.
     """
     vae = folded_vae(tilt=0.25, loc=loc)
-    x = torch.linspace(0.3, 2.0, 24).double().reshape(24, 1, 1, 1)
+    x = torch.linspace(0.3, 2.0, 8).double().reshape(8, 1, 1, 1)
     fit = refit_posterior(vae, x, num_steps=100, num_samples=2000, score="density")
     assert (gap(fit, "elbo_refitted", "elbo_full_covariance") == 0).all()
     best = torch.stack([best_normal(vae, image[None]) for image in x])

@@ -36,9 +36,15 @@ LOSSES = [  # every family under both scores, and with and without particles
 ]
 
 
-# With particles and on grey levels; ensembles capture every family without, and on densities.
+# With particles and on grey levels; ensembles capture every family without, and on densities. Normals
+# whose sigma is not of a pixel score levels as those do where it is.
+SIGMAS = {f"gaussian_{of}_sigma" for of in ("fixed", "shared", "image")}
 CAPTURED = [
-    *((name, "iwae", "levels" if name in SCORED_TWICE else "density") for name in LIKELIHOODS),
+    *(
+        (name, "iwae", "levels" if name in SCORED_TWICE else "density")
+        for name in LIKELIHOODS
+        if name not in SIGMAS
+    ),
     *(("gaussian_shared_sigma", name, "density") for name in OBJECTIVES),
 ]
 
