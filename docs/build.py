@@ -1,24 +1,17 @@
-"""Builds the site: `python docs/build.py`, and with `--with-results` what takes computing too."""
+"""Builds the site: `python docs/build.py`, and with `--with-results` the example pages too."""
 
 import argparse
-import os
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from pyro_vae.names import PARTS
+
 ROOT = Path(__file__).parent.parent
 BUILT = ROOT / "docs" / "_build"
 RUNS = BUILT / "runs"
-COMMANDS = (  # what the example pages are made of
-    f"train --resume --likelihood discretized_logistic --score levels --epochs 200 --out {RUNS}/run",
-    f"evaluate {RUNS}/run --quick",
-    f"explore {RUNS}/run",
-    f"sweep --beta 0.25 1 4 --seed 0 1 2 --likelihood gaussian_shared_sigma discretized_logistic"
-    f" --score levels --out {RUNS}/sweep",
-    f"compare {RUNS}/sweep",
-)
 PAGES = {  # of the folder examples/, and the page that is copied there
     "report": RUNS / "run" / "report.html",
     "explorer": RUNS / "run" / "explore.html",
@@ -26,9 +19,24 @@ PAGES = {  # of the folder examples/, and the page that is copied there
 }
 
 
-def make_examples() -> None:
+def commands(small: bool) -> list[str]:
+    """Return the commands that the example pages are made of."""
+    epochs, parts, seeds = (2, "latents", "0") if small else (200, " ".join(PARTS), "0 1 2")
+    sizes = "--epochs 2" if small else ""
+    return [
+        "train --resume --likelihood discretized_logistic --score levels"
+        f" --epochs {epochs} --out {RUNS}/run",
+        f"evaluate {RUNS}/run --quick --only {parts}",
+        f"explore {RUNS}/run",
+        f"sweep --beta 0.25 1 4 --seed {seeds} --likelihood gaussian_shared_sigma"
+        f" discretized_logistic --score levels {sizes} --out {RUNS}/sweep",
+        f"compare {RUNS}/sweep",
+    ]
+
+
+def make_examples(small: bool) -> None:
     """Train the runs of the example pages and copy their pages to where the site takes them."""
-    for command in COMMANDS:
+    for command in commands(small):
         subprocess.run([sys.executable, "-m", "pyro_vae", *shlex.split(command)], check=True)
     folder = BUILT / "extra" / "examples"
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,12 +56,11 @@ def build() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--with-results", action="store_true", help="run notebooks and train the example runs"
-    )
-    if parser.parse_args().with_results:
-        os.environ["PYRO_VAE_NOTEBOOKS"] = "small"
-        make_examples()
+    parser.add_argument("--with-results", action="store_true", help="train the example runs")
+    parser.add_argument("--small", action="store_true", help="train them for two epochs only")
+    parsed = parser.parse_args()
+    if parsed.with_results:
+        make_examples(parsed.small)
     build()
     print(f"built {BUILT / 'html' / 'index.html'}")
 

@@ -4,7 +4,6 @@ The sources lie in the whole repository, so that links between pages lead to the
 on the files themselves.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,11 +44,7 @@ exclude_patterns = ["docs/_build", "docs/README.md", ".venv", "runs", "data", "b
 # Pages are Markdown as a forge shows it: headings are anchors, formulas stand between dollars.
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-nb_execution_mode = "cache" if "PYRO_VAE_NOTEBOOKS" in os.environ else "off"
-nb_execution_cache_path = "docs/_build/notebooks"
-nb_execution_timeout = 3600
-nb_execution_raise_on_error = True
-nb_merge_streams = True
+nb_execution_mode = "off"  # the pages in notebooks/shown have their figures
 
 # Docstrings are Google's style; a single backtick is code.
 default_role = "code"
