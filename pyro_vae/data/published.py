@@ -39,7 +39,6 @@ _FOLDERS = (
     *("MNIST", "FashionMNIST", "KMNIST", "EMNIST", "SVHN", "BinarizedMNIST", "dsprites"),
     *("omniglot-py", "celeba"),
 )
-BACKGROUND_CLASSES = 964  # of Omniglot
 
 
 def _published(name: str, read: Loader) -> Loader:
@@ -127,9 +126,9 @@ def _emnist(split: str) -> Callable[[Path, bool, bool], Split]:
 def _omniglot(root: Path, train: bool, download: bool) -> Split:
     """Return a part of Omniglot, from 105x105 to 28x28 pixels by Lanczos' filter, ink as 1.
 
-    The alphabets of the background set are the training images, and those of the evaluation set,
-    whose classes follow in number, the test images. The 24,345 and 8,070 images of Burda, Grosse and
-    Salakhutdinov (2015) are another split of the same drawings, scaled in another way.
+    The alphabets of the background set are the training images, and those of the evaluation set the
+    test images, which have no labels: their characters are others. The 24,345 and 8,070 images of
+    Burda, Grosse and Salakhutdinov (2015) are another split of the drawings, scaled in another way.
 
     Source: Lake, Salakhutdinov and Tenenbaum, "Human-level concept learning through probabilistic
     program induction", 2015, https://doi.org/10.1126/science.aab3050.
@@ -139,8 +138,7 @@ def _omniglot(root: Path, train: bool, download: bool) -> Split:
     source = Omniglot(root, background=train, download=download)
     drawn = [(picture.resize((28, 28), Resampling.LANCZOS), label) for picture, label in source]
     ink = 255 - np.stack([np.asarray(picture) for picture, _ in drawn])
-    first = 0 if train else BACKGROUND_CLASSES
-    return split_from_integers(ink, np.array([label for _, label in drawn]) + first)
+    return split_from_integers(ink, np.array([label for _, label in drawn]) if train else None)
 
 
 def _svhn(root: Path, train: bool, download: bool) -> Split:

@@ -9,7 +9,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from pyro_vae.data import check_unit_interval
+from pyro_vae.data import Split, check_unit_interval
+from pyro_vae.data.mapped import looked_at
 from pyro_vae.evaluation.estimates import Estimate, estimate
 from pyro_vae.models.elbo import chunks
 from pyro_vae.models.networks import Shape
@@ -86,7 +87,7 @@ def train_features(
         ValueError: if pixels are out of range, if the images are smaller than 4x4 pixels, or if
             labels are missing or name a single class.
     """
-    check_unit_interval(images)
+    check_unit_interval(looked_at(images))
     if labels is None or labels.shape != images.shape[:1] or len(labels.unique()) < 2:
         got = "none" if labels is None else f"{labels.unique().tolist()[:9]} for {len(labels)}"
         raise ValueError(f"labels: expected two or more for {len(images)} images, got {got}")
@@ -101,7 +102,8 @@ def train_features(
     order = torch.cat([rows[torch.randperm(len(rows), generator=generator)] for _ in passes])
     _descend(net, images, labels, order.split(_BATCH_SIZE)[:num_steps])
     with torch.no_grad():
-        predicted = torch.cat([net(x).argmax(1) for x in chunks(images[held_out])])
+        kept_out = Split(images).subset(held_out).images
+        predicted = torch.cat([net(x).argmax(1) for x in chunks(kept_out)])
     net.accuracy, net.tested = estimate(predicted == labels[held_out]), len(held_out)
     return net.eval()
 

@@ -186,7 +186,10 @@ def test_cuda_where_there_is_none(among_inputs, capsys, command):
     assert "torch finds no CUDA device" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["mnist", "svhn", "cifar10", "binarized_mnist", "dsprites"])
+@pytest.mark.parametrize(
+    "name",
+    ["mnist", "emnist_letters", "omniglot", "svhn", "cifar10", "binarized_mnist", "dsprites"],
+)
 def test_a_download_that_fails_leaves_no_folders(elsewhere, tmp_path, monkeypatch, capsys, name):
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     assert main(["train", "--dataset", name]) == 2

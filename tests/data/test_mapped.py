@@ -16,6 +16,7 @@ from pyro_vae.data.mapped import MappedImages, ahead
 from pyro_vae.data.own import mapped as mapped_images
 from pyro_vae.data.pictures import Form
 from pyro_vae.kept import digest
+from pyro_vae.measures.samples import classifier_for
 from pyro_vae.notices import Notice
 
 rng = np.random.default_rng(0)
@@ -94,9 +95,12 @@ def test_no_step_of_a_run_reads_more_than_a_share_of_the_file(tmp_path, monkeypa
     monkeypatch.setattr(mapped, "LOOKED_AT", 200 * 20)
     monkeypatch.setattr("pyro_vae.measures.baselines.MOST_NUMBERS", 200 * 20)
     monkeypatch.setattr("pyro_vae.models.elbo._PIXELS_AT_ONCE", 200 * 20)
+    monkeypatch.setattr("pyro_vae.devices.PIECE", 200 * 20)
     settings = {"latent_dim": 2, "hidden": (4,), "epochs": 1, "batch_size": 100}
     config = pv.RunConfig(dataset=f"{tmp_path / 'of_mine.py'}:make", conditional=2, **settings)
     pv.train(config, out=tmp_path / "run")
+    data = pv.load_dataset(config.dataset)
+    classifier_for(data)
     assert max(counts) <= 200 and sum(counts) > 4900
 
 

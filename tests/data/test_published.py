@@ -71,7 +71,7 @@ def test_emnist_files(tmp_path, split, first, packed):
 
 
 def test_omniglot_files(tmp_path, monkeypatch):
-    """A stroke down the middle of white paper; the classes of test images have other numbers."""
+    """A stroke down the middle of white paper; the characters of test images are others."""
     paper = Image.new("1", (105, 105), 1)
     paper.paste(0, (45, 0, 60, 105))
     for part in ("background", "evaluation"):
@@ -81,7 +81,7 @@ def test_omniglot_files(tmp_path, monkeypatch):
             paper.save(folder / "0001_01.png")
     monkeypatch.setattr("torchvision.datasets.omniglot.check_integrity", lambda *a: True)
     data = pv.load_dataset("omniglot", tmp_path, download=False)
-    assert data.train.labels.tolist() == [0, 1, 2] and data.test.labels.tolist() == [964, 965, 966]
+    assert data.train.labels.tolist() == [0, 1, 2] and data.test.labels is None
     row = data.test.images[2, 0, 9]
     assert data.image_shape == (1, 28, 28) and (row[12:16] > 0.8).all() and (row[:10] < 0.01).all()
 
