@@ -258,9 +258,8 @@ def make_training(
     check_step_fits(model, settings, device)
     splits = splits.to(device, PRECISIONS[settings.precision])
     missing = any(has_missing(split.images) for split in (splits.train, *scored.values()))
-    model = model.eval().given(
-        missing=missing
-    )  # eval, since it is another object if any are missing
+    model.eval()  # before it becomes another object where pixels are missing
+    model = model.given(missing=missing)
     bf16 = settings.precision == "bf16"
     objective = _objective(settings)
     if not model.has_rate and not objective.any_beta:
