@@ -63,7 +63,8 @@ def run_evaluate(parsed: Namespace, interrupts: Interrupts) -> None:
 def _print_rows(title: str, rows: list[Shown]) -> None:
     show(title)
     for row in rows:
-        line = f"{row.name:28s}{row.value}{f'  {row.unit}' if row.unit else ''}"
+        name = f"{row.name} "
+        line = f"{name:28s}{row.value}{f'  {row.unit}' if row.unit else ''}"
         show(fill(line, 79, initial_indent="  ", subsequent_indent=" " * 30))
 
 

@@ -73,7 +73,7 @@ FACTORS = Part(
     title="Do components mean something?",
     measure=measure_factors,
     needs=8,
-    spends="codes of {rows:,} images",
+    spends="codes of up to {rows:,} images",
     look="A linear classifier reads labels off the mean codes, and its accuracy stands beside that of"
     " guessing the most common label. If the data have true factors, scores say how far each has a"
     " component of its own. A score of 1 is perfect. Rotating the codes keeps the ELBO and lowers them.",

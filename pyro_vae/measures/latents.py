@@ -72,7 +72,7 @@ LATENTS = Part(
     title="What do the latents do?",
     measure=measure_latents,
     needs=4,
-    spends="codes of {images:,} images",
+    spends="codes of up to {images:,} images",
     look="The rate splits into three: what codes say about their image (mutual information, at most"
     " log N of N images), how much the components depend on each other (total correlation), and how"
     " far each is from its prior. The comparison with the prior cannot detect collapse, since a"

@@ -135,7 +135,7 @@ LIKELIHOOD = Part(
     measure=measure_likelihood,
     takes_labels=True,
     needs=2,
-    spends="{bound_samples:,} draws of each of {bound_images:,} images; {few_images} by fits of"
+    spends="{bound_samples:,} draws of each of up to {bound_images:,} images; {few_images} by fits of"
     " {refit_steps} steps and {chains} chains of {temperatures:,} temperatures",
     look="Lower bounds on log P(x), at beta = 1. The estimate of log P(x) is AIS from q(z|x), whichever"
     " bound is largest. Look at how far the ELBO lies under it. The amortization gap is the price of an"

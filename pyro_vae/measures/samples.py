@@ -134,7 +134,7 @@ SAMPLES = Part(
     title="Are the samples good?",
     measure=measure_samples,
     needs=8,
-    spends="{images:,} images of each kind, and a classifier the first time",
+    spends="up to {images:,} images of each kind, and a classifier the first time",
     look="Distances are computed from the features of a small classifier. Drawn images have the noise"
     " of the likelihood, and are what the model takes data to be; expected images are the ones in the"
     " pictures. The Fréchet distance depends on the number of images: compare it with the distance"
