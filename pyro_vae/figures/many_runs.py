@@ -148,7 +148,7 @@ def over_setting(
         axes.plot(*[list(places.values())] * 2, ":", color=BLACK, linewidth=1, label=diagonal_label)
     _log_axis(axes, places)
     if all(float(y).is_integer() for curve in curves for y in curve.y):
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     _legend(figure, axes, named)
     return figure
 

@@ -37,6 +37,12 @@ def test_components_that_are_all_in_use_lie_on_the_dotted_line():
     assert drawn[0][0] != drawn[1][0] and drawn[0][2] != drawn[1][2]
 
 
+def test_a_count_that_stays_the_same_has_a_whole_number_at_its_tick():
+    (axes,) = over_setting([Curve("a", 0, 0, [0.25, 4], [8, 8])], "t", "beta", "active").axes
+    low, high = axes.get_ylim()
+    assert [tick for tick in axes.get_yticks() if low <= tick <= high] == [8]
+
+
 def test_the_plane_names_the_ends_of_a_line():
     curve = Curve("a", 0, 0, [5, 3], [1, 2.0], ends=("0.5", "4"))
     (axes,) = rate_distortion([curve], "t").axes
