@@ -151,7 +151,9 @@ def test_parts_say_that_they_begin_and_count(run):
     seen = []
     pv.evaluate(run, ["likelihood", "limit"], quick=True, progress=lambda *what: seen.append(what))
     first, *counted = [what for name, *what in seen if name == "likelihood"]
-    cost = "20 draws of each of up to 60 images; 4 by fits of 20 steps and 4 chains of 20 temperatures"
+    cost = (
+        "20 draws of each of up to 60 images; 4 by fits of 20 steps and 4 chains of 20 temperatures"
+    )
     assert first == [0, 0, cost] and all(0 < done <= total for done, total, _ in counted)
     assert any(done == total for done, total, unit in counted if unit == "temperatures")
     assert seen[-1] == ("limit", 0, 0, "64 chains, and their video")
