@@ -33,6 +33,7 @@ LIGHT = [
     "from pyro_vae.cli.main import main; main(['likelihoods'])",
     "from pyro_vae.cli.main import main; main(['datasets'])",
     "from pyro_vae.cli.main import main; main(['train', '--epoch', '3'])",
+    "from pyro_vae.cli.main import main; main(['train', '--out', 'pyro_vae'])",  # which is there
     "from pyro_vae.cli.main import main; main(['--version'])",
     "import pyro_vae as pv; pv.RunConfig(beta=4)",
     "import pyro_vae as pv; dir(pv)",

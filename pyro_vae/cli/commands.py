@@ -20,7 +20,7 @@ from pyro_vae.cli.parser import (
     whole,
 )
 from pyro_vae.names import BOUND_DRAWS, CODES, DEVICES, PARTS, QUICK_BOUND_DRAWS, check_name
-from pyro_vae.runs.config import RunConfig, check_run_folder, load_settings
+from pyro_vae.runs.config import RunConfig, check_free, check_run_folder, load_settings
 from pyro_vae.runs.interrupts import Interrupts
 from pyro_vae.settings import COSTS_ONLY, FIRST_RUN
 from pyro_vae.sweeps.grid import combinations, read_grid
@@ -76,6 +76,8 @@ def _check_train(parsed: Namespace) -> None:
     if not file and parsed.resume and parsed.out:
         own = Path(parsed.out, "config.yaml")
         file = own if own.exists() else None
+    if parsed.out:
+        check_free(Path(parsed.out), parsed.resume or parsed.overwrite)
     parsed.first_run = not file and given.keys() <= COSTS_ONLY
     if file:
         parsed.settings = RunConfig.load(file, **given)

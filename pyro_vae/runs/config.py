@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pyro_vae.files import read_file, replace_file
+from pyro_vae.files import PART, check_path_name, exists, read_file, replace_file
 from pyro_vae.names import DEVICES, check_name, shortened
 from pyro_vae.own_parts import OWN, digest, file_of, short_name
 from pyro_vae.settings import (
@@ -166,3 +166,32 @@ def check_run_folder(path: Path) -> None:
     """Raise a ValueError unless there is a run in a folder, which its settings tell."""
     if not (path / "config.yaml").exists():
         raise ValueError(f"run: {path} is no run folder: it has no config.yaml")
+
+
+def check_free(folder: Path, overwrite: bool = False) -> None:
+    """Check that a run may begin in a folder.
+
+    Raises:
+        ValueError: it exists already, unless it may be overwritten; it is not a run's; its name
+            cannot be written into a file.
+    """
+    check_path_name("out", folder)
+    if not exists(folder):
+        return
+    if not folder.is_dir():
+        raise ValueError(f"out: {folder} is there already, and is not a folder")
+    if not overwrite:
+        raise ValueError(
+            f"out: {folder} is there already; name another folder, resume its run with"
+            " --resume, or replace it with --overwrite"
+        )
+    if visible_entries(folder) and not (folder / "config.yaml").exists():
+        raise ValueError(f"out: {folder} is not a run folder: it has no config.yaml; left as it is")
+
+
+def visible_entries(path: Path) -> list[Path]:
+    """Return what lies in a folder, sorted, without locks and files that are being written."""
+    if not exists(path):
+        return []
+    visible = (p for p in path.iterdir() if not p.name.startswith(".") and p.suffix != PART)
+    return sorted(visible)

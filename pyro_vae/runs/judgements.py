@@ -14,6 +14,7 @@ from pyro_vae.pages.wording import lookup
 
 YES, LOOK, NO, NOT_MEASURED = "yes", "look", "no", "not measured"
 ANY_SHIFT = " That is over-fitting and any way in which test images differ from training images."
+EASIER = " That is no over-fitting: these test images are easier than the training images."
 SHIFTS = {  # data sets whose test images are known to differ
     "digits": " That is over-fitting and a change of writers: the test images are by other writers"
     " than most training images, which alone moves the ELBO by some nats either way.",
@@ -83,7 +84,8 @@ def _generalises(summary: Table) -> Judgement | None:
             " is over-fitting alone."
         )
     else:
-        answer += SHIFTS.get(summary.get("dataset", ""), ANY_SHIFT)
+        any_shift = ANY_SHIFT if nats > 0 else EASIER
+        answer += SHIFTS.get(summary.get("dataset", ""), any_shift)
     over = bits > OVERFIT_BITS and nats > 2 * error
     past = lookup(summary, "convergence.word") == PAST and summary.get("best_epoch") is None
     if past:

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import fields
 from pathlib import Path
 
-from pyro_vae.files import PART, check_path_name, exists
+from pyro_vae.files import PART
 from pyro_vae.names import is_path
 from pyro_vae.runs.config import RunConfig
 from pyro_vae.runs.metrics import drop_rows_after
@@ -27,37 +27,6 @@ def free_folder(config: RunConfig) -> Path:
             return folder
         except FileExistsError:
             number += 1
-
-
-def check_free(run: Run, overwrite: bool = False) -> None:
-    """Check that a run may begin in its folder.
-
-    Raises:
-        ValueError: it exists already, unless it may be overwritten; it is not a run's; its name
-            cannot be written into a file.
-    """
-    check_path_name("out", run.folder)
-    if not exists(run.folder):
-        return
-    if not run.folder.is_dir():
-        raise ValueError(f"out: {run.folder} is there already, and is not a folder")
-    if not overwrite:
-        raise ValueError(
-            f"out: {run.folder} is there already; name another folder, resume its run with"
-            " --resume, or replace it with --overwrite"
-        )
-    if visible_entries(run.folder) and not run.config_file.exists():
-        raise ValueError(
-            f"out: {run.folder} is not a run folder: it has no config.yaml; left as it is"
-        )
-
-
-def visible_entries(path: Path) -> list[Path]:
-    """Return what lies in a folder, sorted, without locks and files that are being written."""
-    if not exists(path):
-        return []
-    visible = (p for p in path.iterdir() if not p.name.startswith(".") and p.suffix != PART)
-    return sorted(visible)
 
 
 def settings_to_resume(

@@ -13,13 +13,12 @@ from pyro_vae.files import check_path_name, exists, replace_file
 from pyro_vae.names import command, is_path
 from pyro_vae.own_parts import OWN, whole_path
 from pyro_vae.randomness import one_at_a_time
-from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.config import RunConfig, check_free
 from pyro_vae.runs.data import load_data, load_data_again, splits_of
 from pyro_vae.runs.lock import FolderLock, check_sweep_unused
 from pyro_vae.runs.observer import Observer, failures_told
 from pyro_vae.runs.report import write_report
 from pyro_vae.runs.resume import (
-    check_free,
     free_folder,
     resume_folder,
     settings_to_resume,
@@ -260,7 +259,7 @@ def locate(
         raise ValueError("resume: resumes a run that --overwrite deletes; give one of the two")
     job = Job(Run(out, config), covered=not lock)
     folder = job.run.folder
-    check_free(job.run, overwrite or resume)
+    check_free(folder, overwrite or resume)
     if lock:
         check_sweep_unused(folder)
     if exists(folder) and lock:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pyro_vae.files import check_path_name, exists, read_file, replace_file
-from pyro_vae.runs.config import RunConfig
+from pyro_vae.runs.config import RunConfig, check_free, visible_entries
 from pyro_vae.runs.lock import PATIENCE, PAUSE, SWEEP_FILE, FolderInUse, FolderLock
-from pyro_vae.runs.resume import check_free, settings_to_resume, visible_entries
+from pyro_vae.runs.resume import settings_to_resume
 from pyro_vae.runs.run import Run
 from pyro_vae.settings import DEFAULT_BATCH_SIZE, PLACE
 from pyro_vae.sweeps.grid import Grid, grid_text
@@ -111,7 +111,7 @@ class SweepFolder:
 
 
 def _check_run(run: Run) -> None:
-    check_free(run, overwrite=True)
+    check_free(run.folder, overwrite=True)
     if run.config_file.exists():
         settings_to_resume(run, run.config, PLACE)
 

@@ -71,6 +71,7 @@ def test_generalisation():
     better = gap | {"gap_nats": -0.25, "gap_bits_per_dim": -0.005}
     answer = answered("generalise", generalisation=better).answer
     assert "is worse by 0.25 ± 1.00 nats per image (0.005 bits per dimension)" in answer
+    assert "no over-fitting" in answer
     past = {"word": "past its best", "reason": "it fell"}
     assert answered("generalise", convergence=past).mark == NO
     assert (
