@@ -223,7 +223,8 @@ class MappedImages(Tensor):
         """Return a copy of a part of the array, whose file takes no memory afterwards."""
         if isinstance(self.array, Items):
             return self.array[rows]
-        part = np.empty((len(rows), *self.array.shape[1:]), self.array.dtype)
+        shape = len(rows), *self.array.shape[1:]
+        part = np.empty_like(self.array, shape=shape, subok=False)  # channels may be the last
         for at in range(0, len(rows), PAGES_OF):
             part[at : at + PAGES_OF] = self.array[rows[at : at + PAGES_OF]]
             if hasattr(mmap, "MADV_DONTNEED"):  # pages that were read count as memory until then
