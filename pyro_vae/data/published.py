@@ -180,7 +180,7 @@ def _celeba(form: Form, limit: float, root: Path, download: bool) -> Dataset:
     ends = np.cumsum([len(part) for part in names])
     stays = faces.size * BYTES_PER_PIXEL / 1e9 > limit
     train, valid, test = (
-        Split(mapped(part, None)) if stays else split_from_integers(np.array(part))
+        Split(mapped(part, None)) if stays else split_from_integers(np.array(part))  # type: ignore[arg-type]
         for part in np.split(faces, ends[:-1])
     )
     return Dataset("celeba", train, test, 256, validation=valid)

@@ -137,9 +137,9 @@ def imputation_error(
         raise ValueError("with_missing: expected a missing pixel (NaN) in each image")
     found, size = impute(vae, with_missing, num_samples, seed)
     errors = [(guess - images).square() * hidden for guess in (found, mean_image)]
-    squared = [estimate(error.flatten(1).sum(1) / counts) for error in errors]
+    squared, of_mean = (estimate(error.flatten(1).sum(1) / counts) for error in errors)
     if vae.likelihood.is_likelihood:
         pairs = (vae, images), (vae.given(missing=True), with_missing)
         bounds = [importance_bound(*pair, num_samples, seed, score).log_prob for pair in pairs]
     log_prob = None if bounds is None else estimate((bounds[0] - bounds[1]) / counts)
-    return ImputationError(*squared, log_prob, estimate(size))
+    return ImputationError(squared, of_mean, log_prob, estimate(size))
