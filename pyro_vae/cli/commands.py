@@ -179,7 +179,7 @@ EVALUATE = [
         f" {', '.join(PARTS)}",
         type=_parts,
     ),
-    switch("--quick", "take fewer images, draws and steps, in under a minute on the digits"),
+    switch("--quick", "take fewer images, draws and steps, about a minute on the digits"),
     _data_dir("the run"),
     _dataset("the run"),
 ]
