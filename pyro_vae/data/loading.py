@@ -39,9 +39,7 @@ def binarized(data: Dataset, how: str, seed: int) -> Dataset:
     def convert(split: Split) -> Split:
         x = split.images
         binary = (x >= 0.5).float() if how == "threshold" else draw_binary(x, generator)
-        return replace(
-            split, images=binary.masked_fill(x.isnan(), torch.nan)
-        )  # missing ones stay so
+        return replace(split, images=binary.masked_fill(x.isnan(), torch.nan))  # missing stay so
 
     test, validation = convert(data.test), data.validation and convert(data.validation)
     train = data.train if how == "dynamic" else convert(data.train)

@@ -81,27 +81,21 @@ def evaluate(
     if num_samples is not None:
         effort = dataclasses.replace(effort, bound_samples=num_samples)
     check_sweep_unused(run.folder)
-    with (
-        FolderLock(run.folder).acquire(),
-        _only_measured(run.vae, device),
-        _reported_at_the_end(run),
-    ):
+    about = {"seed": seed, "quick": quick, "checkpoint": run.fingerprint, "measures": VERSION}
+    with FolderLock(run.folder).acquire(), _only_measured(run.vae, device):
         subject = subject_of(run, load_data_again(run, config), config, effort=effort, seed=seed)
         run.figures.mkdir(exist_ok=True)
-        for name in chosen:
-            progress(name, 0, 0, PARTS[name].spends.format_map(vars(effort)))
-            told = dataclasses.replace(subject, progress=partial(progress, name))
-            found = _measure(PARTS[name], told)
-            _write(run, found)
-            about = {
-                "seed": seed,
-                "quick": quick,
-                "checkpoint": run.fingerprint,
-                "measures": VERSION,
-            }
-            figures = _as_dicts(found.figures | about) if found.figures else None
-            save_json(run.evaluation_file, run.reread().evaluation | {name: figures})
-            measured(name, figures)
+        try:
+            for name in chosen:
+                progress(name, 0, 0, PARTS[name].spends.format_map(vars(effort)))
+                told = dataclasses.replace(subject, progress=partial(progress, name))
+                found = _measure(PARTS[name], told)
+                _write(run, found)
+                figures = _as_dicts(found.figures | about) if found.figures else None
+                save_json(run.evaluation_file, run.reread().evaluation | {name: figures})
+                measured(name, figures)
+        finally:  # the parts that are done stand in the report
+            write_report(run.reread())
     return run.reread().evaluation
 
 
@@ -203,15 +197,6 @@ def _as_dicts(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _as_dicts(v) for key, v in value.items()}
     return value
-
-
-@contextmanager
-def _reported_at_the_end(run: Run) -> Iterator[None]:
-    """Write the report when a `with` block ends, also where an exception ends it."""
-    try:
-        yield
-    finally:
-        write_report(run.reread())
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pyro_vae.pages.wording import lookup
 
 YES, LOOK, NO, NOT_MEASURED = "yes", "look", "no", "not measured"
 ANY_SHIFT = " That is over-fitting and any way in which test images differ from training images."
-EASIER = " That is no over-fitting: these test images are easier than the training images."
+EASIER = " A gap of this sign is no over-fitting: test images are easier, or it is chance."
 SHIFTS = {  # data sets whose test images are known to differ
     "digits": " That is over-fitting and a change of writers: the test images are by other writers"
     " than most training images, which alone moves the ELBO by some nats either way.",
