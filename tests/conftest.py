@@ -36,9 +36,15 @@ LONG = (  # the longest first
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the files that take minutes, so that no process has one of them left at the end."""
+    """Begin with the files that take minutes, so that no process has one of them left at the end.
+
+    What is long is slow, too.
+    """
     order = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
+    for item in items:
+        if "long" in item.keywords:
+            item.add_marker("slow")
     import torch
 
     if not torch.cuda.is_available():

@@ -48,7 +48,6 @@ def references(task):
     return losses
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in PEERS if name not in SLOW])
 def test_everybody_trains_the_same(name, task, references):
@@ -63,7 +62,6 @@ def test_everybody_trains_the_same(name, task, references):
     assert losses[-1] == pytest.approx(references(name == "pythae")[-1], abs=TOLERANCE)
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_half_the_training_is_told_apart(references):
     losses = references(False)
@@ -87,7 +85,6 @@ def _fail(*_):
     raise ValueError("too many.\nAnd more.")
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_a_worker_answers_with_slices_or_the_reason_of_its_end(monkeypatch):
     monkeypatch.setattr("multiprocessing.get_context", lambda way: PROCESSES)
@@ -170,7 +167,6 @@ class MadeUp:
         return Slice(epochs * self.models * self.seconds[self.peer], 20.0)
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_the_page_shows_ratios_and_names_who_was_skipped(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(speed, "Worker", MadeUp)
@@ -218,7 +214,6 @@ def no_more_than_stated(wrong, repeats, level=0.05):
     return binomtest(round(wrong), repeats, level, alternative="greater").pvalue > 1e-3
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("name", statements.EQUAL)
 def test_equal_settings_are_told_apart_as_rarely_as_stated(name):
@@ -234,7 +229,6 @@ def test_three_seeds_tell_a_gap_of_ten_errors_and_two_do_not():
     assert framed[0] < 0.6 and framed[1] > 0.95
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("name", statements.SETS)
 def test_the_best_is_left_out_of_its_set_as_rarely_as_stated(name):
@@ -251,7 +245,6 @@ RIGHT = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("epochs", statements.LENGTHS)
 @pytest.mark.parametrize("name", statements.CURVES)
@@ -277,7 +270,6 @@ def test_the_page_of_statements_has_a_row_for_each_case(tmp_path, capsys):
 # --- a look at a GPU ------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_the_ten_minutes_run_without_a_gpu_too(tmp_path, capsys, no_pictures, monkeypatch):
     """What needs one is named as skipped, what does not is done, and figures are kept."""
@@ -315,7 +307,6 @@ def test_a_stage_that_falls_short_stops_no_other(tmp_path, capsys, monkeypatch):
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_a_stage_ends_when_its_time_is_over(tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "LIMIT", 0.5)
@@ -343,7 +334,6 @@ def test_a_gpu_that_is_not_there_is_named(capsys, monkeypatch):
     assert end.value.code == 2 and "torch sees no CUDA device" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_fewer_kernels_from_engine_to_engine(monkeypatch):
     """A graph has more than eager, whose waits it saves; compiled has the fewest.

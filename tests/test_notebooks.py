@@ -131,7 +131,6 @@ def kernel(tmp_path_factory):
     run_sync(manager.shutdown_kernel)(now=True)
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_answers_in_numbers(path, kernel):

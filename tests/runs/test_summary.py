@@ -59,7 +59,6 @@ def test_a_decoder_with_a_head_is_counted_and_has_no_closed_form(copy_run):
     assert run.summary["linear_optimum"] is None
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_the_readmes_linear_run_reaches_the_likelihoods_maximum_under_ppca(no_pictures):
     """The command as the README gives it: within 0.05 nats of the closed form, sigma within 1%."""
