@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -111,7 +110,8 @@ def nuts_reference(
 ) -> Reference:
     """Draw from the posterior of the trained model by Hamiltonian Monte Carlo, with NUTS.
 
-    Chains start at random codes. What they sample is the joint density of `vae.model`.
+    Chains start at random codes. What they sample is the joint density of `vae.model`, in units of
+    the means and scales of q(z|x), so that one step size serves all components from the start.
 
     Args:
         vae: a VAE in `eval` mode.
@@ -126,7 +126,13 @@ def nuts_reference(
     """
     from arviz_stats.base import array_stats
 
-    potential = partial(potential_energy, vae, images)
+    with torch.no_grad():
+        q = vae.encode(images)
+    loc, scale = q.mean, q.variance.sqrt()
+
+    def potential(sites: dict[str, Tensor]) -> Tensor:
+        return potential_energy(vae, images, {"z": loc + scale * sites["z"]})
+
     chains = []
     hook = _counting(progress, num_chains * (num_warmup + num_draws))
     with pyro.validation_enabled(False):
@@ -137,12 +143,12 @@ def nuts_reference(
                     NUTS(potential_fn=potential),
                     num_draws,
                     warmup_steps=num_warmup,
-                    initial_params={"z": start},
+                    initial_params={"z": (start - loc) / scale},
                     disable_progbar=True,
                     hook_fn=hook,
                 )
                 mcmc.run()
-                chains.append(mcmc.get_samples()["z"])
+                chains.append(loc + scale * mcmc.get_samples()["z"])
     draws = torch.stack(chains)
     columns = draws.double().cpu().numpy()
     r_hat = array_stats.rhat(columns, chain_axis=0, draw_axis=1)

@@ -9,6 +9,7 @@ from pyro import poutine
 from scipy import stats
 
 import pyro_vae as pv
+from pyro_vae.evaluation import posteriors
 from pyro_vae.evaluation.posteriors import (
     compare_moments,
     draws_tree,
@@ -137,6 +138,24 @@ def test_nuts_counts_its_steps_and_leaves_the_model_and_the_callers_state_alone(
     assert torch.equal(torch.get_rng_state(), state)
     assert all(p.requires_grad and p.grad is None for p in vae.parameters())
     assert all(torch.equal(v, before[k]) for k, v in vae.state_dict().items())
+
+
+def test_nuts_takes_its_steps_in_units_of_q(monkeypatch):
+    """A component of scale 1 beside others of 0.01 costs hardly more steps than one like them."""
+    counts = []
+    for collapsed in (False, True):
+        vae, _ = linear_gaussian_vae(sigma=0.01)
+        if collapsed:
+            encoder, decoder = linear_layers(vae)
+            with torch.no_grad():
+                decoder.weight[:, 0] = 0
+                encoder.weight[0] = encoder.bias[0] = encoder.bias[3] = 0
+        calls = []
+        counting = lambda *args: calls.append(args) or potential_energy(*args)  # noqa: E731
+        monkeypatch.setattr(posteriors, "potential_energy", counting)
+        nuts_reference(vae, drawn_images(vae, 1), 20, 20, 1)
+        counts.append(len(calls))
+    assert counts[1] < 2 * counts[0]
 
 
 # --- calibration ----------------------------------------------------------------------------------

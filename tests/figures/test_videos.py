@@ -8,10 +8,11 @@ from pyro_vae.figures.images import LINE, counted, encode_video, frames, slow_st
 
 
 @pytest.mark.parametrize("ending", [".mp4", ".gif"])
-def test_a_video_shows_its_frames(ending):
-    """Black, grey, white: the codec may be off by a few grey levels."""
-    shades = np.linspace(0, 1, 5)
-    images = np.broadcast_to(shades[:, None, None, None, None], (5, 4, 1, 8, 8))
+@pytest.mark.parametrize("hue", [[1.0], [1.0, 0.9, 0.9]], ids=["grey", "colour"])
+def test_a_video_shows_its_frames(ending, hue):
+    """From black to white or a light red: the codec may be off by a few levels."""
+    shades = np.linspace(0, 1, 5)[:, None] * hue
+    images = np.broadcast_to(shades[:, None, :, None, None], (5, 4, len(hue), 8, 8))
     pictures = frames(images, 2, side=64)
     assert pictures.shape == (5, 68, 68, 3)
     seen = imageio.imread(encode_video(pictures, ending), extension=ending)
