@@ -54,6 +54,11 @@ class Group:
         self.scales = [scale for scale in SCALES if scale in set(self.table["scale"])]
         self.has_seeds = len(lines(table, line_settings(table))) < len(table)
 
+    def that_have(self, setting: str) -> "Group":
+        """Return the runs that have a setting; an autoencoder has no beta."""
+        table = self.table[self.table[setting].notna()]
+        return Group(self.name, [self.runs[folder] for folder in table.index], table)
+
 
 def _scale_of(row: pd.Series) -> str:
     """Return the scale of a run's ELBO and distortion, a key of `SCALES`."""
@@ -181,6 +186,9 @@ def _drawing(group: Group, figure: Figure, title: str, look: str) -> Drawing:
 
 def plane(group: Group) -> list[Drawing]:
     """Return the drawings of distortion over rate, where beta varies."""
+    if "beta" not in varying(group.table):
+        return []
+    group = group.that_have("beta")
     settings, drawings = line_settings(group.table, "beta"), []
     placed = styles(group.table, settings)
     for panel in panels(group, settings):
@@ -194,9 +202,10 @@ def plane(group: Group) -> list[Drawing]:
 
 def over(group: Group, axis: str) -> list[Drawing]:
     """Return the drawings of every measure over a setting of `AXES`, where that varies."""
-    settings, drawings = line_settings(group.table, axis), []
     if axis not in varying(group.table):
         return []
+    group = group.that_have(axis)
+    settings, drawings = line_settings(group.table, axis), []
     placed = styles(group.table, settings)
     either = {own_scale: panels(group, settings, own_scale) for own_scale in (True, False)}
     for column, measure in COMPARED.items():

@@ -56,6 +56,8 @@ def table_of(runs: Iterable[Run]) -> pd.DataFrame:
 
 def _row(run: Run) -> dict[str, Any]:
     row, summary = by_name(run.config, RunConfig), run.summary or {}
+    if run.config.model == "autoencoder":
+        row["beta"] = None  # it has no KL to scale
     row |= {_column(figure.key): lookup(summary, figure.key) for figure in SUMMARY}
     counts = [count for count in summary.get("parameters", {}).values() if isinstance(count, int)]
     row["parameters"] = sum(counts) if summary else None
@@ -163,9 +165,11 @@ def place_of(value: Any) -> tuple:
 
 
 def label(settings: Mapping[str, Any] | pd.Series, names: Sequence[str]) -> str:
-    """Return some of a run's settings in words."""
+    """Return some of a run's settings in words; the beta that an autoencoder lacks is left out."""
     words = []
     for name in names:
+        if name == "beta" and settings[name] is None:
+            continue
         text, own = setting_text(settings[name]), is_import_path(settings[name])
         is_name = isinstance(settings[name], str)
         text = short_name(text) if own else text

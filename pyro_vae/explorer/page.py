@@ -14,6 +14,7 @@ from pyro_vae.evaluation.estimates import ACTIVE_VARIANCE
 from pyro_vae.evaluation.paths import principal_plane
 from pyro_vae.evaluation.terms import is_active
 from pyro_vae.explorer.model import byte_text, describe, float32_text
+from pyro_vae.figures import LABELS
 from pyro_vae.files import replace_file
 from pyro_vae.models.elbo import chunks
 from pyro_vae.names import command
@@ -105,6 +106,7 @@ def page_of(runs: list[Run], data: Dataset) -> str:
     """Return the page of finished runs on the same data."""
     on_map, count = evenly_spaced(len(data.test), MOST_CODES), len(data.test)
     shown = f"all {count:,}" if len(on_map) == count else f"{len(on_map):,} of {count:,}"
+    labels = {"labels": _labels(data, on_map), "colors": LABELS}
     tables = [
         _table(run, data.test.images[on_map]) | {"title": title}
         for run, title in zip(runs, run_titles(runs))
@@ -115,7 +117,7 @@ def page_of(runs: list[Run], data: Dataset) -> str:
         title=page_title(runs),
         words=f"{about_runs(runs)} The map shows {shown} test images.",
         several=len(runs) > 1,
-        content=_images(data) | {"labels": _labels(data, on_map), "runs": tables},
+        content=_images(data) | labels | {"runs": tables},
     )
 
 

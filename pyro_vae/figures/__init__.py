@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#888888"  # for the colour-blind too (Okabe, Ito)
 INK = "#1b1f24"  # of text on white, whatever the colours of the page
-LABELS = (  # ten colours that the colour-blind tell apart as far as ten can be told apart
-    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee",
-    "#aa3377", "#999999", "#d55e00", "#009e73", "#cc99ff",
+LABELS = (  # Petroff, "Accessible color sequences for data visualization", 2021, arXiv 2107.02270
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
+    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
 
 

@@ -55,10 +55,11 @@ LIMIT = Part(
     " their drift. R-hat tells whether the chains mix, and nothing about the prior.",
     terms={
         "R-hat": "how far the chains disagree; 1 where they have mixed.",
-        "Holm": "p-values of several tests, raised so that one of them under 0.05 means something.",
+        "p-value": "the smallest of several tests, raised by Holm's rule so that one under 0.05 means"
+        " something.",
     },
     rows=(
-        Row("p_value", "p-value", "Holm"),
+        Row("p_value", "p-value", "of all components"),
         Row("visible_shift", "a shift it would see", "prior deviations"),
         Row("visible_scale", "a scale it would see", "off 1"),
         Row("steps", "steps"),

@@ -102,7 +102,8 @@ POSTERIOR = Part(
         "R-hat": "how far several chains disagree; 1 where they have mixed.",
         "calibration": "ranks of true codes among draws of q, which are uniform if q is the"
         " posterior.",
-        "Holm": "p-values of several tests, raised so that one of them under 0.05 means something.",
+        "p-value": "the smallest of several tests, raised by Holm's rule so that one under 0.05 means"
+        " something.",
     },
     rows=(
         Row("k_hat_images", "test images of k-hat"),
@@ -115,12 +116,12 @@ POSTERIOR = Part(
         Row("smallest_scale_ratio", "smallest scale ratio", "of q to posterior", kind="main"),
         Row("largest_scale_ratio", "largest scale ratio", "of q to posterior"),
         Row("calibration_simulations", "images of calibration", "simulated"),
-        Row("calibration_p_value", "calibration, p-value", "codes of the prior, Holm", kind="main"),
+        Row("calibration_p_value", "calibration, p-value", "codes of the prior", kind="main"),
         Row("calibration_on_data_simulations", "images of calibration", "on data"),
         Row(
             "calibration_on_data_p_value",
             "on data, p-value",
-            "codes of test images, Holm",
+            "codes of test images",
             kind="main",
         ),
     ),

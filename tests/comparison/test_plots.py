@@ -8,11 +8,13 @@ import pytest
 from pyro_vae.comparison.plots import (
     MOST_LINES,
     curve_over,
+    over,
     panels,
+    plane,
     rate_distortion_curve,
     styles,
 )
-from pyro_vae.comparison.table import COMPARED
+from pyro_vae.comparison.table import COMPARED, lines
 from tests.support.made_up import group_of, make_up_run, make_up_study
 
 TABLE = pd.DataFrame(
@@ -81,3 +83,18 @@ def test_runs_have_their_folders_names_where_these_differ():
     for seed, folder in enumerate(("x/a", "y/a", "x/b")):
         make_up_run(folder, seed=seed)
     assert group_of("x", "y").table["run"].tolist() == ["x/a", "b", "y/a"]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_an_autoencoder_stands_at_no_beta():
+    """It has a setting of that name, which scales nothing, and is left out of what runs over it."""
+    for beta in (1.0, 4.0):
+        make_up_run(f"x/{beta:g}", beta=beta)
+    make_up_run("x/alone", model="autoencoder", bits=None, elbo=None, rate=None)
+    group = group_of("x")
+    assert group.table["beta"].tolist() == [1.0, 4.0, None]
+    names = [name for name, _ in lines(group.table, ["model", "beta"])]
+    assert names == ["autoencoder", "vae, beta 1", "vae, beta 4"]
+    assert list(group.that_have("beta").runs) == ["x/1", "x/4"]
+    assert len(plane(group)) == 1 and len(over(group, "beta")) > 1
+    assert plane(group_of("x/alone")) == over(group_of("x/alone"), "beta") == []

@@ -1,19 +1,5 @@
 // The map: the codes of test images in a plane of the latent space, and the place of the code.
 
-// Ten colours that the colour-blind tell apart.
-// Source: Petroff, "Accessible color sequences for data visualization", 2021, arXiv 2107.02270.
-const COLORS = [
-  "#3f90da",
-  "#ffa90e",
-  "#bd1f01",
-  "#94a4a2",
-  "#832db6",
-  "#a96b59",
-  "#e76300",
-  "#b9ac70",
-  "#717581",
-  "#92dadd",
-];
 // A shape for each ten labels, as the path of a mark of radius 1 around 0, 0.
 const MARKS = ["M-1 0A1 1 0 1 0 1 0A1 1 0 1 0-1 0Z", "M-.9-.9H.9V.9H-.9Z", "M0-1.1L1.1.9H-1.1Z"];
 
@@ -26,8 +12,9 @@ const map = {
   middle: [0, 0],
 };
 const classes = [...new Set(content.labels ?? [])].sort((a, b) => a - b);
-const colorOf = (label) => COLORS[classes.indexOf(label) % COLORS.length];
-const markOf = (label) => MARKS[Math.floor(classes.indexOf(label) / COLORS.length) % MARKS.length];
+const turns = content.colors.length; // classes until a colour comes again, with another shape
+const colorOf = (label) => content.colors[classes.indexOf(label) % turns];
+const markOf = (label) => MARKS[Math.floor(classes.indexOf(label) / turns) % MARKS.length];
 
 /** Return the two coordinates of a code in the plane of the map. */
 const inPlane = (code) => map.plane.axes.map((axis) => dot(axis, code));
