@@ -9,7 +9,7 @@ from torch import Tensor
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd.function import _SingleLevelFunction
 
-from pyro_vae.likelihoods.distributions import half_bin
+from pyro_vae.likelihoods.distributions import LocationScaleBins, half_bin
 from pyro_vae.likelihoods.special import log_gamma
 
 
@@ -49,6 +49,8 @@ class Quantized(TorchDistribution):
 
         It is as exact as the masses, and `levels` times as expensive.
         """
+        if isinstance(self.base, LocationScaleBins):
+            return self.base.mean_level(self.levels)
         grid = [v / (self.levels - 1) for v in range(1, self.levels)]
         blank = torch.zeros_like(self.base.mean)
         return sum((x * self.log_prob(blank + x).exp() for x in grid), blank)
