@@ -107,3 +107,4 @@ def test_what_differs_has_another_digest():
     images = torch.rand(2, 1, 4, 4)
     parts = [(images,), (images.view(2, 1, 2, 8),), (images.double(),), (images, 1), (images, "1")]
     assert len({digest(*part) for part in parts}) == 5 and digest(images) == digest(images.clone())
+    assert len({digest(part[0].numpy()) for part in parts[:3]}) == 3

@@ -117,7 +117,9 @@ def test_a_difference_of_one_seed_is_over_images():
     assert found["difference"] == pytest.approx(gains.mean(), rel=1e-12)  # rounding
     error = gains.std(ddof=1) / math.sqrt(len(gains))
     assert found["difference.standard_error"] == pytest.approx(error, rel=1e-12)
+    p_value = stats.ttest_1samp(gains, 0).pvalue
     assert found["error over"] == "images" and found["p-value"] < 1e-6
+    assert found["p-value"] == pytest.approx(p_value, rel=1e-6, abs=0)
 
 
 def test_a_difference_of_numbers_holds_whatever_the_variances_of_seeds():

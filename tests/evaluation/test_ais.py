@@ -124,6 +124,8 @@ def test_a_single_chain_has_no_error_and_few_are_counted():
     assert torch.allclose(few.error, torch.full((3,), 0.3))
     log_mean, error, size = log_mean_weight(torch.tensor([[-2.0, 3.0]]))
     assert log_mean.tolist() == [-2, 3] and error.isnan().all() and size.tolist() == [1, 1]
+    _, error, _ = log_mean_weight(torch.tensor([[1.0], [4.0]]))
+    assert error.item() == pytest.approx(1.5)  # the jackknife of two is half their distance
 
 
 NUM_IMAGES = 20  # of a mean

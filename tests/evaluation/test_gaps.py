@@ -9,6 +9,7 @@ import torch
 import pyro_vae as pv
 from pyro_vae.evaluation import gaps
 from pyro_vae.evaluation.gaps import FIT_NATS, refit_posterior
+from pyro_vae.notices import no_progress
 from tests.support.linear_gaussian import (
     OBLIQUE,
     ORTHOGONAL,
@@ -204,6 +205,16 @@ def test_refitting_takes_any_number_of_draws_and_leaves_the_weights_alone():
     assert all(torch.isfinite(error).all() for error in fit.errors.values())
     assert all(torch.equal(v, before[k]) for k, v in vae.state_dict().items())
     assert all(p.grad is None for p in vae.parameters())
+
+
+def test_the_errors_of_elbos_are_those_over_repeats():
+    """Draws come in pairs of opposite sign, which depend on each other."""
+    vae, _ = linear_gaussian_vae(OBLIQUE)
+    fitting = gaps._Fitting(vae, drawn_images(vae, 3), 1, 40, "density", no_progress)
+    encoder = gaps.DiagonalNormal(), fitting.starts()[0]
+    found = [fitting.measure(elbo=encoder) for _ in range(400)]
+    means, errors = (torch.stack([part["elbo"] for part in each]) for each in zip(*found))
+    assert ((means.std(0) / errors.square().mean(0).sqrt() - 1).abs() < 0.2).all()
 
 
 OWN = {"normal": "elbo_refitted", "full_normal": "elbo_full_covariance", "flow": None}

@@ -43,6 +43,15 @@ def test_codes_without_few_labels_have_no_names(labels):
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("a", "b")
 
 
+def test_the_marginals_are_those_of_the_components_whose_means_vary_most():
+    loc = np.linspace(-1, 1, 5)[:, None] * [0.1, 3.0, 1.0]
+    few, all_of_them = (
+        figures.marginals(x, np.ones_like(x), at_most=2).axes[0] for x in (loc, loc[:, 1:])
+    )
+    for line, other in zip(few.lines, all_of_them.lines, strict=True):
+        assert np.array_equal(line.get_ydata(), other.get_ydata())
+
+
 def test_the_marginals_of_a_prior_like_q_are_the_prior():
     """One posterior per component at 0 with scale 1: every line is the dashed one."""
     (axes,) = figures.marginals(np.zeros((5, 3)), np.ones((5, 3))).axes

@@ -37,6 +37,16 @@ def test_optimal_sigma_profiles_while_training_and_is_frozen_after():
     assert torch.allclose(family(loc).log_prob(x)[:1], one)  # an image's own density, whatever else
 
 
+@pytest.mark.parametrize("off, sigma", [(0.02, 0.02), (1e-4, BOUNDS[0])])
+def test_the_optimal_sigma_of_a_close_fit_is_its_error_down_to_the_floor(off, sigma):
+    family = LIKELIHOODS["gaussian_optimal_sigma"]((1, 3, 3), 256).double()
+    loc = torch.rand(4, 1, 3, 3, dtype=torch.float64)
+    found = family.train()(loc).log_prob(loc + off)
+    assert torch.allclose(
+        found, Normal(loc, torch.tensor(sigma)).log_prob(loc + off).sum((1, 2, 3))
+    )
+
+
 @pytest.mark.parametrize("sigma", [0.0, -1.0, math.inf, math.nan])
 def test_sigma_must_be_positive(sigma):
     with pytest.raises(ValueError, match="sigma: expected a positive number"):

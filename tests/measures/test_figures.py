@@ -246,6 +246,8 @@ def test_images_without_labels_need_no_classifier(digits):
     samples = PARTS["samples"].measure(subject).figures
     drawn, expected = (samples[f"sharpness_ratio_{name}"] for name in ("samples", "sample_means"))
     assert expected.mean < 0.8 * drawn.mean, "draws have the noise of the likelihood"
+    real = samples["sharpness_ratio_real"].mean
+    assert abs(real - 1) > 1e-6, "half of the real images is compared with the other half"
     assert "frechet_distance_samples" not in samples and samples["verdict"].word
     assert "label_accuracy" not in PARTS["factors"].measure(subject).figures
 

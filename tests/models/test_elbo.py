@@ -7,7 +7,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from pyro_vae.models.elbo import elbo_terms
+from pyro_vae.randomness import seeded
 from tests.support.linear_gaussian import drawn_images, linear_gaussian_vae
+from tests.support.programs import images, model
 
 
 @pytest.mark.slow
@@ -29,6 +31,15 @@ def test_the_rate_is_torchs_kl_divergence():
     prior = Normal(torch.zeros_like(q.loc), torch.ones_like(q.scale))
     expected = kl_divergence(Normal(q.loc, q.scale), prior).sum(-1)
     assert torch.allclose(elbo_terms(vae, x).rate, expected, rtol=1e-12)
+
+
+def test_a_rate_without_a_closed_form_is_a_mean_over_the_draws():
+    vae, x = model(posterior="flow").eval(), images(5)
+    with torch.no_grad(), seeded(1):
+        q = vae.encode(x)
+        draws = [q.rsample() for _ in range(3)]
+        expected = sum(q.log_prob(z) - vae.prior.log_prob(z) for z in draws) / 3
+    assert torch.allclose(elbo_terms(vae, x, 3, seed=1).rate, expected, atol=1e-6)
 
 
 def test_elbo_terms_repeat_with_the_seed_and_leave_the_callers_draws_alone():

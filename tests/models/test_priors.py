@@ -88,6 +88,15 @@ def test_a_vamp_of_one_pseudo_input_can_be_the_normal_prior():
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 
+def test_pseudo_inputs_are_images():
+    """Their pixels lie between 0 and 1, whatever is learned."""
+    vae = model(prior=VampPrior(2, pseudo_inputs=5))
+    raw = vae.prior_module.raw
+    with torch.no_grad():
+        raw.mul_(9)
+        assert torch.equal(vae.prior.component_distribution.mean, vae.encode(raw.sigmoid()).mean)
+
+
 def test_a_mixture_of_one_standard_normal_is_the_normal_prior():
     prior = MixturePrior(3, components=1)
     with torch.no_grad():

@@ -112,6 +112,8 @@ def test_an_autoencoder_has_no_rate_to_report():
     empty = ("elbo_nats", "rate_nats", "bits_per_dim", "collapsed_units")
     assert [test[key] for key in empty] == [None] * 4
     assert run.metrics["train_rate"] == [None] * 25
+    gap = test["distortion_nats"] - run.summary["train"]["distortion_nats"]
+    assert run.summary["generalisation"]["gap_nats"] == pytest.approx(gap, rel=1e-4)
     assert not (run.folder / "figures" / "kl_histogram.png").exists()
 
 

@@ -189,7 +189,8 @@ def test_members_are_restored_and_catch_up(no_inductor):
     second = pv.fit_many(again, images(), dynamic=True, **LISTS, **OPTIONS)
     for member, state in zip(second.members, states, strict=True):
         member.restore(state)
-    list(second)
+    laps = [set(lap) for lap in second]  # those behind first, while the others wait
+    assert laps[:5] == [{0}, {0, 1}, {0, 1, 2}, {3}, {0, 1, 2, 3}]
     assert_same_models(again, whole, 0)
 
 

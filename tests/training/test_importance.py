@@ -20,7 +20,7 @@ from tests.support.programs import Warping, images, model
 from tests.support.training import assert_same_weights, trained
 
 ROUNDING = 1e-10  # float64, some hundred summands
-K = 4
+K = 6
 OPTIONS = {"num_particles": K, "vectorize_particles": True, "max_plate_nesting": 1}
 
 
@@ -46,7 +46,7 @@ def scenario():
 
 
 def written_out(name, vae, x):
-    """The loss and both gradients by the formulas, in two passes; four draws make two pairs."""
+    """The loss and both gradients by the formulas, in two passes; six draws make two groups."""
     torch.manual_seed(3)
     loc, log_scale = vae.encoder(x).chunk(2, -1)
     z = loc + log_scale.exp() * torch.randn(K, *loc.shape, dtype=torch.float64)
@@ -55,16 +55,16 @@ def written_out(name, vae, x):
     log_p = Normal(0, 1).log_prob(z).sum(-1) + vae.decode(z).log_prob(x)
     log_w = log_p - q.log_prob(z).sum(-1)
     w = log_w.detach().exp()
-    pairs = w.view(2, 2, -1).transpose(0, 1)  # the first and the third, the second and the fourth
+    groups = w.view(3, 2, -1).transpose(0, 1)  # the draws of odd numbers, and those of even ones
     share = w / w.sum(0)
-    of_pairs = (pairs / pairs.sum(1, keepdim=True) / 2).transpose(0, 1).reshape(w.shape)
+    of_groups = (groups / groups.sum(1, keepdim=True) / 2).transpose(0, 1).reshape(w.shape)
     equal, together = torch.full_like(w, 1 / K), w.mean(0).log()
     bound, u, v = {
         "stl": (w.log().mean(0), equal, equal),
         "iwae": (together, share, share),
         "dreg": (together, share, share**2),
-        "miwae": (pairs.mean(1).log().mean(0), of_pairs, of_pairs),
-        "piwae": (together, share, of_pairs),
+        "miwae": (groups.mean(1).log().mean(0), of_groups, of_groups),
+        "piwae": (together, share, of_groups),
         "ciwae": ((w.log().mean(0) + together) / 2, (equal + share) / 2, (equal + share) / 2),
     }[name]
 

@@ -9,6 +9,7 @@ import torch
 from pyro import poutine
 
 import pyro_vae as pv
+from pyro_vae.models.elbo import elbo_terms
 from pyro_vae.training.objectives import OBJECTIVES, Loss
 from pyro_vae.training.programs import per_image
 from tests.support import fake_cuda
@@ -109,6 +110,17 @@ def test_whole_images_train_as_ever_and_a_missing_pixel_changes_the_programs():
     next(training)
     assert not vae.training and not vae.encoder.training
     assert_same_weights(vae.state_dict(), training.model.state_dict())
+
+
+@pytest.mark.parametrize("name", ["test_images", "validation_images"])
+def test_pixels_may_be_missing_in_held_out_images_alone(name):
+    """They are scored by the pixels that are there, and whole images train as ever."""
+    options = {"patience": 9} if name == "validation_images" else {}
+    vae = model(**GAUSSIAN)
+    record = next(pv.fit(vae, images(), **{name: holes(20)}, **options))
+    scored = -elbo_terms(vae.given(missing=True), holes(20)).elbo.mean().item()
+    found = record.validation_loss if options else -record.test_elbo
+    assert found == pytest.approx(scored, rel=1e-5)
 
 
 @pytest.mark.parametrize(

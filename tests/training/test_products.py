@@ -66,6 +66,13 @@ def test_the_faster_library_is_chosen_once(graph, own_cache, monkeypatch, slow, 
     assert len(asked) == count
 
 
+def test_what_is_known_stays_and_the_rest_is_measured(graph, own_cache, monkeypatch):
+    put_times(monkeypatch, mm=2.0, onednn=1.0)
+    whole = choose(graph, {})
+    one = {min(whole): "mm"}
+    assert len(whole) > 1 and choose(graph, one) == whole | one
+
+
 def test_timing_leaves_the_noise_alone(graph, own_cache):
     before = torch.get_rng_state()
     assert choose(graph, {})
