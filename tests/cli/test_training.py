@@ -20,7 +20,7 @@ def train(*arguments):
 
 @pytest.mark.slow
 def test_runs_get_new_folders(capsys):
-    assert train() == 0 and train() == 0
+    assert train("--epochs", "21") == 0 and train() == 0
     names = sorted(p.name for p in Path("runs").iterdir())
     assert names == ["digits-gaussian_shared_sigma-1", "digits-gaussian_shared_sigma-2"]
     out, err = capsys.readouterr()
@@ -32,6 +32,8 @@ def test_runs_get_new_folders(capsys):
         f"Explore  pyro-vae explore {run}",
     ]
     assert err == ""  # no progress bar off a terminal
+    epochs = [line.split(":")[0] for line in out.splitlines() if line.startswith("epoch")]
+    assert epochs == [f"epoch {n}" for n in (*range(2, 21, 2), 21, 1, 2)]  # a tenth, and the last
 
 
 def test_a_training_is_announced_and_summed_up(capsys, all_draws):

@@ -97,6 +97,15 @@ def test_the_tighter_bound_ranks_where_all_have_it_at_one_effort(images, column)
     assert uneven_parts(table) == ([] if images == 9 else ["likelihood"])
 
 
+@pytest.mark.parametrize("second, column", [(1.0, "validation"), (None, "test")])
+def test_validation_images_rank_runs_that_all_hold_some_out(second, column):
+    for seed, name in enumerate("ab"):
+        make_up_run(name, bits=3.0 + seed, seed=seed)
+    table = table_at("a", "b").assign(**{"validation.bits_per_dim": [2.0, second]})
+    assert bits_column(table) == f"{column}.bits_per_dim"
+    assert ranked(table).index[0] == {"validation": "b", "test": "a"}[column]
+
+
 @pytest.mark.parametrize(
     "likelihood, score, bits, scale",
     [
