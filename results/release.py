@@ -38,6 +38,7 @@ def pack(folder: Path, out: Path) -> Path:
     shutil.rmtree(packed / "figures")  # pages have them inside
     if run.weights == run.best:
         (packed / "checkpoints" / "last.pt").unlink()  # which is three times as large
+    (packed / ".lock").unlink(missing_ok=True)
     archive = Path(f"{packed}.tar.gz")
     with tarfile.open(archive, "w:gz") as file:
         file.add(packed, packed.name)
