@@ -99,7 +99,7 @@ def test_every_kind_of_training_as_alone(no_inductor, options):
     assert_as_alone(**options)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_machine_code_as_alone():
     assert_as_alone()
 

@@ -94,7 +94,7 @@ def test_all_of_few_images_make_a_minibatch():
     assert pv.fit(model(), images(200)).settings.batch_size == 128
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_components_collapse_where_the_closed_form_says(no_inductor, digits):
     """Four betas, trained together; smaller ones would take more epochs."""
     x, betas = digits.train.images, [1, 4, 8, 30]

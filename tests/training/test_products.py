@@ -193,7 +193,7 @@ def first_step(engine):
     return loss, {(k, n): state[k] for n, state in of_adam for k in ("exp_avg", "exp_avg_sq")}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_machine_code_with_onednn_is_the_eager_step_to_rounding(monkeypatch, own_cache):
     """It is chosen for every product: the first loss and all first gradients, in float32."""
     from pyro_vae.training.product_pass import ChosenProducts
