@@ -13,11 +13,11 @@ from pyro_vae.measures.baselines import NAMES, not_beaten, worse_than
 from pyro_vae.pages.wording import lookup
 
 YES, LOOK, NO, NOT_MEASURED = "yes", "look", "no", "not measured"
-ANY_SHIFT = " That is over-fitting and any way in which test images differ from training images."
+ANY_SHIFT = " That is over-fitting, and any way in which test images differ from training images."
 EASIER = " A gap of this sign is no over-fitting: test images are easier, or it is chance."
 SHIFTS = {  # data sets whose test images are known to differ
-    "digits": " That is over-fitting and a change of writers: the test images are by other writers"
-    " than most training images, which alone moves the ELBO by some nats either way.",
+    "digits": " The test images are by other writers than most training images, which alone moves the"
+    " ELBO by some nats either way.",
 }
 PAST = "past its best"  # such a curve has turned down; some runs keep the weights of its best epoch
 Table = dict[str, Any]
@@ -81,11 +81,11 @@ def _generalises(summary: Table) -> Judgement | None:
         answer += (
             " That includes how test images differ from training images. Beside validation images"
             f" drawn at random from the same source it is {better_by(nats)} ± {error:.2f} nats, which"
-            " is over-fitting alone."
+            f" is {'over-fitting alone' if nats > 0 else 'no over-fitting'}."
         )
     else:
-        any_shift = ANY_SHIFT if nats > 0 else EASIER
-        answer += SHIFTS.get(summary.get("dataset", ""), any_shift)
+        answer += ANY_SHIFT if nats > 0 else EASIER
+        answer += SHIFTS.get(summary.get("dataset", ""), "")
     over = bits > OVERFIT_BITS and nats > 2 * error
     past = lookup(summary, "convergence.word") == PAST and summary.get("best_epoch") is None
     if past:
