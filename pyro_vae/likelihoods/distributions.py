@@ -39,6 +39,15 @@ def levels_over_0(levels: int, like: Tensor) -> Iterator[Tensor]:
         yield some.to(like.dtype).view(-1, *[1] * like.ndim) / (levels - 1)
 
 
+def one_number(x: Tensor) -> Tensor:
+    """Return a number without dimensions if it was only expanded to them; other tensors as they are.
+
+    What is computed of it is then computed once. With a gradient it would cost a sum in any case.
+    """
+    same = x.ndim and x.numel() and not x.requires_grad and not any(x.stride())
+    return x[(0,) * x.ndim] if same else x
+
+
 class ImageBernoulli(TorchDistribution):
     """Independent binary pixels of an image, event shape (C, H, W).
 
@@ -110,10 +119,10 @@ class LocationScaleBins(ABC):
         Args:
             half: half the width of a bin.
         """
-        t, h = (x - self.loc) / self.scale, half / self.scale
+        t, h = (x - self.loc) / self.scale, half / one_number(self.scale)
         first, last = x < half, x > 1 - half
         sign = 1 - 2 * first.to(t.dtype)  # of the images alone, which are fewer than the codes
-        if special.can_look(x) and t.requires_grad and not h.requires_grad:
+        if special.can_look(x) and not h.requires_grad:
             return self._log_bins_by_kind(t, h, sign, first | last)
         tail = self.log_sf(sign * t - h)
         return torch.where(first | last, tail, self.log_bin(t.abs(), h))
@@ -132,20 +141,28 @@ class LocationScaleBins(ABC):
     def _log_bins_by_kind(self, t: Tensor, h: Tensor, sign: Tensor, at_end: Tensor) -> Tensor:
         """Return the log probability of each bin by the one formula that it needs, with a slope in t."""
         at_end, sign = (v.expand(t.shape[t.ndim - v.ndim :]).flatten() for v in (at_end, sign))
-        ends, inside = at_end.nonzero().squeeze(1), (~at_end).nonzero().squeeze(1)
-        order = torch.cat([ends, inside])
-        place = torch.empty_like(order)
-        place[order] = torch.arange(len(order))
-        rows = t.detach().reshape(-1, len(order))
-        h_end = h_inside = h
-        if h.ndim:
-            h_end, h_inside = (h.expand_as(t).reshape_as(rows)[:, kind] for kind in (ends, inside))
-        sign, t_inside = sign.index_select(0, ends), rows.index_select(1, inside)
-        tail, tail_slope = self.tail_with_slope(sign * rows.index_select(1, ends) - h_end)
-        bins, bin_slope = self.bin_with_slope(t_inside.abs(), h_inside)
-        pairs = (tail, bins), (tail_slope * sign, bin_slope * t_inside.sign())
-        value, slope = (torch.cat(pair, 1).index_select(1, place).view_as(t) for pair in pairs)
-        return special.with_derivatives(value, (t, slope))
+        rows = t.detach().reshape(-1, len(at_end))
+        value = torch.empty_like(rows)
+        slope = torch.empty_like(rows) if t.requires_grad else None
+        for kind, bins in ((at_end, self._end_bins), (~at_end, self._inner_bins)):
+            chosen = kind.nonzero().squeeze(1)
+            widths = h.expand_as(t).reshape_as(rows)[:, chosen] if h.ndim else h
+            with torch.set_grad_enabled(t.requires_grad):  # else there are no slopes
+                found, slopes_found = bins(rows.index_select(1, chosen), widths, sign[chosen])
+            value.index_copy_(1, chosen, found)
+            if slope is not None:
+                slope.index_copy_(1, chosen, slopes_found)
+        if slope is None:
+            return value.view_as(t)
+        return special.with_derivatives(value.view_as(t), (t, slope.view_as(t)))
+
+    def _end_bins(self, t: Tensor, h: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
+        value, slope = self.tail_with_slope(t.mul_(sign).sub_(h))
+        return value, slope.mul_(sign)
+
+    def _inner_bins(self, t: Tensor, h: Tensor, _) -> tuple[Tensor, Tensor]:
+        value, slope = self.bin_with_slope(t.abs(), h)
+        return value, slope.mul_(t.sign_())
 
 
 class Normal(dist.Normal, LocationScaleBins):
