@@ -10,7 +10,8 @@ from pyro_vae.training.epochs import Record
 class SweepObserver(Listener):
     """An observer of a sweep; override the methods of the events that you need.
 
-    By default `notice` gives a warning, and the methods of all other events do nothing.
+    By default `notice` gives a warning, each reason for which runs have failed is a notice, and
+    epochs are ignored.
 
     Args:
         interrupts: the signals that end training after the current step; its state is then saved
@@ -23,6 +24,8 @@ class SweepObserver(Listener):
 
     def started(self, runs: list[Run]) -> None:
         """Called once before the sweep of these runs begins or resumes."""
+        for run in runs:
+            self._tell_of_failure(run)
 
     def epoch(self, name: str, record: Record, last: bool) -> None:
         """Called after each epoch of a run; `last` says whether its training ends with it.
@@ -32,6 +35,11 @@ class SweepObserver(Listener):
 
     def ended(self, run: Run) -> None:
         """Called when a run is finished or has failed, here or in another process."""
+        self._tell_of_failure(run)
+
+    def _tell_of_failure(self, run: Run) -> None:
+        if run.failed:
+            self.notice_once(f"sweep: failed: {run.failed}; failed.txt in a run's folder says so")
 
     def notice_once(self, message: str) -> None:
         """Give a notice unless it was given before."""

@@ -102,7 +102,8 @@ def test_damaged_settings_of_a_run_are_named(sweep_folder):
 def test_a_run_that_fails_leaves_the_reason_in_one_line(tmp_path):
     run = pv.Run(tmp_path / "beta=4", pv.RunConfig(beta=4))
     assert not run.failed and not run.ended
-    fail(run, ValueError("no such\n  data"), SweepObserver())
+    with pytest.warns(UserWarning, match="sweep: failed: no such data"):
+        fail(run, ValueError("no such\n  data"), SweepObserver())
     assert run.reread().ended and run.reread().failed == "no such data"
     assert run.failure_file.read_text() == "no such data\n"
     assert pv.RunConfig.load(tmp_path / "beta=4" / "config.yaml").beta == 4

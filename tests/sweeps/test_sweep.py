@@ -75,6 +75,14 @@ def test_a_sweep_from_python():
     assert summaries == {name: pv.load_run(f"a/{name}").summary for name in names}
 
 
+def test_each_reason_for_failures_is_a_notice_and_again_in_the_next_call():
+    grid = DYNAMIC | {"dataset": "absent.npy", "binarize": "none", "seed": [0, 1]}
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="sweep: failed: dataset: there is no file") as told:
+            assert list(pv.sweep(grid, "a").values()) == [None, None]
+        assert len(told) == 1
+
+
 # --- kills and signals ----------------------------------------------------------------------------
 
 
