@@ -1,5 +1,7 @@
 """Values with derivatives that are given, where autograd's own would be inexact or slow."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -56,3 +58,14 @@ def with_derivatives(value: Tensor, *derivatives: tuple[Tensor, Tensor]) -> Tens
     for x, slope in derivatives:
         value = value + (x - x.detach()) * slope.detach()
     return value
+
+
+def with_slope(f: Callable[..., Tensor], t: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
+    """Return f(t, ...) and its derivative by t, of a function of each entry; 0 under `no_grad`."""
+    if not torch.is_grad_enabled():
+        return f(t, *others), torch.zeros_like(t)
+    with torch.enable_grad():
+        t = t.detach().requires_grad_()
+        value = f(t, *others)
+        (slope,) = torch.autograd.grad(value.sum(), t)
+    return value.detach(), slope

@@ -19,7 +19,8 @@ from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from pyro_vae.likelihoods import slopes, special
+from pyro_vae.likelihoods import normal_bins, special
+from pyro_vae.likelihoods.derivatives import with_slope
 
 AT_ONCE = 8  # grey levels of a sum over them
 
@@ -42,9 +43,9 @@ def levels_over_0(levels: int, like: Tensor) -> Iterator[Tensor]:
 def one_number(x: Tensor) -> Tensor:
     """Return a number without dimensions if it was only expanded to them; other tensors as they are.
 
-    What is computed of it is then computed once. With a gradient it would cost a sum in any case.
+    What is computed of it is then computed once.
     """
-    same = x.ndim and x.numel() and not x.requires_grad and not any(x.stride())
+    same = x.ndim and x.numel() and not any(x.stride())
     return x[(0,) * x.ndim] if same else x
 
 
@@ -105,13 +106,17 @@ class LocationScaleBins(ABC):
     def log_bin(t: Tensor, h: Tensor) -> Tensor:
         """Return log P(t - h < T < t + h) of the standard distribution, for t >= 0."""
 
+    def sf(self, t: Tensor) -> Tensor:
+        """Return the survival function of the standard distribution, to absolute rounding."""
+        return self.log_sf(t).exp()
+
     def tail_with_slope(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Return `log_sf` and its derivative."""
-        return slopes.with_slope(self.log_sf, t)
+        return with_slope(self.log_sf, t)
 
     def bin_with_slope(self, t: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Return `log_bin` and its derivative by t."""
-        return slopes.with_slope(self.log_bin, t, h)
+        return with_slope(self.log_bin, t, h)
 
     def log_bin_prob(self, x: Tensor, half: float) -> Tensor:
         """Return the log probability of the bin around each grey level x, nats.
@@ -124,8 +129,11 @@ class LocationScaleBins(ABC):
         sign = 1 - 2 * first.to(t.dtype)  # of the images alone, which are fewer than the codes
         if special.can_look(x) and not h.requires_grad:
             return self._log_bins_by_kind(t, h, sign, first | last)
-        tail = self.log_sf(sign * t - h)
-        return torch.where(first | last, tail, self.log_bin(t.abs(), h))
+        return self.log_bins(t, h, sign, first | last)
+
+    def log_bins(self, t: Tensor, h: Tensor, sign: Tensor, at_end: Tensor) -> Tensor:
+        """Return the log probability of each bin of the standard distribution, or of a tail."""
+        return torch.where(at_end, self.log_sf(sign * t - h), self.log_bin(t.abs(), h))
 
     def mean_level(self, levels: int) -> Tensor:
         """Return the mean of the grey levels v / (levels - 1).
@@ -134,7 +142,7 @@ class LocationScaleBins(ABC):
         """
         total = torch.zeros_like(self.loc)
         for x in levels_over_0(levels, total):
-            tails = self.log_sf((x - half_bin(levels) - self.loc) / self.scale).exp()
+            tails = self.sf((x - half_bin(levels) - self.loc) / self.scale)
             total = total + tails.sum(0)
         return total / (levels - 1)
 
@@ -168,10 +176,14 @@ class LocationScaleBins(ABC):
 class Normal(dist.Normal, LocationScaleBins):
     """A Normal that can score grey levels, and whose `log_prob` takes fewer passes than torch's."""
 
-    log_sf = staticmethod(special.log_normal_sf)
-    log_bin = staticmethod(special.log_normal_bin)
-    tail_with_slope = staticmethod(slopes.normal_tail_with_slope)
-    bin_with_slope = staticmethod(slopes.normal_bin_with_slope)
+    log_sf = staticmethod(normal_bins.log_normal_sf)
+    log_bin = staticmethod(normal_bins.log_normal_bin)
+    log_bins = staticmethod(normal_bins.log_normal_bins)
+    tail_with_slope = staticmethod(normal_bins.normal_tail_with_slope)
+    bin_with_slope = staticmethod(normal_bins.normal_bin_with_slope)
+
+    def sf(self, t: Tensor) -> Tensor:
+        return (1 - torch.erf(t / math.sqrt(2))) / 2
 
     def log_prob(self, value: Tensor) -> Tensor:
         t = (value - self.loc) / self.scale

@@ -7,7 +7,6 @@ vmapped as plain torch operations without data-dependent control flow.
 import math
 
 import torch
-from numpy.polynomial.chebyshev import cheb2poly, chebinterpolate
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
@@ -50,7 +49,8 @@ def _langevin_coefficients(terms: int) -> list[float]:
 _LANGEVIN = _langevin_coefficients(14)
 
 
-def _polynomial(coefficients: list, x: Tensor) -> Tensor:
+def polynomial(coefficients: list, x: Tensor) -> Tensor:
+    """Return the polynomial with such coefficients, the constant first, at x."""
     value = coefficients[-1]
     for c in reversed(coefficients[:-1]):
         value = value * x + c
@@ -62,10 +62,10 @@ def log_sinhc(x: Tensor) -> Tensor:
     given, x = x, x.detach()
     small = x.abs() < 1
     s, a = torch.where(small, x, 0.0), torch.where(small, 1.0, x.abs())
-    series = s**2 * _polynomial([c / (2 * k + 2) for k, c in enumerate(_LANGEVIN)], s**2)
+    series = s**2 * polynomial([c / (2 * k + 2) for k, c in enumerate(_LANGEVIN)], s**2)
     value = torch.where(small, series, a + log1mexp(2 * a) - (2 * a).log())
     slope = torch.sign(x) * (1 + 2 / torch.expm1(2 * a) - 1 / a)
-    slope = torch.where(small, s * _polynomial(_LANGEVIN, s**2), slope)
+    slope = torch.where(small, s * polynomial(_LANGEVIN, s**2), slope)
     return with_derivatives(value, (given, slope))
 
 
@@ -80,72 +80,9 @@ def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
     half = logits / 2
     small = half.abs() < 1
     s, a = torch.where(small, half, 0.0), torch.where(small, 2.0, logits.abs())
-    series = 0.5 + 0.5 * s * _polynomial(_LANGEVIN, s**2)
+    series = 0.5 + 0.5 * s * polynomial(_LANGEVIN, s**2)
     lower = 1 / a + torch.exp(-a) / torch.expm1(-a)
     return torch.where(small, series, torch.where(logits < 0, lower, 1 - lower))
-
-
-# --- standard symmetric distributions: log survival function, log P(|T - t| < h) for t >= 0 ----
-
-NODES, WEIGHTS = (v[4:].tolist() for v in leggauss(8))
-
-
-def _erfcx_coefficients(degree: int) -> list[float]:
-    """Return those of the polynomial in (x - 2) / (x + 2) that is (1 + 2 x) erfcx(x) for x >= 0."""
-
-    def scaled(t):
-        x = 2 * (1 + t) / (1 - t)
-        return (1 + 2 * x) * torch.special.erfcx(torch.from_numpy(x)).numpy()
-
-    return cheb2poly(chebinterpolate(scaled, degree)).tolist()
-
-
-_ERFCX = {torch.float64: _erfcx_coefficients(24), torch.float32: _erfcx_coefficients(13)}
-
-
-def erfcx(x: Tensor) -> Tensor:
-    """Return exp(x^2) erfc(x) for x >= 0 (inductor computes torch's own number by number).
-
-    Source: Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in
-    0 <= x < infinity", 1981, https://doi.org/10.1090/S0025-5718-1981-0595058-X.
-    """
-    return _polynomial(_ERFCX[x.dtype], (x - 2) / (x + 2)) / (1 + 2 * x)
-
-
-def log_normal_sf(t: Tensor) -> Tensor:
-    """Return the log survival function of the standard Normal.
-
-    Its derivative is minus the hazard, which is exact in the far tail as well. That of torch's own
-    `log_ndtr` is wrong there (by a factor of 6 at 10,000 sigma in float32).
-    """
-    given, t = t, t.detach()
-    right, left = t.clamp_min(0) / math.sqrt(2), t.clamp_max(0) / math.sqrt(2)
-    scaled = erfcx(right)
-    tail = scaled.log() - LOG_2 - right**2
-    value = torch.where(t > 0, tail, torch.log1p(-torch.erfc(-left) / 2))
-    near = torch.exp(-(left**2) - LOG_2PI / 2 - value.clamp_min(-1))
-    hazard = torch.where(t > 0, math.sqrt(2 / math.pi) / scaled, near)
-    return with_derivatives(value, (given, -hazard))
-
-
-# The slope t * h of the log density over half a bin up to which eight nodes are exact to rounding:
-# the relative error is 1e-18 slope^16, up to a factor of ten.
-STEEPEST = {torch.float32: 5.0, torch.float64: 2.0}
-
-
-def log_normal_bin(t: Tensor, h: Tensor) -> Tensor:
-    """Return `log P(t - h < T < t + h)` of a standard Normal T, for t >= 0.
-
-    Narrow bins, where a difference of CDFs would cancel, use Gauss-Legendre quadrature around the
-    midpoint. The other bins use this difference in log space.
-    """
-    narrow = (h < 0.5) & (t * h < STEEPEST[t.dtype])
-    if can_look(narrow) and bool(narrow.all()):
-        return _log_narrow_normal_bin(t, h)
-    near = _log_narrow_normal_bin(torch.where(narrow, t, 0.0), torch.where(narrow, h, 0.25))
-    t, h = torch.where(narrow, 1.0, t), torch.where(narrow, 1.0, h)
-    upper, lower = log_normal_sf(torch.stack([t - h, t + h]))
-    return torch.where(narrow, near, upper + log1mexp(upper - lower))
 
 
 def can_look(x: Tensor) -> bool:
@@ -156,17 +93,7 @@ def can_look(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def _log_narrow_normal_bin(t: Tensor, h: Tensor) -> Tensor:
-    """Return the log probability of a narrow bin, by Gauss-Legendre quadrature with eight nodes.
-
-    The nodes -u and u have a mean density of `exp(-u^2 / 2) cosh(u t)` times the midpoint's.
-    """
-    mean = torch.zeros_like(t)
-    for s, weight in zip(NODES, WEIGHTS):
-        u = h * s
-        growth = torch.exp(u * t)
-        mean = mean + weight / 2 * torch.exp(-(u**2) / 2) * (growth + 1 / growth)
-    return -(t**2) / 2 - LOG_2PI / 2 + (2 * h).log() + mean.log()
+# --- standard symmetric distributions: log survival function, log P(|T - t| < h) for t >= 0 ----
 
 
 def log_logistic_sf(t: Tensor) -> Tensor:
@@ -198,7 +125,7 @@ def _x_minus_sin(x: Tensor) -> Tensor:
     small = x < 1
     s = torch.where(small, x, 0.0)
     coefficients = [(-1) ** k / math.factorial(2 * k + 3) for k in range(8)]
-    return torch.where(small, s**3 * _polynomial(coefficients, s**2), x - torch.sin(x))
+    return torch.where(small, s**3 * polynomial(coefficients, s**2), x - torch.sin(x))
 
 
 def log_student_t3_sf(t: Tensor) -> Tensor:
@@ -243,8 +170,8 @@ def log_gamma(x: Tensor) -> Tensor:
     z = x + 8  # from where the series is exact to rounding
     log_z, inverse = z.log(), 1 / z
     square = inverse**2
-    value = (z - 0.5) * log_z - z + LOG_2PI / 2 + inverse * _polynomial(_STIRLING, square)
-    terms = _polynomial([(2 * k + 1) * c for k, c in enumerate(_STIRLING)], square)
+    value = (z - 0.5) * log_z - z + LOG_2PI / 2 + inverse * polynomial(_STIRLING, square)
+    terms = polynomial([(2 * k + 1) * c for k, c in enumerate(_STIRLING)], square)
     digamma = log_z - inverse / 2 - square * terms - slope / product
     return with_derivatives(value - product.log(), (given, digamma))
 

@@ -6,8 +6,8 @@ import mpmath as mp
 import pytest
 import torch
 
-from pyro_vae.likelihoods import special
-from tests.support.references import SHAPES, beta_bin_reference
+from pyro_vae.likelihoods import normal_bins, special
+from tests.support.references import SHAPES, beta_bin_reference, normal_sf
 
 ROUNDING = 1e-10  # float64 functions of a handful of operations
 
@@ -42,7 +42,7 @@ def test_erfcx_and_the_gamma_function_are_exact_to_rounding(dtype, tolerance):
     x = torch.cat([torch.zeros(1), torch.logspace(-6, 6, 121)]).to(dtype)
     with mp.workdps(60):
         exact = [mp.exp(mp.mpf(v) ** 2) * mp.erfc(mp.mpf(v)) for v in x.tolist() if v < 1e3]
-        for value, reference in zip(special.erfcx(x).tolist(), exact):
+        for value, reference in zip(normal_bins.erfcx(x).tolist(), exact):
             assert abs(value / reference - 1) < tolerance
     x = torch.logspace(-2, 5, 141, dtype=torch.float64).requires_grad_()
     assert_close(special.log_gamma(x), [mp.loggamma(v) for v in x.tolist()], 1e-13)
@@ -104,6 +104,28 @@ def test_tail_gradients_are_minus_the_hazard(shape, dtype, tolerance):
         assert abs(value - reference) <= tolerance * abs(reference)
 
 
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), (torch.float64, 1e-13)])
+@pytest.mark.parametrize("sign", [0, 1, -1])
+def test_normal_bins_and_tails_have_the_right_slopes(sign, dtype, tolerance):
+    """By the middle and by half the width: of narrow, steep and wide bins, and of tails."""
+    t = torch.tensor([-40, -3, -0.5, 0.1, 1.5, 2, 8, 40, 1e3], dtype=dtype)
+    h = torch.tensor([1e-3, 0.1, 0.3, 0.49, 0.51, 3, 50], dtype=dtype)
+    given = t, h = [v.flatten().requires_grad_() for v in torch.meshgrid(t, h, indexing="ij")]
+    signs = torch.full_like(t, sign).detach()
+    value = normal_bins.log_normal_bins(t, h, signs, signs != 0)
+    slopes = torch.autograd.grad(value.sum(), given)
+    with mp.workdps(60):
+        for n, (a, b) in enumerate(zip(*(map(mp.mpf, v.tolist()) for v in given))):
+            below = mp.npdf(a - b) if sign >= 0 else mp.mpf(0)
+            above = mp.npdf(a + b) if sign <= 0 else mp.mpf(0)
+            mass = normal_sf(abs(a) - b) - normal_sf(abs(a) + b)
+            mass = mass if sign == 0 else normal_sf(sign * a - b)
+            exact = mp.log(mass), (above - below) / mass, (above + below) / mass
+            for found, reference in zip((value, *slopes), exact):
+                error = abs(found[n].item() - reference)
+                assert error <= tolerance * max(1, abs(reference)), (a, b, found[n], reference)
+
+
 def test_the_reference_of_the_beta_bins_agrees_with_the_incomplete_beta_function():
     for a, b, level, levels in [(0.3, 7, 0, 17), (3.3, 0.7, 3, 17), (12, 30, 80, 256)]:
         ends = mp.mpf(level) / levels, mp.mpf(level + 1) / levels
@@ -143,7 +165,7 @@ def test_gradients_of_beta_bins_are_finite_differences_over_all_concentrations(l
 
 TWICE = {
     "log_sinhc": special.log_sinhc,
-    "log_normal_sf": special.log_normal_sf,
+    "log_normal_sf": normal_bins.log_normal_sf,
     "log_gamma": special.log_gamma,
     "log_beta_bin": lambda x: special.log_beta_bin(x, x, torch.tensor(3.0), 17),
 }

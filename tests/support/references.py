@@ -3,7 +3,7 @@
 import mpmath as mp
 import torch
 
-from pyro_vae.likelihoods import special
+from pyro_vae.likelihoods import normal_bins, special
 from pyro_vae.likelihoods.base import bounded_scale
 
 mp.mp.dps = 40
@@ -28,7 +28,7 @@ def student_t3_sf(t):
 
 
 SHAPES = {  # log P of a bin, log P(T > t), and P(T > t) once more
-    "normal": (special.log_normal_bin, special.log_normal_sf, normal_sf),
+    "normal": (normal_bins.log_normal_bin, normal_bins.log_normal_sf, normal_sf),
     "logistic": (special.log_logistic_bin, special.log_logistic_sf, logistic_sf),
     "laplace": (special.log_laplace_bin, special.log_laplace_sf, laplace_sf),
     "student_t3": (special.log_student_t3_bin, special.log_student_t3_sf, student_t3_sf),
