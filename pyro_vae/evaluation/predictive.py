@@ -16,10 +16,10 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 
 from pyro_vae.evaluation.estimates import Estimate, estimate
-from pyro_vae.models.elbo import chunks
 from pyro_vae.models.vae import VAE
 from pyro_vae.randomness import seeded
 
+AT_ONCE = 2**24  # numbers of images, or of distances, since each product copies all known images
 FLAT = 1e-12  # a smaller sum of squares is that of an image without contrast
 
 Measure = Callable[[Tensor], Tensor]  # of images (N, C, H, W), a value for each (N,)
@@ -93,7 +93,8 @@ def nearest(images: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     Source: Meehan, Chaudhuri and Dasgupta, "A non-parametric test to detect data-copying in
     generative models", 2020, https://arxiv.org/abs/2004.05675.
     """
-    rows = [torch.cdist(part.flatten(1), known.flatten(1)).min(1) for part in chunks(images)]
+    parts = images.split(max(1, AT_ONCE // max(images[0].numel(), len(known))))
+    rows = [torch.cdist(part.flatten(1), known.flatten(1)).min(1) for part in parts]
     return torch.cat([each.values for each in rows]), torch.cat([each.indices for each in rows])
 
 
