@@ -297,7 +297,8 @@ STEPS_THAT_PAY = {
 }
 # Numbers that a likelihood scores in a step, of which so many make it as large as another such step on
 # a CPU. `categorical` has hundreds for a pixel, and computes with them outside of what is compiled.
-SCORED_LIKE_A_STEP = {"cpu": 500_000, "cuda": math.inf}
+# Measured by benchmarks/families.py; machines differ by a factor of two.
+SCORED_LIKE_A_STEP = {"cpu": 160_000, "cuda": math.inf}
 COUNTED_PER_PIXEL = 60
 
 
