@@ -70,7 +70,8 @@ def test_the_report_of_an_unfinished_run(copy_run, no_pictures):
 
 
 def test_the_report_of_a_run_that_failed_before_it_was_built():
-    fail(pv.Run("a", quick()), ValueError("no such data"), SweepObserver())
+    with pytest.warns(UserWarning, match="failed: no such data"):
+        fail(pv.Run("a", quick()), ValueError("no such data"), SweepObserver())
     assert "to be trained for 2 epochs on digits with Adam at 0.001, beta 1" in " ".join(
         Page(write_report("a")).text.split()
     )
