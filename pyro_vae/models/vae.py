@@ -156,6 +156,8 @@ class VAE(Conditional):
         if isinstance(self.prior_module, Prior):
             self.prior_module.bind(self.encode, self.image_shape)
         self._renew_name()
+        if self.device.type == "meta":  # without numbers; torch would import its compiler to run it
+            return
         q = self._check_parts()
         base = getattr(q, "base_dist", q)
         self.has_rate = not isinstance(base, dist.Delta)
