@@ -138,6 +138,7 @@ def test_the_page_shows_the_matrix():
     assert main(["compare", "x"]) == 0
     page = Page("x/report.html")
     assert "Which settings differ?" in page.text
+    assert "The matrix of settings does. Look also at" in " ".join(page.text.split())
     words = " ".join(page.text.split())
     assert "Chosen on validation images: beta 3. Its test images have -9" in words
     assert "pyro-vae evaluate --only likelihood" in page.text, "the bound is looser for small betas"
