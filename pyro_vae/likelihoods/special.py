@@ -88,9 +88,10 @@ def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
 def can_look(x: Tensor) -> bool:
     """Return whether reading a tensor's entries is free.
 
-    It syncs a GPU, and fails while a graph is captured.
+    It syncs a GPU, and fails while a graph is captured and under `torch.func`.
     """
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    transformed = torch._C._functorch.maybe_current_level() is not None
+    return x.device.type == "cpu" and not transformed and not torch.compiler.is_compiling()
 
 
 # --- standard symmetric distributions: log survival function, log P(|T - t| < h) for t >= 0 ----

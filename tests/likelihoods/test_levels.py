@@ -132,6 +132,21 @@ def test_bins_by_kind_are_the_bins(name, dtype):
         assert torch.allclose(plain, by_kind, rtol=rtol)
 
 
+@pytest.mark.parametrize("transform", [lambda f: f, torch.func.grad])
+def test_levels_of_many_images_are_scored_under_vmap(transform):
+    x = torch.randint(17, (3, 1, 2, 2)).double() / 16
+    for name in (name for name, levels in MASSES if levels == 17):
+        family = build(name, (1, 2, 2), levels=17).requires_grad_(False)
+        outputs = torch.randn(3, family.channels, 2, 2, dtype=torch.float64)
+
+        def score(outputs, x, family=family):
+            return family.mass(outputs).log_prob(x)
+
+        found = torch.func.vmap(transform(score))(outputs, x)
+        one_by_one = torch.stack([transform(score)(*pair) for pair in zip(outputs, x)])
+        assert torch.allclose(found, one_by_one, rtol=1e-9, atol=1e-9), name
+
+
 class Exponentials(TorchDispatchMode):
     """Counts the exponentials that are computed."""
 
