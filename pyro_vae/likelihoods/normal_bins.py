@@ -11,8 +11,8 @@ from numpy.polynomial.chebyshev import cheb2poly, chebinterpolate
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
-from pyro_vae.likelihoods.derivatives import with_derivatives, with_slope
-from pyro_vae.likelihoods.special import LOG_2, LOG_2PI, polynomial
+from pyro_vae.likelihoods.derivatives import with_derivatives
+from pyro_vae.likelihoods.special import LOG_2PI, polynomial
 
 NODES = {  # and weights of quadrature from 0 to 1, which make it exact for flat bins to rounding
     torch.float32: list(zip(*(v[2:].tolist() for v in leggauss(4)))),
@@ -48,14 +48,8 @@ def log_normal_sf(t: Tensor) -> Tensor:
     Its derivative is minus the hazard, which is exact in the far tail as well. That of torch's own
     `log_ndtr` is wrong there (by a factor of 6 at 10,000 sigma in float32).
     """
-    given, t = t, t.detach()
-    right, left = t.clamp_min(0) / math.sqrt(2), t.clamp_max(0) / math.sqrt(2)
-    scaled = erfcx(right)
-    tail = scaled.log() - LOG_2 - right**2
-    value = torch.where(t > 0, tail, torch.log1p(-torch.erfc(-left) / 2))
-    near = torch.exp(-(left**2) - LOG_2PI / 2 - value.clamp_min(-1))
-    hazard = torch.where(t > 0, math.sqrt(2 / math.pi) / scaled, near)
-    return with_derivatives(value, (given, -hazard))
+    one = torch.ones_like(t)
+    return log_normal_bins(t, torch.zeros_like(t), one, one.bool())
 
 
 FLAT = 0.5  # half widths h, and t h, up to here are for quadrature, larger ones for differences
@@ -124,7 +118,8 @@ def normal_tail_with_slope(t: Tensor) -> tuple[Tensor, Tensor]:
     slope = t.square().div_(-2).sub_(LOG_2PI / 2).exp_().div_(sf).neg_()
     value, far = sf.log_(), t > _FAR
     if far.any():
-        value[far], slope[far] = with_slope(log_normal_sf, t[far])
+        one = torch.ones_like(t[far])
+        value[far], slope[far], _ = normal_bins_with_slopes(t[far], 0 * one, one, one.bool())
     return value, slope
 
 
