@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pyro_vae.data import check_unit_interval
 from pyro_vae.likelihoods.levels import GreyLevels, Quantized
-from pyro_vae.likelihoods.special import softclip
+from pyro_vae.likelihoods.special import bounded
 from pyro_vae.names import SCORES, check_name
 
 SCALE_FLOOR, SCALE_CEILING, INITIAL_SCALE = 1e-3, 1e3, 0.25
@@ -32,8 +32,17 @@ def bounded_scale(raw: Tensor) -> Tensor:
 
     The log scale is linear in `raw` well inside these bounds. `raw` = 0 gives the initial scale.
     """
-    log_scale = raw + math.log(INITIAL_SCALE)
-    return softclip(log_scale, math.log(SCALE_FLOOR), math.log(SCALE_CEILING)).exp()
+    return bounded(raw + math.log(INITIAL_SCALE), SCALE_FLOOR, SCALE_CEILING)
+
+
+def split_channels(outputs: Tensor, *channels: int) -> list[Tensor]:
+    """Return the outputs (..., channels, H, W) in parts of so many channels.
+
+    They are split as rows of pixels. Inductor takes images of one channel for images whose channels
+    come last, and would interleave the gradients of the parts.
+    """
+    parts = outputs.flatten(-2).split(channels, -2)
+    return [part.unflatten(-1, outputs.shape[-2:]) for part in parts]
 
 
 class Likelihood(nn.Module, ABC):

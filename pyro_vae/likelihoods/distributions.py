@@ -242,6 +242,7 @@ class Logistic(LocationScale):
 
     log_sf = staticmethod(special.log_logistic_sf)
     log_bin = staticmethod(special.log_logistic_bin)
+    log_bins = staticmethod(special.log_logistic_bins)
 
     def log_prob(self, value: Tensor) -> Tensor:
         t = (value - self.loc) / self.scale

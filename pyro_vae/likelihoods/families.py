@@ -3,8 +3,6 @@
 The parameters a and b of `beta` and `beta_binomial` lie between 0.01 and 10,000.
 """
 
-import math
-
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
@@ -15,6 +13,7 @@ from pyro_vae.likelihoods.base import (
     PixelDensity,
     SharedScaleDensity,
     bounded_scale,
+    split_channels,
 )
 from pyro_vae.likelihoods.distributions import (
     ContinuousBernoulli,
@@ -38,19 +37,20 @@ from pyro_vae.likelihoods.levels import (
     ImageMixture,
     Quantized,
 )
-from pyro_vae.likelihoods.special import softclip
+from pyro_vae.likelihoods.special import bounded
 
 CONCENTRATION_FLOOR, CONCENTRATION_CEILING = 1e-2, 1e4
 
 
-def bounded_concentrations(outputs: Tensor) -> tuple[Tensor, ...]:
+def bounded_concentrations(outputs: Tensor) -> list[Tensor]:
     """Return a and b of a Beta between the floor and the ceiling; the outputs are log a and log b.
 
     Args:
         outputs: (..., 2 C, H, W).
     """
-    low, high = math.log(CONCENTRATION_FLOOR), math.log(CONCENTRATION_CEILING)
-    return softclip(outputs, low, high).exp().chunk(2, -3)
+    half = outputs.shape[-3] // 2
+    inside = bounded(outputs, CONCENTRATION_FLOOR, CONCENTRATION_CEILING)
+    return split_channels(inside, half, half)
 
 
 class Bernoulli(Likelihood):
@@ -169,7 +169,7 @@ class DiscretizedLogistic(LevelMass):
     per_color = 2
 
     def mass(self, outputs: Tensor) -> TorchDistribution:
-        loc, raw = outputs.chunk(2, -3)
+        loc, raw = split_channels(outputs, self.colors, self.colors)
         return Quantized(Logistic(loc, bounded_scale(raw)), self.levels).to_event(3)
 
 

@@ -28,6 +28,7 @@ from pyro_vae.likelihoods.base import (
     PixelDensity,
     SharedScaleDensity,
     bounded_scale,
+    split_channels,
 )
 from pyro_vae.likelihoods.distributions import Normal, half_bin
 from pyro_vae.likelihoods.levels import model_by_model
@@ -76,7 +77,7 @@ class GaussianImageSigma(PixelDensity):
         return self.colors + 1
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
-        loc, raw = outputs.split([self.colors, 1], -3)
+        loc, raw = split_channels(outputs, self.colors, 1)
         return Normal(loc, bounded_scale(raw.mean((-3, -2, -1), keepdim=True)))
 
 
@@ -86,7 +87,7 @@ class GaussianPixelSigma(PixelDensity):
     per_color = 2
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
-        loc, raw = outputs.chunk(2, -3)
+        loc, raw = split_channels(outputs, self.colors, self.colors)
         return Normal(loc, bounded_scale(raw))
 
 

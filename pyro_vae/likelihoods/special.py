@@ -9,7 +9,7 @@ import math
 import torch
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor
-from torch.nn.functional import logsigmoid, softplus
+from torch.nn.functional import logsigmoid
 
 from pyro_vae.likelihoods.derivatives import with_derivatives
 
@@ -17,12 +17,12 @@ LOG_2 = math.log(2)
 LOG_2PI = math.log(2 * math.pi)
 
 
-def softclip(x: Tensor, low: float, high: float) -> Tensor:
-    """Map the real line smoothly and monotonically onto (low, high), close to the identity inside.
+def bounded(log_x: Tensor, low: float, high: float) -> Tensor:
+    """Return exp(log_x), kept between two positive bounds by a smooth and increasing function.
 
-    `low + softplus(x - low) - softplus(x - high)`
+    `(low + x) / (1 + x / high)`
     """
-    return low + softplus(x - low, threshold=40) - softplus(x - high, threshold=40)
+    return low + (high - low) * torch.sigmoid(log_x - math.log(high))
 
 
 def log1mexp(x: Tensor) -> Tensor:
@@ -103,11 +103,35 @@ def log_logistic_sf(t: Tensor) -> Tensor:
 
 
 def log_logistic_bin(t: Tensor, h: Tensor) -> Tensor:
-    """Return `log P(t - h < T < t + h)` of a standard logistic T.
+    """Return `log P(t - h < T < t + h)` of a standard logistic T."""
+    return log_logistic_bins(t, h, torch.ones_like(t), torch.zeros_like(t, dtype=torch.bool))
 
-    It is a product, so that nothing cancels.
+
+def log_logistic_bins(t: Tensor, h: Tensor, sign: Tensor, at_end: Tensor) -> Tensor:
+    """Return `log P(t - h < T < t + h)` of a standard logistic T, or of a tail at an end.
+
+    With d = exp(-||t| - h|) and s = exp(-|t| - h), a bin has the probability
+
+        exp(-max(|t| - h, 0)) (1 - exp(-2 h)) / ((1 + d) (1 + s))
+
+    and a tail one over 1 + d or 1 + s, so that nothing cancels.
+
+    Args:
+        t, h: the middle and half the width of each bin.
+        sign: 1 where the tail goes upwards from t - h, -1 where it goes downwards from t + h.
+        at_end: whether a bin is a tail.
     """
-    return logsigmoid(t + h) + logsigmoid(h - t) + log1mexp(2 * h)
+    given, t, h = (t, h), t.detach(), h.detach()
+    gap, reach = t.abs() - h, t.abs() + h
+    d, s, mass = torch.exp(-gap.abs()), torch.exp(-reach), -torch.expm1(-2 * h)
+    below, beyond = torch.where(gap > 0, 1.0, d) / (1 + d), s / (1 + s)  # P(T < gap), P(T > reach)
+    within = at_end & (sign * t <= 0)  # the tail has the mode
+    rest = torch.where(at_end, torch.where(within, s, d), (1 - mass + d + s + d * s) / mass)
+    value = -torch.where(within, 0.0, gap.clamp_min(0)) - torch.log1p(rest)
+    hazard = torch.where(within, beyond, below)  # of the tail
+    by_t = torch.where(at_end, -sign * hazard, t.sign() * (beyond - below))
+    by_h = torch.where(at_end, hazard, beyond + below + 2 / mass - 2)
+    return with_derivatives(value, (given[0], by_t), (given[1], by_h))
 
 
 def log_laplace_sf(t: Tensor) -> Tensor:

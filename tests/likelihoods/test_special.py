@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pyro_vae.likelihoods import normal_bins, special
-from tests.support.references import SHAPES, beta_bin_reference, normal_sf
+from tests.support.references import SHAPES, beta_bin_reference, logistic_sf, normal_sf
 
 ROUNDING = 1e-10  # float64 functions of a handful of operations
 
@@ -27,13 +27,15 @@ def test_log1mexp():
     assert_close(special.log1mexp(x), [mp.log(-mp.expm1(-mp.mpf(v))) for v in x.tolist()], ROUNDING)
 
 
-def test_softclip_is_increasing_between_its_bounds_and_the_identity_inside():
+def test_bounded_is_increasing_between_its_bounds_and_the_exponential_inside():
     x = torch.linspace(-60, 60, 2001, dtype=torch.float64)
-    y = special.softclip(x, -30, 30)
-    assert (y.diff() >= -1e-14).all()  # rounding, where it is flat
-    assert y.abs().max() <= 30 + 1e-13
-    inside = x.abs() < 5  # 25 from the bounds: off by at most exp(-25)
-    assert (y - x)[inside].abs().max() < 2 * math.exp(-25)
+    y = special.bounded(x, 1e-12, 1e12)
+    assert (y.diff() >= 0).all() and y.min() >= 1e-12 and y.max() <= 1e12
+    assert_close(
+        y, [(mp.mpf("1e-12") + mp.exp(v)) / (1 + mp.exp(v) / 10**12) for v in x.tolist()], 1e-13
+    )
+    raw = torch.linspace(-200, 200, 401, requires_grad=True)
+    assert torch.isfinite(derivative(lambda v: special.bounded(v, 1e-3, 1e3), raw)).all()
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-13), (torch.float32, 1e-6)])
@@ -104,22 +106,34 @@ def test_tail_gradients_are_minus_the_hazard(shape, dtype, tolerance):
         assert abs(value - reference) <= tolerance * abs(reference)
 
 
+def logistic_density(t):
+    return logistic_sf(t) * logistic_sf(-t)
+
+
+WITH_SLOPES = {
+    "normal": (normal_bins.log_normal_bins, normal_sf, mp.npdf),
+    "logistic": (special.log_logistic_bins, logistic_sf, logistic_density),
+}
+
+
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), (torch.float64, 1e-13)])
 @pytest.mark.parametrize("sign", [0, 1, -1])
-def test_normal_bins_and_tails_have_the_right_slopes(sign, dtype, tolerance):
+@pytest.mark.parametrize("shape", WITH_SLOPES)
+def test_bins_and_tails_have_the_right_slopes(shape, sign, dtype, tolerance):
     """By the middle and by half the width: of narrow, steep and wide bins, and of tails."""
+    log_bins, sf, density = WITH_SLOPES[shape]
     t = torch.tensor([-40, -3, -0.5, 0.1, 1.5, 2, 8, 40, 1e3], dtype=dtype)
     h = torch.tensor([1e-3, 0.1, 0.3, 0.49, 0.51, 3, 50], dtype=dtype)
     given = t, h = [v.flatten().requires_grad_() for v in torch.meshgrid(t, h, indexing="ij")]
     signs = torch.full_like(t, sign).detach()
-    value = normal_bins.log_normal_bins(t, h, signs, signs != 0)
+    value = log_bins(t, h, signs, signs != 0)
     slopes = torch.autograd.grad(value.sum(), given)
     with mp.workdps(60):
         for n, (a, b) in enumerate(zip(*(map(mp.mpf, v.tolist()) for v in given))):
-            below = mp.npdf(a - b) if sign >= 0 else mp.mpf(0)
-            above = mp.npdf(a + b) if sign <= 0 else mp.mpf(0)
-            mass = normal_sf(abs(a) - b) - normal_sf(abs(a) + b)
-            mass = mass if sign == 0 else normal_sf(sign * a - b)
+            below = density(a - b) if sign >= 0 else mp.mpf(0)
+            above = density(a + b) if sign <= 0 else mp.mpf(0)
+            mass = sf(abs(a) - b) - sf(abs(a) + b)
+            mass = mass if sign == 0 else sf(sign * a - b)
             exact = mp.log(mass), (above - below) / mass, (above + below) / mass
             for found, reference in zip((value, *slopes), exact):
                 error = abs(found[n].item() - reference)
