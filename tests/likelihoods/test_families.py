@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyro_vae.likelihoods import LIKELIHOODS
 from pyro_vae.likelihoods.base import bounded_scale
@@ -172,3 +173,27 @@ def test_cuda_and_cpu_score_alike(name):
     here = vae.decode(z).log_prob(x)
     there = vae.to("cuda").decode(z.to("cuda")).log_prob(x.to("cuda")).cpu()
     assert torch.allclose(here, there, rtol=1e-9, atol=1e-9)
+
+
+class Joined(TorchDispatchMode):
+    """Keeps the tensors that are put together."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function == torch.ops.aten.cat.default:
+            self.parts += args[0]
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gradients_of_channels_are_not_interleaved(name):
+    """Inductor lays channels last what is put together from images that could have them last."""
+    family, x = build(name, (1, 4, 4), 2, "levels"), torch.zeros(3, 1, 4, 4).double()
+    outputs = torch.randn(3, family.channels, 4, 4, dtype=torch.float64, requires_grad=True)
+    with Joined() as joined:
+        family.mass(outputs).log_prob(x).sum().backward()
+    images = [part for part in joined.parts if part.ndim == 4]
+    assert not any(part.is_contiguous(memory_format=torch.channels_last) for part in images)
