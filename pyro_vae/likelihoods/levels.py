@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
@@ -112,6 +113,16 @@ class CategoricalLevels(TorchDistribution):
         return categorical.sample(sample_shape) / (self.levels - 1)
 
 
+@cache
+def _log_choices(n: int) -> list[float]:
+    return [math.log(math.comb(n, v)) for v in range(n + 1)]
+
+
+def log_choices(n: int, like: Tensor) -> Tensor:
+    """Return log C(n, v) for v = 0 ... n, (n + 1,)."""
+    return torch.tensor(_log_choices(n), dtype=like.dtype, device=like.device)
+
+
 class BetaBinomialLevels(TorchDistribution):
     """A beta-binomial distribution of v over n = levels - 1 trials; it is always scored in float64.
 
@@ -140,11 +151,10 @@ class BetaBinomialLevels(TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         n, a, b = self.levels - 1, self.a.double(), self.b.double()
         v = (value.double() * n).round()
-        of = v + 1, n - v + 1, v + a, n - v + b, n + a + b, a, b, a + b
+        of = v + a, n - v + b, n + a + b, a, b, a + b
         gammas = log_gamma(torch.stack(torch.broadcast_tensors(*of)))
-        log_choices = math.lgamma(n + 1) - gammas[0] - gammas[1]
-        after, before = gammas[2] + gammas[3] - gammas[4], gammas[5] + gammas[6] - gammas[7]
-        return (log_choices + after - before).to(self.a.dtype)
+        after, before = gammas[0] + gammas[1] - gammas[2], gammas[3] + gammas[4] - gammas[5]
+        return (log_choices(n, a)[v.long()] + after - before).to(self.a.dtype)
 
     def sample(self, sample_shape=torch.Size()) -> Tensor:
         beta = torch.distributions.Beta(self.a.double(), self.b.double(), validate_args=False)

@@ -187,12 +187,15 @@ _STIRLING = [1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 /
 
 
 def log_gamma(x: Tensor) -> Tensor:
-    """Return the log gamma function for x > 0 in float64, by Stirling's series."""
+    """Return the log gamma function for x > 0 in float64, by Stirling's series.
+
+    It is the series at x + 8, where it is exact to rounding, less the log of `x (x + 1) ... (x + 7)`.
+    The latter is a polynomial in `q = x (x + 7)`, since `(x + n) (x + 7 - n) = q + n (7 - n)`.
+    """
     given, x = x, x.detach()
-    product, slope = x, torch.ones_like(x)
-    for n in range(1, 8):
-        product, slope = product * (x + n), slope * (x + n) + product
-    z = x + 8  # from where the series is exact to rounding
+    q, z = x * (x + 7), x + 8
+    product = q * polynomial([720, 252, 28, 1], q)
+    slope = (2 * x + 7) * polynomial([720, 504, 84, 4], q)
     log_z, inverse = z.log(), 1 / z
     square = inverse**2
     value = (z - 0.5) * log_z - z + LOG_2PI / 2 + inverse * polynomial(_STIRLING, square)
