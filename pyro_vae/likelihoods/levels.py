@@ -114,13 +114,9 @@ class CategoricalLevels(TorchDistribution):
 
 
 @cache
-def _log_choices(n: int) -> list[float]:
+def log_choices(n: int) -> list[float]:
+    """Return log C(n, v) for v = 0 ... n."""
     return [math.log(math.comb(n, v)) for v in range(n + 1)]
-
-
-def log_choices(n: int, like: Tensor) -> Tensor:
-    """Return log C(n, v) for v = 0 ... n, (n + 1,)."""
-    return torch.tensor(_log_choices(n), dtype=like.dtype, device=like.device)
 
 
 class BetaBinomialLevels(TorchDistribution):
@@ -154,7 +150,8 @@ class BetaBinomialLevels(TorchDistribution):
         of = v + a, n - v + b, n + a + b, a, b, a + b
         gammas = log_gamma(torch.stack(torch.broadcast_tensors(*of)))
         after, before = gammas[0] + gammas[1] - gammas[2], gammas[3] + gammas[4] - gammas[5]
-        return (log_choices(n, a)[v.long()] + after - before).to(self.a.dtype)
+        choices = torch.tensor(log_choices(n), dtype=a.dtype, device=a.device)[v.long()]
+        return (choices + after - before).to(self.a.dtype)
 
     def sample(self, sample_shape=torch.Size()) -> Tensor:
         beta = torch.distributions.Beta(self.a.double(), self.b.double(), validate_args=False)
