@@ -153,13 +153,17 @@ def _x_minus_sin(x: Tensor) -> Tensor:
     return torch.where(small, s**3 * polynomial(coefficients, s**2), x - torch.sin(x))
 
 
+_STUDENT_T3 = 6 * math.sqrt(3) / math.pi  # its density is this over (3 + t^2)^2
+
+
 def log_student_t3_sf(t: Tensor) -> Tensor:
     """Return the log survival function of Student's t with three degrees of freedom.
 
     `(x - sin x) / (2 pi)` with `x = 2 arccot(t / sqrt(3))`
     """
-    angle = 2 * torch.atan2(torch.full_like(t, math.sqrt(3)), t)
-    return (_x_minus_sin(angle) / (2 * math.pi)).log()
+    given, t = t, t.detach()
+    sf = _x_minus_sin(2 * torch.atan2(torch.full_like(t, math.sqrt(3)), t)) / (2 * math.pi)
+    return with_derivatives(sf.log(), (given, -_STUDENT_T3 / sf / (3 + t**2) ** 2))
 
 
 def log_student_t3_bin(t: Tensor, h: Tensor) -> Tensor:
@@ -171,14 +175,19 @@ def log_student_t3_bin(t: Tensor, h: Tensor) -> Tensor:
 
     Both terms are positive, so that nothing cancels.
     """
+    given, t, h = (t, h), t.detach(), h.detach()
     low, high, width = t - h, t + h, 2 * math.sqrt(3) * h
-    ends = ((3 + low**2) * (3 + high**2)).sqrt()
-    d, sine = torch.atan2(width, low * high + 3), width / ends
-    cosine = (low * high - 3) / ends  # of s
+    below, above = 1 / (3 + low**2), 1 / (3 + high**2)
+    root = (below * above).sqrt()
+    d, sine = torch.atan2(width, low * high + 3), width * root
+    cosine = (low * high - 3) * root  # of s
     beyond = cosine > 0
-    far = 12 * (t / ends) * (t / ends) / (1 + torch.where(beyond, cosine, 0.0))
+    far = 12 * (t * root) * (t * root) / (1 + torch.where(beyond, cosine, 0.0))
     versine = torch.where(beyond, far, 1 - cosine)
-    return ((_x_minus_sin(d) + sine * versine) / math.pi).log()
+    mass = (_x_minus_sin(d) + sine * versine) / math.pi
+    by_t = -_STUDENT_T3 / mass * 4 * t * h * below * above * (below + above)
+    by_h = _STUDENT_T3 / mass * (below**2 + above**2)
+    return with_derivatives(mass.log(), (given[0], by_t), (given[1], by_h))
 
 
 # --- the incomplete beta function --------------------------------------------------------------

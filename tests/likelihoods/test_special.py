@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from pyro_vae.likelihoods import normal_bins, special
-from tests.support.references import SHAPES, beta_bin_reference, logistic_sf, normal_sf
+from pyro_vae.likelihoods.distributions import Logistic, Normal, StudentT3
+from tests.support.references import (
+    SHAPES,
+    beta_bin_reference,
+    logistic_sf,
+    normal_sf,
+    student_t3_sf,
+)
 
 ROUNDING = 1e-10  # float64 functions of a handful of operations
 
@@ -110,9 +117,14 @@ def logistic_density(t):
     return logistic_sf(t) * logistic_sf(-t)
 
 
+def student_t3_density(t):
+    return 6 * mp.sqrt(3) / mp.pi / (3 + t * t) ** 2
+
+
 WITH_SLOPES = {
-    "normal": (normal_bins.log_normal_bins, normal_sf, mp.npdf),
-    "logistic": (special.log_logistic_bins, logistic_sf, logistic_density),
+    "normal": (Normal, normal_sf, mp.npdf),
+    "logistic": (Logistic, logistic_sf, logistic_density),
+    "student_t3": (StudentT3, student_t3_sf, student_t3_density),
 }
 
 
@@ -121,12 +133,12 @@ WITH_SLOPES = {
 @pytest.mark.parametrize("shape", WITH_SLOPES)
 def test_bins_and_tails_have_the_right_slopes(shape, sign, dtype, tolerance):
     """By the middle and by half the width: of narrow, steep and wide bins, and of tails."""
-    log_bins, sf, density = WITH_SLOPES[shape]
+    family, sf, density = WITH_SLOPES[shape]
     t = torch.tensor([-40, -3, -0.5, 0.1, 1.5, 2, 8, 40, 1e3], dtype=dtype)
     h = torch.tensor([1e-3, 0.1, 0.3, 0.49, 0.51, 3, 50], dtype=dtype)
     given = t, h = [v.flatten().requires_grad_() for v in torch.meshgrid(t, h, indexing="ij")]
     signs = torch.full_like(t, sign).detach()
-    value = log_bins(t, h, signs, signs != 0)
+    value = family(torch.zeros(()), torch.ones(())).log_bins(t, h, signs, signs != 0)
     slopes = torch.autograd.grad(value.sum(), given)
     with mp.workdps(60):
         for n, (a, b) in enumerate(zip(*(map(mp.mpf, v.tolist()) for v in given))):
