@@ -49,8 +49,7 @@ def bounded_concentrations(outputs: Tensor) -> list[Tensor]:
         outputs: (..., 2 C, H, W).
     """
     half = outputs.shape[-3] // 2
-    inside = bounded(outputs, CONCENTRATION_FLOOR, CONCENTRATION_CEILING)
-    return split_channels(inside, half, half)
+    return split_channels(bounded(outputs, CONCENTRATION_FLOOR, CONCENTRATION_CEILING), half, half)
 
 
 class Bernoulli(Likelihood):
