@@ -110,11 +110,9 @@ def log_logistic_bin(t: Tensor, h: Tensor) -> Tensor:
 def log_logistic_bins(t: Tensor, h: Tensor, sign: Tensor, at_end: Tensor) -> Tensor:
     """Return `log P(t - h < T < t + h)` of a standard logistic T, or of a tail at an end.
 
-    With d = exp(-||t| - h|) and s = exp(-|t| - h), a bin has the probability
-
-        exp(-max(|t| - h, 0)) (1 - exp(-2 h)) / ((1 + d) (1 + s))
-
-    and a tail one over 1 + d or 1 + s, so that nothing cancels.
+    With `d = exp(-||t| - h|)` and `s = exp(-|t| - h)`, a bin has the probability
+    `exp(-max(|t| - h, 0)) (1 - exp(-2 h)) / ((1 + d) (1 + s))` and a tail one over `1 + d` or
+    `1 + s`: nothing cancels.
 
     Args:
         t, h: the middle and half the width of each bin.
