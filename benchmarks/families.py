@@ -24,8 +24,8 @@ from tables import number, spread
 
 import pyro_vae as pv
 from pyro_vae.likelihoods import LIKELIHOODS
-from pyro_vae.training.engines import COUNTED_PER_PIXEL, choose_engine
-from pyro_vae.training.step import numbers_scored
+from pyro_vae.training.engines import choose_engine
+from pyro_vae.training.step import numbers_compiled
 
 SHAPE, LEVELS, BATCH, NETWORK = (1, 28, 28), 256, 128, {"hidden": (400,), "latent_dim": 16}
 REFERENCE = "gaussian_shared_sigma"
@@ -50,7 +50,7 @@ class Family:
         self.first_epoch = time.perf_counter() - start
         self.eager, self.of_eager = pv.fit(beside, images, engine="eager", **options), []
         next(self.training), next(self.eager)  # warm
-        self.scored = numbers_scored(vae, BATCH, COUNTED_PER_PIXEL)
+        self.scored = numbers_compiled(vae, BATCH)
 
     def take_turn(self) -> None:
         """Train for an epoch with each engine, and keep the milliseconds per step."""

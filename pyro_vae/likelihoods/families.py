@@ -145,7 +145,7 @@ class Categorical(LevelMass):
     turns the features into logits.
     """
 
-    per_color = 8  # features
+    per_color, compiles = 8, False  # features, which one operator turns into masses
 
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)

@@ -21,9 +21,9 @@ from pyro_vae.settings import default_batch_size
 from pyro_vae.sweeps.grid import common_settings
 from pyro_vae.sweeps.observer import MemberObserver, SweepObserver, fail
 from pyro_vae.sweeps.together import load_on_device, load_once, train_together
-from pyro_vae.training.engines import COUNTED_PER_PIXEL, choose_engine
+from pyro_vae.training.engines import choose_engine
 from pyro_vae.training.ensembles import Programs, stack_size
-from pyro_vae.training.step import numbers_scored
+from pyro_vae.training.step import numbers_compiled
 
 MOST_LOCKED = 512  # runs of a unit: the lock of each is an open file
 OWN_ERRORS = (FloatingPointError, ValueError, RuntimeError)  # of a run; OSErrors are of the disk
@@ -45,7 +45,7 @@ def pays_together(
         return False
     sizes = [c.batch_size or default_batch_size(training_images) for c in configs]
     steps = sum(c.epochs * (training_images // size) for c, size in zip(configs, sizes))
-    scored = numbers_scored(model, sizes[0] * configs[0].num_particles, COUNTED_PER_PIXEL)
+    scored = numbers_compiled(model, sizes[0] * configs[0].num_particles)
     return choose_engine(configs[0].engine, steps, device, scored).name == "compiled"
 
 

@@ -296,10 +296,8 @@ STEPS_THAT_PAY = {
     "cuda": {"eager": 0, "graph": 300, "compiled": 150_000},
 }
 # Numbers that a likelihood scores in a step, of which so many make it as large as another such step on
-# a CPU. `categorical` has hundreds for a pixel, and computes with them outside of what is compiled.
-# Measured by benchmarks/families.py; machines differ by a factor of two.
+# a CPU. Measured by benchmarks/families.py; machines differ by a factor of two.
 SCORED_LIKE_A_STEP = {"cpu": 160_000, "cuda": math.inf}
-COUNTED_PER_PIXEL = 60
 
 
 class Choice(NamedTuple):
@@ -319,8 +317,7 @@ def choose_engine(name: str, steps: int, device: str = "cpu", scored: int = 0) -
 
     Args:
         device: the type of the device.
-        scored: the numbers that the likelihood scores in a step, by `numbers_scored`, of which
-            `COUNTED_PER_PIXEL` count for a pixel.
+        scored: the numbers that the likelihood scores in a step, by `numbers_compiled`.
 
     Raises:
         ValueError: an unknown name; an engine that cannot run here.

@@ -18,13 +18,13 @@ from pyro_vae.own_parts import is_import_path, made
 from pyro_vae.randomness import one_at_a_time
 from pyro_vae.settings import TrainingSettings, default_batch_size
 from pyro_vae.training.adam import Adam
-from pyro_vae.training.engines import COUNTED_PER_PIXEL, ENGINES, Engine, choose_engine
+from pyro_vae.training.engines import ENGINES, Engine, choose_engine
 from pyro_vae.training.ensembles import Ensemble
 from pyro_vae.training.epochs import Schedule, Splits
 from pyro_vae.training.importance import Estimator
 from pyro_vae.training.loop import Training
 from pyro_vae.training.objectives import OBJECTIVES, ElboAnalytic, Importance, Loss, Objective
-from pyro_vae.training.step import check_step_fits, numbers_scored
+from pyro_vae.training.step import check_step_fits, numbers_compiled
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.float32, "float64": torch.float64}
 
@@ -248,7 +248,7 @@ def make_training(
     settings = replace(settings, batch_size=batch_size)
     _check_against_images(settings, batch_size, splits)
     schedule = Schedule(settings, len(images) // batch_size)
-    numbers = numbers_scored(model, batch_size * settings.num_particles, COUNTED_PER_PIXEL)
+    numbers = numbers_compiled(model, batch_size * settings.num_particles)
     choice = choose_engine(settings.engine, schedule.steps, device.type, numbers)
     check = check_unit_interval if splits.dynamic else model.likelihood.check
     check(looked_at(images))

@@ -160,13 +160,14 @@ def fused_step(captured: Captured, dynamic: bool, adam: Adam, labels: Tensor | N
 # --- size -----------------------------------------------------------------------------------------
 
 
-def numbers_scored(model: VAE, images: int, most: float = math.inf) -> int:
-    """Return an estimate of the numbers with which a likelihood scores so many images at once.
+def numbers_scored(model: VAE, images: int) -> int:
+    """Return an estimate of the numbers with which a likelihood scores so many images at once."""
+    return images * math.prod(model.image_shape) * model.likelihood.numbers_per_pixel
 
-    Args:
-        most: the numbers that count for a pixel, at most.
-    """
-    return images * math.prod(model.image_shape) * min(model.likelihood.numbers_per_pixel, most)
+
+def numbers_compiled(model: VAE, images: int) -> int:
+    """Return how many of `numbers_scored` a compiled step works on itself."""
+    return numbers_scored(model, images) if model.likelihood.compiles else 0
 
 
 def step_bytes(model: VAE, settings: TrainingSettings) -> int:
