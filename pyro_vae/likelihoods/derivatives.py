@@ -1,9 +1,11 @@
 """Values with derivatives that are given, where autograd's own would be inexact or slow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
+
+Slopes = Callable[[], Iterable[Tensor]]
 
 
 class _Once(torch.autograd.Function):
@@ -45,18 +47,20 @@ class _Slope(torch.autograd.Function):
         raise NotImplementedError("likelihoods: this log probability has no second derivatives")
 
 
-def with_derivatives(value: Tensor, *derivatives: tuple[Tensor, Tensor]) -> Tensor:
-    """Return the value with the derivatives that pairs (x, slope) give; second ones are refused.
+def with_derivatives(value: Tensor, xs: Sequence[Tensor], slopes: Slopes) -> Tensor:
+    """Return the value with the derivatives by each x that `slopes` returns; second ones are refused.
 
-    In a graph that is captured, each pair adds `(x - x) * slope`, where one x is detached; there,
-    second derivatives are zero.
+    The slopes are computed only where gradients can be asked for. In a graph that is captured, each
+    adds `(x - x) * slope`, where one x is detached; there, second derivatives are zero.
     """
     value = value.detach()
+    if not torch.is_grad_enabled():
+        return value
+    found = [slope.detach() for slope in slopes()]
     if not torch.compiler.is_compiling():
-        given, slopes = zip(*derivatives)
-        return _Once.apply(value, *(slope.detach() for slope in slopes), *given)
-    for x, slope in derivatives:
-        value = value + (x - x.detach()) * slope.detach()
+        return _Once.apply(value, *found, *xs)
+    for x, slope in zip(xs, found):
+        value = value + (x - x.detach()) * slope
     return value
 
 

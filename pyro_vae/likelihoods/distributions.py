@@ -162,7 +162,7 @@ class LocationScaleBins(ABC):
                 slope.index_copy_(1, chosen, slopes_found)
         if slope is None:
             return value.view_as(t)
-        return special.with_derivatives(value.view_as(t), (t, slope.view_as(t)))
+        return special.with_derivatives(value.view_as(t), [t], lambda: [slope.view_as(t)])
 
     def _end_bins(self, t: Tensor, h: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
         value, slope = self.tail_with_slope(t.mul_(sign).sub_(h))
@@ -295,8 +295,9 @@ class ContinuousBernoulli(OnInterval):
         return self.logits * (y - 0.5) - special.log_sinhc(self.logits / 2) - math.log(self.width)
 
     def log_bin_prob(self, x: Tensor, half: float) -> Tensor:
-        bulge = special.log_sinhc(self.logits * half / self.width)
-        return self.log_prob(x) + bulge + math.log(2 * half)
+        y = (x + self.half) / self.width
+        mass = special.log_sinh_ratio(self.logits / 2, 2 * half / self.width)
+        return self.logits * (y - 0.5) + mass
 
     def rsample(self, sample_shape=torch.Size()) -> Tensor:
         shape = self._extended_shape(sample_shape)

@@ -69,7 +69,7 @@ def log_normal_bins(t: Tensor, h: Tensor, sign: Tensor, at_end: Tensor) -> Tenso
         at_end: whether a bin is a tail.
     """
     value, by_t, by_h = normal_bins_with_slopes(t.detach(), h.detach(), sign, at_end)
-    return with_derivatives(value, (t, by_t), (h, by_h))
+    return with_derivatives(value, [t, h], lambda: [by_t, by_h])
 
 
 def normal_bins_with_slopes(

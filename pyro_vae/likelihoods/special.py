@@ -46,7 +46,9 @@ def _langevin_coefficients(terms: int) -> list[float]:
     return c
 
 
-_LANGEVIN = _langevin_coefficients(14)
+_LANGEVIN = {
+    dtype: _langevin_coefficients(n) for dtype, n in ((torch.float32, 8), (torch.float64, 14))
+}
 
 
 def polynomial(coefficients: list, x: Tensor) -> Tensor:
@@ -57,16 +59,32 @@ def polynomial(coefficients: list, x: Tensor) -> Tensor:
     return value
 
 
+def langevin(x: Tensor) -> Tensor:
+    """Return `coth(x) - 1 / x`, the derivative of `log(sinh(x))` less that of `log(x)`."""
+    small = x.abs() < 1
+    s, a = torch.where(small, x, 0.0), torch.where(small, 1.0, x.abs())
+    large = torch.sign(x) * (1 + 2 / torch.expm1(2 * a) - 1 / a)
+    return torch.where(small, s * polynomial(_LANGEVIN[x.dtype], s**2), large)
+
+
 def log_sinhc(x: Tensor) -> Tensor:
     """Return `log(sinh(x) / x)`, computed by its series where `|x| < 1`."""
     given, x = x, x.detach()
     small = x.abs() < 1
     s, a = torch.where(small, x, 0.0), torch.where(small, 1.0, x.abs())
-    series = s**2 * polynomial([c / (2 * k + 2) for k, c in enumerate(_LANGEVIN)], s**2)
-    value = torch.where(small, series, a + log1mexp(2 * a) - (2 * a).log())
-    slope = torch.sign(x) * (1 + 2 / torch.expm1(2 * a) - 1 / a)
-    slope = torch.where(small, s * polynomial(_LANGEVIN, s**2), slope)
-    return with_derivatives(value, (given, slope))
+    coefficients = [c / (2 * k + 2) for k, c in enumerate(_LANGEVIN[x.dtype])]
+    large = a + log1mexp(2 * a) - (2 * a).log()
+    value = torch.where(small, s**2 * polynomial(coefficients, s**2), large)
+    return with_derivatives(value, [given], lambda: [langevin(x)])
+
+
+def log_sinh_ratio(x: Tensor, part: float) -> Tensor:
+    """Return `log(sinh(part x) / sinh(x))` for a part between 0 and 1, which is its limit at 0."""
+    given, x = x, x.detach()
+    a = x.abs().clamp_min(torch.finfo(x.dtype).tiny ** 0.5)
+    ratio = torch.expm1(-2 * part * a) / torch.expm1(-2 * a)
+    value = ratio.log() - (1 - part) * a
+    return with_derivatives(value, [given], lambda: [part * langevin(part * x) - langevin(x)])
 
 
 def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
@@ -77,12 +95,11 @@ def continuous_bernoulli_mean(logits: Tensor) -> Tensor:
     Source: Loaiza-Ganem and Cunningham, "The continuous Bernoulli: fixing a pervasive error in
     variational autoencoders", 2019, https://arxiv.org/abs/1907.06845.
     """
-    half = logits / 2
-    small = half.abs() < 1
-    s, a = torch.where(small, half, 0.0), torch.where(small, 2.0, logits.abs())
-    series = 0.5 + 0.5 * s * polynomial(_LANGEVIN, s**2)
+    near = logits.abs() < 2
+    series = 0.5 + 0.5 * langevin(torch.where(near, logits / 2, 0.0))
+    a = torch.where(near, 2.0, logits.abs())
     lower = 1 / a + torch.exp(-a) / torch.expm1(-a)
-    return torch.where(small, series, torch.where(logits < 0, lower, 1 - lower))
+    return torch.where(near, series, torch.where(logits < 0, lower, 1 - lower))
 
 
 def can_look(x: Tensor) -> bool:
@@ -122,14 +139,20 @@ def log_logistic_bins(t: Tensor, h: Tensor, sign: Tensor, at_end: Tensor) -> Ten
     given, t, h = (t, h), t.detach(), h.detach()
     gap, reach = t.abs() - h, t.abs() + h
     d, s, mass = torch.exp(-gap.abs()), torch.exp(-reach), -torch.expm1(-2 * h)
-    below, beyond = torch.where(gap > 0, 1.0, d) / (1 + d), s / (1 + s)  # P(T < gap), P(T > reach)
     within = at_end & (sign * t <= 0)  # the tail has the mode
     rest = torch.where(at_end, torch.where(within, s, d), (1 - mass + d + s + d * s) / mass)
     value = -torch.where(within, 0.0, gap.clamp_min(0)) - torch.log1p(rest)
-    hazard = torch.where(within, beyond, below)  # of the tail
-    by_t = torch.where(at_end, -sign * hazard, t.sign() * (beyond - below))
-    by_h = torch.where(at_end, hazard, beyond + below + 2 / mass - 2)
-    return with_derivatives(value, (given[0], by_t), (given[1], by_h))
+
+    def slopes():
+        below, beyond = (
+            torch.where(gap > 0, 1.0, d) / (1 + d),
+            s / (1 + s),
+        )  # P(T < gap), P(T > reach)
+        hazard = torch.where(within, beyond, below)  # of the tail
+        yield torch.where(at_end, -sign * hazard, t.sign() * (beyond - below))
+        yield torch.where(at_end, hazard, beyond + below + 2 / mass - 2)
+
+    return with_derivatives(value, given, slopes)
 
 
 def log_laplace_sf(t: Tensor) -> Tensor:
@@ -161,7 +184,7 @@ def log_student_t3_sf(t: Tensor) -> Tensor:
     """
     given, t = t, t.detach()
     sf = _x_minus_sin(2 * torch.atan2(torch.full_like(t, math.sqrt(3)), t)) / (2 * math.pi)
-    return with_derivatives(sf.log(), (given, -_STUDENT_T3 / sf / (3 + t**2) ** 2))
+    return with_derivatives(sf.log(), [given], lambda: [-_STUDENT_T3 / sf / (3 + t**2) ** 2])
 
 
 def log_student_t3_bin(t: Tensor, h: Tensor) -> Tensor:
@@ -183,9 +206,12 @@ def log_student_t3_bin(t: Tensor, h: Tensor) -> Tensor:
     far = 12 * (t * root) * (t * root) / (1 + torch.where(beyond, cosine, 0.0))
     versine = torch.where(beyond, far, 1 - cosine)
     mass = (_x_minus_sin(d) + sine * versine) / math.pi
-    by_t = -_STUDENT_T3 / mass * 4 * t * h * below * above * (below + above)
-    by_h = _STUDENT_T3 / mass * (below**2 + above**2)
-    return with_derivatives(mass.log(), (given[0], by_t), (given[1], by_h))
+
+    def slopes():
+        yield -_STUDENT_T3 / mass * 4 * t * h * below * above * (below + above)
+        yield _STUDENT_T3 / mass * (below**2 + above**2)
+
+    return with_derivatives(mass.log(), given, slopes)
 
 
 # --- the incomplete beta function --------------------------------------------------------------
@@ -202,13 +228,16 @@ def log_gamma(x: Tensor) -> Tensor:
     given, x = x, x.detach()
     q, z = x * (x + 7), x + 8
     product = q * polynomial([720, 252, 28, 1], q)
-    slope = (2 * x + 7) * polynomial([720, 504, 84, 4], q)
     log_z, inverse = z.log(), 1 / z
     square = inverse**2
     value = (z - 0.5) * log_z - z + LOG_2PI / 2 + inverse * polynomial(_STIRLING, square)
-    terms = polynomial([(2 * k + 1) * c for k, c in enumerate(_STIRLING)], square)
-    digamma = log_z - inverse / 2 - square * terms - slope / product
-    return with_derivatives(value - product.log(), (given, digamma))
+
+    def digamma():
+        slope = (2 * x + 7) * polynomial([720, 504, 84, 4], q)  # of the product
+        terms = polynomial([(2 * k + 1) * c for k, c in enumerate(_STIRLING)], square)
+        yield log_z - inverse / 2 - square * terms - slope / product
+
+    return with_derivatives(value - product.log(), [given], digamma)
 
 
 _BETA_DROP = 17.0  # the integrand is cut where it has fallen by this many nats: exp(-17) = 4e-8
@@ -266,7 +295,7 @@ def _log_beta_integral(a: Tensor, b: Tensor, low: Tensor, high: Tensor) -> Tenso
         total = total + density
         sum_y, sum_rest = sum_y + density * log_y, sum_rest + density * log_rest
     value = (4 * half * total).log() + largest
-    return with_derivatives(value, (given[0], sum_y / total), (given[1], sum_rest / total))
+    return with_derivatives(value, given, lambda: [sum_y / total, sum_rest / total])
 
 
 def log_beta_bin(a: Tensor, b: Tensor, level: Tensor, levels: int) -> Tensor:

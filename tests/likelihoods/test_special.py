@@ -73,6 +73,23 @@ def test_continuous_bernoulli_normaliser_and_mean(dtype, tolerance):
         assert abs(m - exact_mean) <= tolerance * exact_mean, a
 
 
+@pytest.mark.parametrize("part", [1 / 256, 0.5])
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-13), (torch.float32, 1e-6)])
+def test_a_ratio_of_hyperbolic_sines_and_its_slope(dtype, tolerance, part):
+    """From 0 to where sinh overflows; the value to a share of itself and of the log of the part."""
+    grid = torch.cat([torch.zeros(1), torch.logspace(-30, 4, 120), torch.tensor([1.0, 256.0])])
+    x = torch.cat([grid, -grid]).to(dtype).requires_grad_()
+    values = special.log_sinh_ratio(x, part)
+    (slopes,) = torch.autograd.grad(values.sum(), x)
+    for a, value, slope in zip(*(v.tolist() for v in (x, values, slopes))):
+        a, p = mp.mpf(a), mp.mpf(part)
+        with mp.workdps(80):
+            exact = mp.log(mp.sinh(p * a) / mp.sinh(a)) if a else mp.log(p)
+            exact_slope = p * mp.coth(p * a) - mp.coth(a) if a else mp.mpf(0)
+        assert abs(value - exact) <= tolerance * abs(exact), a
+        assert abs(slope - exact_slope) <= tolerance * abs(exact_slope), a
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_bins_and_tails_agree_with_the_reference(shape):
@@ -191,6 +208,7 @@ def test_gradients_of_beta_bins_are_finite_differences_over_all_concentrations(l
 
 TWICE = {
     "log_sinhc": special.log_sinhc,
+    "log_sinh_ratio": lambda x: special.log_sinh_ratio(x, 0.5),
     "log_normal_sf": normal_bins.log_normal_sf,
     "log_gamma": special.log_gamma,
     "log_beta_bin": lambda x: special.log_beta_bin(x, x, torch.tensor(3.0), 17),
