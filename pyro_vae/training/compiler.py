@@ -37,6 +37,7 @@ def compile_step(
     options = {
         "cpp.min_chunk_size": 8192,  # numbers that repay the start of a thread
         "size_asserts": False,  # a step's tensors never change their shapes
+        "cpp.vec_isa_ok": True,  # what torch knows of the processor, without five seconds of probes
     }
     if libraries:
         options["post_grad_custom_post_pass"] = inductor_pass.ChosenProducts(libraries)

@@ -96,3 +96,22 @@ def test_a_compiled_step_on_a_gpu_is_recorded_once(monkeypatch):
     compile_step(step, torch.device("cuda", 0))
     assert said[0]["options"]["triton.cudagraphs"] is False
     assert said[0]["dynamic"] is False
+
+
+@pytest.mark.slow
+def test_vector_instructions_are_not_probed(monkeypatch, tmp_path):
+    """Inductor would compile a program for each set of them, and run it, where its cache is empty."""
+    from torch._inductor import cpu_vec_isa
+
+    probed = []
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(
+        cpu_vec_isa.VecISA, "check_build", lambda _, code: probed.append(code) is None
+    )
+    cpu_vec_isa.valid_vec_isa_list.cache_clear()
+    cpu_vec_isa.VecISA._VecISA__bool__impl.cache_clear()
+    compile_step(of_its_own(step), torch.device("cpu"))(
+        [torch.ones(3), torch.ones(2)], torch.tensor(0.5), torch.ones(3), [torch.zeros(2)]
+    )
+    assert cpu_vec_isa.valid_vec_isa_list()
+    assert cpu_vec_isa.VecISA._avx_code not in probed
