@@ -74,6 +74,13 @@ class Family:
         )
         return next(compiled)
 
+    @property
+    def auto_loses(self) -> float:
+        """The share of time that `auto` loses on this machine in the worst case, at its border."""
+        eager = self.auto_from * median(self.of_eager) / 1e3
+        compiled = self.first_epoch + self.auto_from * median(self.milliseconds) / 1e3
+        return max(eager, compiled) / min(eager, compiled) - 1
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure the families that the command line asks for, and print the page."""
@@ -130,7 +137,7 @@ an empty cache, and its seconds are those of the clock; {number(imports)} of the
 a first small kernel, as in a process of its own.
 The floor is what the products, Adam's traffic and, for `categorical`, one exponential per grey level
 and pixel take by themselves. Compiling pays from the step on at which the difference to `eager` has
-made up for the first epoch.
+made up for the first epoch. `auto` loses most time where it turns to compiling.
 """
 
 
@@ -139,8 +146,8 @@ def table(families: list[Family]) -> list[str]:
     reference = next((f for f in families if f.name == REFERENCE), families[0])
     lines = [
         f"| family | ms per step | ratio to `{reference.name}` | floor, ms | first epoch, s"
-        " | eager, ms | compiling pays from, steps | `auto` compiles from |",
-        f"| --- |{' ---: |' * 7}",
+        " | eager, ms | compiling pays from, steps | `auto` compiles from | `auto` loses, % |",
+        f"| --- |{' ---: |' * 8}",
     ]
     for family in sorted(families, key=lambda f: median(f.milliseconds)):
         ratios = [a / b for a, b in zip(family.milliseconds, reference.milliseconds)]
@@ -152,6 +159,7 @@ def table(families: list[Family]) -> list[str]:
             spread(family.of_eager),
             f"{family.pays_from:,.0f}" if family.pays_from > 0 else "never",
             f"{family.auto_from:,}",
+            f"{100 * family.auto_loses:.0f}",
         )
         lines.append(f"| `{family.name}` | {' | '.join(figures)} |")
     return lines

@@ -115,7 +115,7 @@ class BetaPixels(PixelDensity):
     The decoder gives log a and log b. The density is U-shaped where a and b are both below one.
     """
 
-    per_color, numbers_per_pixel = 2, 60
+    per_color, numbers_per_pixel, compiled_per_pixel = 2, 60, 24
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
         a, b = bounded_concentrations(outputs)
@@ -131,7 +131,7 @@ class BetaBinomial(LevelMass):
     bits back coding", 2019, https://arxiv.org/abs/1901.04866.
     """
 
-    per_color, numbers_per_pixel = 2, 40
+    per_color, numbers_per_pixel, compiled_per_pixel = 2, 40, 40
 
     def mass(self, outputs: Tensor) -> TorchDistribution:
         a, b = bounded_concentrations(outputs)
@@ -145,7 +145,8 @@ class Categorical(LevelMass):
     turns the features into logits.
     """
 
-    per_color, compiles = 8, False  # features, which one operator turns into masses
+    per_color = 8  # features
+    compiled_per_pixel = 0  # one operator turns features into masses
 
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)
@@ -181,7 +182,7 @@ class DiscretizedLogisticMixture(LevelMass):
     https://arxiv.org/abs/1701.05517 (without its regression of one channel on another).
     """
 
-    COMPONENTS, numbers_per_pixel = 5, 60
+    COMPONENTS, numbers_per_pixel, compiled_per_pixel = 5, 60, 32
 
     @property
     def channels(self) -> int:

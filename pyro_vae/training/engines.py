@@ -297,7 +297,7 @@ STEPS_THAT_PAY = {
 }
 # Numbers that a likelihood scores in a step, of which so many make it as large as another such step on
 # a CPU. Measured by benchmarks/families.py; machines differ by a factor of two.
-SCORED_LIKE_A_STEP = {"cpu": 160_000, "cuda": math.inf}
+SCORED_LIKE_A_STEP = {"cpu": 100_000, "cuda": math.inf}
 
 
 class Choice(NamedTuple):

@@ -166,8 +166,8 @@ def numbers_scored(model: VAE, images: int) -> int:
 
 
 def numbers_compiled(model: VAE, images: int) -> int:
-    """Return how many of `numbers_scored` a compiled step works on itself."""
-    return numbers_scored(model, images) if model.likelihood.compiles else 0
+    """Return the numbers that say how much time a step on so many images saves if it is compiled."""
+    return images * math.prod(model.image_shape) * model.likelihood.compiled_per_pixel
 
 
 def step_bytes(model: VAE, settings: TrainingSettings) -> int:
