@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 import pyro_vae as pv
-from pyro_vae.evaluation.tempering import Annealing, TemperedPath
+from pyro_vae.evaluation.joint import CompiledJoint
+from pyro_vae.evaluation.tempering import PILOT_CHAINS, Annealing, TemperedPath
 
 SIGMA, STEP = 0.25, 0.01
 
@@ -69,7 +70,8 @@ class Ours:
 
     def __init__(self, problem: Problem):
         vae, images, codes = problem.build()
-        self.path = TemperedPath(vae, images, Annealing(num_leapfrog=problem.leapfrogs))
+        joint = CompiledJoint(vae, "levels", (PILOT_CHAINS, problem.images))
+        self.path = TemperedPath(joint, images, Annealing(num_leapfrog=problem.leapfrogs))
         self.chains = self.path.chains(codes)
         self.step_size = torch.full((problem.images,), STEP)
 

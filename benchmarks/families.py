@@ -23,8 +23,8 @@ from speed import machine, turn, versions
 from tables import number, spread
 
 import pyro_vae as pv
+from pyro_vae.compiling.compiler import compile_step
 from pyro_vae.likelihoods import LIKELIHOODS
-from pyro_vae.training.compiler import compile_step
 from pyro_vae.training.engines import choose_engine
 from pyro_vae.training.step import numbers_compiled
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import pyro_vae as pv
-from pyro_vae.training.products import LIBRARIES
+from pyro_vae.compiling.products import LIBRARIES
 
 ADAM = 7 * 4  # bytes per parameter: it reads p, g and both averages, and writes all but g
 

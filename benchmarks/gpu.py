@@ -26,8 +26,8 @@ from stages import HERE, Place, Said, Short, Stage, check, each, of_stage
 
 import pyro_vae as pv
 from pyro_vae.checkpoints import load_checkpoint
+from pyro_vae.compiling.compiler import missing_compiler
 from pyro_vae.randomness import seeded
-from pyro_vae.training.compiler import missing_compiler
 from pyro_vae.training.replay import ReplayedSteps
 
 PEERS = ["numpyro", "handwritten_eager", "handwritten_compiled", "eager", "compiled", "fit_many"]

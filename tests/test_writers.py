@@ -26,7 +26,7 @@ ALLOWED = {
     "pyro_vae.data.published": {"gzip.open(zipped", "np.load(path"},
     "pyro_vae.checkpoints": {"zipfile.ZipFile(file", "torch.load(file"},  # a buffer
     "pyro_vae.devices": {".read_text("},  # what the machine tells
-    "pyro_vae.training.products": {".read_text("},
+    "pyro_vae.compiling.products": {".read_text("},
 }
 
 

@@ -20,7 +20,15 @@ from torch import Tensor
 
 from pyro_vae.evaluation.bounds import decoded_at_once
 from pyro_vae.evaluation.estimates import FEW_CHAINS, SPREAD_NATS
-from pyro_vae.evaluation.tempering import Annealing, Chains, TemperedPath, path_of, tune
+from pyro_vae.evaluation.joint import joint_of
+from pyro_vae.evaluation.tempering import (
+    PILOT_CHAINS,
+    Annealing,
+    Chains,
+    TemperedPath,
+    path_of,
+    tune,
+)
 from pyro_vae.models.elbo import fixed_weights
 from pyro_vae.models.vae import VAE
 from pyro_vae.notices import Progress, no_progress
@@ -189,11 +197,13 @@ def _in_batches(
     """Return the forward runs and, if exact codes z (N, latent_dim) are, the backward."""
     decoded = decoded_at_once(vae) * (1 if images.device.type == "cpu" else 8)  # it fits in a cache
     at_once = max(1, decoded // annealing.num_chains)
-    batches = []
+    at_once = math.ceil(len(images) / math.ceil(len(images) / at_once))  # batches of one size
+    batches, count = [], len(images) * annealing.codes_per_image * (1 if z is None else 2)
     with pyro.validation_enabled(False), fixed_weights(vae):
+        joint = joint_of(vae, images, annealing.score, (PILOT_CHAINS, at_once), count)
         for first in range(0, len(images), at_once):
             rows = slice(first, first + at_once)
-            path = path_of(vae, images[rows], annealing, progress)
+            path = path_of(joint, images[rows], annealing, progress)
             codes = None if z is None else z[rows]
             batches.append(_runs(path, codes, progress))
     return [Annealed(*map(torch.cat, zip(*column))) for column in zip(*batches)]

@@ -15,9 +15,9 @@ import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
 
-from pyro_vae.evaluation.bounds import log_likelihood
+from pyro_vae.evaluation.joint import Joint
+from pyro_vae.likelihoods.derivatives import with_slope
 from pyro_vae.likelihoods.distributions import Normal
-from pyro_vae.models.vae import VAE
 from pyro_vae.names import check_name
 from pyro_vae.notices import Progress
 
@@ -55,6 +55,12 @@ class Annealing:
 
     def __post_init__(self):
         check_name("start", self.start, STARTS)
+
+    @property
+    def codes_per_image(self) -> int:
+        """Return about how many codes are scored for an image, those of two pilot runs too."""
+        moved = self.num_chains * self.num_temperatures + 2 * PILOT_CHAINS * TUNED
+        return self.num_leapfrog * moved
 
     @property
     def temperatures(self) -> list[float]:
@@ -109,16 +115,14 @@ class TemperedPath:
 
     def __init__(
         self,
-        vae: VAE,
+        joint: Joint,
         x: Tensor,
         annealing: Annealing,
         loc: Tensor | None = None,
         factor: Tensor | None = None,
     ):
-        self.vae, self.x, self.annealing, self.loc, self.factor = vae, x, annealing, loc, factor
-        with torch.no_grad():
-            self.prior: TorchDistribution = vae.prior  # once: a VampPrior encodes images for it
-        self.start = self.prior
+        self.joint, self.x, self.annealing, self.loc, self.factor = joint, x, annealing, loc, factor
+        self.start: TorchDistribution = joint.prior
         if loc is not None:
             self.start = Normal(torch.zeros_like(loc), torch.ones_like(loc)).to_event(1)
 
@@ -137,17 +141,13 @@ class TemperedPath:
 
     def position(self, u: Tensor) -> Position:
         """Return the position of chains at coordinates u (chains, N, latent_dim)."""
-        u = u.detach().requires_grad_()
-        with torch.enable_grad():
-            z, start = self.codes(u), self.start.log_prob(u)
-            likelihood = log_likelihood(self.vae, self.x, z, self.annealing.score)
-            joint = likelihood + self.prior.log_prob(z)
-            (start_gradient,) = torch.autograd.grad(start.sum(), u)
-            (joint_gradient,) = torch.autograd.grad(joint.sum(), u)
-        u, start, joint = u.detach(), start.detach(), joint.detach()
+        joint, gradient = self.joint(self.x, self.codes(u))
         if self.factor is not None:
             joint = joint + self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return Position(u, start, joint - start, start_gradient, joint_gradient - start_gradient)
+            gradient = torch.einsum("nij,kni->knj", self.factor, gradient)
+        with torch.enable_grad():
+            start, start_gradient = with_slope(self.start.log_prob, u)
+        return Position(u, start, joint - start, start_gradient, gradient - start_gradient)
 
     def move(self, chains: Chains, t: float, step_size: Tensor) -> tuple[Chains, Tensor]:
         """Make one Hamiltonian transition that leaves the density at t invariant.
@@ -192,20 +192,20 @@ def tune(path: TemperedPath, progress: Progress) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def path_of(vae: VAE, x: Tensor, annealing: Annealing, progress: Progress) -> TemperedPath:
+def path_of(joint: Joint, x: Tensor, annealing: Annealing, progress: Progress) -> TemperedPath:
     """Return the path from the prior, or from a Normal that is fitted to a pilot run.
 
     The pilot run starts at the Normal with independent components that has the moments of q(z|x).
     """
     if annealing.start == "prior":
-        return TemperedPath(vae, x, annealing)
-    q = vae.encode(x)
+        return TemperedPath(joint, x, annealing)
+    q = joint.vae.encode(x)
     loc, scale = q.mean, q.variance.sqrt()
     longer = replace(annealing, num_temperatures=max(TUNED, annealing.num_temperatures))
-    pilot = TemperedPath(vae, x, longer, loc, torch.diag_embed(scale))
+    pilot = TemperedPath(joint, x, longer, loc, torch.diag_embed(scale))
     _, codes = tune(pilot, progress)
     loc, factor = fitted_normal((codes - loc) / scale)
-    return TemperedPath(vae, x, annealing, q.mean + scale * loc, scale.unsqueeze(-1) * factor)
+    return TemperedPath(joint, x, annealing, q.mean + scale * loc, scale.unsqueeze(-1) * factor)
 
 
 def fitted_normal(draws: Tensor) -> tuple[Tensor, Tensor]:

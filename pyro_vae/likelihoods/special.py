@@ -107,8 +107,9 @@ def can_look(x: Tensor) -> bool:
 
     It syncs a GPU, and fails while a graph is captured and under `torch.func`.
     """
-    transformed = torch._C._functorch.maybe_current_level() is not None
-    return x.device.type == "cpu" and not transformed and not torch.compiler.is_compiling()
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.maybe_current_level() is None
 
 
 # --- standard symmetric distributions: log survival function, log P(|T - t| < h) for t >= 0 ----

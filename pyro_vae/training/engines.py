@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.export.graph_signature import InputKind
 
+from pyro_vae.compiling.compiler import compile_step, missing_compiler
+from pyro_vae.compiling.products import choose, products_of_graph
 from pyro_vae.data import draw_binary
 from pyro_vae.devices import sent
 from pyro_vae.names import check_name
 from pyro_vae.training.adam import ADAM, Adam, ClippingAdam, adam_scalars
 from pyro_vae.training.capture import Captured, Draw, capture
-from pyro_vae.training.compiler import compile_step, missing_compiler
 from pyro_vae.training.epochs import Minibatches
 from pyro_vae.training.objectives import Loss, Terms, training_mode
-from pyro_vae.training.products import choose
 from pyro_vae.training.programs import Recorder, per_image
 from pyro_vae.training.replay import STEPS, Noise
 from pyro_vae.training.step import Learned, Step, fused_step, training_step
@@ -214,7 +214,7 @@ class Compiled(Engine):
 
     def make_step(self, captured: Captured, minibatches: Minibatches) -> Step:
         """Return the function that takes a step."""
-        self.libraries = choose(captured.graph.graph, self.libraries)
+        self.libraries = choose(products_of_graph(captured.graph.graph), self.libraries)
         step = training_step(captured, minibatches.dynamic, self.adam, labels=minibatches.labels)
         return self.compile(step, minibatches.images.device, self.libraries)
 

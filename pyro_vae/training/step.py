@@ -6,13 +6,13 @@ estimated how much memory a step takes.
 
 import math
 from collections.abc import Callable, Sequence
-from types import FunctionType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.export.graph_signature import InputKind
 
+from pyro_vae.compiling.compiler import of_its_own
 from pyro_vae.devices import device_bytes
 from pyro_vae.models.vae import VAE
 from pyro_vae.settings import TrainingSettings
@@ -109,13 +109,6 @@ def training_step(
         return terms
 
     return of_its_own(step)
-
-
-def of_its_own(function: Callable) -> Callable:
-    """Return the function with a new code object, since Dynamo's cache goes by code objects."""
-    code = function.__code__.replace(co_name=function.__name__)
-    closure = function.__closure__
-    return FunctionType(code, function.__globals__, function.__name__, closure=closure)
 
 
 def updated(

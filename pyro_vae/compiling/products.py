@@ -19,6 +19,8 @@ from pyro_vae.kept import cache_file, kept
 SECONDS, ROUNDS = 0.02, 5  # a product is timed for so long, and for so many rounds at least
 LARGE = 2**23  # multiplications, from which on oneDNN was taken before products were timed
 
+Products = dict[str, tuple[Tensor, Tensor]]  # the factors, on the device `meta`, by name
+
 
 @torch.library.custom_op("pyro_vae::product", mutates_args=())
 def product(a: Tensor, b: Tensor) -> Tensor:
@@ -40,15 +42,15 @@ LIBRARIES = {  # a bias is added after the product
 }
 
 
-def choose(graph: Graph, known: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the library of each product of a captured loss and its gradients, by its name.
+def choose(wanted: Products, known: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the library of each product, by its name.
 
     What is not known is measured, unless the user's cache has it from another training.
 
     Args:
+        wanted: the factors of each product, by its name.
         known: the choices of before; None for a training that began when none were kept.
     """
-    wanted = products(graph)
     if known is None:
         return {name: _before(a, b) for name, (a, b) in wanted.items()}
     new = {name: pair for name, pair in wanted.items() if name not in known}
@@ -62,22 +64,27 @@ def choose(graph: Graph, known: Mapping[str, str] | None) -> dict[str, str]:
     return {**known, **{name: str(library) for name, library in measured.items()}}
 
 
-def products(graph: Graph) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the factors of each float32 product on a CPU, on the device `meta`, by its name.
-
-    A linear layer has three: the forward one, and those of the gradients of its input and weights.
-    """
-    found = {}
+def products_of_graph(graph: Graph) -> Products:
+    """Return the factors of the float32 products of a captured loss on a CPU and of its gradients."""
+    found: Products = {}
     for node in graph.find_nodes(op="call_function", target=torch.ops.aten.linear.default):
         outputs, inputs = (each.meta["val"] for each in (node, node.args[0]))
         if outputs.device.type != "cpu" or outputs.dtype != torch.float32:
             continue
         k, m = inputs.shape[-1], outputs.shape[-1]
-        sizes = (outputs.numel() // m, k), (m, k), (outputs.numel() // m, m)
-        x, weight, gradient = (torch.empty(size, device="meta") for size in sizes)
-        for a, b in ((x, weight.t()), (gradient, weight), (gradient.t(), x)):
-            found[product_name(a, b)] = a, b
+        found |= products_of_layer(outputs.numel() // m, k, m)
     return found
+
+
+def products_of_layer(rows: int, inputs: int, outputs: int) -> Products:
+    """Return the factors of a linear layer's three products, on the device `meta`, by their names.
+
+    They are the forward one, and those of the gradients of its input and weights.
+    """
+    sizes = (rows, inputs), (outputs, inputs), (rows, outputs)
+    x, weight, gradient = (torch.empty(size, device="meta") for size in sizes)
+    pairs = (x, weight.t()), (gradient, weight), (gradient.t(), x)
+    return {product_name(a, b): (a, b) for a, b in pairs}
 
 
 def product_name(a: Tensor, b: Tensor) -> str:

@@ -12,9 +12,9 @@ from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import pyro_vae as pv
-from pyro_vae.training import products
-from pyro_vae.training.compiler import compile_step
-from pyro_vae.training.products import choose
+from pyro_vae.compiling import products
+from pyro_vae.compiling.compiler import compile_step
+from pyro_vae.compiling.products import choose, products_of_graph
 from tests.support.programs import images, model
 from tests.support.training import through_a_file
 
@@ -51,7 +51,7 @@ def graph():
 
 
 def libraries(graph, known=None):
-    return set(choose(graph, {} if known is None else known).values())
+    return set(choose(products_of_graph(graph), {} if known is None else known).values())
 
 
 @pytest.mark.parametrize("slow, fast", [("mm", "onednn"), ("onednn", "mm")])
@@ -68,14 +68,14 @@ def test_the_faster_library_is_chosen_once(graph, own_cache, monkeypatch, slow, 
 
 def test_what_is_known_stays_and_the_rest_is_measured(graph, own_cache, monkeypatch):
     put_times(monkeypatch, mm=2.0, onednn=1.0)
-    whole = choose(graph, {})
+    whole = choose(products_of_graph(graph), {})
     one = {min(whole): "mm"}
-    assert len(whole) > 1 and choose(graph, one) == whole | one
+    assert len(whole) > 1 and choose(products_of_graph(graph), one) == whole | one
 
 
 def test_timing_leaves_the_noise_alone(graph, own_cache):
     before = torch.get_rng_state()
-    assert choose(graph, {})
+    assert choose(products_of_graph(graph), {})
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -97,7 +97,7 @@ def test_a_run_from_before_goes_by_the_rule_of_then(graph, monkeypatch, vendor):
     monkeypatch.setattr(products.Path, "exists", lambda path: True)
     monkeypatch.setattr(products.Path, "read_text", lambda path: f"vendor_id : {vendor}")
     monkeypatch.setattr(products, "LARGE", 40 * 16 * 8)
-    chosen = choose(graph, None)
+    chosen = choose(products_of_graph(graph), None)
     large = {name for name, library in chosen.items() if library == "onednn"}
     of_first_and_last = {
         "40x16x8nt",
@@ -142,7 +142,7 @@ def targets(chosen):
     from torch._inductor.fx_passes.post_grad import post_grad_passes
     from torch._inductor.virtualized import V
 
-    from pyro_vae.training.product_pass import ChosenProducts
+    from pyro_vae.compiling.product_pass import ChosenProducts
 
     def multiplied(bias, a, b):
         return a @ b, torch.addmm(bias, a, b)
@@ -171,7 +171,7 @@ def test_a_product_goes_to_its_library(chosen, expected):
 
 @pytest.mark.slow
 def test_the_choice_is_part_of_inductors_key():
-    from pyro_vae.training.product_pass import ChosenProducts
+    from pyro_vae.compiling.product_pass import ChosenProducts
 
     one, other = (ChosenProducts({"2x3x4nn": name}).uuid() for name in products.LIBRARIES)
     assert one != other
@@ -196,7 +196,7 @@ def first_step(engine):
 @pytest.mark.long
 def test_machine_code_with_onednn_is_the_eager_step_to_rounding(monkeypatch, own_cache):
     """It is chosen for every product: the first loss and all first gradients, in float32."""
-    from pyro_vae.training.product_pass import ChosenProducts
+    from pyro_vae.compiling.product_pass import ChosenProducts
 
     put_times(monkeypatch, mm=2.0, onednn=1.0)
     seen = []

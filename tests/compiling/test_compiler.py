@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from pyro_vae.training import compiler
-from pyro_vae.training.compiler import compile_step
-from pyro_vae.training.step import of_its_own
+from pyro_vae.compiling import compiler
+from pyro_vae.compiling.compiler import compile_step, of_its_own
 
 
 def counted(monkeypatch):

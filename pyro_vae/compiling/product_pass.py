@@ -6,7 +6,7 @@ import torch
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 from torch.fx import Graph, Node
 
-from pyro_vae.training.products import LIBRARIES, product_name
+from pyro_vae.compiling.products import LIBRARIES, product_name
 
 aten = torch.ops.aten
 

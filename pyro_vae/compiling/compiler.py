@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import torch
 from torch import Tensor
@@ -42,6 +42,13 @@ def compile_step(
     if libraries:
         options["post_grad_custom_post_pass"] = inductor_pass.ChosenProducts(libraries)
     return Direct(step, options)
+
+
+def of_its_own(function: Callable) -> Callable:
+    """Return the function with a new code object, since Dynamo's cache goes by code objects."""
+    code = function.__code__.replace(co_name=function.__name__)
+    closure = function.__closure__
+    return FunctionType(code, function.__globals__, function.__name__, closure=closure)
 
 
 class Direct:
@@ -112,7 +119,7 @@ def _import_pass() -> ModuleType:
     before, logger.disabled = logger.disabled, True
     try:
         importlib.import_module("torch.utils.cpp_extension")
-        return importlib.import_module("pyro_vae.training.product_pass")
+        return importlib.import_module("pyro_vae.compiling.product_pass")
     finally:
         logger.disabled = before
 
