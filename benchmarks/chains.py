@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import pyro_vae as pv
+from pyro_vae.compiling.products import LIBRARIES, fastest, product_name
 from pyro_vae.evaluation.joint import CompiledJoint
 from pyro_vae.evaluation.tempering import PILOT_CHAINS, Annealing, TemperedPath
 
@@ -169,17 +170,24 @@ class NumPyro:
 
 
 class Products:
-    """What cannot be avoided: the decoder's products and those of its gradient."""
+    """What cannot be avoided: the decoder's products and those of its gradient, by the fastest library."""
 
     def __init__(self, problem: Problem):
         weights, _, _, codes = problem.arrays()
         self.first, _, self.second, _ = map(torch.tensor, weights)
         self.z, self.leapfrogs = torch.tensor(codes).flatten(0, 1), problem.leapfrogs
+        self.libraries: dict[str, str] = {}
+
+    def product(self, a: Tensor, b: Tensor) -> Tensor:
+        name = product_name(a, b)
+        if name not in self.libraries:
+            self.libraries[name] = fastest(a, b)
+        return LIBRARIES[self.libraries[name]](a, b)
 
     def move(self, transitions: int) -> None:
         for _ in range(transitions * self.leapfrogs):
-            outputs = self.z @ self.first.T @ self.second.T
-            outputs @ self.second @ self.first
+            outputs = self.product(self.product(self.z, self.first.T), self.second.T)
+            self.product(self.product(outputs, self.second), self.first)
 
 
 PEERS = {peer.__name__.lower(): peer for peer in (Ours, Handwritten, NumPyro, Products)}
