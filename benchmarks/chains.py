@@ -170,7 +170,7 @@ class NumPyro:
 
 
 class Products:
-    """What cannot be avoided: the decoder's products and those of its gradient, by the fastest library."""
+    """What cannot be avoided: the products of the decoder and of its gradient, by the faster library."""
 
     def __init__(self, problem: Problem):
         weights, _, _, codes = problem.arrays()
