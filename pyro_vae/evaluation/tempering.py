@@ -18,6 +18,7 @@ from torch import Tensor
 from pyro_vae.evaluation.joint import Joint
 from pyro_vae.likelihoods.derivatives import with_slope
 from pyro_vae.likelihoods.distributions import Normal
+from pyro_vae.likelihoods.special import LOG_2PI
 from pyro_vae.names import check_name
 from pyro_vae.notices import Progress
 
@@ -145,9 +146,15 @@ class TemperedPath:
         if self.factor is not None:
             joint = joint + self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
             gradient = torch.einsum("nij,kni->knj", self.factor, gradient)
-        with torch.enable_grad():
-            start, start_gradient = with_slope(self.start.log_prob, u)
+        start, start_gradient = self._start(u)
         return Position(u, start, joint - start, start_gradient, gradient - start_gradient)
+
+    def _start(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log p0(u), nats (chains, N), and its gradient (chains, N, latent_dim)."""
+        if self.loc is not None or self.joint.vae.standard_prior:
+            return -(u.square().sum(-1) + u.shape[-1] * LOG_2PI) / 2, -u
+        with torch.enable_grad():
+            return with_slope(self.start.log_prob, u)
 
     def move(self, chains: Chains, t: float, step_size: Tensor) -> tuple[Chains, Tensor]:
         """Make one Hamiltonian transition that leaves the density at t invariant.
