@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cache
 
 import torch
 from pyro.distributions import TorchDistribution, constraints
@@ -113,12 +112,6 @@ class CategoricalLevels(TorchDistribution):
         return categorical.sample(sample_shape) / (self.levels - 1)
 
 
-@cache
-def log_choices(n: int) -> list[float]:
-    """Return log C(n, v) for v = 0 ... n."""
-    return [math.log(math.comb(n, v)) for v in range(n + 1)]
-
-
 class BetaBinomialLevels(TorchDistribution):
     """A beta-binomial distribution of v over n = levels - 1 trials; it is always scored in float64.
 
@@ -150,8 +143,9 @@ class BetaBinomialLevels(TorchDistribution):
         of = v + a, n - v + b, n + a + b, a, b, a + b
         gammas = log_gamma(torch.stack(torch.broadcast_tensors(*of)))
         after, before = gammas[0] + gammas[1] - gammas[2], gammas[3] + gammas[4] - gammas[5]
-        choices = torch.tensor(log_choices(n), dtype=a.dtype, device=a.device)[v.long()]
-        return (choices + after - before).to(self.a.dtype)
+        all_v = torch.arange(n + 1, dtype=a.dtype, device=a.device)
+        choices = math.lgamma(n + 1) - torch.lgamma(all_v + 1) - torch.lgamma(n - all_v + 1)
+        return (choices[v.long()] + after - before).to(self.a.dtype)
 
     def sample(self, sample_shape=torch.Size()) -> Tensor:
         beta = torch.distributions.Beta(self.a.double(), self.b.double(), validate_args=False)
