@@ -107,6 +107,7 @@ def joint_of(vae: VAE, images: Tensor, score: str, block: tuple[int, int], codes
             images[: block[1]], images.new_zeros(1, min(len(images), block[1]), vae.latent_dim)
         )
     except Exception as error:  # torch raises many kinds of errors here
-        notice(f"annealing: not compiled, since {str(error).strip().partition(chr(10))[0]}")
+        reason = str(error).strip().partition("\n")[0]
+        notice(f"annealing: not compiled, since {reason}")
         return plain
     return compiled
