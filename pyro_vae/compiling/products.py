@@ -22,18 +22,20 @@ LARGE = 2**23  # multiplications, from which on oneDNN was taken before products
 Products = dict[str, tuple[Tensor, Tensor]]  # the factors, on the device `meta`, by name
 
 
-@torch.library.custom_op("pyro_vae::product", mutates_args=())
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Return the product of a (n, k) and b (k, m) by oneDNN, (n, m), to float32 rounding.
 
-    It is a custom operator, since inductor accepts oneDNN's own for weights that never change only.
+    It is an operator of our own, since inductor accepts oneDNN's for weights that never change only.
     """
     return torch.ops.mkldnn._linear_pointwise(a, b.t(), None, "none", [], "")
 
 
-@product.register_fake
-def _(a: Tensor, b: Tensor) -> Tensor:
-    return a.new_empty(a.shape[0], b.shape[1])
+OPERATORS = torch.library.Library("pyro_vae", "FRAGMENT")
+OPERATORS.define("product(Tensor a, Tensor b) -> Tensor")
+OPERATORS.impl("product", product, "CPU")
+torch.library.register_fake(
+    "pyro_vae::product", lambda a, b: a.new_empty(len(a), b.shape[1]), lib=OPERATORS
+)
 
 
 LIBRARIES = {  # a bias is added after the product
