@@ -37,8 +37,11 @@ def compile_step(
     options = {
         "cpp.min_chunk_size": 8192,  # numbers that repay the start of a thread
         "size_asserts": False,  # a step's tensors never change their shapes
-        "cpp.vec_isa_ok": True,  # what torch knows of the processor, without five seconds of probes
     }
+    if torch._inductor.config.cpp.vec_isa_ok is None:  # unless the user has said so
+        options["cpp.vec_isa_ok"] = (
+            True  # torch knows the processor; probes take up to five seconds
+        )
     if libraries:
         options["post_grad_custom_post_pass"] = inductor_pass.ChosenProducts(libraries)
     return Direct(step, options)
@@ -64,10 +67,7 @@ class Direct:
     """
 
     def __init__(self, step: Callable, options: dict):
-        self.options, self.inputs = options, None
-        guards = {"guard_filter_fn": _no_guards}
-        compile_with = {"fullgraph": True, "dynamic": False, "options": guards}
-        self.traced = torch.compile(step, backend=self._backend, **compile_with)
+        self.step, self.options, self.inputs = step, options, None
 
     def __call__(self, *args):
         if self.inputs is None:
@@ -82,21 +82,15 @@ class Direct:
         results = self.machine_code(*self.inputs)
         return None if self.result is None else results[self.result]
 
-    def _backend(self, graph: GraphModule, examples: list[Tensor], **_) -> Callable:
-        from torch._inductor.compile_fx import compile_fx  # imports inductor
-
-        self.machine_code = compile_fx(graph, examples, config_patches=self.options)
-
-        def watched(*inputs):
-            self.seen = inputs, self.machine_code(*inputs)
-            return self.seen[1]
-
-        return watched
-
     def _first(self, args: tuple) -> Tensor | None:
         """Take the way through Dynamo, and see which arguments become which inputs."""
-        result = self.traced(*args)
-        inputs, results = self.seen
+        seen: list = []
+        guards = {"guard_filter_fn": _no_guards}
+        compile_with = {"fullgraph": True, "dynamic": False, "options": guards}
+        backend = _watched(self.options, seen)
+        result = torch.compile(self.step, backend=backend, **compile_with)(*args)
+        self.machine_code, inputs, results = seen
+        seen.clear()  # Dynamo keeps the backend
         numbers = {id(tensor): n for n, tensor in enumerate(tree_leaves(args))}
         self.order = [numbers.get(id(tensor), tensor) for tensor in inputs]  # or a constant
         places = {id(tensor): place for place, tensor in enumerate(inputs)}
@@ -104,13 +98,29 @@ class Direct:
         by_id = {id(tensor): n for n, tensor in enumerate(results)}
         self.result = None if result is None else by_id[id(result)]
         self._place(args)
-        del self.seen
         return result
 
     def _place(self, args: tuple) -> None:
         leaves = tree_leaves(args)
         self.args = args
         self.inputs = [leaves[n] if isinstance(n, int) else n for n in self.order]
+
+
+def _watched(options: dict, seen: list) -> Callable:
+    """Return inductor as a backend; `seen` takes its machine code, with its inputs and results."""
+
+    def backend(graph: GraphModule, examples: list[Tensor], **_) -> Callable:
+        from torch._inductor.compile_fx import compile_fx  # imports inductor
+
+        machine_code = compile_fx(graph, examples, config_patches=options)
+
+        def watched(*inputs):
+            seen[:] = machine_code, inputs, machine_code(*inputs)
+            return seen[2]
+
+        return watched
+
+    return backend
 
 
 def _import_pass() -> ModuleType:

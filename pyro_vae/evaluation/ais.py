@@ -197,10 +197,11 @@ def _in_batches(
     """Return the forward runs and, if exact codes z (N, latent_dim) are, the backward."""
     decoded = decoded_at_once(vae) * (1 if images.device.type == "cpu" else 8)  # it fits in a cache
     at_once = max(1, decoded // annealing.num_chains)
-    at_once = math.ceil(len(images) / math.ceil(len(images) / at_once))  # batches of one size
+    at_once = math.ceil(len(images) / math.ceil(len(images) / at_once))  # of about one size
     batches, count = [], len(images) * annealing.codes_per_image * (1 if z is None else 2)
     with pyro.validation_enabled(False), fixed_weights(vae):
-        joint = joint_of(vae, images, annealing.score, (PILOT_CHAINS, at_once), count)
+        block = math.gcd(PILOT_CHAINS, annealing.num_chains)
+        joint = joint_of(vae, images, annealing.score, (block, at_once), count)
         for first in range(0, len(images), at_once):
             rows = slice(first, first + at_once)
             path = path_of(joint, images[rows], annealing, progress)

@@ -120,7 +120,7 @@ def decoded_at_once(vae: VAE) -> int:
 def work_per_draw(vae: VAE) -> int:
     """Return about how many multiply-adds decode an image and score it; counted, so that it repeats."""
     with FlopCounterMode(display=False) as counted:
-        vae.of_first_class().outputs(torch.zeros(vae.latent_dim).to(vae.prior.mean).unsqueeze(0))
+        vae.of_first_class().outputs(next(vae.parameters()).new_zeros(1, vae.latent_dim))
     scored = vae.likelihood.numbers_per_pixel * math.prod(vae.image_shape)
     return counted.get_total_flops() // 2 + _WORK_PER_NUMBER * scored
 

@@ -12,10 +12,9 @@ from pyro_vae.data import has_missing
 from pyro_vae.evaluation.bounds import log_likelihood, work_per_draw
 from pyro_vae.models.vae import VAE
 from pyro_vae.notices import notice
+from pyro_vae.own_parts import reason_of
 
-PAYS = (
-    1e12  # multiply-adds of `work_per_draw` from which on compiling takes less time than it saves
-)
+PAYS = 2e12  # multiply-adds, by `work_per_draw`, from which on compiling saves its own time
 
 
 class Joint:
@@ -51,7 +50,8 @@ class CompiledJoint(Joint):
     """The same, in blocks of one size that inductor compiles at the first.
 
     Args:
-        block: numbers of chains and of images; what is less is filled up.
+        block: numbers of chains, of which those that are scored are a multiple, and of images, which
+            are filled up.
     """
 
     def __init__(self, vae: VAE, score: str, block: tuple[int, int]):
@@ -70,20 +70,20 @@ class CompiledJoint(Joint):
         self.compiled = compile_step(of_its_own(with_gradient), vae.device, libraries)
 
     def __call__(self, x, z):
-        (count, images, _), (chains, most) = z.shape, self.block
+        images, (chains, most) = len(x), self.block
         x = pad(x, (0, 0, 0, 0, 0, 0, 0, most - images)).contiguous()
-        z = pad(z.detach(), (0, 0, 0, most - images, 0, -count % chains)).contiguous()
-        found = torch.cat([self.compiled(x, part) for part in z.split(chains)])
-        found = found[:count, :images]
+        z = pad(z.detach(), (0, 0, 0, most - images)).contiguous()
+        found = torch.cat([self.compiled(x, part) for part in z.split(chains)])[:, :images]
         return found[..., 0], found[..., 1:].contiguous()
 
 
 def _products(vae: VAE, rows: int) -> Products:
-    """Return the products of a decoder's linear layers for so many codes."""
+    """Return the products of a decoder's linear layers for so many codes; its weights stay fixed."""
     found: Products = {}
     for layer in vae.decoder.modules():
         if isinstance(layer, nn.Linear) and layer.weight.dtype == torch.float32:
-            found |= products_of_layer(rows, layer.in_features, layer.out_features)
+            forward, by_input, _ = products_of_layer(rows, *layer.weight.shape[::-1]).items()
+            found |= [forward, by_input]
     return found
 
 
@@ -102,12 +102,9 @@ def joint_of(vae: VAE, images: Tensor, score: str, block: tuple[int, int], codes
     if codes * work_per_draw(vae) < PAYS:
         return plain
     try:
-        compiled = CompiledJoint(vae, score, block)
-        compiled(
-            images[: block[1]], images.new_zeros(1, min(len(images), block[1]), vae.latent_dim)
-        )
+        compiled, x = CompiledJoint(vae, score, block), images[: block[1]]
+        compiled(x, next(vae.parameters()).new_zeros(block[0], len(x), vae.latent_dim))
     except Exception as error:  # torch raises many kinds of errors here
-        reason = str(error).strip().partition("\n")[0]
-        notice(f"annealing: not compiled, since {reason}")
+        notice(f"annealing: not compiled, since {reason_of(error)}")
         return plain
     return compiled

@@ -65,7 +65,7 @@ def with_derivatives(value: Tensor, xs: Sequence[Tensor], slopes: Slopes) -> Ten
 
 
 def with_slope(f: Callable[..., Tensor], t: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
-    """Return f(t, ...) and its derivative by t, of a function of each entry; 0 under `no_grad`."""
+    """Return f(t, ...) and its derivative by t, of entries or rows by themselves; 0 under `no_grad`."""
     if not torch.is_grad_enabled():
         return f(t, *others), torch.zeros_like(t)
     with torch.enable_grad():

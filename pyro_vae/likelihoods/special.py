@@ -46,9 +46,12 @@ def _langevin_coefficients(terms: int) -> list[float]:
     return c
 
 
-_LANGEVIN = {
-    dtype: _langevin_coefficients(n) for dtype, n in ((torch.float32, 8), (torch.float64, 14))
-}
+_LANGEVIN = _langevin_coefficients(14)
+
+
+def _langevin_terms(x: Tensor) -> list[float]:
+    """Return as many of the coefficients as the digits of x need."""
+    return _LANGEVIN if x.dtype == torch.float64 else _LANGEVIN[:8]
 
 
 def polynomial(coefficients: list, x: Tensor) -> Tensor:
@@ -64,7 +67,7 @@ def langevin(x: Tensor) -> Tensor:
     small = x.abs() < 1
     s, a = torch.where(small, x, 0.0), torch.where(small, 1.0, x.abs())
     large = torch.sign(x) * (1 + 2 / torch.expm1(2 * a) - 1 / a)
-    return torch.where(small, s * polynomial(_LANGEVIN[x.dtype], s**2), large)
+    return torch.where(small, s * polynomial(_langevin_terms(x), s**2), large)
 
 
 def log_sinhc(x: Tensor) -> Tensor:
@@ -72,7 +75,7 @@ def log_sinhc(x: Tensor) -> Tensor:
     given, x = x, x.detach()
     small = x.abs() < 1
     s, a = torch.where(small, x, 0.0), torch.where(small, 1.0, x.abs())
-    coefficients = [c / (2 * k + 2) for k, c in enumerate(_LANGEVIN[x.dtype])]
+    coefficients = [c / (2 * k + 2) for k, c in enumerate(_langevin_terms(x))]
     large = a + log1mexp(2 * a) - (2 * a).log()
     value = torch.where(small, s**2 * polynomial(coefficients, s**2), large)
     return with_derivatives(value, [given], lambda: [langevin(x)])
@@ -145,10 +148,7 @@ def log_logistic_bins(t: Tensor, h: Tensor, sign: Tensor, at_end: Tensor) -> Ten
     value = -torch.where(within, 0.0, gap.clamp_min(0)) - torch.log1p(rest)
 
     def slopes():
-        below, beyond = (
-            torch.where(gap > 0, 1.0, d) / (1 + d),
-            s / (1 + s),
-        )  # P(T < gap), P(T > reach)
+        below, beyond = torch.where(gap > 0, 1.0, d) / (1 + d), s / (1 + s)  # T < gap, T > reach
         hazard = torch.where(within, beyond, below)  # of the tail
         yield torch.where(at_end, -sign * hazard, t.sign() * (beyond - below))
         yield torch.where(at_end, hazard, beyond + below + 2 / mass - 2)

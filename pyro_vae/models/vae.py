@@ -290,7 +290,7 @@ class VAE(Conditional):
     @property
     def standard_prior(self) -> bool:
         """Return whether p(z) is the standard Normal."""
-        return isinstance(self.prior_module, NormalPrior)
+        return type(self.prior_module) is NormalPrior  # a subclass may be another one
 
     @torch.no_grad()
     def images(self, z: Tensor, draw: bool = False) -> Tensor:

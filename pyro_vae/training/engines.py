@@ -295,8 +295,8 @@ STEPS_THAT_PAY = {
     "cpu": {"eager": 0, "compiled": 15_000},
     "cuda": {"eager": 0, "graph": 300, "compiled": 150_000},
 }
-# Numbers that a likelihood scores in a step, of which so many make it as large as another such step on
-# a CPU. Measured by benchmarks/families.py; machines differ by a factor of two.
+# Numbers of a likelihood, by `numbers_compiled`, for which compiling saves as much as for another such
+# step on a CPU. Measured by benchmarks/families.py; machines differ by a factor of two.
 SCORED_LIKE_A_STEP = {"cpu": 100_000, "cuda": math.inf}
 
 
@@ -317,7 +317,7 @@ def choose_engine(name: str, steps: int, device: str = "cpu", scored: int = 0) -
 
     Args:
         device: the type of the device.
-        scored: the numbers that the likelihood scores in a step, by `numbers_compiled`.
+        scored: the numbers of the likelihood in a step, by `numbers_compiled`.
 
     Raises:
         ValueError: an unknown name; an engine that cannot run here.

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+import pyro_vae as pv
 from pyro_vae.evaluation.ais import (
     Annealed,
     Annealing,
@@ -17,6 +18,8 @@ from pyro_vae.evaluation.ais import (
 )
 from pyro_vae.evaluation.bounds import importance_bound
 from pyro_vae.evaluation.tempering import PILOT_CHAINS, STARTS, TUNED, fitted_normal
+from pyro_vae.likelihoods.distributions import Normal
+from pyro_vae.models.priors import NormalPrior
 from pyro_vae.randomness import seeded
 from tests.support.house import ROOT
 from tests.support.linear_gaussian import (
@@ -227,3 +230,25 @@ def test_results_are_annealed_by_the_plan(monkeypatch):
     monkeypatch.setattr(measures, "annealed_importance_sampling", lambda *_: asked.append(_[2]))
     measures.anneal(None, None, {"temperatures": 150, "chains": 8, "leapfrogs": 3}, times=4)
     assert asked == [Annealing(600, 8, num_leapfrog=3, start="posterior")]
+
+
+class Wider(NormalPrior):
+    """Not the standard Normal, although of its class."""
+
+    def forward(self):
+        prior = super().forward()
+        return Normal(prior.mean, 3 * prior.stddev).to_event(1)
+
+
+def test_a_prior_of_the_same_class_need_not_be_standard():
+    """Annealing finds the mean likelihood of draws from it."""
+    torch.manual_seed(0)
+    vae = pv.VAE((1, 2, 2), 2, "gaussian_fixed_sigma", hidden=(4,), sigma=1.0).eval()
+    x = torch.rand(3, 1, 2, 2)
+    vae.prior_module = Wider(2)
+    annealing = Annealing(10, 2000, score="density")
+    found = annealed_importance_sampling(vae, x, annealing)
+    with torch.no_grad():
+        likelihood = vae.decode(vae.prior.sample((100_000, 1))).log_prob(x)
+    expected = likelihood.logsumexp(0) - math.log(100_000)
+    assert ((found.log_prob - expected).abs() < 5 * found.standard_error + 0.01).all()
