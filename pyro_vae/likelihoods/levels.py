@@ -143,9 +143,10 @@ class BetaBinomialLevels(TorchDistribution):
         of = v + a, n - v + b, n + a + b, a, b, a + b
         gammas = log_gamma(torch.stack(torch.broadcast_tensors(*of)))
         after, before = gammas[0] + gammas[1] - gammas[2], gammas[3] + gammas[4] - gammas[5]
-        all_v = torch.arange(n + 1, dtype=a.dtype, device=a.device)
-        choices = math.lgamma(n + 1) - torch.lgamma(all_v + 1) - torch.lgamma(n - all_v + 1)
-        return (choices[v.long()] + after - before).to(self.a.dtype)
+        all_v = range(n + 1)  # a table of constants, since a graph would compute it for each pixel
+        less = [math.lgamma(u + 1) + math.lgamma(n - u + 1) for u in all_v]
+        choices = math.lgamma(n + 1) - torch.tensor(less, dtype=a.dtype, device=a.device)[v.long()]
+        return (choices + after - before).to(self.a.dtype)
 
     def sample(self, sample_shape=torch.Size()) -> Tensor:
         beta = torch.distributions.Beta(self.a.double(), self.b.double(), validate_args=False)
