@@ -71,7 +71,8 @@ class Ours:
 
     def __init__(self, problem: Problem):
         vae, images, codes = problem.build()
-        joint = CompiledJoint(vae, "levels", (PILOT_CHAINS, problem.images))
+        block = math.gcd(PILOT_CHAINS, problem.chains), problem.images
+        joint = CompiledJoint(vae, "levels", block)
         self.path = TemperedPath(joint, images, Annealing(num_leapfrog=problem.leapfrogs))
         self.chains = self.path.chains(codes)
         self.step_size = torch.full((problem.images,), STEP)
