@@ -38,10 +38,8 @@ def compile_step(
         "cpp.min_chunk_size": 8192,  # numbers that repay the start of a thread
         "size_asserts": False,  # a step's tensors never change their shapes
     }
-    if torch._inductor.config.cpp.vec_isa_ok is None:  # unless the user has said so
-        options["cpp.vec_isa_ok"] = (
-            True  # torch knows the processor; probes take up to five seconds
-        )
+    if torch._inductor.config.cpp.vec_isa_ok is None:
+        options["cpp.vec_isa_ok"] = True  # torch knows the processor; to probe it takes seconds
     if libraries:
         options["post_grad_custom_post_pass"] = inductor_pass.ChosenProducts(libraries)
     return Direct(step, options)
