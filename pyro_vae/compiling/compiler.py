@@ -41,7 +41,7 @@ def compile_step(
     if torch._inductor.config.cpp.vec_isa_ok is None:
         options["cpp.vec_isa_ok"] = True  # torch knows the processor; to probe it takes seconds
     if libraries:
-        options["post_grad_custom_post_pass"] = inductor_pass.ChosenProducts(libraries)
+        options["post_grad_custom_post_pass"] = inductor_pass.GraphPass(libraries)
     return Direct(step, options)
 
 
@@ -127,7 +127,7 @@ def _import_pass() -> ModuleType:
     before, logger.disabled = logger.disabled, True
     try:
         importlib.import_module("torch.utils.cpp_extension")
-        return importlib.import_module("pyro_vae.compiling.product_pass")
+        return importlib.import_module("pyro_vae.compiling.graph_pass")
     finally:
         logger.disabled = before
 

@@ -142,12 +142,12 @@ def targets(chosen):
     from torch._inductor.fx_passes.post_grad import post_grad_passes
     from torch._inductor.virtualized import V
 
-    from pyro_vae.compiling.product_pass import ChosenProducts
+    from pyro_vae.compiling.graph_pass import GraphPass
 
     def multiplied(bias, a, b):
         return a @ b, torch.addmm(bias, a, b)
 
-    chosen = config.patch(post_grad_custom_post_pass=ChosenProducts({"2x3x4nn": chosen}))
+    chosen = config.patch(post_grad_custom_post_pass=GraphPass({"2x3x4nn": chosen}))
     with FakeTensorMode() as mode, V.set_fake_mode(mode), chosen:
         example = torch.empty(4), torch.empty(2, 3), torch.empty(3, 4)
         module = make_fx(multiplied)(*example)
@@ -171,9 +171,9 @@ def test_a_product_goes_to_its_library(chosen, expected):
 
 @pytest.mark.slow
 def test_the_choice_is_part_of_inductors_key():
-    from pyro_vae.compiling.product_pass import ChosenProducts
+    from pyro_vae.compiling.graph_pass import GraphPass
 
-    one, other = (ChosenProducts({"2x3x4nn": name}).uuid() for name in products.LIBRARIES)
+    one, other = (GraphPass({"2x3x4nn": name}).uuid() for name in products.LIBRARIES)
     assert one != other
     options = compile_step(lambda: None, torch.device("cpu"), {"2x3x4nn": "mm"}).options
     assert options["post_grad_custom_post_pass"].libraries == {"2x3x4nn": "mm"}
@@ -196,13 +196,13 @@ def first_step(engine):
 @pytest.mark.long
 def test_machine_code_with_onednn_is_the_eager_step_to_rounding(monkeypatch, own_cache):
     """It is chosen for every product: the first loss and all first gradients, in float32."""
-    from pyro_vae.compiling.product_pass import ChosenProducts
+    from pyro_vae.compiling.graph_pass import GraphPass
 
     put_times(monkeypatch, mm=2.0, onednn=1.0)
     seen = []
-    library = ChosenProducts._library
+    library = GraphPass._library
     monkeypatch.setattr(
-        ChosenProducts, "_library", lambda *pair: seen.append(library(*pair)) or seen[-1]
+        GraphPass, "_library", lambda *pair: seen.append(library(*pair)) or seen[-1]
     )
     with torch._inductor.config.patch(force_disable_caches=True):  # else no pass is run again
         loss, averages = first_step("compiled")
