@@ -40,8 +40,7 @@ def compile_step(
     }
     if torch._inductor.config.cpp.vec_isa_ok is None:
         options["cpp.vec_isa_ok"] = True  # torch knows the processor; to probe it takes seconds
-    if libraries:
-        options["post_grad_custom_post_pass"] = inductor_pass.GraphPass(libraries)
+    options["post_grad_custom_post_pass"] = inductor_pass.GraphPass(libraries or {})
     return Direct(step, options)
 
 
