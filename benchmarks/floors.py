@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import torch
 from peers.base import Task
@@ -53,6 +53,7 @@ def work(vae: pv.VAE, x: Tensor) -> tuple[int, int]:
     return counter.get_total_flops(), moved
 
 
+@cache
 def products_per_second(device: torch.device, size: int = 2048) -> float:
     """Operations a second in a large product of float32 matrices, by the fastest library."""
     a, b = torch.rand(2, size, size, device=device)

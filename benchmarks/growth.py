@@ -11,27 +11,20 @@ import argparse
 import datetime
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
-from floors import work
+from floors import least_seconds, products_per_second
 from speed import machine, versions
 from tables import number, quartiles, spread
-from torch import Tensor
 
 import pyro_vae as pv
 
 BASE = {"latent": 16, "batch": 128, "side": 28, "hidden": 400}
-DIGITS = {
-    "latent": 8,
-    "batch": 64,
-    "side": 8,
-    "hidden": 128,
-}  # the models that are trained together
+DIGITS = {"latent": 8, "batch": 64, "side": 8, "hidden": 128}  # for models at once
 ONE_MODEL = {
     "latent": (2, 8, 32, 128, 512),
     "batch": (16, 64, 256, 1024, 4096),
@@ -123,38 +116,9 @@ def new_vae(sizes: dict) -> pv.VAE:
     return pv.VAE(shape, sizes["latent"], "bernoulli", hidden=(sizes["hidden"],), levels=2)
 
 
-def least_seconds(vae: pv.VAE, x: Tensor) -> float:
-    """Seconds that a step's products and Adam's traffic take by themselves."""
-    operations, moved = work(vae, x)
-    return operations / pace() + moved / bandwidth(moved)
-
-
-@cache
-def pace(size: int = 1024) -> float:
-    """Operations a second in a large product."""
-    a, b = torch.rand(2, size, size)
-    return 2 * size**3 / quickest(lambda: a @ b)
-
-
-@cache
-def bandwidth(moved: int) -> float:
-    """Bytes a second in a copy that moves so many."""
-    a, b = torch.rand(2, moved // 8)
-    return moved / quickest(lambda: b.copy_(a))
-
-
-def quickest(compute: Callable[[], Tensor], repetitions: int = 10) -> float:
-    """Seconds of the processor in the fastest repetition."""
-    seconds = []
-    for _ in range(repetitions):
-        start = time.process_time()
-        compute()
-        seconds.append(time.process_time() - start)
-    return min(seconds)
-
-
 def heading(asked: argparse.Namespace, about: str) -> str:
     """What is measured, where, and when."""
+    pace = products_per_second(torch.device("cpu")) / 1e9
     return f"""# How a training step grows
 
 `python benchmarks/growth.py --rounds {asked.rounds} --steps {asked.steps}`
@@ -165,7 +129,7 @@ Milliseconds of processor time per step, with one thread, median [quartiles] ove
 rounds of {asked.steps} steps. One size changes at a time: binary images of 28x28 pixels,
 784-400-16-400-784, batch 128, `engine=eager`. Models at once are those of the digits
 (64-128-8-128-64, batch 64) by `fit_many`, which compiles. The floor is what the products and Adam's
-traffic take by themselves, at the pace of a large product ({pace() / 1e9:.0f} billion operations a
+traffic take by themselves, at the pace of a large product ({pace:.0f} billion operations a
 second) and of a copy of that size.
 
 ![Milliseconds per step over each size, beside the floor](growth.png)
