@@ -35,6 +35,7 @@ def compile_step(
         }
         return torch.compile(step, fullgraph=True, dynamic=False, options=options)
     options = {
+        "cpp_wrapper": True,  # one file of C++ takes less time to compile, and to call
         "cpp.min_chunk_size": 8192,  # numbers that repay the start of a thread
         "size_asserts": False,  # a step's tensors never change their shapes
     }
