@@ -29,13 +29,6 @@ def do_without_inductor(setattr=setattr):
     put_compiler(lambda step, *_: step, setattr)
 
 
-def leave_machine_code_out(setattr=setattr):
-    """Have inductor generate its C++, and put in its place what computes nothing."""
-    from torch._inductor.async_compile import AsyncCompile  # imports inductor
-
-    setattr(AsyncCompile, "cpp_pybinding", lambda compiler, types, source: lambda *arguments: None)
-
-
 def set_steps_that_pay(count, setattr=setattr):
     """Have the engine `auto` compile from so many steps on."""
     pays = {"cpu": {"eager": 0, "compiled": count}, "cuda": {"eager": 0, "compiled": count}}
