@@ -39,9 +39,12 @@ def least_seconds(vae: pv.VAE, x: Tensor, exponentials: int = 0) -> float:
     head = sum(p.numel() for p in vae.likelihood.parameters() if p.ndim == 2)
     operations += 6 * head * x.numel()  # a linear head per pixel, forward and backward
     pace, bandwidth = products_per_second(x.device), bytes_per_second(moved, x.device)
-    numbers = torch.rand(2**7, 2**8, device=x.device)  # softmax is torch's fastest exponential
-    each = fastest(lambda: numbers.softmax(-1), x.device) / numbers.numel()
-    return operations / pace + moved / bandwidth + each * exponentials * x.numel()
+    seconds = operations / pace + moved / bandwidth
+    if exponentials:
+        numbers = torch.rand(2**7, 2**8, device=x.device)  # softmax is torch's fastest exponential
+        each = fastest(lambda: numbers.softmax(-1), x.device) / numbers.numel()
+        seconds += each * exponentials * x.numel()
+    return seconds
 
 
 def work(vae: pv.VAE, x: Tensor) -> tuple[int, int]:
@@ -61,6 +64,7 @@ def products_per_second(device: torch.device, size: int = 2048) -> float:
     return 2 * size**3 / min(fastest(partial(multiply, a, b), device) for multiply in libraries)
 
 
+@cache
 def bytes_per_second(size: int, device: torch.device) -> float:
     """Bytes read and written a second by a copy that moves so many."""
     a, b = torch.rand(2, size // 8, device=device)

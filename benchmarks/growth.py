@@ -4,7 +4,7 @@
 
 One size changes at a time, from those of `BASE`. Times are those of the processor, with one thread.
 The floor is what the step's products and Adam's traffic take by themselves on the same machine, at
-the pace of a large product and of a copy.
+the pace of a large product and of a copy, by the clock.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import floors
 import matplotlib.pyplot as plt
 import torch
-from floors import least_seconds, products_per_second
 from speed import machine, versions
 from tables import number, quartiles, spread
 
@@ -106,7 +106,7 @@ def step_times(sizes: dict, count: int, asked: argparse.Namespace) -> tuple[list
         start = time.process_time()
         next(training)
         seconds.append((time.process_time() - start) / asked.steps)
-    floor = count * least_seconds(vaes[0], images[: sizes["batch"]])
+    floor = count * floors.least_seconds(vaes[0], images[: sizes["batch"]])
     return [1e3 * s for s in seconds], 1e3 * floor
 
 
@@ -118,7 +118,7 @@ def new_vae(sizes: dict) -> pv.VAE:
 
 def heading(asked: argparse.Namespace, about: str) -> str:
     """What is measured, where, and when."""
-    pace = products_per_second(torch.device("cpu")) / 1e9
+    pace = floors.products_per_second(torch.device("cpu")) / 1e9
     return f"""# How a training step grows
 
 `python benchmarks/growth.py --rounds {asked.rounds} --steps {asked.steps}`

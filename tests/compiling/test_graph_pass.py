@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Interpreter
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
 
 import pyro_vae as pv
+from pyro_vae.compiling.compiler import compile_step, of_its_own
 
 aten = torch.ops.aten
 BATCH, COLOURS, CHANNELS, SIDE = 2, 3, 16, 8
@@ -81,6 +83,71 @@ def test_without_convolutions_of_images_nothing_is_stored():
     arrange_images(module.graph)
     module.recompile()
     assert module.code == before
+
+
+def passed(function, *example):
+    """The graph of a function after all passes of inductor's, with ours for no products."""
+    from torch._inductor import config
+    from torch._inductor.fx_passes.post_grad import post_grad_passes
+    from torch._inductor.virtualized import V
+
+    options = compile_step(function, torch.device("cpu")).options
+    graph_pass = options["post_grad_custom_post_pass"]
+    own = config.patch(post_grad_custom_post_pass=graph_pass)
+    with FakeTensorMode() as mode, V.set_fake_mode(mode), own:
+        module = make_fx(function)(*(torch.empty(shape) for shape in example))
+        post_grad_passes(module, is_inference=True)
+    return module.graph
+
+
+def between(x, inward, back):
+    h = F.conv2d(x + 0, inward, padding=1).relu()
+    return F.conv2d(h, back, padding=1), h.exp()
+
+
+WEIGHTS = (CHANNELS, COLOURS, 3, 3), (COLOURS, CHANNELS, 3, 3)
+
+
+@pytest.mark.slow
+def test_every_compiled_step_has_its_images_arranged():
+    """Also what reads an image of many channels beside convolutions has it as they do."""
+    from pyro_vae.compiling.graph_pass import STORE
+
+    graph = passed(between, (BATCH, COLOURS, SIDE, SIDE), *WEIGHTS)
+    stored = [node for node in graph.nodes if node.target is STORE]
+    if torch.__version__ < (2, 14):
+        assert not stored
+        return
+    assert len(stored) == 3  # the data, the hidden layer, the result
+    (beside,) = graph.find_nodes(op="call_function", target=aten.exp.default)
+    assert beside.args[0].target is STORE
+    assert beside.meta["val"].is_contiguous(memory_format=torch.channels_last)
+
+
+def by_strides(x, inward, back):
+    """Parts of a hidden layer by strides and as complex numbers, beside convolutions."""
+    result, h = between(x, inward, back)
+    windows = h.tanh().as_strided((BATCH, CHANNELS, 3), (h.stride(0), h.stride(1), 1))
+    return (
+        result.square().sum()
+        + windows.sum()
+        + torch.view_as_complex(h.unflatten(3, (-1, 2))).abs().sum()
+    )
+
+
+@pytest.mark.long
+def test_operators_that_depend_on_strides_have_those_that_were_traced():
+    """Else windows would be of other pixels, and the gradients wrong without a word."""
+    torch.manual_seed(0)
+    shapes = (BATCH, COLOURS, SIDE, SIDE), *WEIGHTS
+    example = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
+
+    def step(x, *weights):
+        gradients, value = torch.func.grad_and_value(by_strides, (1, 2))(x, *weights)
+        return torch.cat([value[None], *(g.flatten() for g in gradients)])
+
+    found = compile_step(of_its_own(step), torch.device("cpu"))(*example)
+    assert torch.allclose(found, step(*example), rtol=1e-10)
 
 
 @pytest.mark.long
