@@ -112,16 +112,20 @@ class Work:
             np.savetxt(path / "validation_loss.txt", curve, fmt="%.4f")
             save(path / "cell.json", cell | each)
 
-    def build(self, cell):
-        """Return the untrained model of a cell, with weights drawn from its seed."""
-        names = ("score", "hidden", "latent_dim", "network", "activation")
+    def build(self, cell, training=True):
+        """Return the model of a cell with weights drawn from its seed, to be trained or measured."""
+        names = ("hidden", "latent_dim", "network", "activation", "decoder_features")
         chosen = {name: self.settings[name] for name in names if name in self.settings}
-        chosen |= {"likelihood": cell["likelihood"], "levels": self.data.levels}
+        likelihood, score, shape = cell["likelihood"], "levels", self.data.image_shape
+        if training:
+            score = self.settings["score"]
+            if self.plan.get("noise"):
+                likelihood = trainings.with_noise(likelihood)(shape, self.data.levels, score)
         torch.manual_seed(cell["seed"])
-        return pv.VAE(self.data.image_shape, **chosen)
+        return pv.VAE(shape, likelihood=likelihood, levels=self.data.levels, score=score, **chosen)
 
     def trained(self, cell):
-        vae = self.build(cell)
+        vae = self.build(cell, training=False)
         vae.load_state_dict(torch.load(self.at(cell) / "weights.pt", map_location="cpu"))
         return vae.eval().requires_grad_(False).to(self.device)
 

@@ -1,7 +1,8 @@
 """Write `tables.md` beside the measures of a plan: `python results/tables.py results/digits`.
 
-Errors of means and of differences cover images and seeds. Differences of neighbours are paired over
-the images; their p-values are adjusted by Holm's method.
+With `--against FOLDER` each family is also compared with the same one of another plan. Errors of
+means and of differences cover images and seeds. Differences are paired over the images; their
+p-values are adjusted by Holm's method.
 """
 
 import argparse
@@ -83,6 +84,23 @@ def families_at_one(measures):
     return rows, f"95% confidence set of the family with the highest log P: {best}.\n\n"
 
 
+def another_plan(measures, other):
+    """Return a row for each family: its bits here and in another plan at beta 1, paired by seed."""
+    names = [name for name in measures.cells.likelihood.unique() if len(other.of(name, 1)) > 1]
+    found = {}
+    for name in names:
+        here, there = (plan.per_image(name, 1, "test_ais") for plan in (measures, other))
+        found[name] = here, there[: len(here)]
+    pairs = [paired_difference(there, here) for here, there in found.values()]
+    rows = []
+    for (name, both), pair, p in zip(found.items(), pairs, holm([pair.p_value for pair in pairs])):
+        here, there = (f"{-measures.bits(each.mean()):.3f}" for each in both)
+        lost = within(pair.mean, pair.standard_error, 2)
+        rows.append({"family": name, "bits": here, "there": there, "lost, nats": lost})
+        rows[-1] |= {"p": f"{p:.2g}", "seeds": len(both[0])}
+    return rows
+
+
 def best_betas(measures, measure, best, per_image):
     """Return a row for each family: the measure over beta, the best beta, its confidence set."""
     rows = []
@@ -144,9 +162,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("plan", type=Path, help="the folder of cells.csv and per_image.npz")
     parser.add_argument("--pixels", type=int, required=True, help="of an image")
-    folder, pixels = vars(parser.parse_args()).values()
+    parser.add_argument("--against", type=Path, metavar="FOLDER", help="that of another plan")
+    folder, pixels, other = vars(parser.parse_args()).values()
     measures = Measures(folder, pixels)
     parts = [markdown("Families at beta 1, test images", *families_at_one(measures))]
+    if other:
+        rows = another_plan(measures, Measures(other, pixels))
+        parts.append(markdown(f"Against {other.name} at beta 1, test images", rows))
     for title, judge in JUDGES.items():
         parts.append(markdown(f"Beta by {title}", best_betas(measures, *judge)))
     parts.append(markdown("Order of families by bits and by other measures", agreement(measures)))

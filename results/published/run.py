@@ -14,6 +14,11 @@ import pandas as pd
 import yaml
 
 import pyro_vae as pv
+from pyro_vae.evaluation.ais import (
+    Annealing,
+    annealed_importance_sampling,
+    bidirectional_monte_carlo,
+)
 from pyro_vae.evaluation.bounds import bits_per_dim, importance_bound
 from pyro_vae.evaluation.terms import active_units, mean_variance_per_component
 from pyro_vae.models.elbo import elbo_terms
@@ -31,8 +36,8 @@ def measured(path, runs, data):
     """Train what a file asks for, or go on with it, and return rows of its figures."""
     row = yaml.safe_load(path.read_text())
     settings = {"data_dir": str(data)} | row["config"]
-    if "images" in row:
-        settings["dataset"] = str(first_images(data, row["images"], runs))
+    if "train_images" in row:
+        settings["dataset"] = str(first_images(data, row["train_images"], runs))
     if ":" in settings.get("network", ""):
         settings["network"] = str(HERE / settings["network"])
     run = pv.train(pv.RunConfig(**settings), runs / path.stem, resume=True)
@@ -100,7 +105,28 @@ def test_bits(row, run, data):
         }
 
 
+def annealed(row, run, data):
+    """Return log p(x) of the first test images by annealing and by the bound, and the bracket's gap."""
+    annealing, published = Annealing(**row["annealing"]), row["published"]
+    x, vae = data.test.images[: row["images"]], run.vae
+    bracket = bidirectional_monte_carlo(vae, row["bracketed"], annealing)
+    bound = importance_bound(vae, x, row["draws"], score=annealing.score)
+    found = {
+        "annealing": ("annealing", annealed_importance_sampling(vae, x, annealing).log_prob),
+        "bound": (f"bound of {row['draws']:,} draws", bound.log_prob),
+        "gap": ("gap of the bracket, drawn images", bracket.gap),
+    }
+    for name, (measure, nats) in found.items():
+        yield {
+            "measure": measure,
+            "published": published[name],
+            "ours": nats.double().mean().item(),
+            "standard_error": nats.double().std().item() / len(nats) ** 0.5,
+        }
+
+
 MEASURES = {
+    "annealing": annealed,
     "test_elbo": after_epochs,
     "train_elbo": train_elbo,
     "importance": importance,
