@@ -20,7 +20,13 @@ from pyro_vae.training.objectives import Loss
 aten = torch.ops.aten
 WITH_GRAD_SET = torch.ops.higher_order.wrap_with_set_grad_enabled
 METADATA = aten._assert_tensor_metadata.default
-STANDARD = {aten.normal_functional.default: "normal_", aten.rand.default: "uniform_"}
+STANDARD = {
+    aten.normal_functional.default: "normal_",
+    aten.randn.default: "normal_",
+    aten.randn_like.default: "normal_",
+    aten.rand.default: "uniform_",
+    aten.rand_like.default: "uniform_",
+}
 
 
 class Draw(NamedTuple):

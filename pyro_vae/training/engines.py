@@ -288,9 +288,9 @@ ENGINES: dict[str, type[Engine]] = {e.name: e for e in (Svi, Eager, Graph, Compi
 # --- the choice -----------------------------------------------------------------------------------
 
 
-# Total steps of the smallest networks from which on `auto` takes an engine. On a CPU, compiling takes
-# 5 to 15 seconds, and saves a millisecond of such a step; for CUDA these are estimates, which no GPU
-# has measured.
+# Total steps of the smallest networks from which on `auto` takes an engine. On a fast CPU compiling
+# takes 5 to 15 seconds and saves a millisecond of such a step, on a slow one both are four times as
+# much; for CUDA these are estimates, which no GPU has measured.
 STEPS_THAT_PAY = {
     "cpu": {"eager": 0, "compiled": 15_000},
     "cuda": {"eager": 0, "graph": 300, "compiled": 150_000},

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 import pyro_vae as pv
 from pyro_vae.training.capture import capture
@@ -41,6 +42,29 @@ def test_what_is_captured_trains_as_eager(no_inductor, options):
     _, expected = trained(model(**options), engine="eager", epochs=10)
     assert_same_weights(weights, expected, 1e-10)
     assert options.get("kind") is not Warping or expected["shift"].abs().min() > 0
+
+
+class Noisy(nn.Module):
+    """A layer that adds noise in one of torch's four ways to draw it."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.draw = draw
+
+    def forward(self, x):
+        like = self.draw in (torch.rand_like, torch.randn_like)
+        return x + 0.1 * (self.draw(x) if like else self.draw(x.shape, dtype=x.dtype))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", [torch.rand, torch.randn, torch.rand_like, torch.randn_like])
+def test_noise_of_a_layer_of_ones_own_is_that_of_eager(no_inductor, draw):
+    def weights(engine):
+        vae = model()
+        vae.encoder = nn.Sequential(vae.encoder, Noisy(draw))
+        return trained(vae, engine=engine, epochs=3)[1]
+
+    assert_same_weights(weights("compiled"), weights("eager"), 1e-10)
 
 
 @pytest.mark.slow
