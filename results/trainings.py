@@ -43,7 +43,7 @@ class Noisy(TorchDistribution):
         super().__init__(base.batch_shape, base.event_shape, validate_args=False)
 
     def log_prob(self, x):
-        return self.base.log_prob(x + self.width * (torch.rand(x.shape, device=x.device) - 0.5))
+        return self.base.log_prob(x + self.width * (torch.rand_like(x) - 0.5))
 
     @property
     def mean(self):
