@@ -86,11 +86,11 @@ def families_at_one(measures):
 
 def another_plan(measures, other):
     """Return a row for each family: its bits here and in another plan at beta 1, paired by seed."""
-    names = [name for name in measures.cells.likelihood.unique() if len(other.of(name, 1)) > 1]
     found = {}
-    for name in names:
+    for name in measures.cells.likelihood.unique():
         here, there = (plan.per_image(name, 1, "test_ais") for plan in (measures, other))
-        found[name] = here, there[: len(here)]
+        if here is not None and there is not None:
+            found[name] = here, there[: len(here)]
     pairs = [paired_difference(there, here) for here, there in found.values()]
     rows = []
     for (name, both), pair, p in zip(found.items(), pairs, holm([pair.p_value for pair in pairs])):
