@@ -85,7 +85,7 @@ def families_at_one(measures):
 
 
 def another_plan(measures, other):
-    """Return a row for each family: its bits here and in another plan at beta 1, paired by seed."""
+    """Return a row for each family: its bits here and in another plan at beta 1, paired by image."""
     found = {}
     for name in measures.cells.likelihood.unique():
         here, there = (plan.per_image(name, 1, "test_ais") for plan in (measures, other))

@@ -1,10 +1,12 @@
 """The settings that `results/` names, and how its tables grow."""
 
 import importlib.util
+import math
 import shutil
 import sys
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -73,6 +75,29 @@ def test_rows_of_another_machine_stay_in_a_table(tmp_path, run_of_results):
     for rows in (table(1, 3.0), table(0, 2.0), table(1, 2.5)):
         run_of_results.merge_rows(rows, path)
     assert pd.read_csv(path).validation_loss.tolist() == [2.0, 2.5]
+
+
+def test_a_family_is_compared_with_itself_in_another_plan(tmp_path, monkeypatch):
+    """By the same seeds, of which the other plan may have more; what it has not is left out."""
+    monkeypatch.syspath_prepend(ROOT / "results")
+    import tables
+
+    def plan(name, families, seeds, log_prob):
+        folder = tmp_path / name
+        folder.mkdir()
+        cells = [{"likelihood": f, "beta": 1.0, "seed": n} for f in families for n in range(seeds)]
+        pd.DataFrame(cells).assign(validation_ais=0.0).to_csv(folder / "cells.csv")
+        kept = {f"{f}/1/{n}/test_ais": log_prob - 10.0 * n for f in families for n in range(seeds)}
+        np.savez(folder / "per_image.npz", **kept)
+        return tables.Measures(folder, pixels=4)
+
+    images = np.arange(5.0)
+    here = plan("here", ["laplace", "beta"], 2, images - 3.0)
+    there = plan("there", ["laplace"], 3, images)
+    (row,) = tables.another_plan(here, there)
+    assert row["family"] == "laplace" and row["seeds"] == 2
+    assert row["lost, nats"].startswith("3.00 ± 7.07")  # the error of seeds, which are not paired
+    assert float(row["bits"]) - float(row["there"]) == pytest.approx(3 / 4 / math.log(2), abs=2e-3)
 
 
 def test_a_release_is_read_without_where_it_was_trained(copy_run, tmp_path, monkeypatch):
