@@ -122,6 +122,7 @@ def kernel(tmp_path_factory):
     folder.mkdir()
     for path in (ROOT / "notebooks").glob("*.py"):
         shutil.copy(path, folder)
+    (folder.parent / "results").symlink_to(ROOT / "results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYRO_VAE_NOTEBOOKS", "small")
         patch.setenv("PYRO_VAE_DATA", str(tmp_path_factory.mktemp("data")))
@@ -150,5 +151,5 @@ def test_a_notebook_answers_in_numbers(path, kernel):
     outputs = [o for c in notebook.cells for o in c.get("outputs", [])]
     assert any("image/png" in o.get("data", {}) for o in outputs)
     assert not any(o.output_type == "execute_result" for o in outputs), "a value that is not shown"
-    assert {p.name for p in folder.parent.iterdir()} <= {"notebooks", "runs"}
+    assert {p.name for p in folder.parent.iterdir()} <= {"notebooks", "results", "runs"}
     assert all(p.suffix == ".py" or p.name == "__pycache__" for p in folder.iterdir())
