@@ -25,7 +25,13 @@ def run_of_results(monkeypatch):
     """The module `results/run.py`, which imports its neighbours."""
     monkeypatch.syspath_prepend(ROOT / "results")
     monkeypatch.setitem(sys.modules, "measures", ModuleType("measures"))  # unused here
-    spec = importlib.util.spec_from_file_location("run_of_results", ROOT / "results" / "run.py")
+    return script("run")
+
+
+def script(name):
+    """A module of `results/`; benchmarks and notebooks have some of the same name."""
+    path = ROOT / "results" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_of_results", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -45,11 +51,9 @@ def test_a_plan_has_settings_that_train_takes(path):
         pv.RunConfig(likelihood=family, **plan["settings"])
 
 
-def test_noise_of_one_bin_costs_a_normal_its_variance(monkeypatch):
+def test_noise_of_one_bin_costs_a_normal_its_variance():
     """The expected log density is lower by w^2 / (24 sigma^2) for each pixel, in closed form."""
-    monkeypatch.syspath_prepend(ROOT / "results")
-    import trainings
-
+    trainings = script("trainings")
     shape, levels, sigma = (1, 2, 2), 5, 0.25  # that of the family, before it is trained
     noisy, plain = (
         family(shape, levels)(torch.zeros(20_000, *shape))
@@ -77,10 +81,9 @@ def test_rows_of_another_machine_stay_in_a_table(tmp_path, run_of_results):
     assert pd.read_csv(path).validation_loss.tolist() == [2.0, 2.5]
 
 
-def test_a_family_is_compared_with_itself_in_another_plan(tmp_path, monkeypatch):
+def test_a_family_is_compared_with_itself_in_another_plan(tmp_path):
     """By the same seeds, of which the other plan may have more; what it has not is left out."""
-    monkeypatch.syspath_prepend(ROOT / "results")
-    import tables
+    tables = script("tables")
 
     def plan(name, families, seeds, log_prob):
         folder = tmp_path / name
