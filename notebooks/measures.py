@@ -233,18 +233,26 @@ def latent_use(runs: pv.Runs, carrying: float) -> pd.DataFrame:
 
 
 def midpoints(subject: Subject, pairs: int, draws: int = 8) -> dict[str, Tensor]:
-    """Return the ELBO of images half-way between two, minus the mean ELBO of both ends, nats (N,).
+    """Return how possible images half-way between two are, minus the mean of both ends, (N,).
 
     The first test images are one end, the next ones the other. The columns are the paths between
-    codes, `linear` and `slerp`, and `blend`, the mean of both images pixel by pixel. Pixels are
-    probabilities: binary images are drawn at the ends and in the middle in the same way.
+    codes, `linear` and `slerp`, and `blend`, the mean of both images pixel by pixel. The model
+    judges by its ELBO, nats; pixels are probabilities, of which binary images are drawn at the ends
+    and in the middle in the same way. In the columns `linear, certain` and so on, a classifier of
+    real images judges, by the probability of the class that it holds for the most probable.
     """
-    vae = subject.model
+    vae, classifier = subject.model, classifier_for(subject.data)
     start, end = subject.test[: 2 * pairs].chunk(2)
     paths = {name: interpolate(vae, start, end, 3, name) for name in PATHS}
     middles = {name: path[:, 1] for name, path in paths.items()} | {"blend": (start + end) / 2}
-    first, last = paths["linear"][:, 0], paths["linear"][:, 2]
-    with seeded(0):
-        of_ends = sum(elbo_terms(vae, x.bernoulli(), draws).elbo for x in (first, last)) / 2
-        elbos = {n: elbo_terms(vae, x.bernoulli(), draws).elbo for n, x in middles.items()}
-    return {name: elbo - of_ends for name, elbo in elbos.items()}
+    ends = paths["linear"][:, 0], paths["linear"][:, 2]
+    judges = {
+        "": lambda x: elbo_terms(vae, x.bernoulli(), draws).elbo,
+        ", certain": lambda x: classifier(x).softmax(1).amax(1),
+    }
+    found = {}
+    with seeded(0), torch.no_grad():
+        for judge, score in judges.items():
+            of_ends = sum(map(score, ends)) / 2
+            found |= {f"{name}{judge}": score(x) - of_ends for name, x in middles.items()}
+    return found
