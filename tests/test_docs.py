@@ -156,7 +156,7 @@ def test_symptoms_show_the_figures_of_the_results():
         f"of eight components {active[4]:.1f} are active",
         f"samples is {distance[0.25]:.1f} at beta 1/4, and {distance[1]:.1f} at beta 1",
         f"at beta 4, log P of validation images is {log_prob[1] - log_prob[4]:.1f} nats lower",
-        f"All of the {np.isfinite(cells.validation_loss).sum()} trainings",
+        f"All {np.isfinite(cells.validation_loss).sum()} trainings",
         f"with sigma 0.1 it is {norm(scale=0.1).logpdf(0):.2f} nats for each pixel",
         f"about 64 log 16 = {64 * np.log(16):.0f} nats",
     ):

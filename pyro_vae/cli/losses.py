@@ -98,7 +98,7 @@ def run_explain_loss(parsed: Namespace, interrupts: Interrupts) -> None:
     if loss in SCALES:
         product = beta * summed_error(loss, scale)
         of_vae = (product / 2) ** 0.5 if loss == "mse" else product
-        show(f"  beta 1, {SCALES[loss]} {of_vae:.6g}: as a VAE, which is the same model")
+        show(f"  beta 1, {SCALES[loss]} {of_vae:.6g}: as a VAE, with the same codes")
     if loss != "l1":  # whose scale is learned here
         family = "gaussian_fixed_sigma" if loss == "mse" else "bernoulli"
         sigma = ["--sigma", f"{scale:.6g}"] if loss == "mse" else []
