@@ -14,6 +14,8 @@ from pyro.distributions import TorchDistribution
 import pyro_vae as pv
 from pyro_vae.likelihoods import LIKELIHOODS
 
+ANNEALING = "beta_schedule", "warmup_epochs"  # settings of a plan by which beta rises
+
 
 @cache  # models in one step are of the same class
 def with_noise(likelihood):
@@ -59,6 +61,7 @@ class Noisy(TorchDistribution):
 def together(cells, vaes, data, settings, device="cpu"):
     """Train models in one batched step, and return what is known of each, with its best weights."""
     start = time.process_time()
+    annealing = {name: settings[name] for name in ANNEALING if name in settings}
     best: list[dict] = [{"validation_loss": math.inf, "weights": None} for _ in cells]
     curves: list[list[float]] = [[] for _ in cells]
     epochs = pv.fit_many(
@@ -71,13 +74,15 @@ def together(cells, vaes, data, settings, device="cpu"):
         epochs=settings["epochs"],
         patience=settings["patience"],
         device=device,
+        **annealing,
     )
     for n, record in itertools.chain.from_iterable(records.items() for records in epochs):
         if isinstance(record, FloatingPointError):
             best[n]["diverged"] = str(record)
             continue
         curves[n].append(record.validation_loss)
-        if record.validation_loss < best[n]["validation_loss"]:
+        warm = record.epoch > annealing.get("warmup_epochs", 0)
+        if warm and record.validation_loss < best[n]["validation_loss"]:
             weights = {name: value.clone() for name, value in vaes[n].state_dict().items()}
             best[n] = {"validation_loss": record.validation_loss, "weights": weights}
             best[n] |= {"best_epoch": record.epoch, "best_step": record.step}
