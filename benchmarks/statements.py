@@ -194,8 +194,8 @@ def annealing(repeats: int) -> str:
 
 Log weights of {CHAINS} chains are Normal with this deviation, and the truth is 0. The estimate should
 lie within two errors of it in 90% of images or more, with the estimate of the bias added, as it is
-shown; the error of the draws alone leaves the bias out. Then the same of means over {MEANS_OF} images, and the share
-of images with a warning.
+shown; the error of the draws alone leaves the bias out. Then the same of means over {MEANS_OF} images,
+and the share of images with a warning.
 
 {table(names, rows)}"""
 
