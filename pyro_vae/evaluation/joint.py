@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from pyro_vae.compiling.compiler import compile_step, missing_compiler, of_its_own
+from pyro_vae.compiling.compiler import compile_step, missing_compiler
 from pyro_vae.compiling.products import Products, choose, products_of_layer
 from pyro_vae.data import has_missing
 from pyro_vae.evaluation.bounds import log_likelihood, work_per_draw
@@ -67,7 +67,7 @@ class CompiledJoint(Joint):
             return torch.cat([value.unsqueeze(-1), gradient], -1)
 
         libraries = choose(_products(vae, math.prod(block)), {})
-        self.compiled = compile_step(of_its_own(with_gradient), vae.device, libraries)
+        self.compiled = compile_step(with_gradient, vae.device, libraries)
 
     def __call__(self, x, z):
         images, (chains, most) = len(x), self.block

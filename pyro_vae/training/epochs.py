@@ -271,10 +271,13 @@ def calibrate(model: VAE, splits: Splits) -> bool:
         model.eval()
     draw = draw_binary if splits.dynamic else (lambda x: x)
     images, labelled = splits.train.images, model.given(splits.train.labels)
-    batches = map(draw, chunks(images, numbers_per_pixel=model.likelihood.numbers_per_pixel))
-    return model.likelihood.calibrate(
-        (x, vae.outputs(vae.encode(x).sample())) for vae, x in each_given(labelled, batches)
-    )
+
+    def batches():
+        numbers = model.likelihood.numbers_per_pixel
+        for vae, x in each_given(labelled, map(draw, chunks(images, numbers_per_pixel=numbers))):
+            yield x, vae.outputs(vae.encode(x).sample())
+
+    return model.likelihood.calibrate(batches())
 
 
 def test_figures(model: VAE, split: Split) -> dict[str, float]:

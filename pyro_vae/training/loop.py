@@ -99,6 +99,9 @@ class Training(Lazy[Record]):
     def _use(self, choice: Choice) -> None:
         self.choice, self.engine, self.ready = choice, self.make_engine(choice.name), False
         self.engine.count = self.step
+        weights = sum(p.numel() for p in self.model.parameters())
+        on_cpu = self.images.device.type == "cpu"
+        self.small = self.engine.one_thread and on_cpu and weights * self.batch_size < SMALL_STEP
 
     def __repr__(self) -> str:
         return f"Training(epoch {self.epoch} of {self.settings.epochs}; trains while you iterate)"
@@ -122,17 +125,11 @@ class Training(Lazy[Record]):
         """Compute on the images' device inside the block, and count its time as training."""
         start = time.perf_counter()
         try:
-            with computing_on(self.images.device), one_thread(self._is_small()):
+            with computing_on(self.images.device), one_thread(self.small):
                 yield
                 synchronize(self.images.device)  # once per epoch
         finally:
             self.seconds += time.perf_counter() - start
-
-    def _is_small(self) -> bool:
-        """Return whether the engine takes such small steps by a single thread."""
-        weights = sum(p.numel() for p in self.model.parameters())
-        on_cpu = self.images.device.type == "cpu"
-        return self.engine.one_thread and on_cpu and weights * self.batch_size < SMALL_STEP
 
     def _take_steps(self, minibatches: Minibatches) -> None:
         self._prepare(minibatches)
@@ -251,17 +248,16 @@ class Training(Lazy[Record]):
             self.best_epoch, self.best_loss = self.epoch, loss
 
     def _check_finite(self, terms: Tensor, known: bool) -> None:
-        bad = ~torch.isfinite(terms[:, [0, 2]])
-        if bad.any():
-            row = int(bad.any(1).nonzero()[0])
-            term = "the distortion" if bad[row, 1] else "the loss"
+        finite = torch.isfinite(terms[:, ::2])  # a point has no rate
+        if not finite.all():
+            row = int((~finite).any(1).nonzero()[0])
+            term = "the loss" if finite[row, 1] else "the distortion"
             raise self._diverged(term, self.step - len(terms) + row + 1)
         if known:
             return
         weights = [*self.model.parameters(), *self.model.buffers()]
-        adam = self.engine.adam_state().values()  # whose counts of steps may be on another device
-        averages = [state[name] for state in adam for name in ("exp_avg", "exp_avg_sq")]
-        if not all_finite([*weights, *averages]):
+        squares = [state["exp_avg_sq"] for state in self.engine.adam_state().values()]
+        if not all_finite([*weights, *squares]):  # the other average is in the weights by now
             what = "an average of Adam" if all_finite(weights) else "a weight"
             raise self._diverged(what, self.step)
 

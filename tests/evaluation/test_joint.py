@@ -45,7 +45,7 @@ def test_compiled_equals_plain(likelihood):
 
 @pytest.mark.slow
 def test_products_by_another_library_are_equal_to_rounding(monkeypatch):
-    """And the model is let go, although Dynamo keeps what it has compiled."""
+    """And the model is let go with it."""
     monkeypatch.setattr(joint, "choose", lambda wanted, _: dict.fromkeys(wanted, "onednn"))
     vae, x, z = small_vae(), grey_images(5), torch.randn(2, 5, 3)
     with pyro.validation_enabled(False), fixed_weights(vae):
