@@ -4,7 +4,7 @@ import importlib.util
 import math
 import shutil
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -68,6 +68,32 @@ def test_noise_of_one_bin_costs_a_normal_its_variance():
     assert abs(lost.mean() - expected) < 4 * lost.std() / 20_000**0.5
     assert lost.std() > expected
     assert torch.equal(noisy.mean, plain.mean)
+
+
+@pytest.mark.parametrize("rise, best", [({}, 1), ({"warmup_epochs": 2}, 4)])
+def test_the_best_epoch_comes_after_the_warm_up(monkeypatch, rise, best):
+    """While beta rises, the loss at the last beta may be lower by chance, and its weights worse."""
+    trainings, losses, model = script("trainings"), [1.0, 2.0, 5.0, 4.0, 6.0], torch.nn.Linear(1, 1)
+
+    def fit_many(*_, **options):
+        assert options.get("warmup_epochs") == rise.get("warmup_epochs")
+        for epoch, loss in enumerate(losses, 1):
+            torch.nn.init.constant_(model.weight, epoch)
+            yield {0: SimpleNamespace(epoch=epoch, step=10 * epoch, validation_loss=loss)}
+
+    monkeypatch.setattr(pv, "fit_many", fit_many)
+    data = SimpleNamespace(
+        train=SimpleNamespace(images=None), validation=SimpleNamespace(images=None)
+    )
+    cell = {"beta": 1, "seed": 0, "learning_rate": 0.001}
+    (found,), (curve,) = trainings.together(
+        [cell], [model], data, {"epochs": 5, "patience": 9} | rise
+    )
+    assert (found["best_epoch"], found["best_step"]) == (best, 10 * best)
+    assert (
+        found["validation_loss"] == losses[best - 1] and found["weights"]["weight"].item() == best
+    )
+    assert curve == losses
 
 
 def test_rows_of_another_machine_stay_in_a_table(tmp_path, run_of_results):
