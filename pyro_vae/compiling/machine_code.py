@@ -130,7 +130,9 @@ def called_directly(code: Any) -> Call:
     Torch's wrapper of a function in C++ looks at every input in Python. It is kept where what it
     wraps is not found, or takes more than the inputs.
     """
-    of_cpp = inspect.getclosurevars(code.current_callable).nonlocals.get("f")
+    wrapper = code.current_callable
+    held = inspect.getclosurevars(wrapper).nonlocals if inspect.isfunction(wrapper) else {}
+    of_cpp = held.get("f")
     if not inspect.isbuiltin(of_cpp) or code.constants:
         return lambda inputs: code(list(inputs))
     handles_of = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors
