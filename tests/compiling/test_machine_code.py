@@ -53,7 +53,7 @@ def test_a_step_is_traced_once(step):
 
 
 def test_a_graph_changes_its_inputs_at_its_end():
-    """Inductor expects it. A step that does so already is not traced a second time."""
+    """Inductor expects it, also of a step that changes them on its way."""
     args = [torch.ones(3), torch.ones(2)], torch.tensor(0.5), torch.ones(3), [torch.zeros(2)]
     for step in (at_the_end, on_the_way):
         graph, held = machine_code.traced(step, args)
