@@ -5,8 +5,10 @@ stand between every call and the machine code.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -120,8 +122,44 @@ def lowered(graph: GraphModule, options: dict) -> Any:
 
     examples = [node.meta["val"] for node in graph.graph.find_nodes(op="placeholder")]
     mode = examples[0].fake_mode
-    with config.patch(options), V.set_fake_mode(mode), tracing(TracingContext(mode)):
+    with (
+        each_value_once(),
+        config.patch(options),
+        V.set_fake_mode(mode),
+        tracing(TracingContext(mode)),
+    ):
         return compile_fx_inner(graph, examples, cpp_wrapper=True, is_inference=True)
+
+
+@contextmanager
+def each_value_once() -> Iterator[None]:
+    """Let inductor trace a value of a loop once, however many other values are computed from it.
+
+    It traces it for each of them, and so what it is computed from, two to the power of their depth
+    in all, to find at last that it is all the same. The machine code does not change.
+    """
+    from torch._inductor.ir import Pointwise
+    from torch._inductor.virtualized import V
+
+    plain = Pointwise.make_loader
+    traced: dict[int, tuple] = {}  # by a node's identity: the node, who traces, and by index
+
+    def make_loader(node):
+        load = plain(node)
+
+        def load_once(index):
+            handler, place = V.get_ops_handler(), tuple(index)
+            if id(node) not in traced or traced[id(node)][1] is not handler:
+                traced[id(node)] = node, handler, {}
+            values = traced[id(node)][2]
+            if place not in values:
+                values[place] = load(index)
+            return values[place]
+
+        return load_once
+
+    with patch.object(Pointwise, "make_loader", make_loader):
+        yield
 
 
 def called_directly(code: Any) -> Call:

@@ -1,12 +1,15 @@
 """Machine code of a function of tensors: what is traced, and what is called."""
 
 import inspect
+from contextlib import nullcontext
 
 import pytest
 import torch
 
+import pyro_vae as pv
 from pyro_vae.compiling import machine_code
 from pyro_vae.compiling.compiler import compile_step
+from tests.support.programs import images, model
 
 CPU = torch.device("cpu")
 
@@ -61,6 +64,22 @@ def test_a_graph_changes_its_inputs_at_its_end():
         changing = [node.target._schema.is_mutable for node in nodes]
         assert changing == sorted(changing) and sum(changing) == 2
         assert held == []
+
+
+def test_the_step_of_a_vae_is_traced_once(monkeypatch):
+    """Since neither it nor the gradients of its operators change anything on their way."""
+    run = pv.fit(model("laplace"), images(), engine="compiled", batch_size=40)
+    writes_last, found = machine_code._writes_last, []
+
+    def only_traced(step, device, libraries):
+        return lambda *args: machine_code.traced(step, args) and torch.zeros(3)
+
+    monkeypatch.setattr(type(run.engine), "compile", staticmethod(only_traced))
+    monkeypatch.setattr(
+        machine_code, "_writes_last", lambda graph: found.append(writes_last(graph)) or found[-1]
+    )
+    next(run)
+    assert found == [True] * len(found) and found
 
 
 def test_a_function_knows_that_it_is_traced():
@@ -126,3 +145,35 @@ def test_the_function_in_cpp_is_called_itself(monkeypatch, found):
         assert torch.equal(code(learned, *rest), at_the_end(plain, *rest))
         assert all(map(torch.equal, learned, plain))
     assert len(in_python) == (0 if found else 2)
+
+
+@pytest.mark.slow
+def test_inductor_traces_a_value_once(monkeypatch):
+    """A value is read twice by the next, six times over; the machine code is the same."""
+    from torch._inductor.loop_body import LoopBody
+    from torch._inductor.utils import run_and_get_code
+
+    def doubling(x):
+        for _ in range(6):
+            x = x * x + x
+        return x
+
+    sizes, plain = [], LoopBody.__init__
+
+    def counted(body, *args, **kwargs):
+        plain(body, *args, **kwargs)
+        sizes.append(len(body.root_block.graph.nodes))
+
+    def code():
+        sizes.clear()
+        graph, _ = machine_code.traced(doubling, (torch.ones(64),))
+        options = {"force_disable_caches": True}
+        _, sources = run_and_get_code(lambda: machine_code.lowered(graph, options))
+        return sources, max(sizes)
+
+    monkeypatch.setattr(LoopBody, "__init__", counted)
+    once, few = code()
+    monkeypatch.setattr(machine_code, "each_value_once", nullcontext)
+    again, many = code()
+    assert few < 25 and many > 100
+    assert once == again
