@@ -258,9 +258,11 @@ def _log_bins(t: Tensor, h: Tensor, black: Tensor, white: Tensor) -> Tensor:
     These are few operations. They lose the digits of `Normal.log_bin_prob` in narrow bins, of which
     float64 has enough.
     """
-    a, b = t.abs() - h, t.abs() + h
-    inside = log_ndtr(-a) + torch.log1p(-(log_ndtr(-b) - log_ndtr(-a)).exp())
-    return torch.where(black, log_ndtr(t + h), torch.where(white, log_ndtr(h - t), inside))
+    beyond_near, beyond_far = log_ndtr(h - t.abs()), log_ndtr(-h - t.abs())
+    inside = beyond_near + torch.log1p(-(beyond_far - beyond_near).exp())
+    before_far = torch.log1p(-beyond_far.exp())
+    open_bin = torch.where((t > 0) == black, before_far, beyond_near)
+    return torch.where(black | white, open_bin, inside)
 
 
 def _edge(t: Tensor, log_prob: Tensor) -> Tensor:
@@ -277,12 +279,11 @@ def count_residuals(batches: Iterable[tuple[Tensor, Tensor]], levels: int) -> Te
     Args:
         batches: pairs (x, loc) of images and their means.
     """
-    half, counts = half_bin(levels), torch.zeros((), dtype=torch.float64)
+    half, counts = half_bin(levels), torch.zeros((), dtype=torch.long)
     for x, loc in batches:
-        cell = ((x - loc).clamp(-REACH, REACH) + REACH) * CELLS_PER_UNIT
-        kind = (x < half).long() + 2 * (x > 1 - half).long()
-        cell = cell.round().long() + kind * CELLS
-        counts = counts + torch.bincount(cell.flatten(), minlength=3 * CELLS)
+        cell = (x - loc).clamp_(-REACH, REACH).add_(REACH).mul_(CELLS_PER_UNIT).round_()
+        cell += CELLS * ((x < half).to(x.dtype) + 2 * (x > 1 - half).to(x.dtype))
+        counts = counts + torch.bincount(cell.flatten().int(), minlength=3 * CELLS)
     return counts.view(3, CELLS)
 
 
