@@ -61,6 +61,7 @@ class Bernoulli(Likelihood):
     """
 
     scores_grey = True
+    compiled_per_pixel = 2
 
     def __init__(self, image_shape, levels=256, score="density"):
         super().__init__(image_shape, levels, score)
@@ -115,7 +116,7 @@ class BetaPixels(PixelDensity):
     The decoder gives log a and log b. The density is U-shaped where a and b are both below one.
     """
 
-    per_color, numbers_per_pixel, compiled_per_pixel = 2, 60, 24
+    per_color, numbers_per_pixel, compiled_per_pixel = 2, 60, 30
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
         a, b = bounded_concentrations(outputs)
@@ -131,7 +132,7 @@ class BetaBinomial(LevelMass):
     bits back coding", 2019, https://arxiv.org/abs/1901.04866.
     """
 
-    per_color, numbers_per_pixel, compiled_per_pixel = 2, 40, 40
+    per_color, numbers_per_pixel, compiled_per_pixel = 2, 40, 56
 
     def mass(self, outputs: Tensor) -> TorchDistribution:
         a, b = bounded_concentrations(outputs)
@@ -182,7 +183,7 @@ class DiscretizedLogisticMixture(LevelMass):
     https://arxiv.org/abs/1701.05517 (without its regression of one channel on another).
     """
 
-    COMPONENTS, numbers_per_pixel, compiled_per_pixel = 5, 60, 32
+    COMPONENTS, numbers_per_pixel, compiled_per_pixel = 5, 60, 30
 
     @property
     def channels(self) -> int:

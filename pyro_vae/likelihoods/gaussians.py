@@ -50,6 +50,7 @@ class GaussianFixedSigma(PixelDensity):
     """A Normal with a sigma that the user sets (default: 0.25)."""
 
     one_sigma = "given"
+    compiled_per_pixel = 5
     sigma: Tensor
 
     def __init__(self, image_shape, levels=256, score="density", sigma: float = INITIAL_SCALE):
@@ -84,7 +85,7 @@ class GaussianImageSigma(PixelDensity):
 class GaussianPixelSigma(PixelDensity):
     """A Normal with one sigma per pixel and channel."""
 
-    per_color = 2
+    per_color, compiled_per_pixel = 2, 10
 
     def pixels(self, outputs: Tensor) -> TorchDistribution:
         loc, raw = split_channels(outputs, self.colors, self.colors)
@@ -101,6 +102,7 @@ class GaussianOptimalSigma(PixelDensity):
     """
 
     one_sigma = "learned"
+    compiled_per_pixel = 5
     sigma: Tensor
 
     def __init__(self, image_shape, levels=256, score="density"):

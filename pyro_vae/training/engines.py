@@ -289,15 +289,15 @@ ENGINES: dict[str, type[Engine]] = {e.name: e for e in (Svi, Eager, Graph, Compi
 
 
 # Total steps of the smallest networks from which on `auto` takes an engine. On a fast CPU compiling
-# takes 5 to 15 seconds and saves a millisecond of such a step, on a slow one both are four times as
-# much; for CUDA these are estimates, which no GPU has measured.
+# takes some 7 seconds and saves a millisecond of such a step, on a slow one 11 to 14 and two to four;
+# for CUDA these are estimates, which no GPU has measured.
 STEPS_THAT_PAY = {
-    "cpu": {"eager": 0, "compiled": 15_000},
+    "cpu": {"eager": 0, "compiled": 4_500},
     "cuda": {"eager": 0, "graph": 300, "compiled": 150_000},
 }
 # Numbers of a likelihood, by `numbers_compiled`, for which compiling saves as much as for another such
 # step on a CPU. Measured by benchmarks/families.py; machines differ by a factor of two.
-SCORED_LIKE_A_STEP = {"cpu": 100_000, "cuda": math.inf}
+SCORED_LIKE_A_STEP = {"cpu": 250_000, "cuda": math.inf}
 
 
 class Choice(NamedTuple):

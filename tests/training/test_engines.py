@@ -103,21 +103,27 @@ def test_auto_turns_to_a_plainer_engine(monkeypatch, kind, engine):
     assert_same_weights(weights, trained(model(kind=kind), engine=engine)[1])
 
 
-@pytest.mark.parametrize("epochs, name", [(7_349, "eager"), (7_350, "compiled")])
+@pytest.mark.parametrize("epochs, name", [(2_245, "eager"), (2_246, "compiled")])
 def test_auto_compiles_where_enough_steps_are_to_come(epochs, name):
-    """40 images make 2 steps of 16 an epoch. A step scores 16 images of 16 pixels by 8 numbers each.
+    """40 images make 2 steps of 16 an epoch. A step scores 16 images of 16 pixels by 2 numbers each.
 
-    It counts as 1 + 2,048 / 100,000 of the 15,000 steps that are needed.
+    It counts as 1 + 512 / 250,000 of the 4,500 steps that are needed.
     """
     choice = pv.fit(model(), images(), epochs=epochs, batch_size=16).choice
     assert choice.name == name and f"{2 * epochs:,} steps" in choice.reason
 
 
 @pytest.mark.parametrize(
-    "likelihood, least", [("laplace", 1_662), ("beta", 598), ("categorical", 15_000)]
+    "likelihood, score, least",
+    [
+        ("laplace", "levels", 1_069),
+        ("laplace", "density", 1_728),
+        ("beta", "levels", 346),
+        ("categorical", "levels", 4_500),
+    ],
 )
-def test_auto_compiles_families_that_compute_more_in_a_step_earlier(likelihood, least):
-    vae = pv.VAE((1, 28, 28), 2, likelihood)
+def test_auto_compiles_families_that_compute_more_in_a_step_earlier(likelihood, score, least):
+    vae = pv.VAE((1, 28, 28), 2, likelihood, score=score)
     numbers = numbers_compiled(vae, 128)
     assert choose_engine("auto", least, "cpu", numbers).name == "compiled"
     assert choose_engine("auto", least - 1, "cpu", numbers).name == "eager"
