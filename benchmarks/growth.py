@@ -135,7 +135,7 @@ second) and of a copy of that size.
 ![Milliseconds per step over each size, beside the floor](growth.png)
 
 An eager step of the smallest size takes milliseconds, for its calls and for the end of the epoch, so that
-small steps are far above the floor; the largest take one to two times as long. The floor leaves out the
+small steps are far above the floor; the largest take one to three times as long. The floor leaves out the
 likelihood with its gradient. Models at once share the calls among up to sixteen; more go into
 further stacks, so that the cost per model stays the same.
 """

@@ -91,6 +91,8 @@ class Bernoulli(Likelihood):
 class ContinuousBernoulliPixels(PixelDensity):
     """The continuous Bernoulli on the unit interval, stretched by half a bin at each end."""
 
+    compiled_per_pixel = 6
+
     def pixels(self, outputs: Tensor) -> TorchDistribution:
         return ContinuousBernoulli(outputs, half_bin(self.levels))
 
@@ -101,6 +103,7 @@ class LaplacePixels(SharedScaleDensity):
     It differs from `gaussian_shared_sigma` in its tails only.
     """
 
+    compiled_per_pixel = 6
     distribution = Laplace
 
 
@@ -183,7 +186,7 @@ class DiscretizedLogisticMixture(LevelMass):
     https://arxiv.org/abs/1701.05517 (without its regression of one channel on another).
     """
 
-    COMPONENTS, numbers_per_pixel, compiled_per_pixel = 5, 60, 30
+    COMPONENTS, numbers_per_pixel, compiled_per_pixel = 5, 60, 25
 
     @property
     def channels(self) -> int:

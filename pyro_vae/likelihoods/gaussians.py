@@ -50,7 +50,7 @@ class GaussianFixedSigma(PixelDensity):
     """A Normal with a sigma that the user sets (default: 0.25)."""
 
     one_sigma = "given"
-    compiled_per_pixel = 5
+    compiled_per_pixel = 4
     sigma: Tensor
 
     def __init__(self, image_shape, levels=256, score="density", sigma: float = INITIAL_SCALE):

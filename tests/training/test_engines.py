@@ -116,8 +116,8 @@ def test_auto_compiles_where_enough_steps_are_to_come(epochs, name):
 @pytest.mark.parametrize(
     "likelihood, score, least",
     [
-        ("laplace", "levels", 1_069),
-        ("laplace", "density", 1_728),
+        ("laplace", "levels", 1_321),
+        ("laplace", "density", 2_042),
         ("beta", "levels", 346),
         ("categorical", "levels", 4_500),
     ],
