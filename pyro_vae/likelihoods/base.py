@@ -60,9 +60,7 @@ class Likelihood(nn.Module, ABC):
     per_color = 1  # decoder outputs per pixel and colour
     one_sigma: str | None = None  # "given" or "learned": of a Normal with one sigma for all pixels
     numbers_per_pixel = 8  # held in memory while a pixel is scored; sets batch sizes
-    compiled_per_pixel = (
-        8  # such numbers, by what compiling saves on levels (benchmarks/families.md)
-    )
+    compiled_per_pixel = 8  # by what compiling saves on grey levels (benchmarks/families.md)
 
     def __init__(
         self, image_shape: tuple[int, int, int], levels: int = 256, score: str = "density"
