@@ -80,12 +80,35 @@ def traced(function: Callable, args: tuple) -> tuple[GraphModule, list[Tensor]]:
     fakes = [mode.from_tensor(tensor, static_shapes=True) for tensor in tensors]
     with is_compiling(), mode, torch.no_grad():
         graph = make_fx(flat, select_decomp_table())(*fakes)
+        _make_new_values(graph)
         if not _writes_last(graph):
             graph = make_fx(torch.func.functionalize(graph))(*fakes)
     held = _held_as_inputs(graph, mode.from_tensor)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph, held
+
+
+def _make_new_values(graph: GraphModule) -> None:
+    """Let operators make new values where they change values of the graph that nobody reads again.
+
+    Some of torch's gradients are such, and its cross-entropy. Otherwise there is a second trace.
+    """
+    new: set[Node] = set()
+    for node in graph.graph.nodes:
+        if _changes(node) and node.args[0] in new and node.args[0].users.keys() - {node} <= new:
+            packet = getattr(torch.ops.aten, node.target.overloadpacket.__name__.rstrip("_"), None)
+            types = {given.meta["val"].dtype for given in node.all_input_nodes}
+            if len(types) == 1:  # else the new value could have another
+                node.target = getattr(packet, node.target._overloadname, node.target)
+        if _is_new(node):
+            new.add(node)
+
+
+def _is_new(value: Node) -> bool:
+    """Return whether a node's tensor shares its memory with no other."""
+    is_operator = isinstance(value.target, torch._ops.OpOverload)
+    return is_operator and not any(r.alias_info for r in value.target._schema.returns)
 
 
 def _writes_last(graph: GraphModule) -> bool:

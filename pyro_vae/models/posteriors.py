@@ -25,8 +25,7 @@ def bounded_log_scale(raw: Tensor) -> Tensor:
 
     The gradient is alive everywhere: outside of the bounds it falls as 1 / (1 + distance)^2.
     """
-    # Two clamps, since the gradient of one with two bounds is computed in place.
-    inside = raw.clamp(min=-LOG_SCALE_BOUND).clamp(max=LOG_SCALE_BOUND)
+    inside = raw.clamp(-LOG_SCALE_BOUND, LOG_SCALE_BOUND)
     beyond = raw - inside
     return inside + beyond / (1 + beyond.abs())
 
