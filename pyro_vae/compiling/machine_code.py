@@ -107,8 +107,10 @@ def _make_new_values(graph: GraphModule) -> None:
 
 def _is_new(value: Node) -> bool:
     """Return whether a node's tensor shares its memory with no other."""
-    is_operator = isinstance(value.target, torch._ops.OpOverload)
-    return is_operator and not any(r.alias_info for r in value.target._schema.returns)
+    target = value.target
+    if not isinstance(target, torch._ops.OpOverload):
+        return False
+    return not any(result.alias_info for result in target._schema.returns)
 
 
 def _writes_last(graph: GraphModule) -> bool:
