@@ -71,9 +71,11 @@ class CompiledJoint(Joint):
 
     def __call__(self, x, z):
         images, (chains, most) = len(x), self.block
-        x = pad(x, (0, 0, 0, 0, 0, 0, 0, most - images)).contiguous()
-        z = pad(z.detach(), (0, 0, 0, most - images)).contiguous()
-        found = torch.cat([self.compiled(x, part) for part in z.split(chains)])[:, :images]
+        x, z = x.contiguous(), z.detach().contiguous()
+        if images < most:
+            x, z = pad(x, (0, 0, 0, 0, 0, 0, 0, most - images)), pad(z, (0, 0, 0, most - images))
+        parts = [self.compiled(x, part) for part in z.split(chains)]
+        found = (parts[0] if len(parts) == 1 else torch.cat(parts))[:, :images]
         return found[..., 0], found[..., 1:].contiguous()
 
 

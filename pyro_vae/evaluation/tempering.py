@@ -84,7 +84,7 @@ class Position(NamedTuple):
 
     def gradient(self, t: float) -> Tensor:
         """Return the gradient of the log density at temperature t, (chains, N, latent_dim)."""
-        return self.start_gradient + t * self.ratio_gradient
+        return torch.add(self.start_gradient, self.ratio_gradient, alpha=t)
 
     def where(self, taken: Tensor, other: "Position") -> "Position":
         """Return this position where `taken` (chains, N) is true, and the other one elsewhere."""
@@ -124,12 +124,16 @@ class TemperedPath:
     ):
         self.joint, self.x, self.annealing, self.loc, self.factor = joint, x, annealing, loc, factor
         self.start: TorchDistribution = joint.prior
+        if factor is not None:
+            self.log_det = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         if loc is not None:
             self.start = Normal(torch.zeros_like(loc), torch.ones_like(loc)).to_event(1)
 
     def codes(self, u: Tensor) -> Tensor:
         """Return the codes at coordinates u (chains, N, latent_dim)."""
-        return u if self.loc is None else self.loc + torch.einsum("nij,knj->kni", self.factor, u)
+        if self.loc is None or self.factor is None:
+            return u
+        return self.loc + _times(self.factor, u)
 
     def draw(self, num_chains: int) -> Chains:
         """Draw exact coordinates from the start."""
@@ -144,8 +148,7 @@ class TemperedPath:
         """Return the position of chains at coordinates u (chains, N, latent_dim)."""
         joint, gradient = self.joint(self.x, self.codes(u))
         if self.factor is not None:
-            joint = joint + self.factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-            gradient = torch.einsum("nij,kni->knj", self.factor, gradient)
+            joint, gradient = joint + self.log_det, _times(self.factor.mT, gradient)
         start, start_gradient = self._start(u)
         return Position(u, start, joint - start, start_gradient, gradient - start_gradient)
 
@@ -166,17 +169,22 @@ class TemperedPath:
         kept = KEPT_MOMENTUM**self.annealing.num_leapfrog
         noise = torch.randn_like(at.u)
         before = momentum = kept * chains.momentum + math.sqrt(1 - kept**2) * noise
-        new = at
+        new, share = at, 1 / 2
         for _ in range(self.annealing.num_leapfrog):
-            momentum = momentum + step / 2 * new.gradient(t)
-            new = self.position(new.u + step * momentum)
-            momentum = momentum + step / 2 * new.gradient(t)
+            momentum = momentum + share * step * new.gradient(t)
+            new, share = self.position(new.u + step * momentum), 1
+        momentum = momentum + step / 2 * new.gradient(t)
         kinetic = (before.square() - momentum.square()).sum(-1) / 2
         change = kinetic + new.start - at.start + t * (new.ratio - at.ratio)
         accept = change.nan_to_num(-math.inf).clamp_max(0).exp()
         taken = torch.rand_like(accept) < accept
         momentum = torch.where(taken.unsqueeze(-1), momentum, -before)
         return Chains(new.where(taken, at), momentum), accept
+
+
+def _times(matrices: Tensor, u: Tensor) -> Tensor:
+    """Return the products of matrices (N, D, D) and coordinates (chains, N, D), as these."""
+    return torch.bmm(u.transpose(0, 1), matrices.mT).transpose(0, 1)
 
 
 def tune(path: TemperedPath, progress: Progress) -> tuple[Tensor, Tensor]:
