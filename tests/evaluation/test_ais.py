@@ -17,7 +17,14 @@ from pyro_vae.evaluation.ais import (
     shortfall,
 )
 from pyro_vae.evaluation.bounds import importance_bound
-from pyro_vae.evaluation.tempering import PILOT_CHAINS, STARTS, TUNED, fitted_normal
+from pyro_vae.evaluation.tempering import (
+    KEPT_MOMENTUM,
+    PILOT_CHAINS,
+    STARTS,
+    TUNED,
+    TemperedPath,
+    fitted_normal,
+)
 from pyro_vae.likelihoods.distributions import Normal
 from pyro_vae.models.priors import NormalPrior
 from pyro_vae.randomness import seeded
@@ -76,6 +83,37 @@ def test_nothing_is_decoded_twice():
         annealed_importance_sampling(vae, x, annealing)
         pilots = PILOT_CHAINS * (1 + STARTS.index(start))
         assert sum(decoded) == 1 + 2 * (7 + pilots) * (1 + 3 * (TUNED - 1))
+
+
+class Flat:
+    """A log p(x, z) of zero, which temperature 0 does not see."""
+
+    prior = None
+
+    def __call__(self, x, z):
+        return z.new_zeros(z.shape[:-1]), torch.zeros_like(z)
+
+
+@pytest.mark.parametrize("leapfrogs", [1, 4])
+def test_leapfrogs_turn_round_the_origin(leapfrogs):
+    """In a standard Normal a step of h is a turn by arccos(1 - h^2 / 2) on an ellipse."""
+    loc, factor = torch.zeros(5, 2).double(), torch.eye(2).double().expand(5, 2, 2)
+    path = TemperedPath(Flat(), torch.zeros(5, 1), Annealing(num_leapfrog=leapfrogs), loc, factor)
+    torch.manual_seed(0)
+    chains, h = path.draw(40), 0.3
+    noise = torch.Generator().manual_seed(1)
+    kept = KEPT_MOMENTUM**leapfrogs
+    u, momentum = chains.at.u, kept * chains.momentum
+    momentum = momentum + math.sqrt(1 - kept**2) * torch.randn(
+        u.shape, generator=noise, dtype=u.dtype
+    )
+    torch.manual_seed(1)
+    moved, accept = path.move(chains, 0.0, torch.full((5,), h, dtype=u.dtype))
+    turn = leapfrogs * math.acos(1 - h**2 / 2)
+    there = u * math.cos(turn) + momentum * math.sin(turn) / math.sqrt(1 - h**2 / 4)
+    taken = (moved.at.u != u).any(-1)
+    assert taken.double().mean() > 0.9 and accept.mean() > 0.9
+    assert torch.allclose(moved.at.u[taken], there[taken], rtol=0, atol=1e-12)
 
 
 def test_a_fitted_normal_has_the_moments_of_its_draws_and_an_inverse():
