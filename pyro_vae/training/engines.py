@@ -288,9 +288,9 @@ ENGINES: dict[str, type[Engine]] = {e.name: e for e in (Svi, Eager, Graph, Compi
 # --- the choice -----------------------------------------------------------------------------------
 
 
-# Total steps of the smallest networks from which on `auto` takes an engine. On a fast CPU compiling
-# takes some 7 seconds and saves a millisecond of such a step, on a slow one 11 to 14 and two to four;
-# for CUDA these are estimates, which no GPU has measured.
+# Total steps of the smallest networks from which on `auto` takes an engine. On a slow Xeon compiling
+# takes 11 to 18 seconds and saves 2.5 to 6.5 milliseconds of such a step, which pays from 2,800 to
+# 5,400 steps on; for CUDA these are estimates, which no GPU has measured.
 STEPS_THAT_PAY = {
     "cpu": {"eager": 0, "compiled": 4_500},
     "cuda": {"eager": 0, "graph": 300, "compiled": 150_000},
