@@ -107,10 +107,8 @@ def _make_new_values(graph: GraphModule) -> None:
 
 def _is_new(value: Node) -> bool:
     """Return whether a node's tensor shares its memory with no other."""
-    target = value.target
-    if not isinstance(target, torch._ops.OpOverload):
-        return False
-    return not any(result.alias_info for result in target._schema.returns)
+    schema = getattr(value.target, "_schema", None)
+    return schema is not None and not any(result.alias_info for result in schema.returns)
 
 
 def _writes_last(graph: GraphModule) -> bool:
